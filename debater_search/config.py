@@ -1,0 +1,263 @@
+"""Settings of a stage: defaults that its model declares, under a YAML or JSON file, under `key=value` overrides.
+
+Whatever is wrong is named by its dotted key (`data.0.path`), the file's line, and the nearest key that exists.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from debater_search.errors import DebaterError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+Key = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML, in which 2e-4 is a number too (YAML 1.1 asks for 2.0e-4)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
+def load_settings(schema: type[Settings], path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of `schema` from the file at `path` (None: none) with `overrides` such as `loss.scale=20` on top.
+
+    Values of overrides are read as YAML; a number in a key counts into a list (`data.0.weight=2`). Paths stay as they
+    are written: see `beside`. Raises DebaterError for a file that is missing, not YAML or not a mapping, for an
+    override that is not key=value, and for a key or value that `schema` does not take.
+    """
+    values: dict[str, Any] = {}
+    lines: dict[Key, int] = {}
+    if path is not None:
+        values, lines = _read(Path(path))
+    given: dict[Key, str] = {}
+    for override in overrides:
+        key = _apply(values, override)
+        given[key] = override
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise _explain(schema, error.errors(), path, lines, given) from error
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """The values of a YAML or JSON file as they stand, for whoever must know what kind of config it is."""
+    return _read(Path(path))[0]
+
+
+def beside(config: str | Path | None, written: str) -> Path:
+    """A path as a config means it: relative to the config file's folder (without a file: to the working directory)."""
+    return (Path(config).parent if config is not None else Path()) / Path(written).expanduser()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    """The file's values, and the line of every key."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".json":
+            text = text.replace("\t", " ")  # YAML takes JSON, but no tabs between its tokens
+    except FileNotFoundError as error:
+        names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, n=1)
+        hint = f"Did you mean {path.with_name(near[0])}?" if near else "Name a YAML or JSON file."
+        raise DebaterError(f"There is no config file {path}.", hint) from error
+    except UnicodeDecodeError as error:
+        raise DebaterError(f"The config {path} is not UTF-8 text.", "Name a YAML or JSON file.") from error
+    except OSError as error:
+        raise DebaterError(
+            f"The config {path} cannot be read: {error.strerror}.", "Name a YAML or JSON file."
+        ) from error
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        values = loader.construct_document(node) if node is not None else {}
+        lines = dict(_lines(node, (), set())) if node is not None else {}
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "it does not parse"
+        raise DebaterError(f"{where}: this is not YAML ({problem}).", "Mind indentation, colons and quotes.") from error
+    if not isinstance(values, dict):
+        raise DebaterError(f"The config {path} is not a mapping of keys to values.", "Write lines such as key: value.")
+    return values, lines
+
+
+def _lines(node: yaml.Node, key: Key, seen: set[int]) -> Iterator[tuple[Key, int]]:
+    """The line of every key below a node; aliases are followed once, or a small file could take forever."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        children = [(str(name.value), name, value) for name, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        children = [(index, item, item) for index, item in enumerate(node.value)]
+    for name, marked, value in children:
+        yield (*key, name), marked.start_mark.line + 1
+        yield from _lines(value, (*key, name), seen)
+
+
+def _apply(values: dict[str, Any], override: str) -> Key:
+    """Set what `key=value` says in `values`; the key, for messages."""
+    dotted, equals, text = override.partition("=")
+    key: Key = tuple(int(part) if part.isdecimal() else part for part in dotted.strip().split("."))
+    if not equals or not all(part != "" for part in key):
+        raise DebaterError(f"{override!r} is not key=value.", "Write overrides such as learning_rate=1e-4.")
+    try:
+        value = yaml.load(text, _Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DebaterError(f"The value of {override!r} is not YAML.", "Put quotes around it.") from error
+    target: Any = values
+    for part, following in zip(key, (*key[1:], None), strict=True):
+        if isinstance(target, list):
+            if not isinstance(part, int) or part >= len(target):
+                raise DebaterError(
+                    f"{override!r}: {dotted} leads into a list of {len(target)}, which has no {part!r}.",
+                    "Count its items from 0.",
+                )
+        elif not isinstance(target, dict):
+            raise DebaterError(f"{override!r}: what stands before .{part} is no mapping.", "Override the whole of it.")
+        else:
+            part = str(part)
+        if following is None:
+            target[part] = value
+        else:
+            if isinstance(target, dict) and target.get(part) is None:
+                target[part] = {}
+            target = target[part]
+    return key
+
+
+def _explain(
+    schema: type[BaseModel],
+    errors: list[ErrorDetails],
+    path: str | Path | None,
+    lines: dict[Key, int],
+    given: dict[Key, str],
+) -> DebaterError:
+    """Pydantic's gravest complaint as a sentence with key and line, and a hint with the nearest key."""
+    # an unknown key first: it is often the misspelt name of one that is then missing
+    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
+    key, model = _follow(schema, first["loc"])
+    name = ".".join(map(str, key))
+    where = _where(key, path, lines, given)
+    fields = model.model_fields if model is not None else {}
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(key[-1]), fields, n=1, cutoff=0.5)
+        prefix = name.removesuffix(str(key[-1]))
+        hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known here: {', '.join(fields)}."
+        return DebaterError(f"{where}: there is no setting {name}.", hint)
+    if first["type"] == "missing":
+        return DebaterError(f"{where}: the setting {name} is missing.", f"Add {key[-1]} to the config.")
+    # a value that may be of several types is refused once for each of them
+    reasons = dict.fromkeys(_reason(error) for error in errors if _follow(schema, error["loc"])[0] == key)
+    what = f"{name} is {_short(first['input'])}, but " if key else ""
+    description = fields[str(key[-1])].description if key and str(key[-1]) in fields else None
+    return DebaterError(f"{where}: {what}{' or '.join(reasons)}.", description or "Mend it in the config.")
+
+
+def _reason(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    return "it" + message.removeprefix("Input") if message.startswith("Input ") else message
+
+
+def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict[Key, str]) -> str:
+    """The override or the file's line that the key comes from; of a missing one, the line that it is missing below."""
+    for length in range(len(key), 0, -1):
+        prefix = tuple(int(part) if isinstance(part, str) and part.isdecimal() else part for part in key[:length])
+        if prefix in given:
+            return f"Override {given[prefix]!r}"
+        if key[:length] in lines:
+            return f"{path}, line {lines[key[:length]]}"
+    return str(path) if path is not None else "Settings"
+
+
+def _follow(schema: type[BaseModel], location: Key) -> tuple[Key, type[BaseModel] | None]:
+    """The key that pydantic's `loc` means (it also names members of unions), and the model that its last part is of."""
+    key: list[str | int] = []
+    model: type[BaseModel] | None = schema
+    annotation: Any = schema
+    for position, part in enumerate(location):
+        model = next(_models(annotation), None)
+        inner = get_args(_without_none(annotation))
+        if isinstance(part, int):
+            annotation = inner[0] if inner else Any
+        elif get_origin(_without_none(annotation)) is dict:
+            annotation = inner[1]
+        elif model is not None and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+        elif model is None or position < len(location) - 1:
+            continue
+        key.append(part)
+    return tuple(key), model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The settings models in an annotation such as `list[Loss] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    return next((member for member in get_args(annotation) if get_args(member)), annotation)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def schema_reference(schema: type[BaseModel]) -> str:
+    """A Markdown table of all settings of `schema`, nested ones by dotted key: type, default, description."""
+    rows = ["| setting | type | default | meaning |", "|---|---|---|---|"]
+    return "\n".join([*rows, *_reference_rows(schema, "")]) + "\n"
+
+
+def _reference_rows(schema: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in schema.model_fields.items():
+        nested = list(_models(field.annotation))
+        if field.is_required():
+            default = "required"
+        elif field.default is PydanticUndefined or isinstance(field.default, BaseModel):
+            default = "below" if nested else _cell(field.get_default(call_default_factory=True))
+        else:
+            default = _cell(field.default)
+        description = (field.description or "").replace("|", "\\|")
+        yield f"| `{prefix}{name}` | {_type_name(field.annotation)} | {default} | {description} |"
+        in_list = get_origin(_without_none(field.annotation)) is list
+        for model in nested:
+            yield from _reference_rows(model, f"{prefix}{name}.{'N.' if in_list else ''}")
+
+
+def _cell(value: Any) -> str:
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def _type_name(annotation: Any) -> str:
+    """`list[str] | None` as people read it: list of text, or null."""
+    plain = {str: "text", int: "whole number", float: "number", bool: "true or false", NoneType: "null", Path: "path"}
+    if annotation in plain:
+        return plain[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(_type_name(argument) for argument in arguments)
+    if origin is list:
+        return f"list of {_type_name(arguments[0])}"
+    if arguments and origin is not dict:
+        return " or ".join(f"`{argument}`" for argument in arguments)
+    return "mapping"

@@ -1,0 +1,17 @@
+"""Readers of corpora, queries, judgements, runs and training examples: whatever is wrong is named by file and line."""
+
+from debater_search.data.corpus import CorpusReader, read_corpus
+from debater_search.data.qrels import read_qrels
+from debater_search.data.queries import read_queries
+from debater_search.data.runs import read_run, write_run
+from debater_search.data.training import read_training_examples
+
+__all__ = [
+    "CorpusReader",
+    "read_corpus",
+    "read_qrels",
+    "read_queries",
+    "read_run",
+    "read_training_examples",
+    "write_run",
+]

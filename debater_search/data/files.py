@@ -1,0 +1,132 @@
+"""Files as every reader sees them: compressed or not, numbered lines of UTF-8, one wording for what goes wrong."""
+
+import difflib
+import gzip
+import io
+import os
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from debater_search.errors import DebaterError
+
+STDIN = "-"
+COMPRESSIONS = (".gz", ".zst")
+
+
+def place(path: str | Path, number: int, unit: str = "line") -> str:
+    """How messages call a spot in a file: `corpus.jsonl, line 3`."""
+    name = "standard input" if str(path) == STDIN else str(path)
+    return f"{name}, {unit} {number}"
+
+
+def require_exists(path: str | Path) -> None:
+    """Raise DebaterError, naming the nearest file of that folder, if nothing is at `path`."""
+    if str(path) == STDIN or Path(path).exists():
+        return
+    parent = Path(path).parent
+    names = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
+    near = difflib.get_close_matches(Path(path).name, names, n=3)
+    if near:
+        hint = "Did you mean " + " or ".join(str(parent / name) for name in near) + "?"
+    elif parent.is_dir():
+        hint = f"Look into the folder {parent} for its name."
+    else:
+        hint = f"There is no folder {parent} either."
+    raise DebaterError(f"There is no file {path}.", hint)
+
+
+@contextmanager
+def open_stream(path: str | Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed by its extension (.gz, .zst); `-` is standard input.
+
+    A missing, unreadable or damaged file raises DebaterError, also while the stream is being read.
+    """
+    require_exists(path)
+    try:
+        if str(path) == STDIN:
+            yield sys.stdin.buffer
+        elif str(path).endswith(".gz"):
+            with gzip.open(path, "rb") as unzipped:
+                yield cast(BinaryIO, unzipped)
+        elif str(path).endswith(".zst"):
+            import pyarrow as pa
+
+            with pa.input_stream(str(path), compression="zstd") as native, io.BufferedReader(native) as buffered:
+                yield buffered
+        else:
+            with open(path, "rb") as plain:
+                yield plain
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path) from error
+    except IsADirectoryError as error:
+        raise DebaterError(f"{path} is a folder, where a file is expected.", "Name a file inside it.") from error
+    except PermissionError as error:
+        raise DebaterError(f"{path} may not be read by this user.", "Change its permissions.") from error
+    except OSError as error:
+        if str(path).endswith(COMPRESSIONS):
+            raise _damaged(path) from error
+        raise DebaterError(
+            f"{path} cannot be read: {error.strerror or error}.", "Check the disk it lies on."
+        ) from error
+
+
+def _damaged(path: str | Path) -> DebaterError:
+    return DebaterError(
+        f"{path} is cut off or damaged: it does not decompress to its end.", "Copy or download the file again."
+    )
+
+
+@contextmanager
+def open_seekable(path: str | Path) -> Iterator[BinaryIO]:
+    """Like `open_stream`, for formats that are read from their end: a compressed file is unpacked first."""
+    with open_stream(path) as stream:
+        if not str(path).endswith(COMPRESSIONS):
+            yield stream
+            return
+        with tempfile.TemporaryFile() as unpacked:
+            shutil.copyfileobj(stream, unpacked)
+            unpacked.seek(0)
+            yield cast(BinaryIO, unpacked)
+
+
+def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Lines of UTF-8 text, numbered from 1, each with its line end; a byte order mark is dropped.
+
+    Raises DebaterError, naming the line, for bytes that are not UTF-8, and as `open_stream` does.
+    """
+    with open_stream(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise not_utf8(path, number) from error
+            yield number, text
+
+
+def not_utf8(path: str | Path, number: int) -> DebaterError:
+    """The error for bytes that are not UTF-8."""
+    return DebaterError(f"{place(path, number)}: the text is not UTF-8.", "Convert the file to UTF-8 (iconv -t utf-8).")
+
+
+def write_lines(path: str | Path, lines: Iterable[str]) -> None:
+    """Write UTF-8 lines under a temporary name and rename: readers see the old file or the whole new one."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DebaterError(f"{path} cannot be written: {error.strerror or error}.", "Name another place.") from error

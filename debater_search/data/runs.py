@@ -1,0 +1,64 @@
+"""TREC run files: `query Q0 document rank score tag`, a line for each document that a system answered with."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from debater_search.data.files import numbered_lines, place, write_lines
+from debater_search.errors import DebaterError
+from debater_search.types import Run
+
+DEPTH = 1000
+
+
+def read_run(path: str | Path) -> Run:
+    """The run in a file. Raises DebaterError, naming file and line, for whatever is not a line of one."""
+    run: Run = {}
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        where = place(path, number)
+        query_id, document_id, score = _answer(line, where)
+        documents = run.setdefault(query_id, {})
+        if document_id in documents:
+            raise DebaterError(
+                f"{where}: query {query_id!r} has document {document_id!r} twice.", "Keep one line for each document."
+            )
+        documents[document_id] = score
+    if not run:
+        raise DebaterError(f"There is no run in {path}.", "Name another file.")
+    return run
+
+
+def write_run(run: Run, path: str | Path, *, tag: str = "debater", depth: int = DEPTH) -> None:
+    """Write the best `depth` documents of every query, best first; 9 significant digits hold a float32 score.
+
+    The file appears whole or not at all. Columns are parted by blanks, or by tabs where an id holds a blank.
+    """
+    write_lines(path, _lines(run, tag, depth))
+
+
+def _lines(run: Run, tag: str, depth: int) -> Iterator[str]:
+    for query_id, documents in run.items():
+        best = sorted(documents.items(), key=lambda answer: -answer[1])[:depth]
+        for rank, (document_id, score) in enumerate(best, start=1):
+            blanks = len(query_id.split()) != 1 or len(document_id.split()) != 1
+            columns = (query_id, "Q0", document_id, str(rank), f"{score:.9g}", tag)
+            yield ("\t" if blanks else " ").join(columns)
+
+
+def _answer(line: str, where: str) -> tuple[str, str, float]:
+    columns = line.rstrip("\r\n").split("\t")
+    if len(columns) != 6:
+        columns = line.split()
+    if len(columns) != 6:
+        raise DebaterError(
+            f"{where}: {len(columns)} columns, where a TREC run has six.", "They are: query Q0 document rank score tag."
+        )
+    try:
+        score = float(columns[4])
+    except ValueError as error:
+        raise DebaterError(f"{where}: the score {columns[4]!r} is not a number.", "Write the run again.") from error
+    if math.isnan(score):
+        raise DebaterError(f"{where}: the score is NaN.", "Look for the fault in the system that made this run.")
+    return columns[0].strip(), columns[2].strip(), score

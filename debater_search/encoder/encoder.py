@@ -1,0 +1,244 @@
+"""The encoder that every stage uses: texts in, L2-normalised float32 vectors out."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debater_search.encoder.backbone import is_causal, positions
+from debater_search.encoder.batching import pad, token_batches
+from debater_search.encoder.hardware import TOKENS_PER_BATCH, choose_attention, choose_device, choose_dtype
+from debater_search.encoder.hub import locate, sha256_of
+from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts, Request, load_parts, write_json
+from debater_search.encoder.model import DeliberationModel
+from debater_search.encoder.spec import FORMAT, EncoderSpec
+from debater_search.errors import DebaterError
+from debater_search.progress import progress as progress_line
+from debater_search.types import Document
+
+WINDOW = 8192
+"""Texts tokenized and sorted at a time: memory is bounded however many are given."""
+
+Texts = Sequence[str] | Sequence[Document] | Sequence[str | Document]
+
+
+class Encoder:
+    """A model, its template and its pooling. Made by `Encoder.load`.
+
+    All vectors are L2-normalised float32, in input order, finite, and do not depend on what else is in the batch
+    (≤ 1e-5 in float32).
+    """
+
+    def __init__(self, parts: Parts, *, name: str, recipe: dict[str, Any], device: torch.device) -> None:
+        self.parts = parts
+        self.spec: EncoderSpec = parts.spec
+        self.tokenizer = parts.tokenizer
+        self.model = DeliberationModel(parts.backbone, causal=is_causal(parts.backbone.config), head=parts.head)
+        self.model.to(device).eval()
+        self.device = device
+        self.name = name
+        """What the user called the model."""
+        self.in_training = False
+        """Set while weights change: the fingerprint then follows the weights in memory, not their files."""
+        self.recipe = recipe
+        """Arguments of `Encoder.load` that make this encoder again; plain JSON types."""
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        base_model: str | Path | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        attention: str = "auto",
+        thinking_steps: int | None = None,
+        max_length: int | None = None,
+    ) -> "Encoder":
+        """Load a folder, a hub id or an alias (minilm, debater-2b, debater-4b, smollm2-135m).
+
+        Args:
+            model: our checkpoint, a PEFT adapter of the published layout, a sentence-transformers folder or a plain
+                Hugging Face model; safetensors only, no remote code.
+            base_model: the model below an adapter, where it is not the one the adapter names.
+            device: auto, cpu, cuda, cuda:N, mps.
+            dtype: auto, float32, bfloat16, float16.
+            attention: auto, sdpa, eager, flash_attention_2.
+            thinking_steps: on a model made for deliberation, read it out after that many steps; on a plain model,
+                more than 1 makes an untrained DEBATER start.
+            max_length: tokens of a document, thinking tokens included.
+
+        Raises:
+            DebaterError: no such model, no or damaged weights, a pickle, an impossible argument.
+        """
+        where = choose_device(device)
+        number_type = choose_dtype(dtype, where)
+        source = locate(model)
+        base = str(base_model) if base_model is not None else None
+        request = Request(source, base, thinking_steps, number_type, choose_attention(attention, where, number_type))
+        parts = load_parts(request)
+        if max_length is not None:
+            parts.spec = with_document_length(parts, max_length)
+        if hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
+            parts.backbone.merge_adapter()  # same values, no extra multiplications
+        known_as = str(source.folder.resolve()) if source.name == str(model) and source.folder.is_dir() else str(model)
+        recipe = {
+            "model": known_as if Path(str(model)).is_dir() else str(model),
+            "base_model": str(Path(base).resolve()) if base and Path(base).is_dir() else base,
+            "thinking_steps": thinking_steps,
+            "max_length": max_length,
+        }
+        return cls(parts, name=str(model), recipe={k: v for k, v in recipe.items() if v is not None}, device=where)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        if self.model.head is not None:
+            return int(list(self.model.head.parameters())[-1].shape[0])
+        return int(self.model.backbone.config.hidden_size)
+
+    @property
+    def thinking_steps(self) -> int:
+        """Views of a document; 1 for models that do not deliberate."""
+        return self.spec.thinking_steps
+
+    @property
+    def trained_with_instructions(self) -> bool:
+        """Whether queries were preceded by instructions in training."""
+        return self.spec.trained_with_instructions
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over weights, templates, pooling and lengths: equal fingerprints make equal vectors."""
+        weights = [_tensors_sha256(self.model)] if self.in_training else self._file_hashes
+        identity = {"spec": self.spec.as_dict(), "weights": weights}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _file_hashes(self) -> list[str]:
+        return [sha256_of(path) for path in self.parts.weights]
+
+    def encode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        batch_tokens: int | None = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Vectors of queries, float32 [n, dim]. `instruction` None is the model's own default, "" none."""
+        views = self._encode([str(text) for text in texts], "query", instruction, batch_tokens, progress)
+        return views[:, -1]
+
+    def encode_documents(
+        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool = False
+    ) -> np.ndarray:
+        """Vectors of documents (the last thinking step), float32 [n, dim]."""
+        return self.deliberate(texts_or_documents, batch_tokens=batch_tokens, progress=progress)[:, -1]
+
+    def deliberate(
+        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool = False
+    ) -> np.ndarray:
+        """Every thinking step of every document, float32 [n, thinking_steps, dim]."""
+        texts = [text.content if isinstance(text, Document) else str(text) for text in texts_or_documents]
+        return self._encode(texts, "document", None, batch_tokens, progress)
+
+    def set_lengths(self, *, query: int, document: int) -> None:
+        """Change the longest query and document, in tokens. Raises DebaterError beyond the model's positions."""
+        self.spec = replace(with_document_length(self.parts, document), query_length=query)
+        self.parts.spec = self.spec
+
+    def set_instruction(self, instruction: str, *, trained_with_instructions: bool) -> None:
+        """Make `instruction` the default before a query."""
+        prompt = f"{instruction} " if instruction else self.spec.template.query_prompt
+        template = replace(self.spec.template, query_prompt=prompt)
+        self.spec = replace(self.spec, template=template, trained_with_instructions=trained_with_instructions)
+        self.parts.spec = self.spec
+
+    def token_ids(self, texts: Sequence[str], kind: str, instruction: str | None = None) -> list[list[int]]:
+        """Texts of `kind` query or document as token ids, cut to the model's lengths."""
+        texts = [text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        template, spec = self.spec.template, self.spec
+        if kind == "query":
+            return template.query_ids(self.tokenizer, texts, spec.query_length, instruction)
+        return template.document_ids(self.tokenizer, texts, spec.document_length)
+
+    def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
+        """One forward pass: token ids of `kind` → unnormalised views, float32 [n, views, dim], with gradients."""
+        ids, lengths = pad(sequences, self.model.backbone.config.pad_token_id or 0)
+        return self.model(
+            torch.from_numpy(ids).to(self.device), torch.from_numpy(lengths).to(self.device), **self.reading(kind)
+        )
+
+    def reading(self, kind: str) -> dict[str, Any]:
+        """How the model reads texts of `kind`: keyword arguments of `DeliberationModel.forward`."""
+        if kind == "query":
+            return {"pooling": self.spec.query_pooling, "views": 1, "thinking": 0}
+        steps = self.spec.thinking_steps
+        thinking = steps if self.spec.deliberates else 0
+        return {"pooling": self.spec.document_pooling, "views": steps, "thinking": thinking}
+
+    def _encode(
+        self, texts: list[str], kind: str, instruction: str | None, batch_tokens: int | None, progress: bool
+    ) -> np.ndarray:
+        budget = batch_tokens or TOKENS_PER_BATCH[self.device.type]
+        steps = 1 if kind == "query" else self.thinking_steps
+        out = np.empty((len(texts), steps, self.dim), dtype=np.float32)
+        label, unit = ("Encoding queries", "queries") if kind == "query" else ("Encoding", "documents")
+        with progress_line(label, len(texts), unit, enabled=progress) as bar, torch.inference_mode():
+            for start in range(0, len(texts), WINDOW):
+                sequences = self.token_ids(texts[start : start + WINDOW], kind, instruction)
+                for rows in token_batches([len(s) for s in sequences], budget):
+                    views = self.views([sequences[row] for row in rows], kind)
+                    out[[start + row for row in rows]] = torch.nn.functional.normalize(views, dim=-1).cpu().numpy()
+                    bar.advance(len(rows))
+        return out
+
+    def save(self, folder: str | Path, *, provenance: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint: adapter or full weights (safetensors), tokenizer, `debater.json`.
+
+        Loads with `Encoder.load`, and in plain peft or transformers.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.model.head is not None:
+            raise DebaterError("A model with sentence-transformers dense layers cannot be saved as a checkpoint.", "")
+        backbone, base = self.model.backbone, self.parts.base
+        base_name = str(base.folder.resolve()) if Path(base.name).is_dir() else base.name
+        for settings in getattr(backbone, "peft_config", {}).values():
+            settings.base_model_name_or_path, settings.revision = base_name, base.revision
+        if hasattr(backbone, "peft_config"):
+            backbone.save_pretrained(folder, save_embedding_layers=False)  # trained tokens are saved row by row
+        else:
+            backbone.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            if (self.parts.tokenizer_folder / name).is_file():
+                shutil.copyfile(self.parts.tokenizer_folder / name, folder / name)
+        described = {"format": FORMAT, "base_model": base_name, "base_revision": base.revision, **self.spec.as_dict()}
+        write_json(folder / CHECKPOINT_FILE, {**described, "provenance": provenance or self.parts.provenance})
+
+
+def with_document_length(parts: Parts, length: int) -> EncoderSpec:
+    """The spec with another document limit. Raises DebaterError beyond what the model has positions for."""
+    limit = positions(parts.backbone.config)
+    if length < 1 or (limit is not None and length > limit):
+        raise DebaterError(f"max_length={length} is not possible for this model.", f"Use 1 to {limit or 'any length'}.")
+    return replace(parts.spec, document_length=length)
+
+
+def _tensors_sha256(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()

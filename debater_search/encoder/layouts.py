@@ -1,0 +1,273 @@
+"""Model folders that can be loaded: a table, tried in order. Each entry turns files into parts of an encoder."""
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from debater_search.encoder.backbone import (
+    MINICPM,
+    is_causal,
+    load_backbone,
+    model_type,
+    positions,
+    read_json,
+    weight_files,
+)
+from debater_search.encoder.hub import Source, locate
+from debater_search.encoder.spec import EncoderSpec
+from debater_search.encoder.template import Template, token_ids
+from debater_search.encoder.thinking import add_thinking_tokens
+from debater_search.errors import DebaterError
+
+CHECKPOINT_FILE = "debater.json"
+PUBLISHED_FILE = "llm2vec_config.json"
+PUBLISHED_STEPS = 8
+DEFAULT_LENGTH = 512
+
+
+@dataclass
+class Parts:
+    """What a layout delivers."""
+
+    backbone: PreTrainedModel
+    tokenizer: Tokenizer
+    spec: EncoderSpec
+    weights: list[Path]
+    """Every file of weights that the encoder is made of; its fingerprint hashes them."""
+    base: Source
+    """The model below an adapter, or the model itself."""
+    tokenizer_folder: Path
+    head: nn.Module | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller asks of a model."""
+
+    source: Source
+    base_model: str | None
+    thinking_steps: int | None
+    dtype: torch.dtype
+    attention: str
+
+    @property
+    def folder(self) -> Path:
+        """The model's files."""
+        return self.source.folder
+
+
+def load_parts(request: Request) -> Parts:
+    """Load whatever kind of model folder this is. Raises DebaterError where it is none."""
+    for marker, load in LAYOUTS:
+        if (request.folder / marker).is_file():
+            return load(request)
+    raise DebaterError(
+        f"{request.folder} is not a model folder: it has none of {', '.join(marker for marker, _ in LAYOUTS)}.",
+        "Give a folder saved by debater, peft, transformers or sentence-transformers.",
+    )
+
+
+def load_checkpoint(request: Request) -> Parts:
+    """Our own checkpoint: an adapter on a base model, or full weights, beside `debater.json`."""
+    folder = request.folder
+    saved = read_json(folder / CHECKPOINT_FILE)
+    spec = EncoderSpec.from_dict(saved)
+    if request.thinking_steps not in (None, spec.thinking_steps):
+        spec = spec.read_out_at(request.thinking_steps)
+    tokenizer = load_tokenizer(folder)
+    if not (folder / "adapter_config.json").is_file():
+        backbone, base, below = load_backbone(folder, dtype=request.dtype, attention=request.attention), None, []
+    else:
+        base = locate(request.base_model or saved["base_model"])
+        backbone = load_backbone(base.folder, dtype=request.dtype, attention=request.attention)
+        below = weight_files(base.folder)
+        if tokenizer.get_vocab_size() > backbone.get_input_embeddings().weight.shape[0]:
+            backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
+        backbone = with_adapter(backbone, folder)
+    return Parts(
+        backbone=backbone,
+        tokenizer=tokenizer,
+        spec=spec,
+        weights=[*below, *weight_files(folder)],
+        base=base or request.source,
+        tokenizer_folder=folder,
+        provenance=saved.get("provenance", {}),
+    )
+
+
+def load_published_adapter(request: Request) -> Parts:
+    """A LoRA adapter of the published layout: adapter_config.json, safetensors, llm2vec_config.json."""
+    folder = request.folder
+    declared = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or ""
+    settings = read_json(folder / PUBLISHED_FILE) if (folder / PUBLISHED_FILE).is_file() else {}
+    mode = settings.get("pooling_mode")
+    if mode not in ("M_token", "last_token"):
+        raise DebaterError(
+            f"The adapter in {folder} does not say how it pools (pooling_mode in {PUBLISHED_FILE} is {mode!r}).",
+            "Expected last_token or M_token.",
+        )
+    base = locate(request.base_model or request.source.base_model or declared)
+    family = model_type(read_json(base.folder / "config.json"))
+    tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else base.folder)
+    backbone = load_backbone(base.folder, dtype=request.dtype, attention=request.attention)
+    spec = plain_spec(base.folder, tokenizer, family, backbone.config)
+    length = int(settings.get("max_length", 512))
+    spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
+    if mode == "M_token":
+        if family in MINICPM and tokenizer.token_to_id("<reserved_12>") is None:
+            raise DebaterError(
+                f"The tokenizer of {folder} lacks the thinking tokens <reserved_12>… of a published adapter.",
+                "Pass the base model it was trained on with base_model.",
+            )
+        spec = add_thinking_tokens(spec, PUBLISHED_STEPS, backbone, tokenizer, family)
+        if request.thinking_steps not in (None, PUBLISHED_STEPS):
+            spec = spec.read_out_at(request.thinking_steps)
+    return Parts(
+        backbone=with_adapter(backbone, folder),
+        tokenizer=tokenizer,
+        spec=spec,
+        weights=[*weight_files(base.folder), *weight_files(folder)],
+        base=base,
+        tokenizer_folder=folder if (folder / "tokenizer.json").is_file() else base.folder,
+    )
+
+
+def load_sentence_transformer(request: Request) -> Parts:
+    """A sentence-transformers folder, with the pooling, prompts and lengths it declares."""
+    from debater_search.encoder.sentence_transformer import declared_spec
+
+    parts = load_plain(replace(request, thinking_steps=1))
+    spec, head, files = declared_spec(request.folder, parts.spec)
+    return _deliberating(replace(parts, spec=spec, head=head, weights=[*parts.weights, *files]), request)
+
+
+def load_plain(request: Request) -> Parts:
+    """A plain Hugging Face model: last token for decoders, mean for encoders, no instruction."""
+    backbone = load_backbone(request.folder, dtype=request.dtype, attention=request.attention)
+    tokenizer = load_tokenizer(request.folder)
+    family = model_type(read_json(request.folder / "config.json"))
+    spec = plain_spec(request.folder, tokenizer, family, backbone.config)
+    parts = Parts(backbone, tokenizer, spec, weight_files(request.folder), request.source, request.folder)
+    return _deliberating(parts, request)
+
+
+LAYOUTS: list[tuple[str, Callable[[Request], Parts]]] = [
+    (CHECKPOINT_FILE, load_checkpoint),
+    ("adapter_config.json", load_published_adapter),
+    ("modules.json", load_sentence_transformer),
+    ("config.json", load_plain),
+]
+"""Marker file → loader, the most specific first."""
+
+
+def _deliberating(parts: Parts, request: Request) -> Parts:
+    steps = request.thinking_steps
+    if steps is None or steps == 1:
+        return parts
+    if steps < 1:
+        raise DebaterError(f"thinking_steps is {steps}.", "Use 1 (no deliberation) or more.")
+    if parts.head is not None:
+        raise DebaterError("Thinking tokens behind a sentence-transformers dense layer are not supported.", "")
+    family = model_type(read_json(request.folder / "config.json"))
+    spec = add_thinking_tokens(parts.spec, steps, parts.backbone, parts.tokenizer, family)
+    return replace(parts, spec=spec)
+
+
+def plain_spec(folder: Path, tokenizer: Tokenizer, family: str, config: PretrainedConfig) -> EncoderSpec:
+    """How a plain model is read: special tokens as its tokenizer sets them, `</s>` literally for MiniCPM."""
+    causal = is_causal(config)
+    prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(tokenizer)
+    if causal and not suffix:
+        suffix = (_declared_end(folder, tokenizer),)
+    token_ids(tokenizer, prefix + suffix)
+    template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix)
+    pooling = "last" if causal else "mean"
+    length = min(DEFAULT_LENGTH, positions(config) or DEFAULT_LENGTH)
+    return EncoderSpec(template, pooling, pooling, query_length=length, document_length=length)
+
+
+def special_tokens(tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the tokenizer itself puts before and after a text."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)
+    special = [i for i, flag in enumerate(encoding.special_tokens_mask) if not flag]
+    first, last = (special[0], special[-1]) if special else (len(encoding.tokens), len(encoding.tokens) - 1)
+    return tuple(encoding.tokens[:first]), tuple(encoding.tokens[last + 1 :])
+
+
+def _declared_end(folder: Path, tokenizer: Tokenizer) -> str:
+    declared = None
+    if (folder / "tokenizer_config.json").is_file():
+        declared = read_json(folder / "tokenizer_config.json").get("eos_token")
+    if isinstance(declared, dict):
+        declared = declared.get("content")
+    if declared is None:
+        ids = read_json(folder / "config.json").get("eos_token_id")
+        ids = ids if isinstance(ids, list) else [ids]
+        declared = tokenizer.id_to_token(ids[0]) if ids[0] is not None else None
+    if declared is None:
+        raise DebaterError(f"The tokenizer in {folder} declares no end-of-text token.", "Set eos_token in its config.")
+    return declared
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """`tokenizer.json` as it is; transformers rebuilds some tokenizers and loses a leading blank."""
+    path = folder / "tokenizer.json"
+    try:
+        if path.is_file():
+            tokenizer = Tokenizer.from_file(str(path))
+        else:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)._tokenizer
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise DebaterError(f"The tokenizer in {folder} cannot be read ({error}).", "Fetch the model again.") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def with_adapter(backbone: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Put a LoRA adapter on a model. Raises DebaterError where any of its tensors finds no place."""
+    from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
+
+    weight_files(folder)
+    try:
+        settings = PeftConfig.from_pretrained(str(folder))
+        weights = load_file(folder / "adapter_model.safetensors")
+    except Exception as error:  # safetensors, JSON and peft raise many kinds
+        raise DebaterError(f"The adapter in {folder} cannot be read ({error}).", "Fetch it again.") from error
+    settings.inference_mode, settings.base_model_name_or_path = True, None
+    # An adapter saved on the model with its head names every layer one `model.` deeper.
+    weights = {k.replace("base_model.model.model.", "base_model.model.", 1): v for k, v in weights.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft's use of a name that transformers will drop
+            adapted = get_peft_model(backbone, settings)
+        report = set_peft_model_state_dict(adapted, weights)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DebaterError(
+            f"The adapter in {folder} does not fit its base model: {reason}", "Check base_model."
+        ) from error
+    lost = [*report.unexpected_keys, *(k for k in report.missing_keys if "lora_" in k or "trainable_tokens" in k)]
+    if lost:
+        raise DebaterError(
+            f"The adapter in {folder} does not fit its base model ({len(lost)} tensors, first: {lost[0]}).",
+            "Check base_model.",
+        )
+    return adapted.eval()
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Indented JSON, UTF-8."""
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,83 @@
+"""From token ids to views: the module that training wraps and encoding calls.
+
+Shape letters: B sequences, L longest sequence, D hidden size, M views (thinking steps; 1 for the other poolings).
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+
+class DeliberationModel(nn.Module):
+    """A backbone read out at its pooled positions (Chain-of-Deliberation, arXiv 2502.12974, section 3)."""
+
+    def __init__(self, backbone: PreTrainedModel, *, causal: bool, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.backbone: PreTrainedModel = backbone
+        self.head = head
+        """Layers that a sentence-transformers folder puts behind the pooling."""
+        self.causal = causal
+
+    def forward(self, ids: Tensor, lengths: Tensor, pooling: str, views: int = 1, thinking: int = 0) -> Tensor:
+        """Unnormalised views of right-padded sequences.
+
+        Args:
+            ids: token ids, int64 [B, L], right-padded.
+            lengths: tokens in each row, int64 [B].
+            pooling: `last` (the last `views` tokens of each row), `mean`, `cls`, `max` or `mean_sqrt_len`.
+            views: M; 1 unless pooling is `last`.
+            thinking: how many tokens at the end of each row are thinking tokens.
+
+        Returns:
+            float32 [B, M, D].
+        """
+        hidden = self.backbone(input_ids=ids, attention_mask=self._mask(ids, lengths, thinking)).last_hidden_state
+        pooled = pool(hidden, lengths, pooling, views).float()
+        return self.head(pooled) if self.head is not None else pooled
+
+    def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | None:
+        if self.causal:
+            return None  # pads stand after the text: no token of a causal model sees them
+        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        if not thinking:
+            return real.long()
+        seen = prefix_mask(real, lengths, thinking)
+        if self.backbone.config._attn_implementation == "eager":  # adds the mask to the scores instead of selecting
+            return torch.zeros(seen.shape, device=ids.device).masked_fill(~seen, torch.finfo(torch.float32).min)
+        return seen
+
+
+def prefix_mask(real: Tensor, lengths: Tensor, thinking: int) -> Tensor:
+    """Which token sees which under a bidirectional model: text sees text, thinking token i sees text and steps 1…i.
+
+    Without it all thinking tokens see each other and become one view.
+
+    Args:
+        real: bool [B, L], False at padding.
+        lengths: int64 [B].
+        thinking: number of thinking tokens at the end of each row.
+
+    Returns:
+        bool [B, 1, L, L] (query position, key position).
+    """
+    position = torch.arange(real.shape[1], device=real.device)
+    text = position < (lengths - thinking)[:, None]
+    earlier = position[None, :] <= position[:, None]
+    return (text[:, None, :] | (earlier & real[:, None, :]))[:, None]
+
+
+def pool(hidden: Tensor, lengths: Tensor, pooling: str, views: int) -> Tensor:
+    """Read [B, M, D] views out of the hidden states [B, L, D]."""
+    if pooling == "last":
+        back = torch.arange(views, 0, -1, device=hidden.device)
+        at = (lengths[:, None] - back).clamp(min=0)
+        return hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
+    if pooling == "cls":
+        return hidden[:, :1]
+    hidden = hidden.float()
+    real = (torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None])[..., None]
+    if pooling == "max":
+        return hidden.masked_fill(~real, float("-inf")).amax(1, keepdim=True)
+    count = lengths[:, None, None].to(hidden.dtype).clamp(min=1)
+    total = (hidden * real).sum(1, keepdim=True)
+    return total / (count.sqrt() if pooling == "mean_sqrt_len" else count)

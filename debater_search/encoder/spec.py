@@ -1,0 +1,65 @@
+"""What makes an encoder besides its weights: template, pooling, lengths. A checkpoint's `debater.json`."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from debater_search.encoder.template import Template
+from debater_search.errors import DebaterError
+
+FORMAT = 1
+POOLINGS = ("last", "mean", "cls", "max", "mean_sqrt_len")
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """How hidden states become embeddings."""
+
+    template: Template
+    query_pooling: str
+    document_pooling: str
+    """`last` reads the last `thinking_steps` tokens; the other poolings give one view."""
+    thinking_steps: int = 1
+    query_length: int = 512
+    document_length: int = 512
+    """Longest query and document in tokens, prefix and suffix included."""
+    trained_with_instructions: bool = False
+    start: dict[str, Any] = field(default_factory=dict)
+    """How untrained thinking tokens were set (`start_thinking_tokens`); {} = as the vocabulary has them."""
+
+    @property
+    def deliberates(self) -> bool:
+        """Whether documents end in thinking tokens."""
+        return bool(self.template.thinking_tokens)
+
+    def read_out_at(self, steps: int) -> "EncoderSpec":
+        """The same encoder stopped after `steps` thinking tokens: earlier steps never see later ones."""
+        if not self.deliberates or not 1 <= steps <= self.thinking_steps:
+            raise DebaterError(
+                f"thinking_steps={steps} is not possible: this model was made with {self.thinking_steps}.",
+                f"Use 1 to {self.thinking_steps}.",
+            )
+        dropped = self.thinking_steps - steps
+        return replace(
+            self,
+            template=self.template.with_steps(steps),
+            thinking_steps=steps,
+            document_length=self.document_length - dropped,  # the body stays as long as it was
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EncoderSpec":
+        """Read back from `debater.json`. Raises DebaterError where a field is missing or of a newer format."""
+        if values.get("format", FORMAT) > FORMAT:
+            raise DebaterError(
+                f"This checkpoint has format {values['format']}, newer than this version reads ({FORMAT}).",
+                "Upgrade debater-search.",
+            )
+        try:
+            kept = {k: values[k] for k in cls.__dataclass_fields__ if k != "template"}
+            return cls(template=Template.from_dict(values["template"]), **kept)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DebaterError(f"debater.json is not complete ({error}).", "Was the checkpoint copied whole?") from None

@@ -1,0 +1,94 @@
+"""Thinking tokens on a model that was not made with them: which entries of the vocabulary, and where they start."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer
+from transformers import PreTrainedModel
+
+from debater_search.encoder.backbone import MINICPM, is_causal
+from debater_search.encoder.spec import EncoderSpec
+from debater_search.encoder.template import deliberation_prompt, token_ids
+from debater_search.errors import DebaterError
+
+log = logging.getLogger(__name__)
+
+START_NOISE = 0.05
+START_SEED = 0
+
+_SMOLLM2 = ("gh_stars", "issue_start", "issue_comment", "issue_closed",
+            "jupyter_start", "jupyter_text", "jupyter_code", "jupyter_output")  # fmt: skip
+RESERVED = [
+    lambda steps: [f"<reserved_{12 + i}>" for i in range(steps)],  # MiniCPM: the published choice
+    lambda steps: [f"[unused{1 + i}]" for i in range(steps)],  # BERT vocabularies
+    lambda steps: [f"<{name}>" for name in _SMOLLM2[:steps]],  # SmolLM2: single, never trained
+]
+"""Entries that vocabularies keep free, by family, tried in order; where none fits, tokens are added."""
+
+PREFIX_MASK_FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+"""Bidirectional models known to take a mask of their own for every pair of tokens."""
+
+
+def add_thinking_tokens(
+    spec: EncoderSpec, steps: int, backbone: PreTrainedModel, tokenizer: Tokenizer, family: str
+) -> EncoderSpec:
+    """Turn a plain model into an untrained DEBATER start of `steps` thinking tokens; returns its spec.
+
+    Sets the tokens' embeddings apart from each other (except MiniCPM's reserved tokens, which the published models use
+    as they are), and grows tokenizer and embedding table where the vocabulary has no free entries.
+    """
+    causal = is_causal(backbone.config)
+    if not causal and family not in PREFIX_MASK_FAMILIES:
+        raise DebaterError(
+            f"Thinking tokens on bidirectional models of type {family!r} are not supported.",
+            f"Use a decoder, or one of {', '.join(PREFIX_MASK_FAMILIES)}.",
+        )
+    tokens = choose_tokens(tokenizer, steps, family)
+    if tokenizer.get_vocab_size() > backbone.get_input_embeddings().weight.shape[0]:
+        backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
+    start: dict[str, Any] = {}
+    if not (family in MINICPM and tokens[0].startswith("<reserved_")):
+        origin = "mean" if causal else spec.template.prefix[0]
+        start = {"from": origin, "noise": START_NOISE, "seed": START_SEED}
+        start_thinking_tokens(backbone, tokenizer, tokens, start)
+    template = replace(
+        spec.template,
+        prompt=deliberation_prompt(steps) if causal else "",
+        document_suffix=() if causal else spec.template.document_suffix,
+        thinking_tokens=tuple(tokens),
+    )
+    return replace(spec, template=template, document_pooling="last", thinking_steps=steps, start=start)
+
+
+def choose_tokens(tokenizer: Tokenizer, steps: int, family: str) -> list[str]:
+    """The vocabulary's free entries where a known family of them is there, else newly added tokens."""
+    for names in RESERVED:
+        tokens = names(steps)
+        if len(tokens) == steps and all(tokenizer.token_to_id(token) is not None for token in tokens):
+            return tokens
+    if family in MINICPM:
+        log.warning("This tokenizer has no single tokens <reserved_12>…: thinking tokens are added to it instead.")
+    tokens = [f"<|thinking_{i + 1}|>" for i in range(steps)]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in tokens])
+    return tokens
+
+
+def start_thinking_tokens(
+    backbone: PreTrainedModel, tokenizer: Tokenizer, tokens: list[str], start: dict[str, Any]
+) -> None:
+    """Set the embeddings of thinking tokens: `from` one token ([CLS]) or the `mean` of all, plus seeded noise.
+
+    The noise keeps the steps apart; on encoders its size is absolute (.05 beside embeddings of std .05), on decoders
+    the spread of the table itself.
+    """
+    table = backbone.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(start["seed"])
+    noise = torch.randn(len(tokens), table.shape[1], generator=generator)
+    with torch.no_grad():
+        if start["from"] == "mean":
+            origin, spread = table.float().mean(0), table.float().std().item()
+        else:
+            origin, spread = table[token_ids(tokenizer, [start["from"]])[0]].float(), start["noise"]
+        table[token_ids(tokenizer, tokens)] = (origin + spread * noise.to(table.device)).to(table.dtype)

@@ -1,0 +1,256 @@
+"""Evaluate a model, an index or a run: retrieve for every judged query, score, save."""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import debater_search
+from debater_search.data import CorpusReader, write_run
+from debater_search.data.files import write_lines
+from debater_search.errors import DebaterError
+from debater_search.evaluation.instructions import builtin_instruction
+from debater_search.evaluation.metrics import score_run
+from debater_search.evaluation.tasks import RetrievalTask, load_task
+from debater_search.indexing import build
+from debater_search.search import Mode, SearchEngine
+from debater_search.types import Qrels, Query, Run
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+DEPTH = 1000  # documents retrieved for each query
+BM25 = "bm25"
+RESULTS_NAME = "results.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one model scored on one task: means, intervals, every query's values, and what made them."""
+
+    task: str
+    model: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    run: Run
+    per_query: dict[str, dict[str, float]]
+    timings: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result in JSON types, without the run."""
+        return {
+            "task": self.task,
+            "model": self.model,
+            "metrics": self.metrics,
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "queries": len(self.per_query),
+            "timings": self.timings,
+            "provenance": self.provenance,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write `<task>/run.trec`, and this result into `results.json` beside those of other tasks and models."""
+        folder = Path(folder)
+        write_run(self.run, folder / self.task / "run.trec", depth=DEPTH)
+        results = [
+            r for r in _saved(folder / RESULTS_NAME) if (r.get("task"), r.get("model")) != (self.task, self.model)
+        ]
+        text = json.dumps({"results": [*results, self.as_dict()]}, indent=2, ensure_ascii=False)
+        write_lines(folder / RESULTS_NAME, [text])
+
+
+def evaluate(
+    task: RetrievalTask | str | Path,
+    model_or_engine: "Encoder | SearchEngine | str | Path | None",
+    *,
+    split: str = "test",
+    mode: Mode = "dense",
+    instruction: str | None = None,
+    index_type: str = "flat",
+    index_folder: str | Path | None = None,
+    output: str | Path | None = None,
+    progress: bool = False,
+) -> Result:
+    """Score a model on a task: index its corpus, retrieve the best 1,000 documents for every judged query, measure.
+
+    `model_or_engine` is an encoder, what `Encoder.load` takes, an open index of the task's corpus, or None with mode
+    "lexical": BM25. The index goes to `index_folder` and stays, or is temporary. `instruction` goes before the queries
+    ("" is none); without it the task's own does, then, for models trained with instructions, the paper's for this
+    task, then the model's default. With `output` the result is saved there.
+
+    Raises DebaterError for a task, split or model that there is not, and where nothing of the task can be scored.
+    """
+    task = task if not isinstance(task, str | Path) else load_task(task)
+    qrels = task.qrels(split)
+    queries = judged_queries(task, split, qrels)
+    if mode == "lexical" and not isinstance(model_or_engine, SearchEngine):
+        model_or_engine = None  # words need no embeddings
+    with opened(
+        task,
+        model_or_engine,
+        split=split,
+        index_type=index_type,
+        index_folder=index_folder,
+        progress=progress,
+    ) as (engine, timings):
+        _warn_of_unknown(qrels, engine)
+        encoder = None if mode == "lexical" else engine.encoder
+        instruction = choose_instruction(task, encoder, instruction)
+        start = time.perf_counter()
+        run = engine.search_batch(queries, DEPTH, mode=mode, instruction=instruction)
+        timings["search"] = time.perf_counter() - start
+        if task.ignore_identical_ids:
+            run = without_identical_ids(run)
+        result = scored(
+            task.name,
+            _model_name(encoder, mode),
+            run,
+            qrels,
+            timings=timings,
+            provenance={
+                "debater": debater_search.__version__,
+                "fingerprint": encoder.fingerprint if encoder is not None else None,
+                "corpus": engine.manifest.corpus.fingerprint,
+                "documents": engine.manifest.corpus.documents,
+                "index_type": engine.manifest.type,
+                "split": split,
+                "mode": mode,
+                "instruction": instruction,
+                "depth": DEPTH,
+            },
+        )
+    if output is not None:
+        result.save(output)
+    return result
+
+
+def scored(
+    task: str,
+    model: str,
+    run: Run,
+    qrels: Qrels,
+    *,
+    timings: Mapping[str, float] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Result:
+    """The result of a run that is there already, by whatever system; raises DebaterError as `score_run` does."""
+    scores = score_run(run, qrels)
+    return Result(
+        task,
+        model,
+        scores.metrics,
+        scores.intervals,
+        run,
+        scores.per_query,
+        dict(timings or {}),
+        dict(provenance or {}),
+    )
+
+
+@contextmanager
+def opened(
+    task: RetrievalTask,
+    model_or_engine: "Encoder | SearchEngine | str | Path | None",
+    *,
+    split: str = "test",
+    index_type: str = "flat",
+    index_folder: str | Path | None = None,
+    all_steps: bool = False,
+    progress: bool = False,
+) -> Iterator[tuple[SearchEngine, dict[str, float]]]:
+    """An engine over the task's corpus, and the seconds that making it took; an engine is passed on as it is.
+
+    Use it to ask one index several things: `with opened(task, encoder, all_steps=True) as (engine, timings)`.
+    """
+    if isinstance(model_or_engine, SearchEngine):
+        yield model_or_engine, {}
+        return
+    if isinstance(model_or_engine, str | Path):
+        from debater_search.encoder import Encoder
+
+        model_or_engine = Encoder.load(model_or_engine)
+    corpus = task.corpus(split)
+    with tempfile.TemporaryDirectory(prefix="debater-eval-") as temporary:
+        built = build(
+            corpus.path if isinstance(corpus, CorpusReader) else corpus,
+            model_or_engine,
+            index_folder if index_folder is not None else Path(temporary) / task.name,
+            type=index_type,
+            all_steps=all_steps,
+            progress=progress,
+        )
+        engine = SearchEngine.open(built.folder, encoder=model_or_engine)
+        try:
+            yield engine, dict(built.seconds)
+        finally:
+            engine.close()
+
+
+def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]:
+    """The task's queries that are judged; raises DebaterError if there is none."""
+    queries = [query for query in task.queries(split) if query.id in qrels]
+    if not queries:
+        raise DebaterError(
+            f"The judgements of {task.name} ({split}) name none of its queries.", "Do the two belong together?"
+        )
+    if len(queries) < len(qrels):
+        logger.warning(
+            "Judged queries of %s without a text: %d. They count as found nothing.",
+            task.name,
+            len(qrels) - len(queries),
+        )
+    return queries
+
+
+def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: str | None) -> str | None:
+    """What goes before the queries: as given, else the task's own, else the paper's for models trained that way.
+
+    None leaves it to the model's own default.
+    """
+    if given is not None:
+        return given
+    if task.instruction is not None:
+        return task.instruction
+    if encoder is not None and encoder.trained_with_instructions:
+        return builtin_instruction(task.name)
+    return None
+
+
+def without_identical_ids(run: Run) -> Run:
+    """The run without documents that are the query itself."""
+    return {
+        query_id: {document_id: score for document_id, score in documents.items() if document_id != query_id}
+        for query_id, documents in run.items()
+    }
+
+
+def _warn_of_unknown(qrels: Qrels, engine: SearchEngine) -> None:
+    judged = {document_id for gains in qrels.values() for document_id in gains}
+    unknown = len(judged) - len(engine.documents.positions(sorted(judged)))
+    if unknown:
+        logger.warning("Judged documents that are not in the corpus: %s of %s.", f"{unknown:,}", f"{len(judged):,}")
+
+
+def _model_name(encoder: "Encoder | None", mode: Mode) -> str:
+    if encoder is None:
+        return BM25
+    return f"{encoder.name} + {BM25}" if mode == "hybrid" else encoder.name
+
+
+def _saved(file: Path) -> list[dict[str, Any]]:
+    """Results that are in a file already; none if it is not there."""
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))["results"]
+        return [result for result in results if isinstance(result, dict)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DebaterError(f"{file} is there, but does not hold results.", "Name another --output.") from error

@@ -1,0 +1,230 @@
+"""Build an index: read the corpus, encode it, add the vectors, commit."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from debater_search.errors import DebaterError
+from debater_search.indexing.encode import encode_shards
+from debater_search.indexing.output import check_output, claim, workplace
+from debater_search.store.documents import DOCUMENTS_NAME, DocumentStore, write_documents
+from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore, EmbeddingWriter
+from debater_search.store.files import atomic
+from debater_search.store.manifest import (
+    MANIFEST_NAME,
+    VECTORS_FILE,
+    CorpusInfo,
+    DType,
+    EncoderInfo,
+    EncodingJob,
+    FileInfo,
+    IndexManifest,
+    write_manifest,
+)
+from debater_search.types import Document
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class BuildResult:
+    """What `build` did. `manifest` is None after `encode_only`; `reused` counts documents encoded by an earlier run."""
+
+    folder: Path
+    documents: int
+    encoder: EncoderInfo | None
+    manifest: IndexManifest | None = None
+    reused: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def build(
+    corpus: str | Path | Iterable[Document],
+    encoder: "Encoder | None",
+    folder: str | Path,
+    *,
+    type: str = "flat",
+    all_steps: bool = False,
+    shard_size: int = 1000,
+    dtype: DType = "float32",
+    encode_only: bool = False,
+    embeddings: str | Path | None = None,
+    force: bool = False,
+    progress: bool = False,
+) -> BuildResult:
+    """Build the index of a corpus in `folder`; killed and called again with the same arguments, it goes on.
+
+    Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
+    from. `encode_only` stops when the shards are complete. `all_steps` stores every thinking step. `force` replaces
+    a finished index at the moment when the new one is complete.
+
+    Raises:
+        DebaterError: the corpus is bad or empty; the folder is taken; a setting has no such value; the embeddings
+            are damaged or belong to another corpus or model; the model gives NaN.
+
+    """
+    folder = Path(folder).resolve()
+    _check_settings(shard_size, dtype, encode_only, lexical=encoder is None and embeddings is None)
+    check_output(folder, force=force, encode_only=encode_only)
+    ready = _open_ready(embeddings, encoder, all_steps, encode_only) if embeddings is not None else None
+    info = ready.manifest.encoder if ready else EncoderInfo.of(encoder) if encoder is not None else None
+    if info is not None and not encode_only:
+        from debater_search.vectors import check_type
+
+        check_type(type)
+
+    with workplace(folder, force=force) as place:
+        result = BuildResult(folder, 0, info)
+
+        with _timed(result, "read"), atomic(place / DOCUMENTS_NAME) as temporary:
+            corpus_info, result.warnings = _store_documents(corpus, temporary)
+            result.documents = corpus_info.documents
+            if ready:
+                _require_same_corpus(ready, corpus_info)
+            job = _job(info, corpus_info, ready, dtype, all_steps, shard_size)
+            claim(place, job, force=force)
+
+        store = None
+        with _timed(result, "encode"):
+            if ready:
+                store = ready.copy_to(place / EMBEDDINGS_NAME)
+                result.reused = len(store)
+            elif encoder is not None and info is not None:
+                steps = encoder.thinking_steps if all_steps else 0
+                writer = EmbeddingWriter(place / EMBEDDINGS_NAME, info.dim, dtype=dtype, thinking_steps=steps)
+                documents = DocumentStore(place / DOCUMENTS_NAME)
+                result.reused = encode_shards(documents, encoder, writer, shard_size=shard_size, show=progress)
+                documents.close()
+                store = writer.finish(-(-result.documents // shard_size), info, corpus_info)
+
+        if not encode_only:
+            with _timed(result, "index"):
+                if store is not None:
+                    _build_vectors(store, place, type)
+                result.manifest = _commit(place, folder.name, corpus_info, info, type, result.warnings)
+    return result
+
+
+def _check_settings(shard_size: int, dtype: str, encode_only: bool, *, lexical: bool) -> None:
+    if shard_size < 1:
+        raise DebaterError(f"A shard cannot hold {shard_size} documents.", "Give a shard size of 1 or more.")
+    if dtype not in get_args(DType):
+        raise DebaterError(f"Embeddings cannot be stored as {dtype!r}.", f"Types: {', '.join(get_args(DType))}.")
+    if encode_only and lexical:
+        raise DebaterError("There is no model to encode with.", "Name one with --model.")
+
+
+def _open_ready(
+    embeddings: str | Path, encoder: "Encoder | None", all_steps: bool, encode_only: bool
+) -> EmbeddingStore:
+    """Open ready shards: an embeddings folder, or the output of an `encode_only` build that holds one."""
+    if encode_only:
+        raise DebaterError("The embeddings are there already.", "Use either --embeddings or --encode-only.")
+    folder = Path(embeddings)
+    if not folder.is_dir():
+        raise DebaterError(f"The embeddings folder {folder} does not exist.", "Make it with --encode-only.")
+    if (folder / EMBEDDINGS_NAME).is_dir():
+        folder = folder / EMBEDDINGS_NAME
+    store = EmbeddingStore.open(folder)
+    made_by = store.manifest.encoder
+    if encoder is not None and encoder.fingerprint != made_by.fingerprint:
+        raise DebaterError(
+            f"The embeddings in {folder} were made by {made_by}, not by {EncoderInfo.of(encoder)}.",
+            "Leave --model out, or encode the corpus with it.",
+        )
+    if all_steps and not store.manifest.thinking_steps:
+        raise DebaterError(f"{folder} holds the last thinking step only.", "Encode the corpus with --all-steps.")
+    return store
+
+
+def _require_same_corpus(ready: EmbeddingStore, corpus: CorpusInfo) -> None:
+    if ready.manifest.corpus.fingerprint != corpus.fingerprint:
+        raise DebaterError(
+            f"The embeddings in {ready.folder} were made of another corpus ({ready.manifest.corpus.source}).",
+            "Give the corpus they were made of, or encode this one.",
+        )
+
+
+def _job(
+    encoder: EncoderInfo | None,
+    corpus: CorpusInfo,
+    ready: EmbeddingStore | None,
+    dtype: DType,
+    all_steps: bool,
+    shard_size: int,
+) -> EncodingJob | None:
+    if encoder is None:
+        return None
+    if ready:  # the shards are what they are
+        dtype, all_steps = ready.manifest.dtype, bool(ready.manifest.thinking_steps)
+        shard_size = ready.manifest.shards[0].rows
+    return EncodingJob(
+        encoder=encoder.fingerprint,
+        corpus=corpus.fingerprint,
+        dtype=dtype,
+        all_steps=all_steps,
+        shard_size=shard_size,
+    )
+
+
+def _store_documents(corpus: str | Path | Iterable[Document], path: Path) -> tuple[CorpusInfo, list[str]]:
+    """Stream the corpus into SQLite; returns what it is, and the reader's warnings, one line a kind."""
+    warnings: list[str] = []
+    if isinstance(corpus, str | Path):
+        from debater_search.data import read_corpus
+
+        source = str(corpus)
+        logger.info("Reading %s.", source)
+        reader = read_corpus(corpus)
+        written = write_documents(path, reader)
+        warnings = reader.warnings
+        for warning in warnings:
+            logger.warning(warning)
+    else:
+        source = "documents in memory"
+        written = write_documents(path, corpus)
+    return CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents), warnings
+
+
+def _build_vectors(store: EmbeddingStore, place: Path, type: str) -> None:
+    from debater_search.vectors import FaissIndex
+
+    index = FaissIndex(store.manifest.dim, type)
+    for shard in store.shards():
+        index.add(shard.vectors)
+    (place / VECTORS_FILE).parent.mkdir(exist_ok=True)
+    with atomic(place / VECTORS_FILE) as temporary:
+        index.save(temporary)
+
+
+def _commit(
+    place: Path, name: str, corpus: CorpusInfo, encoder: EncoderInfo | None, type: str, warnings: list[str]
+) -> IndexManifest:
+    files = [DOCUMENTS_NAME] if encoder is None else [DOCUMENTS_NAME, VECTORS_FILE]
+    manifest = IndexManifest(
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        encoder=encoder,
+        corpus=corpus,
+        type=None if encoder is None else type,
+        warnings=warnings,
+        files={file: FileInfo.of(place / file) for file in files},
+    )
+    write_manifest(place / MANIFEST_NAME, manifest)
+    return manifest
+
+
+@contextmanager
+def _timed(result: BuildResult, stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    result.seconds[stage] = time.perf_counter() - start

@@ -1,0 +1,142 @@
+"""The folder an index goes to: who may write there, and how a finished index is replaced in one step.
+
+Only the manifest makes an index; until it is there the folder is unfinished, and the same command goes on with it.
+With `force` the new index grows in a sibling folder `.NAME.building` and takes the old one's place when complete.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from debater_search.errors import DebaterError
+from debater_search.store.documents import DOCUMENTS_NAME
+from debater_search.store.embeddings import EMBEDDINGS_NAME
+from debater_search.store.files import TEMPORARY_SUFFIX, rename_folder
+from debater_search.store.manifest import (
+    JOB_NAME,
+    MANIFEST_NAME,
+    VECTORS_FILE,
+    EncodingJob,
+    IndexManifest,
+    read_manifest,
+    write_manifest,
+)
+
+_PARTS = (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME, VECTORS_FILE.partition("/")[0])
+
+
+def check_output(folder: str | Path, *, force: bool = False, encode_only: bool = False) -> None:
+    """Make sure that an index may be built in `folder`; quick, so that it can come before a model is loaded.
+
+    Raises:
+        DebaterError: the folder holds anything that is not an index, or (without force) a finished output.
+
+    """
+    folder = Path(folder).resolve()
+    _undo_half_a_swap(folder)
+    if not _occupied(folder):
+        return
+    if not _is_ours(folder):
+        raise DebaterError(f"{folder} is not empty and not an index.", "Choose another --output; nothing was touched.")
+    if force:
+        return
+    done = "an index" if (folder / MANIFEST_NAME).exists() else None
+    if encode_only and (folder / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
+        done = done or "finished embeddings"
+    if done:
+        raise DebaterError(f"{folder} holds {done} already.", "Choose another --output, or replace it with --force.")
+
+
+@contextmanager
+def workplace(folder: Path, *, force: bool) -> Iterator[Path]:
+    """Give the folder to build in; when the block ends well, what was built stands at `folder`."""
+    replaces = force and _occupied(folder)
+    place = _sibling(folder, "building") if replaces else folder
+    if _occupied(place) and not _is_ours(place):
+        raise DebaterError(f"{place} is in the way: it is not an index.", "Move it elsewhere.")
+    created = not place.exists()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DebaterError(f"{place} cannot be made: {error.strerror}.", "Choose another --output.") from None
+    try:
+        yield place
+    except BaseException:
+        if created:
+            with suppress(OSError):
+                place.rmdir()  # only goes where nothing has been kept yet
+        raise
+    if replaces:
+        _swap(place, folder)
+
+
+def claim(place: Path, job: EncodingJob | None, *, force: bool) -> None:
+    """Register the job whose shards `place` will hold; None is a lexical index, which has none.
+
+    Raises:
+        DebaterError: shards of another job are there (without force; with it they are dropped).
+
+    """
+    embeddings = place / EMBEDDINGS_NAME
+    if _occupied(embeddings):
+        found = read_manifest(embeddings / JOB_NAME, EncodingJob) if (embeddings / JOB_NAME).exists() else None
+        if job is not None and found == job:
+            return
+        if not force:
+            raise DebaterError(
+                f"{place} holds the unfinished work of another command ({_difference(found, job)}).",
+                "Run that command again, choose another --output, or start over with --force.",
+            )
+        shutil.rmtree(embeddings)
+    if job is not None:
+        embeddings.mkdir(exist_ok=True)
+        write_manifest(embeddings / JOB_NAME, job)
+
+
+def _difference(found: EncodingJob | None, job: EncodingJob | None) -> str:
+    if found is None or job is None:
+        return "its embeddings are not this job's"
+    asked = job.model_dump()
+    names = [name.replace("_", " ") for name, value in found.model_dump().items() if value != asked[name]]
+    return f"different: {', '.join(names)}"
+
+
+def _occupied(folder: Path) -> bool:
+    try:
+        return folder.exists() and any(folder.iterdir())
+    except OSError as error:
+        raise DebaterError(f"{folder} cannot be used: {error.strerror}.", "Choose another --output.") from None
+
+
+def _is_ours(folder: Path) -> bool:
+    names = {name.removesuffix(TEMPORARY_SUFFIX) for name in os.listdir(folder)}
+    if not names <= set(_PARTS):
+        return False
+    if DOCUMENTS_NAME in names:
+        return True
+    try:
+        read_manifest(folder / MANIFEST_NAME, IndexManifest)
+    except DebaterError:
+        return False
+    return True
+
+
+def _sibling(folder: Path, role: str) -> Path:
+    return folder.with_name(f".{folder.name}.{role}")
+
+
+def _swap(new: Path, folder: Path) -> None:
+    old = _sibling(folder, "replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    rename_folder(folder, old)
+    rename_folder(new, folder)
+    shutil.rmtree(old)
+
+
+def _undo_half_a_swap(folder: Path) -> None:
+    """Put the old index back if a kill fell between the two renames of `_swap`."""
+    old = _sibling(folder, "replaced")
+    if old.exists() and not folder.exists():
+        rename_folder(old, folder)

@@ -1,0 +1,86 @@
+"""One progress line for every long job: what is done, how fast, how long still. It goes to stderr.
+
+On a terminal the line is live (rich); elsewhere a plain line appears every few seconds, so that logs stay readable.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42s, 3m10s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Progress:
+    """Counts work done and shows it. Made by `progress`; `advance` is all that a job calls."""
+
+    def __init__(self, label: str, total: int, unit: str, enabled: bool) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = self._before = 0
+        self.facts = ""
+        self._enabled = enabled
+        self._start = time.monotonic()
+        self._last_line, self._printed = self._start, ""
+        self._live = None
+        if enabled and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(self.line(), console=Console(stderr=True), refresh_per_second=8, transient=False)
+            self._live.start()
+
+    def resume_at(self, done: int) -> None:
+        """Count `done` units as finished before the clock started; they do not enter the rate."""
+        self.done = self._before = done
+
+    def advance(self, n: int = 1, facts: str = "") -> None:
+        """`n` more units are done; `facts` (loss, tokens/s, …) replace those shown before."""
+        self.done += n
+        self.facts = facts or self.facts
+        if self._live is not None:
+            self._live.update(self.line())
+        elif self._enabled and time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
+            self._print_line()
+
+    def line(self) -> str:
+        """The line as it stands: label, count, rate, time left, facts."""
+        elapsed = time.monotonic() - self._start
+        rate = (self.done - self._before) / elapsed if elapsed > 0 else 0.0
+        parts = [f"{self.label}: {self.done:,}/{self.total:,} {self.unit}"]
+        if rate > 0:
+            parts.append(f"{rate:,.1f}/s")
+            left = self.total - self.done
+            parts.append(f"{duration(left / rate)} left" if left > 0 else f"done in {duration(elapsed)}")
+        return " · ".join([*parts, self.facts] if self.facts else parts)
+
+    def close(self) -> None:
+        """Show the final state and give the terminal back."""
+        if self._live is not None:
+            self._live.update(self.line())
+            self._live.stop()
+        elif self._enabled and self.line() != self._printed:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._last_line, self._printed = time.monotonic(), self.line()
+        print(self._printed, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str, *, enabled: bool) -> Iterator[Progress]:
+    """Show a job of `total` units while it runs: `with progress("Encoding", 1400, "documents", enabled=True) as bar`."""
+    bar = Progress(label, total, unit, enabled)
+    try:
+        yield bar
+    finally:
+        bar.close()

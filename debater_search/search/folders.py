@@ -1,0 +1,49 @@
+"""Find indexes on disk, and check that one is whole before it is opened."""
+
+from pathlib import Path
+
+from debater_search.errors import DebaterError
+from debater_search.store.manifest import MANIFEST_NAME, MEND, IndexManifest, read_manifest
+
+
+def list_indexes(parent: str | Path = "indexes") -> list[Path]:
+    """The finished indexes in a folder, newest first."""
+    found = []
+    for path in Path(parent).glob(f"*/{MANIFEST_NAME}"):
+        try:
+            found.append((read_manifest(path, IndexManifest).created, path.parent))
+        except DebaterError:
+            continue  # not an index, or not one this version can read
+    return [folder for _, folder in sorted(found, reverse=True)]
+
+
+def latest_index(parent: str | Path = "indexes") -> Path:
+    """The newest finished index in a folder; DebaterError where there is none."""
+    indexes = list_indexes(parent)
+    if not indexes:
+        raise DebaterError(f"There is no index in {Path(parent)}.", "Make one: debater index CORPUS")
+    return indexes[0]
+
+
+def open_manifest(folder: Path) -> IndexManifest:
+    """Read an index's manifest and check that the files it names are there, in full length.
+
+    Raises:
+        DebaterError: there is no such index; it is unfinished; one of its files is missing or truncated.
+
+    """
+    if not folder.is_dir():
+        others = ", ".join(str(path) for path in list_indexes(folder.parent))
+        hint = f"Indexes there: {others}." if others else "Make one: debater index CORPUS"
+        raise DebaterError(f"The index {folder} does not exist.", hint)
+    manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
+    for name, info in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise DebaterError(f"The index {folder} is damaged: {name} is missing.", MEND)
+        if path.stat().st_size != info.bytes:
+            raise DebaterError(
+                f"The index {folder} is damaged: {name} has {path.stat().st_size:,} bytes instead of {info.bytes:,}.",
+                MEND,
+            )
+    return manifest

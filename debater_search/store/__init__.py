@@ -1,0 +1,1 @@
+"""All that lies on disk: documents (SQLite), embeddings (Parquet), manifests. No torch; no pyarrow until used."""

@@ -1,0 +1,44 @@
+"""Files that are either whole or not there: temporary name, fsync, rename, fsync of the folder."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it becomes `path` when the block ends well and vanishes when it does not."""
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+        _fsync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+def rename_folder(source: Path, target: Path) -> None:
+    """Rename a folder so that the new name survives a power cut."""
+    source.rename(target)
+    _fsync(target.parent)
+
+
+def sha256_file(path: Path) -> str:
+    """The file's sha256 in hex, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,149 @@
+"""Manifests: the JSON file in every folder that says what made it. Its rename is the folder's commit point."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from debater_search.errors import DebaterError
+from debater_search.store.files import atomic, sha256_file
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+MEND = "Run the `debater index` command that made it again, with --force."
+JOB_NAME = "job.json"
+VECTORS_FILE = "vectors/index.faiss"
+
+# Manifests may come from strangers: no name in one may lead out of its folder.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]
+DType = Literal["float32", "float16"]
+
+
+class Manifest(BaseModel):
+    """What all manifests share: the version of their layout."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
+class EncoderInfo(BaseModel):
+    """The model that made the vectors: who it is (`fingerprint`) and how to load it again (`recipe`)."""
+
+    name: str
+    fingerprint: str
+    dim: Annotated[int, Field(gt=0)]
+    thinking_steps: Annotated[int, Field(gt=0)]
+    recipe: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.name} (fingerprint {self.fingerprint[:12]})"
+
+    @classmethod
+    def of(cls, encoder: Any) -> "EncoderInfo":
+        """What a manifest keeps of an Encoder."""
+        return cls(
+            name=encoder.name,
+            fingerprint=encoder.fingerprint,
+            dim=encoder.dim,
+            thinking_steps=encoder.thinking_steps,
+            recipe=encoder.recipe,
+        )
+
+
+class CorpusInfo(BaseModel):
+    """The documents an index holds; `fingerprint` is a sha256 over their contents in order."""
+
+    source: str
+    fingerprint: str
+    documents: Annotated[int, Field(gt=0)]
+
+
+class ShardInfo(BaseModel):
+    """One Parquet file of an embeddings folder."""
+
+    file: FileName
+    rows: Annotated[int, Field(gt=0)]
+    sha256: str
+
+
+class EmbeddingsManifest(Manifest):
+    """`embeddings/manifest.json`; `thinking_steps` is how many steps are stored beside the embedding, 0 for none."""
+
+    encoder: EncoderInfo
+    corpus: CorpusInfo
+    dim: Annotated[int, Field(gt=0)]
+    dtype: DType
+    thinking_steps: Annotated[int, Field(ge=0)]
+    shards: list[ShardInfo]
+
+
+class EncodingJob(Manifest):
+    """`embeddings/job.json`, written before the first shard: only the very same job may add to shards found there."""
+
+    encoder: str
+    corpus: str
+    dtype: DType
+    all_steps: bool
+    shard_size: Annotated[int, Field(gt=0)]
+
+
+class FileInfo(BaseModel):
+    """Size and hash of a file, as it was when the manifest was written."""
+
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "FileInfo":
+        """Measure a file."""
+        return cls(bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+class IndexManifest(Manifest):
+    """`manifest.json` of an index. Without an encoder the index is lexical only: no embeddings, no vectors."""
+
+    name: str
+    created: str
+    encoder: EncoderInfo | None
+    corpus: CorpusInfo
+    type: str | None
+    warnings: list[str]
+    files: dict[FileName, FileInfo]
+
+
+M = TypeVar("M", bound=Manifest)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest so that a reader finds either the whole of it or none."""
+    with atomic(path) as temporary:
+        temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(path: Path, kind: type[M]) -> M:
+    """Read a manifest.
+
+    Raises:
+        DebaterError: the file is missing, half-written, not a manifest of this kind, or of a newer version.
+
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DebaterError(
+            f"{path.parent} is unfinished: it has no {path.name}.",
+            "Run the same `debater index` command again: it goes on where it stopped.",
+        ) from None
+    except OSError as error:
+        raise DebaterError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
+    try:
+        version = Manifest.model_validate_json(content).schema_version
+        if version > SCHEMA_VERSION:
+            raise DebaterError(
+                f"{path} has schema version {version}, newer than this program's {SCHEMA_VERSION}.",
+                "Upgrade debater-search, or build the index again with this version.",
+            )
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DebaterError(f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}.", MEND) from None

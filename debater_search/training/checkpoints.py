@@ -1,0 +1,106 @@
+"""Checkpoints of a run: written whole or not at all, found again by `--resume`. Safetensors and JSON only."""
+
+import json
+import os
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.optim import Optimizer
+
+from debater_search import __version__
+from debater_search.encoder import Encoder
+from debater_search.encoder.hub import sha256_of
+from debater_search.encoder.layouts import write_json
+from debater_search.training.settings import TrainingSettings
+
+STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
+
+
+def provenance(settings: TrainingSettings) -> dict[str, Any]:
+    """What made a checkpoint: config, data, versions."""
+    versions = {name: version(name) for name in ("torch", "transformers", "peft")}
+    return {
+        "config": settings.model_dump(mode="json"),
+        "data": {Path(data.path).name: sha256_of(Path(data.path)) for data in settings.data},
+        "versions": {"debater-search": __version__, **versions},
+    }
+
+
+def write_checkpoint(
+    folder: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int, optimizer: Optimizer | None
+) -> None:
+    """Write a checkpoint beside its place and rename it into it; with `optimizer` training can go on from it."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    encoder.save(unfinished, provenance={**made_by, "step": step})
+    if optimizer is not None:
+        save_file(_optimizer_tensors(optimizer), unfinished / OPTIMIZER_FILE)
+        write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"]})
+    for path in unfinished.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int) -> None:
+    """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished."""
+    whole = output / ".final"
+    write_checkpoint(whole, encoder, made_by, step=step, optimizer=None)
+    marker = whole / "debater.json"
+    for path in [*(p for p in whole.iterdir() if p != marker), marker]:
+        path.replace(output / path.name)
+    whole.rmdir()
+
+
+def newest_complete(output: Path) -> Path | None:
+    """The last checkpoint that training can go on from."""
+    found = {
+        int(m.group(1)): p for p in output.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))
+    }
+    complete = [step for step, path in found.items() if (path / STATE_FILE).is_file()]
+    return found[max(complete)] if complete else None
+
+
+def saved_state(checkpoint: Path) -> dict[str, Any]:
+    """Step and config of a checkpoint."""
+    return dict(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")))
+
+
+def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
+    """Put a checkpoint's weights into an encoder that was made trainable in the same way."""
+    backbone = encoder.model.backbone
+    if hasattr(backbone, "peft_config"):
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(backbone, load_file(checkpoint / "adapter_model.safetensors"))
+    else:
+        weights: dict[str, torch.Tensor] = {}
+        for path in sorted(checkpoint.glob("model*.safetensors")):
+            weights |= load_file(path)
+        backbone.load_state_dict(weights, strict=False)
+
+
+def restore_optimizer(checkpoint: Path, optimizer: Optimizer) -> None:
+    """Put AdamW's moments and counts back."""
+    tensors = load_file(checkpoint / OPTIMIZER_FILE)
+    if not tensors:
+        return
+    state = optimizer.state_dict()
+    state["state"] = {}
+    for key, tensor in tensors.items():
+        number, name = key.split(".", 1)
+        state["state"].setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict(state)
+
+
+def _optimizer_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": value.detach().cpu().contiguous().clone() for number, values in state.items()
+            for name, value in values.items()}  # fmt: skip

@@ -1,0 +1,60 @@
+"""The nouns of the field, shared by every floor."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Qrels = dict[str, dict[str, int]]
+"""Relevance judgements: query id → document id → gain (0 = judged, not relevant)."""
+
+Run = dict[str, dict[str, float]]
+"""What a system answered: query id → document id → score (higher is better)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One entry of a corpus."""
+
+    id: str
+    text: str = ""
+    title: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """What an encoder reads: title and text joined by a blank."""
+        return f"{self.title} {self.text}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question, with the id that qrels and runs call it by."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingExample:
+    """One row of training data: a query, a text that answers it, texts that do not."""
+
+    query: str
+    positive: str
+    negatives: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result; `rank` starts at 1."""
+
+    rank: int
+    id: str
+    score: float
+    title: str = ""
+    text: str = ""
+    snippet: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The hit as plain JSON types."""
+        return asdict(self)

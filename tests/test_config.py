@@ -1,0 +1,195 @@
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from debater_search.config import beside, load_settings, read_mapping, schema_reference
+from debater_search.errors import DebaterError
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Loss(Part):
+    scale: float = Field(30.0, description="1 / temperature")
+    contrast: Literal["max", "last"] = "max"
+
+
+class Data(Part):
+    path: str
+    instruction: str | list[str] = ""
+    weight: float = Field(1.0, gt=0)
+
+
+class Train(Part):
+    model: str
+    data: list[Data] = []
+    loss: Loss = Field(default_factory=Loss)
+    lora: Loss | None = None
+    learning_rate: float = Field(2e-4, description="highest rate | after the warm-up")
+    steps: dict[str, int] = {}
+    cache: bool = False
+
+    @model_validator(mode="after")
+    def check(self) -> "Train":
+        if self.cache and not self.data:
+            raise ValueError("a cache needs data")
+        return self
+
+
+CONFIG = """\
+model: minilm
+learning_rate: 3e-4
+data:
+  - path: a.jsonl
+    instruction: [one, two]
+  - path: b.jsonl
+    weight: 2
+loss:
+  scale: 20
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "train.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def test_file_lies_over_defaults_and_overrides_over_file(config: Path) -> None:
+    settings = load_settings(
+        Train, config, ["data.0.path=x", "loss.contrast=last", "learning_rate=2.5E-4", "lora.scale=1", "steps.a=3"]
+    )
+    assert settings.data[0] == Data(path="x", instruction=["one", "two"])
+    assert settings.loss == Loss(scale=20, contrast="last")
+    assert settings.learning_rate == 2.5e-4
+    assert settings.lora == Loss(scale=1)
+    assert settings.steps == {"a": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("2e-4", 2e-4), ("2.0e-4", 2e-4), ("1E3", 1000.0), ("+2e+1", 20.0), ("7", 7.0)]
+)
+def test_numbers_are_numbers(config: Path, text: str, rate: float) -> None:
+    config.write_text(f"model: m\nlearning_rate: {text}\n", encoding="utf-8")
+    assert load_settings(Train, config).learning_rate == rate
+    assert read_mapping(config) == {"model": "m", "learning_rate": rate}
+
+
+def test_words_with_digits_stay_words(config: Path) -> None:
+    assert load_settings(Train, config, ["model=2e-model"]).model == "2e-model"
+
+
+def test_json_with_tabs_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{\n\t"model": "m",\t"learning_rate": 2e-5\n}', encoding="utf-8")
+    assert load_settings(Train, path).learning_rate == 2e-5
+
+
+def test_without_a_file_overrides_are_enough() -> None:
+    assert load_settings(Train, None, ["model=m"]).model == "m"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"),
+    [
+        ("learning_rate: 3e-4", "lerning_rate: 3", "line 2: there is no setting lerning_rate.", "learning_rate?"),
+        ("  scale: 20", "  scal: 20", "line 9: there is no setting loss.scal.", "Did you mean loss.scale?"),
+        ("    weight: 2", "    wieght: 2", "line 7: there is no setting data.1.wieght.", "data.1.weight?"),
+        ("    weight: 2", "    qqq: 2", "line 7: there is no setting data.1.qqq.", "path, instruction, weight"),
+        ("3e-4", "fast", "line 2: learning_rate is 'fast', but it should be a valid number", "highest rate"),
+        ("    weight: 2", "    weight: -2", "line 7: data.1.weight is -2, but it should be greater than 0", "Mend"),
+        ("[one, two]", "[one, [2]]", "line 5: data.0.instruction is ['one', [2]], but it should be a valid string", ""),
+        ("  scale: 20", "  contrast: min", "line 9: loss.contrast is 'min', but it should be 'max' or 'last'", ""),
+        ("model: minilm", "cache: no", "the setting model is missing", "Add model"),
+        ("model: minilm", "modl: minilm", "line 1: there is no setting modl.", "Did you mean model?"),
+        ("  - path: b.jsonl\n    weight", "  - weight", "line 6: the setting data.1.path is missing", ""),
+        ("model: minilm", "model: m\nsteps: {a: b}", "line 2: steps.a is 'b', but it should be a valid integer", ""),
+    ],
+)
+def test_bad_setting_names_key_line_and_nearest(config: Path, old: str, new: str, message: str, hint: str) -> None:
+    config.write_text(CONFIG.replace(old, new), encoding="utf-8")
+    with pytest.raises(DebaterError) as error:
+        load_settings(Train, config)
+    assert message in error.value.message
+    assert "train.yaml" in error.value.message
+    assert hint in error.value.hint
+    assert error.value.hint
+
+
+def test_a_rule_over_several_settings_is_told(config: Path) -> None:
+    with pytest.raises(DebaterError, match="a cache needs data"):
+        load_settings(Train, config, ["cache=true", "data=[]"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss", "'loss' is not key=value"),
+        ("=3", "'=3' is not key=value"),
+        ("loss..scale=3", "is not key=value"),
+        ("loss.scale=[", "The value of 'loss.scale=[' is not YAML"),
+        ("loss.scal=3", "Override 'loss.scal=3': there is no setting loss.scal"),
+        ("data.7.path=x", "leads into a list of 2, which has no 7"),
+        ("data.first.path=x", "has no 'first'"),
+        ("model.name=x", "what stands before .name is no mapping"),
+        ("data.0.weight=heavy", "Override 'data.0.weight=heavy': data.0.weight is 'heavy'"),
+        ("loss=3", "Override 'loss=3': loss is 3"),
+    ],
+)
+def test_bad_override_is_named(config: Path, override: str, message: str) -> None:
+    with pytest.raises(DebaterError) as error:
+        load_settings(Train, config, [override])
+    assert message in error.value.message
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1\nb: 2", "line 2: this is not YAML"),
+        ("- a", "is not a mapping"),
+        ("model: !!python/object:os.system {}", "line 1: this is not YAML"),
+        ("model: \x00", "this is not YAML"),
+        ("a: &x [*x]", "there is no setting a"),
+        ("[" * 5000, "this is not YAML"),
+        ("", "the setting model is missing"),
+    ],
+)
+def test_bad_file_is_told(config: Path, text: str, message: str) -> None:
+    config.write_text(text, encoding="utf-8")
+    with pytest.raises(DebaterError) as error:
+        load_settings(Train, config)
+    assert message in error.value.message
+
+
+def test_aliases_within_aliases_cost_nothing(config: Path) -> None:
+    levels = "".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 30))
+    config.write_text(f"k0: &k0 [lol]\n{levels}", encoding="utf-8")
+    with pytest.raises(DebaterError, match="there is no setting k0"):
+        load_settings(Train, config)
+
+
+def test_missing_file_names_the_nearest(config: Path) -> None:
+    with pytest.raises(DebaterError) as error:
+        load_settings(Train, config.with_name("trian.yaml"))
+    assert "train.yaml" in error.value.hint
+
+
+def test_paths_lie_beside_the_config(tmp_path: Path) -> None:
+    assert beside(tmp_path / "c.yaml", "a/b") == tmp_path / "a" / "b"
+    assert beside(tmp_path / "c.yaml", "/a") == Path("/a")
+    assert beside(None, "a") == Path("a")
+
+
+def test_reference_lists_every_setting() -> None:
+    table = schema_reference(Train)
+    assert "| `model` | text | required |  |" in table
+    assert "| `loss.scale` | number | `30.0` | 1 / temperature |" in table
+    assert "| `loss.contrast` | `max` or `last` | `max` |  |" in table
+    assert "| `data.N.instruction` | text or list of text | `` |  |" in table
+    assert "highest rate \\| after" in table
+    assert "| `lora` | mapping or null | `null` |  |" in table

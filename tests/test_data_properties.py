@@ -1,0 +1,116 @@
+"""What is written reads back equal, in every format; and no bytes whatever make a reader fail in other ways."""
+
+import csv
+import gzip
+import io
+import json
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from debater_search.data import read_corpus, read_qrels, read_queries, read_run, read_training_examples, write_run
+from debater_search.errors import DebaterError
+from debater_search.types import Document, Query, Run
+
+ids = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+unique_ids = st.lists(ids, min_size=1, max_size=5, unique=True)
+Row = dict[str, str]
+
+
+def jsonl(rows: list[Row]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def delimited(rows: list[Row], delimiter: str) -> bytes:
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def parquet(rows: list[Row]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    return sink.getvalue()
+
+
+WRITERS: dict[str, Callable[[list[Row]], bytes]] = {
+    ".jsonl": jsonl,
+    ".csv": lambda rows: delimited(rows, ","),
+    ".tsv": lambda rows: delimited(rows, "\t"),
+    ".parquet": parquet,
+}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": lambda data: data,
+    ".gz": gzip.compress,
+    ".zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+@pytest.mark.parametrize("suffix", WRITERS)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_what_is_written_reads_back_equal(suffix: str, compression: str, data: st.DataObject) -> None:
+    documents = [
+        Document(id, data.draw(texts), data.draw(texts), {"note": data.draw(texts)}) for id in data.draw(unique_ids)
+    ]
+    rows = [{"_id": d.id, "title": d.title, "text": d.text, "note": d.metadata["note"]} for d in documents]
+    queries = [Query(id, data.draw(texts.filter(str.strip)).strip()) for id in data.draw(unique_ids)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"corpus{suffix}{compression}")
+        path.write_bytes(COMPRESS[compression](WRITERS[suffix](rows)))
+        assert list(read_corpus(path)) == documents
+        assert list(read_corpus(folder)) == documents
+        path = Path(folder, f"queries{suffix}{compression}")
+        path.write_bytes(COMPRESS[compression](WRITERS[suffix]([{"id": q.id, "text": q.text} for q in queries])))
+        assert read_queries(folder) == queries
+
+
+@settings(max_examples=50, deadline=None)
+@given(run=st.dictionaries(ids, st.dictionaries(ids, st.floats(width=32, allow_nan=False), min_size=1), min_size=1))
+def test_a_run_reads_back_equal(run: Run) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_run(run, Path(folder, "run.trec"))
+        again = read_run(Path(folder, "run.trec"))
+    assert {q: {d: pytest.approx(s, rel=1e-8) for d, s in found.items()} for q, found in run.items()} == again
+
+
+READERS: dict[str, Callable[[Path], Iterable[object]]] = {
+    "corpus": read_corpus,
+    "queries": read_queries,
+    "qrels": read_qrels,
+    "run": read_run,
+    "training": read_training_examples,
+}
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+names = st.sampled_from(["_id", "id", "text", "title", "metadata", "query", "positive", "negative", "pos", "x"])
+json_lines = st.lists(st.dictionaries(names, json_values), max_size=4).map(
+    lambda rows: b"\n".join(json.dumps(row).encode() for row in rows)
+)
+any_bytes = st.binary() | json_lines | st.text('\t\n\r, "ab1-.e_id', max_size=60).map(str.encode)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("suffix", [*WRITERS, ".jsonl.gz", ".jsonl.zst", ".parquet.zst"])
+@settings(max_examples=25, deadline=None)
+@given(content=any_bytes, compressed=st.booleans())
+def test_any_bytes_are_read_or_refused_in_words(reader: str, suffix: str, content: bytes, compressed: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"file{suffix}")
+        path.write_bytes(COMPRESS[path.suffix](content) if compressed and path.suffix in COMPRESS else content)
+        with suppress(DebaterError):
+            list(READERS[reader](path))

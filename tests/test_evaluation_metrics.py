@@ -1,0 +1,94 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from debater_search.errors import DebaterError
+from debater_search.evaluation import METRICS, score_run
+from debater_search.evaluation.metrics import bootstrap
+from debater_search.types import Qrels, Run
+
+QRELS: Qrels = {"1": {"a": 2, "b": 1, "c": 0}, "2": {"x": 1}, "3": {"y": 0, "z": -1}}
+
+
+def test_metrics_are_worked_by_hand() -> None:
+    scores = score_run({"1": {"c": 3.0, "b": 2.0, "a": 1.0}, "2": {"x": 0.5}}, QRELS)
+    ndcg = (1 / math.log2(3) + 2 / math.log2(4)) / (2 + 1 / math.log2(3))
+    assert scores.per_query["1"] == {
+        "ndcg@10": pytest.approx(ndcg),
+        "ndcg@100": pytest.approx(ndcg),
+        "mrr@10": 0.5,
+        "map@100": pytest.approx((1 / 2 + 2 / 3) / 2),
+        "recall@10": 1.0,
+        "recall@100": 1.0,
+        "precision@10": 0.2,
+    }
+    assert scores.metrics["mrr@10"] == 0.75
+    assert tuple(scores.metrics) == METRICS
+
+
+def test_judged_query_missing_from_the_run_counts_nothing() -> None:
+    run: Run = {"1": {"a": 2.0, "b": 1.0}, "unjudged": {"a": 1.0}}
+    scores = score_run(run, QRELS)
+    assert scores.metrics["ndcg@10"] == 0.5
+    assert set(scores.per_query) == {"1", "2"}
+    assert score_run({**run, "2": {}}, QRELS).metrics == scores.metrics
+
+
+def test_reciprocal_rank_ends_at_ten() -> None:
+    run = {"1": {f"d{i:02}": 100.0 - i for i in range(10)} | {"a": 1.0}}
+    scores = score_run(run, {"1": {"a": 1}})
+    assert scores.metrics["mrr@10"] == 0
+    assert scores.metrics["map@100"] == pytest.approx(1 / 11)
+
+
+def test_ties_at_rank_ten_fall_as_trec_eval_lets_them() -> None:
+    run = {"1": {f"d{i:02}": 1.0 for i in range(11)}}
+    assert score_run(run, {"1": {"d01": 1}}).metrics["mrr@10"] == pytest.approx(1 / 10)
+    assert score_run(run, {"1": {"d00": 1}}).metrics["mrr@10"] == 0
+
+
+def test_nan_scores_are_refused() -> None:
+    with pytest.raises(DebaterError, match="NaN score for query '2'"):
+        score_run({"2": {"x": float("nan")}}, QRELS)
+
+
+def test_judgements_without_a_positive_are_refused() -> None:
+    with pytest.raises(DebaterError, match="None of the judgements is positive"):
+        score_run({}, {"3": {"y": 0}})
+
+
+def test_interval_holds_the_mean_and_is_repeatable() -> None:
+    rng = np.random.default_rng(0)
+    qrels = {str(i): {"a": 1} for i in range(60)}
+    run = {str(i): {"b": 1.0, "a": float(rng.choice([0.5, 2.0]))} for i in range(60)}
+    first, again = score_run(run, qrels), score_run(run, qrels)
+    low, high = first.intervals["ndcg@10"]
+    assert low < first.metrics["ndcg@10"] < high
+    assert first.intervals == again.intervals
+    assert score_run(run, qrels, seed=1).intervals != first.intervals
+
+
+def test_interval_agrees_with_the_normal_approximation() -> None:
+    values = np.random.default_rng(1).normal(size=(400, 1))
+    low, high = bootstrap(values)
+    half = 1.96 * values.std() / 20
+    assert low[0] == pytest.approx(values.mean() - half, abs=0.02)
+    assert high[0] == pytest.approx(values.mean() + half, abs=0.02)
+
+
+ids = st.sampled_from("abcdefgh")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    run=st.dictionaries(ids, st.dictionaries(ids, st.floats(-10, 10), max_size=8)),
+    qrels=st.dictionaries(ids, st.dictionaries(ids, st.integers(-1, 4), min_size=1, max_size=8), min_size=1),
+)
+def test_every_metric_lies_between_0_and_1(run: Run, qrels: Qrels) -> None:
+    qrels["sure"] = {"a": 1}
+    scores = score_run(run, qrels)
+    assert all(0 <= value <= 1 + 1e-9 for values in scores.per_query.values() for value in values.values())
+    assert all(low <= high for low, high in scores.intervals.values())

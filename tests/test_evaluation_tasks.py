@@ -1,0 +1,157 @@
+"""The contract of RetrievalTask, which every kind of task passes; and finding tasks by name."""
+
+import json
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from debater_search.errors import DebaterError
+from debater_search.evaluation import FolderTask, MtebTask, RetrievalTask, load_task
+from debater_search.evaluation.instructions import BEIR, INSTRUCTIONS, builtin_instruction
+from debater_search.types import Document, Query
+
+DATA = Path(__file__).parent.parent / "data"
+DOCUMENTS = [{"_id": "d1", "title": "", "text": "wings"}, {"_id": "d2", "title": "Flaps", "text": "and slats"}]
+QUERIES = [{"_id": "q1", "text": "what lifts ?"}]
+QRELS = {"q1": {"d1": 2, "d2": 0}}
+
+
+def folder_task(folder: Path) -> FolderTask:
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in DOCUMENTS), encoding="utf-8")
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUERIES), encoding="utf-8")
+    lines = [f"{q}\t{d}\t{gain}\n" for q, gains in QRELS.items() for d, gain in gains.items()]
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), encoding="utf-8")
+    return FolderTask(folder)
+
+
+def mteb_task(folder: Path) -> MtebTask:
+    """A stock task of mteb with data of its own, as mteb holds it once it is loaded."""
+    mteb = pytest.importorskip("mteb")
+    from datasets import Dataset
+
+    task = mteb.get_task("SciFact")
+    task.data_loaded = True
+    task.dataset = {
+        "default": {
+            "test": {
+                "corpus": Dataset.from_list(
+                    [{**row, "id": row["_id"], "title": row["title"] or None} for row in DOCUMENTS]
+                ),
+                "queries": Dataset.from_list([{"id": row["_id"], "text": row["text"]} for row in QUERIES]),
+                "relevant_docs": QRELS,
+                "top_ranked": None,
+            }
+        }
+    }
+    return MtebTask("SciFact", task=task)
+
+
+@pytest.fixture(params=[folder_task, mteb_task])
+def task(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RetrievalTask:
+    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
+    make: Callable[[Path], RetrievalTask] = request.param
+    return make(tmp_path / "wings")
+
+
+def test_task_gives_corpus_queries_and_judgements(task: RetrievalTask) -> None:
+    assert list(task.corpus()) == [Document("d1", "wings"), Document("d2", "and slats", "Flaps")]
+    assert task.queries() == [Query("q1", "what lifts ?")]
+    assert task.qrels() == QRELS
+    assert task.instruction is None
+    assert task.ignore_identical_ids is False
+    assert task.name in ("wings", "SciFact")
+
+
+def test_task_without_the_split_lists_those_it_has(task: RetrievalTask) -> None:
+    with pytest.raises(DebaterError) as error:
+        task.qrels("dev")
+    assert "has no split 'dev'" in error.value.message
+    assert "test" in error.value.hint
+
+
+def test_folder_is_found_by_its_path() -> None:
+    task = load_task(DATA / "cranfield")
+    assert (task.name, len(task.qrels()), len(task.queries())) == ("cranfield", 225, 225)
+
+
+def test_folder_may_name_its_instruction(tmp_path: Path) -> None:
+    folder = folder_task(tmp_path / "wings").folder
+    (folder / "task.json").write_text('{"instruction": "Answer:"}', encoding="utf-8")
+    assert load_task(folder).instruction == "Answer:"
+    (folder / "task.json").write_text('{"instruct": "Answer:"}', encoding="utf-8")
+    with pytest.raises(DebaterError, match="has no instruction in it"):
+        load_task(folder)
+
+
+def test_folder_without_judgements_is_no_task(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="it has no judgements"):
+        load_task(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("beir/scifct", "BEIR has no set 'scifct'", "Did you mean beir/scifact?"),
+        (f"{DATA}/cranfeld", "There is no folder", "cranfield?"),
+        ("SciFac", "There is no retrieval task 'SciFac'", "Did you mean SciFact?"),
+        ("scifact", "There is no retrieval task", "Did you mean SciFact?"),
+        ("Banking77Classification", "There is no retrieval task", ""),
+        ("CQADupstackRetrieval", "is several tasks in one", "CQADupstackAndroidRetrieval"),
+    ],
+)
+def test_misspelt_task_names_the_nearest(name: str, message: str, hint: str) -> None:
+    with pytest.raises(DebaterError) as error:
+        load_task(name)
+    assert message in error.value.message
+    assert hint in error.value.hint
+
+
+def test_beir_names_are_names_of_mteb() -> None:
+    mteb = pytest.importorskip("mteb")
+    known = {task.metadata.name for task in mteb.get_tasks(task_types=["Retrieval"], exclude_superseded=False)}
+    assert set(BEIR.values()) | set(INSTRUCTIONS) <= known
+    assert load_task("beir/scifact").name == "SciFact"
+
+
+def fake_mteb(splits: dict[str, Any], **more: Any) -> Any:
+    return types.SimpleNamespace(
+        metadata=types.SimpleNamespace(name="Fake"),
+        hf_subsets=more.pop("subsets", ["default"]),
+        ignore_identical_ids=True,
+        dataset={more.pop("subset", "default"): splits},
+        load_data=more.pop("load_data", lambda: None),
+        convert_v1_dataset_format_to_v2=lambda num_proc: None,
+    )
+
+
+def test_mteb_task_that_is_scored_on_dev_takes_it_for_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
+    task = MtebTask("Fake", task=fake_mteb({"dev": {"relevant_docs": {1: {2: 1}}}}))
+    assert task.qrels("test") == {"1": {"2": 1}}
+    assert task.ignore_identical_ids
+
+
+def test_multilingual_mteb_task_is_read_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
+    task = MtebTask("Fake", task=fake_mteb({"test": {"relevant_docs": {}}}, subsets=["de", "en"], subset="en"))
+    assert task.qrels() == {}
+
+
+def test_mteb_task_without_a_hub_says_so_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable() -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
+    with pytest.raises(DebaterError, match=r"The data of Fake could not be loaded \(ConnectionError\)\.") as error:
+        MtebTask("Fake", task=fake_mteb({}, load_data=unreachable)).qrels()
+    assert "hub" in error.value.hint
+
+
+def test_builtin_instructions_go_by_mteb_and_beir_names() -> None:
+    assert builtin_instruction("SciFact") == builtin_instruction("scifact")
+    assert "Stackexchange" in (builtin_instruction("CQADupstackGamingRetrieval") or "")
+    assert builtin_instruction("cranfield") is None

@@ -1,0 +1,293 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEncoder, tiny_corpus
+
+from debater_search.errors import DebaterError
+from debater_search.indexing import build, check_output
+from debater_search.search import SearchEngine
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.types import Document
+
+CORPUS = tiny_corpus()
+
+
+class Interrupted(FakeEncoder):
+    """Stops as Ctrl-C does once it has encoded `limit` documents."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def deliberate(self, texts: Sequence[str | Document], *, progress: bool = False) -> np.ndarray:
+        if self.encoded >= self.limit:
+            raise KeyboardInterrupt
+        return super().deliberate(texts)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_an_index_is_the_documented_folder(tmp_path: Path) -> None:
+    result = build(CORPUS, FakeEncoder(), tmp_path / "new" / "index", shard_size=10)
+    folder = tmp_path / "new" / "index"
+    assert sorted(p.name for p in folder.iterdir()) == ["documents.sqlite", "embeddings", "manifest.json", "vectors"]
+    assert len(list((folder / "embeddings").glob("shard-*.parquet"))) == 3
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["name"] == "index"
+    assert manifest["encoder"]["recipe"] == {"model": "fake"}
+    assert manifest["corpus"]["documents"] == result.documents == 25
+    assert manifest["type"] == "flat"
+    assert EmbeddingStore.open(folder / "embeddings").ids() == [document.id for document in CORPUS]
+    assert list(tmp_path.rglob("*.tmp")) == []
+
+
+def test_stored_vectors_are_the_encoders(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10, all_steps=True)
+    store = EmbeddingStore.open(tmp_path / "i" / "embeddings")
+    np.testing.assert_array_equal(store.vectors(), FakeEncoder().encode_documents(CORPUS))
+    np.testing.assert_array_equal(np.concatenate(list(store.steps())), FakeEncoder().deliberate(CORPUS))
+
+
+def test_an_iterable_is_read_once_and_streamed(tmp_path: Path) -> None:
+    assert build(iter(CORPUS), FakeEncoder(), tmp_path / "i", shard_size=7).documents == 25
+
+
+def test_a_corpus_file_is_read_and_its_warnings_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"_id": "1", "text": "wing"}\n{"_id": "2", "text": ""}\n', encoding="utf-8")
+    result = build(path, FakeEncoder(), tmp_path / "i")
+    assert result.manifest is not None
+    assert result.manifest.corpus.source == str(path)
+    assert len(result.warnings) == 1
+    assert "Empty texts" in caplog.text
+
+
+def test_without_an_encoder_the_index_is_lexical(tmp_path: Path) -> None:
+    result = build(CORPUS, None, tmp_path / "i")
+    assert result.manifest is not None
+    assert result.manifest.encoder is result.manifest.type is None
+    assert sorted(p.name for p in (tmp_path / "i").iterdir()) == ["documents.sqlite", "manifest.json"]
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(CORPUS, Interrupted(20), tmp_path / "i", shard_size=10)
+    assert not (tmp_path / "i" / "manifest.json").exists()
+    again = FakeEncoder()
+    result = build(CORPUS, again, tmp_path / "i", shard_size=10)
+    assert (result.reused, again.encoded) == (20, 5)
+    build(CORPUS, FakeEncoder(), tmp_path / "whole", shard_size=10)
+    ours, undisturbed = (EmbeddingStore.open(tmp_path / name / "embeddings") for name in ("i", "whole"))
+    np.testing.assert_array_equal(ours.vectors(), undisturbed.vectors())
+    assert ours.ids() == undisturbed.ids()
+
+
+def test_a_damaged_shard_of_an_interrupted_build_is_encoded_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(CORPUS, Interrupted(20), tmp_path / "i", shard_size=10)
+    path = tmp_path / "i" / "embeddings" / "shard-00000.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    assert build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10).reused == 10
+
+
+@pytest.mark.parametrize(
+    ("what", "difference"),
+    [
+        ({"encoder": FakeEncoder("other")}, "encoder"),
+        ({"corpus": tiny_corpus(24)}, "corpus"),
+        ({"shard_size": 5}, "shard size"),
+        ({"all_steps": True}, "all steps"),
+        ({"encoder": None}, "not this job's"),
+    ],
+)
+def test_another_command_does_not_touch_unfinished_work(tmp_path: Path, what: dict, difference: str) -> None:
+    folder = tmp_path / "i"
+    with pytest.raises(KeyboardInterrupt):
+        build(CORPUS, Interrupted(20), folder, shard_size=10)
+    before = snapshot(folder)
+    arguments = {"corpus": CORPUS, "encoder": FakeEncoder(), "shard_size": 10} | what
+    with pytest.raises(DebaterError, match=f"unfinished work of another command .*{difference}"):
+        build(folder=folder, **arguments)
+    assert snapshot(folder) == before
+    assert build(folder=folder, force=True, **arguments).reused == 0
+    assert len(SearchEngine.open(folder).documents) == len(arguments["corpus"])
+
+
+def test_a_finished_index_is_refused_without_force_and_untouched(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    before = snapshot(tmp_path / "i")
+    with pytest.raises(DebaterError, match=r"holds an index already.*--force"):
+        build(CORPUS, FakeEncoder(), tmp_path / "i")
+    assert snapshot(tmp_path / "i") == before
+
+
+def test_force_replaces_a_finished_index(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    build(tiny_corpus(3), FakeEncoder("other"), tmp_path / "i", force=True)
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder("other"))
+    assert len(engine.search("wing", 99)) == 3
+    assert engine.manifest.name == "i"
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
+
+
+def test_an_interrupted_force_leaves_the_old_index_and_can_go_on(tmp_path: Path) -> None:
+    build(tiny_corpus(3), FakeEncoder(), tmp_path / "i")
+    before = snapshot(tmp_path / "i")
+    with pytest.raises(KeyboardInterrupt):
+        build(CORPUS, Interrupted(20), tmp_path / "i", shard_size=10, force=True)
+    assert snapshot(tmp_path / "i") == before
+    assert build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10, force=True).reused == 20
+    assert len(SearchEngine.open(tmp_path / "i").documents) == 25
+
+
+def test_force_with_a_bad_corpus_leaves_the_old_index(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    before = snapshot(tmp_path / "i")
+    with pytest.raises(DebaterError, match="twice"):
+        build([*CORPUS, CORPUS[0]], FakeEncoder(), tmp_path / "i", force=True)
+    assert snapshot(tmp_path / "i") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
+
+
+def test_a_kill_between_the_renames_of_a_swap_is_undone(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    (tmp_path / "i").rename(tmp_path / ".i.replaced")
+    with pytest.raises(DebaterError, match="holds an index already"):
+        check_output(tmp_path / "i")
+    assert len(SearchEngine.open(tmp_path / "i").documents) == 25
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("inside_an_index", [False, True])
+def test_files_that_are_not_ours_are_never_touched(tmp_path: Path, force: bool, inside_an_index: bool) -> None:
+    folder = tmp_path / "i"
+    if inside_an_index:
+        build(CORPUS, FakeEncoder(), folder)
+    folder.mkdir(exist_ok=True)
+    (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
+    before = snapshot(folder)
+    with pytest.raises(DebaterError, match="not empty and not an index"):
+        build(CORPUS, FakeEncoder(), folder, force=force)
+    assert snapshot(folder) == before
+
+
+def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "i").write_text("a file", encoding="utf-8")
+    with pytest.raises(DebaterError, match="cannot be used"):
+        build(CORPUS, FakeEncoder(), tmp_path / "i")
+
+
+def test_an_empty_folder_counts_as_new_and_a_failure_leaves_it_empty(tmp_path: Path) -> None:
+    (tmp_path / "i").mkdir()
+    with pytest.raises(DebaterError, match="empty"):
+        build([], FakeEncoder(), tmp_path / "i")
+    assert list((tmp_path / "i").iterdir()) == []
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+
+
+def test_a_failure_before_anything_is_kept_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="empty"):
+        build([], FakeEncoder(), tmp_path / "i")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("all_steps", [False, True])
+def test_an_embedding_that_is_not_finite_names_its_document(tmp_path: Path, value: float, all_steps: bool) -> None:
+    class Broken(FakeEncoder):
+        def deliberate(self, texts: Sequence[str | Document], *, progress: bool = False) -> np.ndarray:
+            vectors = super().deliberate(texts)
+            vectors[["unique13." in str(text) for text in texts], -1, 5] = value
+            return vectors
+
+    with pytest.raises(DebaterError, match="document 'd13'"):
+        build(CORPUS, Broken(), tmp_path / "i", shard_size=10, all_steps=all_steps)
+    assert not (tmp_path / "i" / "manifest.json").exists()
+
+
+def test_ready_embeddings_make_the_same_index_without_a_model(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "shards", shard_size=10, encode_only=True)
+    assert not (tmp_path / "shards" / "manifest.json").exists()
+    build(CORPUS, None, tmp_path / "i", embeddings=tmp_path / "shards")
+    build(CORPUS, FakeEncoder(), tmp_path / "direct")
+    answers = [SearchEngine.open(tmp_path / name, encoder=FakeEncoder()).search("unique4.") for name in ("i", "direct")]
+    assert answers[0] == answers[1]
+
+
+def test_encode_only_is_finished_by_the_full_command_and_refused_to_itself(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i", encode_only=True)
+    with pytest.raises(DebaterError, match="finished embeddings already"):
+        build(CORPUS, FakeEncoder(), tmp_path / "i", encode_only=True)
+    assert build(CORPUS, FakeEncoder(), tmp_path / "i").reused == 25
+
+
+def test_embeddings_of_another_corpus_or_model_are_refused(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "shards", encode_only=True)
+    with pytest.raises(DebaterError, match="another corpus"):
+        build(CORPUS[::-1], None, tmp_path / "i", embeddings=tmp_path / "shards")
+    with pytest.raises(DebaterError, match=r"made by fake .*, not by other"):
+        build(CORPUS, FakeEncoder("other"), tmp_path / "i", embeddings=tmp_path / "shards")
+    with pytest.raises(DebaterError, match="last thinking step only"):
+        build(CORPUS, None, tmp_path / "i", embeddings=tmp_path / "shards", all_steps=True)
+    with pytest.raises(DebaterError, match="does not exist"):
+        build(CORPUS, None, tmp_path / "i", embeddings=tmp_path / "nowhere")
+    assert not (tmp_path / "i").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"type": "hsnw"}, "no index type 'hsnw'"),
+        ({"dtype": "int8"}, "stored as 'int8'"),
+        ({"shard_size": 0}, "cannot hold 0 documents"),
+        ({"encoder": None, "encode_only": True}, "no model to encode with"),
+    ],
+)
+def test_a_bad_setting_stops_before_any_work(tmp_path: Path, setting: dict, message: str) -> None:
+    with pytest.raises(DebaterError, match=message):
+        build(**{"corpus": CORPUS, "encoder": FakeEncoder(), "folder": tmp_path / "i"} | setting)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_goes_to_stderr_with_documents_and_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i", progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Encoding: 25/25 documents" in captured.err
+
+
+def test_a_killed_process_loses_only_its_shard(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import os, signal, sys
+        from debater_search.indexing import build
+        from fakes import FakeEncoder, tiny_corpus
+
+        class Killed(FakeEncoder):
+            def deliberate(self, texts, *, progress=False):
+                if self.encoded >= 20:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().deliberate(texts)
+
+        build(tiny_corpus(), Killed(), sys.argv[1], shard_size=10)
+    """)
+    root = Path(__file__).parent.parent
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "i")],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with pytest.raises(DebaterError, match="unfinished"):
+        SearchEngine.open(tmp_path / "i")
+    assert build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10).reused == 20

@@ -1,0 +1,246 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import FakeEncoder, tiny_corpus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from debater_search.errors import DebaterError
+from debater_search.indexing import build
+from debater_search.search import MODES, Mode, SearchEngine, latest_index, list_indexes
+from debater_search.search.retrieval import reciprocal_rank_fusion
+from debater_search.search.snippet import MAX_SNIPPET, best_snippet
+from debater_search.types import Document, Query
+
+CORPUS = tiny_corpus()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("indexes") / "tiny"
+    build(CORPUS, FakeEncoder(), folder, shard_size=10)
+    return folder
+
+
+@pytest.fixture
+def engine(folder: Path) -> SearchEngine:
+    return SearchEngine.open(folder, encoder=FakeEncoder())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_finds_the_document_asked_for(engine: SearchEngine, mode: Mode) -> None:
+    hits = engine.search("number 7 unique7. title", 3, mode=mode)
+    assert hits[0].id == "d7"
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+    assert (hits[0].title, hits[0].text, hits[0].metadata) == ("Title 7", CORPUS[7].text, {"year": 7})
+    assert sorted((hit.score for hit in hits), reverse=True) == [hit.score for hit in hits]
+    assert set(engine.timings) == {"encode", "retrieve", "fetch"}
+
+
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+@pytest.mark.parametrize("k", [25, 26, 10_000])
+def test_k_beyond_the_corpus_returns_every_document(engine: SearchEngine, mode: Mode, k: int) -> None:
+    assert sorted(hit.id for hit in engine.search("wing", k, mode=mode)) == sorted(d.id for d in CORPUS)
+
+
+def test_a_batch_answers_as_single_queries_do(engine: SearchEngine) -> None:
+    texts = {"q1": "unique3. number", "q2": "title 9"}
+    for mode in MODES:
+        run = engine.search_batch([Query(id, text) for id, text in texts.items()], 5, mode=mode)
+        for id, text in texts.items():
+            alone = engine.search(text, 5, mode=mode)
+            assert list(run[id]) == [hit.id for hit in alone]
+            assert list(run[id].values()) == pytest.approx([hit.score for hit in alone], abs=1e-6)
+
+
+def test_plain_strings_are_counted_and_a_miss_has_an_empty_entry(engine: SearchEngine) -> None:
+    run = engine.search_batch(["unique3", "zebra"], 5, mode="lexical")
+    assert list(run) == ["0", "1"]
+    assert next(iter(run["0"])) == "d3"
+    assert run["1"] == {}
+    assert engine.search_batch([], 5) == {}
+
+
+def test_the_instruction_reaches_the_encoder(folder: Path) -> None:
+    encoder = FakeEncoder()
+    engine = SearchEngine.open(folder, encoder=encoder)
+    engine.search("wing")
+    engine.search("wing", instruction="")
+    engine.search_batch(["wing"], instruction="Find wings:")
+    assert encoder.instructions == [None, "", "Find wings:"]
+
+
+@pytest.mark.parametrize(
+    ("query", "k", "mode", "message"),
+    [
+        ("", 10, "dense", "query is empty"),
+        (" \t\n", 10, "lexical", "query is empty"),
+        ("wing", 0, "dense", "0 hits"),
+        ("wing", -1, "lexical", "-1 hits"),
+        ("wing", 10, "sparse", "no search mode 'sparse'. Modes: dense, lexical, hybrid"),
+    ],
+)
+def test_bad_requests_are_sentences(engine: SearchEngine, query: str, k: int, mode: Mode, message: str) -> None:
+    with pytest.raises(DebaterError, match=message):
+        engine.search(query, k, mode=mode)
+
+
+def test_an_empty_query_in_a_batch_is_numbered(engine: SearchEngine) -> None:
+    with pytest.raises(DebaterError, match="Query 2 of 3 is empty"):
+        engine.search_batch(["wing", " ", "flow"])
+
+
+def test_another_encoder_is_refused_naming_both(folder: Path) -> None:
+    with pytest.raises(DebaterError, match=r"made by fake \(fingerprint .*not by other \(fingerprint"):
+        SearchEngine.open(folder, encoder=FakeEncoder("other"))
+
+
+def test_the_index_loads_its_own_encoder_and_refuses_a_changed_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import debater_search.encoder
+
+    class Loader:
+        made = FakeEncoder("fake")
+
+        @classmethod
+        def load(cls, model: str) -> FakeEncoder:
+            assert model == "fake"
+            return cls.made
+
+    monkeypatch.setattr(debater_search.encoder, "Encoder", Loader)
+    assert SearchEngine.open(folder).search("number 7 unique7. title", 1)[0].id == "d7"
+    Loader.made = FakeEncoder("fake", thinking_steps=2)
+    engine = SearchEngine.open(folder)
+    with pytest.raises(DebaterError, match="made by fake"):
+        engine.search("wing")
+    assert engine.search("unique7", 1, mode="lexical")[0].id == "d7"
+
+
+def test_a_lexical_index_says_so_when_asked_for_meaning(tmp_path: Path) -> None:
+    build(CORPUS, None, tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i")
+    assert engine.search("unique7", mode="lexical")[0].id == "d7"
+    for mode in ("dense", "hybrid"):
+        with pytest.raises(DebaterError, match=r"words only.*--mode lexical"):
+            engine.search("wing", mode=mode)
+
+
+def test_ties_are_broken_by_position(tmp_path: Path) -> None:
+    build([Document(f"d{9 - i}", "the very same") for i in range(10)], FakeEncoder(), tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
+    for mode in MODES:
+        assert [hit.id for hit in engine.search("same", 4, mode=mode)] == ["d9", "d8", "d7", "d6"]
+
+
+def test_a_missing_index_lists_those_that_exist(folder: Path) -> None:
+    with pytest.raises(DebaterError, match=r"does not exist. Indexes there: .*tiny"):
+        SearchEngine.open(folder.parent / "tinny")
+    with pytest.raises(DebaterError, match=r"does not exist. Make one"):
+        SearchEngine.open(folder.parent / "no" / "where")
+
+
+@pytest.mark.parametrize("name", ["documents.sqlite", "vectors/index.faiss"])
+def test_missing_and_truncated_files_are_named(folder: Path, tmp_path: Path, name: str) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:-1])
+    with pytest.raises(DebaterError, match=rf"damaged: {name} has .* bytes instead of"):
+        SearchEngine.open(copy)
+    (copy / name).unlink()
+    with pytest.raises(DebaterError, match=f"damaged: {name} is missing"):
+        SearchEngine.open(copy)
+
+
+def test_an_unfinished_index_is_refused_with_the_way_out(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "manifest.json").write_text('{"schema_version": 1, "na', encoding="utf-8")
+    with pytest.raises(DebaterError, match=r"damaged.*--force"):
+        SearchEngine.open(copy)
+    (copy / "manifest.json").unlink()
+    with pytest.raises(DebaterError, match=r"unfinished.*same `debater index` command again"):
+        SearchEngine.open(copy)
+
+
+def test_a_read_only_folder_is_searched_and_left_as_it_is(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy ü?#%20"))
+    paths = [copy, *copy.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        before = sorted(copy.rglob("*"))
+        engine = SearchEngine.open(copy, encoder=FakeEncoder())
+        for mode in MODES:
+            assert engine.search("number 7 unique7. title", mode=mode)[0].id == "d7"
+        assert sorted(copy.rglob("*")) == before
+    finally:
+        for path in paths:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_the_newest_finished_index_is_found(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="no index in"):
+        latest_index(tmp_path)
+    for name in ("b", "a"):
+        build(CORPUS[:2], None, tmp_path / name)
+    build(CORPUS[:2], FakeEncoder(), tmp_path / "unfinished", encode_only=True)
+    assert latest_index(tmp_path) == tmp_path / "a"
+    assert list_indexes(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+
+
+def test_lexical_search_needs_no_torch_and_no_faiss(folder: Path) -> None:
+    script = (
+        "import sys\n"
+        "from debater_search.search import SearchEngine\n"
+        "assert SearchEngine.open(sys.argv[1]).search('unique7', mode='lexical')[0].id == 'd7'\n"
+        "print({'torch', 'transformers', 'faiss', 'pyarrow', 'mteb'} & set(sys.modules))\n"
+    )
+    root = str(Path(__file__).parent.parent)
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.strip() == "set()"
+
+
+def test_reciprocal_rank_fusion_by_hand() -> None:
+    fused = reciprocal_rank_fusion([[(4, 0.9), (2, 0.8)], [(2, 7.0), (1, 5.0)]], 10)
+    assert fused == [(2, 1 / 62 + 1 / 61), (4, 1 / 61), (1, 1 / 62)]
+    assert reciprocal_rank_fusion([[(5, 1.0)], [(3, 1.0)]], 1) == [(3, 1 / 61)]
+
+
+def test_the_snippet_is_the_sentence_that_shares_most_words() -> None:
+    text = "Wings are old. The heated layers of a wing flutter at speed! Nothing else."
+    assert best_snippet("heating layer flutter", text) == "The heated layers of a wing flutter at speed!"
+    assert best_snippet("zebra", text) == "Wings are old."
+    assert best_snippet("zebra", " \n ") == ""
+
+
+def test_a_long_sentence_is_cut_around_the_matches() -> None:
+    text = "a lone wing " + "filler words " * 100 + "the flutter of heated wings " + "more filler " * 100
+    snippet = best_snippet("flutter wings", text)
+    assert "flutter of heated wings" in snippet
+    assert len(snippet) <= MAX_SNIPPET + 4
+    assert snippet.startswith("…")
+    assert snippet.endswith("…")
+
+
+@given(st.text(min_size=1), st.text())
+def test_any_text_has_a_snippet(query: str, text: str) -> None:
+    assert len(best_snippet(query, text)) <= MAX_SNIPPET + 4
+
+
+@pytest.mark.parametrize("text", [" " * 10**6, "\n" * 10**6, "wing " * 10**6, "a" * 10**6, ". " * 10**6])
+def test_snippets_of_huge_texts_are_quick(text: str) -> None:
+    import time
+
+    start = time.perf_counter()
+    best_snippet("wing flutter", text)
+    assert time.perf_counter() - start < 5  # linear: a fraction of a second; quadratic: minutes

@@ -1,0 +1,134 @@
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from debater_search.errors import DebaterError
+from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.lexical import MAX_WORDS, STOP_WORDS, fts_expression, query_words
+from debater_search.types import Document
+
+DOCUMENTS = [
+    Document("a", "Heat transfer in boundary layers.", "On heating", {"year": 1950, "tags": ["x", "ü"]}),
+    Document("b", "The wings of an aircraft flutter.", "Flutter"),
+    Document("c", "Nothing of interest.", ""),
+    Document("d", "", "Heat"),
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DocumentStore:
+    write_documents(tmp_path / "documents.sqlite", DOCUMENTS)
+    return DocumentStore(tmp_path / "documents.sqlite")
+
+
+def found(store: DocumentStore, query: str, k: int = 10) -> list[str]:
+    return store.ids([position for position, _ in store.search(query, k)])
+
+
+def test_documents_come_back_whole_and_in_the_order_asked_for(store: DocumentStore) -> None:
+    assert len(store) == 4
+    assert store.read([2, 0]) == [DOCUMENTS[2], DOCUMENTS[0]]
+    assert store.read_range(1, 3) == DOCUMENTS[1:3]
+    assert store.ids() == ["a", "b", "c", "d"]
+    assert store.ids([3, 1]) == ["d", "b"]
+    assert store.positions(["d", "unknown", "a"]) == {"a": 0, "d": 3}
+
+
+def test_lexical_search_matches_any_word_stemmed_in_title_or_text(store: DocumentStore) -> None:
+    assert set(found(store, "heated wing")) == {"a", "b", "d"}
+    assert found(store, "flutter")[0] == "b"
+    assert found(store, "zebra") == []
+    assert len(found(store, "heated wing", k=1)) == 1
+
+
+def test_scores_are_positive_and_fall_and_ties_follow_position(tmp_path: Path) -> None:
+    twins = [Document(str(i), "same words here") for i in range(5)]
+    write_documents(tmp_path / "d.sqlite", [*twins, *(Document(f"o{i}", "other") for i in range(9))])
+    hits = DocumentStore(tmp_path / "d.sqlite").search("same", 4)
+    assert [position for position, _ in hits] == [0, 1, 2, 3]
+    assert all(score > 0 for _, score in hits)
+
+
+def test_stop_words_are_dropped_unless_nothing_else_is_asked() -> None:
+    assert query_words("What is the heat of the wing") == ["heat", "wing"]
+    assert query_words("to be or not to be") == ["to", "be", "or", "not"]
+    assert "heat" not in STOP_WORDS
+
+
+def test_a_query_of_100000_words_is_cut_and_answered(store: DocumentStore) -> None:
+    query = "heat " + " ".join(f"w{i}" for i in range(100_000))
+    assert len(query_words(query)) == MAX_WORDS
+    assert "a" in found(store, query)
+
+
+@given(st.text())
+def test_no_query_is_ever_fts_syntax(text: str) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE VIRTUAL TABLE lexical USING fts5(text)")
+    if expression := fts_expression(text):
+        connection.execute("SELECT * FROM lexical WHERE lexical MATCH ?", [expression]).fetchall()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "query", ['"', "title:heat", "heat AND", "heat*", "NEAR(heat wing)", "'; DROP TABLE documents"]
+)
+def test_operators_in_a_query_are_plain_words(store: DocumentStore, query: str) -> None:
+    store.search(query, 10)
+    assert len(store) == 4
+
+
+def test_a_query_without_any_word_finds_nothing(store: DocumentStore) -> None:
+    assert store.search("?! …", 10) == []
+
+
+def test_a_repeated_id_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="id 'a' twice"):
+        write_documents(tmp_path / "d.sqlite", [*DOCUMENTS, Document("a", "again")])
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="corpus is empty"):
+        write_documents(tmp_path / "d.sqlite", [])
+
+
+def test_half_a_surrogate_pair_is_named_by_document(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="Document 'bad'"):
+        write_documents(tmp_path / "d.sqlite", [DOCUMENTS[0], Document("bad", "\ud800")])
+
+
+def test_the_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
+    def fingerprint(documents: list[Document]) -> str:
+        (tmp_path / "d.sqlite").unlink(missing_ok=True)
+        return write_documents(tmp_path / "d.sqlite", iter(documents)).fingerprint
+
+    assert fingerprint(DOCUMENTS) == fingerprint(DOCUMENTS)
+    assert fingerprint(DOCUMENTS) != fingerprint(DOCUMENTS[::-1])
+    assert fingerprint([Document("a", "b c")]) != fingerprint([Document("a", "c", "b")])
+
+
+def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "documents.sqlite"
+    path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    with pytest.raises(DebaterError, match=r"documents\.sqlite is damaged"):
+        DocumentStore(path)
+
+
+def test_a_missing_database_is_named_and_not_created(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"documents\.sqlite is missing"):
+        DocumentStore(tmp_path / "documents.sqlite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_share_a_store(store: DocumentStore) -> None:
+    answers: list[list[str]] = []
+    threads = [threading.Thread(target=lambda: answers.append(found(store, "heat"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [found(store, "heat")] * 8

@@ -1,0 +1,146 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from debater_search.errors import DebaterError
+from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.manifest import CorpusInfo, DType, EmbeddingsManifest, EncoderInfo, read_manifest
+
+ENCODER = EncoderInfo(name="fake", fingerprint="f" * 64, dim=4, thinking_steps=3, recipe={"model": "fake"})
+CORPUS = CorpusInfo(source="corpus.jsonl", fingerprint="c" * 64, documents=5)
+IDS = [["a", "b", "ü"], ["d", "e"]]
+STEPS = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
+
+
+def written(folder: Path, *, dtype: DType = "float32", thinking_steps: int = 0) -> EmbeddingStore:
+    writer = EmbeddingWriter(folder, 4, dtype=dtype, thinking_steps=thinking_steps)
+    values = STEPS if thinking_steps else STEPS[:, -1]
+    writer.write(0, IDS[0], values[:3])
+    writer.write(1, IDS[1], values[3:])
+    return writer.finish(2, ENCODER, CORPUS)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.0), ("float16", 2e-3)])
+def test_vectors_and_steps_come_back_as_float32(tmp_path: Path, dtype: DType, tolerance: float) -> None:
+    written(tmp_path / "e", dtype=dtype, thinking_steps=3)
+    store = EmbeddingStore.open(tmp_path / "e")
+    assert len(store) == 5
+    assert store.ids() == IDS[0] + IDS[1]
+    assert store.vectors().dtype == np.float32
+    np.testing.assert_allclose(store.vectors(), STEPS[:, -1], atol=tolerance)
+    np.testing.assert_allclose(np.concatenate(list(store.steps())), STEPS, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float32", pa.float32()), ("float16", pa.float16())])
+def test_shards_have_the_documented_schema(tmp_path: Path, dtype: DType, value: pa.DataType) -> None:
+    written(tmp_path / "e", dtype=dtype, thinking_steps=3)
+    schema = pq.read_schema(tmp_path / "e" / "shard-00000.parquet")
+    assert schema.names == ["id", "embedding", "thinking_steps"]
+    assert schema.field("id").type == pa.string()
+    assert (schema.field("embedding").type.value_type, schema.field("embedding").type.list_size) == (value, 4)
+    assert schema.field("thinking_steps").type.list_size == 12
+
+
+def test_the_manifest_counts_rows_and_hashes_every_shard(tmp_path: Path) -> None:
+    written(tmp_path / "e")
+    manifest = json.loads((tmp_path / "e" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["schema_version"] == 1
+    assert manifest["encoder"]["fingerprint"] == ENCODER.fingerprint
+    assert manifest["corpus"]["fingerprint"] == CORPUS.fingerprint
+    assert [(s["file"], s["rows"], len(s["sha256"])) for s in manifest["shards"]] == [
+        ("shard-00000.parquet", 3, 64),
+        ("shard-00001.parquet", 2, 64),
+    ]
+    assert (manifest["dim"], manifest["dtype"], manifest["thinking_steps"]) == (4, "float32", 0)
+    assert sorted(path.name for path in (tmp_path / "e").iterdir()) == [
+        "manifest.json",
+        "shard-00000.parquet",
+        "shard-00001.parquet",
+    ]
+
+
+def test_steps_of_a_store_without_them_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="last thinking step only"):
+        list(written(tmp_path / "e").steps())
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    written(tmp_path / "e")
+    (tmp_path / "e" / "shard-00001.parquet").unlink()
+    with pytest.raises(DebaterError, match=r"shard-00001\.parquet is missing"):
+        EmbeddingStore.open(tmp_path / "e")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: flipped(b, 60)])
+def test_a_truncated_or_flipped_shard_is_named_on_reading(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    written(tmp_path / "e")
+    path = tmp_path / "e" / "shard-00001.parquet"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DebaterError, match=r"shard-00001\.parquet is damaged"):
+        EmbeddingStore.open(tmp_path / "e").vectors()
+    with pytest.raises(DebaterError, match=r"shard-00001\.parquet is damaged"):
+        EmbeddingStore.open(tmp_path / "e").copy_to(tmp_path / "copy")
+    assert not (tmp_path / "copy" / "manifest.json").exists()
+
+
+def test_a_shard_of_other_length_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "e")
+    path = tmp_path / "e" / "manifest.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"rows": 2', '"rows": 3'), encoding="utf-8")
+    with pytest.raises(DebaterError, match=r"shard-00001\.parquet cannot be read: 2 rows"):
+        EmbeddingStore.open(tmp_path / "e").ids()
+
+
+def flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def test_a_writer_knows_its_whole_shards(tmp_path: Path) -> None:
+    written(tmp_path / "e")
+    again = EmbeddingWriter(tmp_path / "e", 4)
+    assert again.holds(0, IDS[0])
+    assert not again.holds(0, ["a", "b", "other"])
+    assert not again.holds(2, IDS[0])
+    assert not EmbeddingWriter(tmp_path / "e", 4, dtype="float16").holds(0, IDS[0])
+    assert not EmbeddingWriter(tmp_path / "e", 5).holds(0, IDS[0])
+    assert not EmbeddingWriter(tmp_path / "e", 4, thinking_steps=3).holds(0, IDS[0])
+
+
+def test_a_writer_does_not_trust_a_damaged_shard(tmp_path: Path) -> None:
+    written(tmp_path / "e")
+    path = tmp_path / "e" / "shard-00000.parquet"
+    content = path.read_bytes()
+    again = EmbeddingWriter(tmp_path / "e", 4)
+    path.write_bytes(content[:-9])
+    assert not again.holds(0, IDS[0])
+    where = content.find(STEPS[0, -1].tobytes()[:3])  # inside the compressed values
+    path.write_bytes(flipped(content, where if where > 0 else 60))
+    assert not again.holds(0, IDS[0])
+
+
+def test_a_newer_manifest_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text('{"schema_version": 99, "other": 1}', encoding="utf-8")
+    with pytest.raises(DebaterError, match="schema version 99, newer than"):
+        read_manifest(path, EmbeddingsManifest)
+
+
+@pytest.mark.parametrize("content", ["", '{"schema_version": 1, "enc', "[]", "{}", "\udcff"])
+def test_a_damaged_manifest_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DebaterError, match=r"manifest\.json is damaged"):
+        read_manifest(path, EmbeddingsManifest)
+
+
+def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path: Path) -> None:
+    written(tmp_path / "e")
+    path = tmp_path / "e" / "manifest.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("shard-00001", "../shard-00001"), encoding="utf-8")
+    with pytest.raises(DebaterError, match="damaged"):
+        EmbeddingStore.open(tmp_path / "e")
