@@ -78,7 +78,7 @@ class Progress:
 
 @contextmanager
 def progress(label: str, total: int, unit: str, *, enabled: bool) -> Iterator[Progress]:
-    """Show a job of `total` units while it runs: `with progress("Encoding", 1400, "documents", enabled=True) as bar`."""
+    """Show a job of `total` units while it runs: `with progress("Encoding", 9, "documents", enabled=True) as bar`."""
     bar = Progress(label, total, unit, enabled)
     try:
         yield bar

@@ -66,7 +66,7 @@ def warm_step(encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: 
 
     1 - cosine, plus the mean squared error between the batch's similarity matrices: each text alone, and their order.
     """
-    cut = [ids for ids in _cut_documents(encoder, texts, length)]
+    cut = _cut_documents(encoder, texts, length)
     student = normalize(encoder.views(cut, "document"), dim=-1)  # [B, M, D]
     with torch.no_grad():
         target = normalize(teacher.views(_cut_documents(teacher, texts, length), "document")[:, -1], dim=-1)

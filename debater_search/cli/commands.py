@@ -1,0 +1,69 @@
+"""The Typer program: which commands there are."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import debater_search
+from debater_search.cli import eval, index, info, search, train
+from debater_search.cli.options import INDEXES, Device, Force, Json, examples
+from debater_search.cli.output import results
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"debater {debater_search.__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Each command's --help shows examples.")
+def debater(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Dense retrieval with language models that deliberate before they search."""
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder of the index and of results.json.")] = INDEXES / "demo",
+    force: Force = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """See all of it at work in a few minutes: train, index, search and evaluate on data that comes along."""
+    with results(as_json) as out:
+        from debater_search.cli.demo import run_demo
+
+        run_demo(out, output, force=force, device=device)
+
+
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "train": (train.train, train.EXAMPLES),
+    "index": (index.index, index.EXAMPLES),
+    "search": (search.search, search.EXAMPLES),
+    "eval": (eval.evaluate, eval.EXAMPLES),
+    "info": (info.info, info.EXAMPLES),
+    "demo": (demo, examples("debater demo", "debater demo --output indexes/mine")),
+}
+for _name, (_function, _examples) in COMMANDS.items():
+    app.command(_name, epilog=_examples)(_function)
+
+
+def program_for(arguments: Sequence[str]) -> tuple[typer.Typer, str, Sequence[str]]:
+    """The Typer program that understands `arguments`, its name, and what is left for it to parse.
+
+    Where the first argument is a command, that is a program of this command alone: before the command's --help Typer
+    would check the options of the whole program, and import pydantic for it, which takes half as long again.
+    """
+    name = arguments[0] if arguments else ""
+    if name not in COMMANDS:
+        return app, "debater", arguments
+    function, epilog = COMMANDS[name]
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name, epilog=epilog)(function)
+    return alone, f"debater {name}", arguments[1:]

@@ -1,0 +1,76 @@
+"""The one error door: every way a command can end becomes an exit code and, where something went wrong, a sentence.
+
+done                          0
+DebaterError, usage error     2   the user's mistake: a sentence and a hint
+OSError of a file or disk     2 or 1   by whether the user or the machine can mend it
+KeyboardInterrupt, SIGTERM  130
+anything else                 1   our bug: the traceback, and a line that says so
+"""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from debater_search.cli.interrupts import EXIT_CODE as INTERRUPTED
+from debater_search.cli.interrupts import MESSAGE
+from debater_search.errors import DebaterError
+
+DONE, FAILURE, MISTAKE = 0, 1, 2
+
+# What the user can mend by naming another file or changing its rights.
+_USERS_FILE = {
+    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
+    errno.EPERM, errno.EROFS,
+}  # fmt: skip
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names, show what went wrong on stderr, and return the exit code."""
+    from debater_search.cli.commands import program_for
+
+    program, name, arguments = program_for(sys.argv[1:] if argv is None else argv)
+    try:
+        program(args=list(arguments), prog_name=name)
+    except SystemExit as leaving:  # how Typer ends, with or without a usage error; None is success
+        code = leaving.code if isinstance(leaving.code, int) else DONE
+        if code == INTERRUPTED:  # Typer makes this of KeyboardInterrupt and says nothing
+            print(MESSAGE, file=sys.stderr)
+        return code
+    except KeyboardInterrupt:
+        print(MESSAGE, file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        return explain(error)
+    return DONE
+
+
+def explain(error: Exception) -> int:
+    """Say on stderr what went wrong, in a sentence where it is no bug; return the exit code that fits."""
+    if isinstance(error, DebaterError):
+        return _say(error.message, error.hint, MISTAKE)
+    if isinstance(error, OSError) and error.errno in _USERS_FILE | _MACHINE:
+        return _say_os_error(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own, not imported here
+        return _say("The memory is full.", "Close other programs, or use a smaller batch or model.", FAILURE)
+    traceback.print_exception(error)
+    return _say(
+        "This is a bug in debater, not your mistake.", "Please report it with the lines above and the command.", FAILURE
+    )
+
+
+def _say(message: str, hint: str, code: int) -> int:
+    from debater_search.cli.output import printable
+
+    print(f"Error: {printable(message)}", *([printable(hint)] if hint else []), sep="\n", file=sys.stderr, flush=True)
+    return code
+
+
+def _say_os_error(error: OSError) -> int:
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    message = f"{os.strerror(error.errno or 0)}{where}."
+    if error.errno in _USERS_FILE:
+        return _say(message, "Check the path and its permissions.", MISTAKE)
+    return _say(message, "Free some space or handles and run the same command again.", FAILURE)

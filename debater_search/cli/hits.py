@@ -1,0 +1,54 @@
+"""How hits look: for people, with the query's words highlighted; for programs, as JSON."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from debater_search.cli.output import Output, printable
+from debater_search.types import Hit
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+MATCH = "bold yellow"
+
+
+def hits_document(query: str, hits: Sequence[Hit], timings: Mapping[str, float]) -> dict[str, Any]:
+    """What `search --json` prints for one query."""
+    return {"query": query, "hits": [hit.as_dict() for hit in hits], "timings": dict(timings)}
+
+
+def show_hits(out: Output, query: str, hits: Sequence[Hit]) -> None:
+    """Print rank, score, title and id of each hit, and its snippet below."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if not hits:
+        return out.show("No document matches.")
+    rank_width = len(str(hits[-1].rank))
+    scores = [f"{hit.score:.4f}" for hit in hits]
+    score_width = max(map(len, scores))
+    indent = rank_width + score_width + 4
+    for hit, score in zip(hits, scores, strict=True):
+        head = Text(f"{hit.rank:>{rank_width}}  ") + Text(f"{score:>{score_width}}  ", style="cyan")
+        head += highlighted(hit.title, query, style="bold") + Text(" " if hit.title else "")
+        out.show(head + Text(f"[{printable(hit.id)}]", style="dim"))
+        if hit.snippet:
+            snippet = highlighted(hit.snippet, query)
+            out.show(Padding(snippet, (0, 0, 0, indent)) if out.on_terminal else Text(" " * indent) + snippet)
+    return None
+
+
+def highlighted(text: str, query: str, style: str = "") -> "Text":
+    """`text` on one line, with the words of `query`, whatever their endings, marked where they stand in it."""
+    from rich.text import Text
+
+    from debater_search.search import stem
+    from debater_search.store.lexical import query_words
+
+    marked = Text(printable(text), style=style)
+    stems = {stem(word) for word in query_words(query)}
+    for word in re.finditer(r"[^\W_]+", marked.plain):
+        if stem(word.group().lower()) in stems:
+            marked.stylize(MATCH, *word.span())
+    return marked

@@ -1,0 +1,92 @@
+"""`debater index`: a corpus in, an index folder out."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from debater_search.cli.info import describe, show_facts
+from debater_search.cli.options import (
+    INDEXES,
+    BaseModel,
+    Device,
+    Force,
+    Json,
+    Model,
+    examples,
+    load_encoder,
+)
+from debater_search.cli.output import results
+from debater_search.errors import DebaterError
+from debater_search.progress import duration
+
+EXAMPLES = examples(
+    "debater index data/cranfield",
+    "debater index papers.jsonl.gz --model checkpoints/debater-2b --output indexes/papers",
+    "debater index data/cranfield --encode-only --output vectors",
+    "debater index data/cranfield --embeddings vectors/embeddings",
+)
+
+
+def index(
+    corpus: Annotated[
+        str, typer.Argument(help="A jsonl, csv, tsv or parquet file (.gz too) or a folder.", metavar="CORPUS")
+    ],
+    model: Model = None,
+    base_model: BaseModel = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: indexes/CORPUS'S NAME.")] = None,
+    index_type: Annotated[
+        str, typer.Option("--type", help="How vectors are searched: flat (exact).", metavar="TYPE")
+    ] = "flat",
+    all_steps: Annotated[bool, typer.Option("--all-steps", help="Store every thinking step's vectors too.")] = False,
+    encode_only: Annotated[bool, typer.Option("--encode-only", help="Stop after embeddings/: no index.")] = False,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Build from ready shards instead of encoding.", metavar="DIR")
+    ] = None,
+    force: Force = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Encode a corpus and build its index."""
+    with results(as_json) as out:
+        from debater_search.data.files import require_exists
+        from debater_search.indexing import build, check_output
+
+        folder = output or INDEXES / corpus_name(corpus)
+        require_exists(corpus)  # before the model is loaded
+        check_output(folder, force=force, encode_only=encode_only)
+        ready = embeddings is not None and model is None
+        encoder = None if ready else load_encoder(model, base_model, device)
+        result = build(
+            corpus,
+            encoder,
+            folder,
+            type=index_type,
+            all_steps=all_steps,
+            encode_only=encode_only,
+            embeddings=embeddings,
+            force=force,
+            progress=True,
+        )
+        if encode_only:
+            facts: dict[str, Any] = {"embeddings": str(folder / "embeddings"), "documents": result.documents}
+            following = f"debater index {corpus} --embeddings {folder} --output indexes/NAME"
+        else:
+            facts, following = describe(folder), f'debater search "…" --index {folder}'
+        if as_json:
+            return out.json(facts | {"seconds": result.seconds})
+        show_facts(out, facts)
+        seconds = ", ".join(f"{stage} {duration(took)}" for stage, took in result.seconds.items())
+        return out.show(f"Took: {seconds}", f"Next: {following}")
+
+
+def corpus_name(corpus: str) -> str:
+    """What a corpus is called: its folder's name, or its file's without the endings.
+
+    Raises DebaterError for standard input, which has no name.
+    """
+    if corpus == "-":
+        raise DebaterError("Standard input has no name to call the index by.", "Give one: --output indexes/NAME.")
+    path = Path(corpus).resolve()
+    name = path.name if path.is_dir() else path.name.split(".")[0] or path.name.strip(".")
+    return path.parent.name if name == "corpus" and not path.is_dir() else name

@@ -1,0 +1,70 @@
+"""`debater info`: what is in an index, without loading its model."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from debater_search.cli.options import Json, examples
+from debater_search.cli.output import Output, printable, results
+
+EXAMPLES = examples("debater info indexes/cranfield", "debater info indexes/cranfield --json")
+
+
+def info(
+    index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
+    as_json: Json = False,
+) -> None:
+    """Say what is in an index: documents, model, dimensions, size on disk, when it was made."""
+    with results(as_json) as out:
+        facts = describe(index)
+        if as_json:
+            return out.json(facts)
+        show_facts(out, facts)
+        return out.show(*(f"Warning: {printable(warning)}" for warning in facts["warnings"]))
+
+
+def describe(index: Path) -> dict[str, Any]:
+    """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
+    from debater_search.store.embeddings import EMBEDDINGS_NAME
+    from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, IndexManifest, read_manifest
+
+    manifest = read_manifest(index / MANIFEST_NAME, IndexManifest)
+    facts: dict[str, Any] = {
+        "index": str(index),
+        "corpus": manifest.corpus.source,
+        "documents": manifest.corpus.documents,
+        "type": manifest.type or "lexical only",
+    }
+    if manifest.encoder is not None:
+        embeddings = read_manifest(index / EMBEDDINGS_NAME / MANIFEST_NAME, EmbeddingsManifest)
+        facts |= {
+            "model": manifest.encoder.name,
+            "fingerprint": manifest.encoder.fingerprint,
+            "dim": embeddings.dim,
+            "dtype": embeddings.dtype,
+            "thinking_steps": manifest.encoder.thinking_steps,
+            "stored_steps": embeddings.thinking_steps,
+        }
+    size = sum(path.stat().st_size for path in index.rglob("*") if path.is_file())
+    return facts | {"bytes": size, "created": manifest.created, "warnings": manifest.warnings}
+
+
+def show_facts(out: Output, facts: dict[str, Any]) -> None:
+    """Print what `describe` found, for people."""
+    shown = {**facts, "size": size_in_words(facts["bytes"])} if "bytes" in facts else facts
+    skipped = {"bytes", "warnings", "fingerprint"}
+    out.facts([(name.replace("_", " "), _shown(value)) for name, value in shown.items() if name not in skipped])
+
+
+def size_in_words(size: float) -> str:
+    """Bytes as people say them: 512 B, 3.2 MB."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,57 @@
+"""Options that several commands share, and the two defaults a newcomer meets first."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+INDEXES = Path("indexes")
+DEFAULT_MODEL = "minilm"
+
+
+class Mode(StrEnum):
+    """How documents are found."""
+
+    dense = "dense"
+    lexical = "lexical"
+    hybrid = "hybrid"
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A folder, a hub id, or minilm (the default), debater-2b, debater-4b, smollm2-135m.",
+        metavar="M",
+    ),
+]
+BaseModel = Annotated[
+    str | None,
+    typer.Option("--base-model", help="The model under an adapter whose config does not say.", metavar="M"),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", metavar="NAME")
+]
+Instruction = Annotated[
+    str | None,
+    typer.Option(
+        "--instruction", help='What the model is told before each query; "" for nothing. Default: the model\'s own.'
+    ),
+]
+SearchMode = Annotated[Mode, typer.Option("--mode", help="By the model's vectors, by words (BM25), or both.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a finished output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")]
+
+
+def load_encoder(model: str | None, base_model: str | None, device: str) -> Any:
+    """Load the model that the options name, or the default one. Raises DebaterError where it cannot be."""
+    from debater_search.encoder import Encoder
+
+    return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's --help: one example a line."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])

@@ -1,0 +1,76 @@
+"""The prompt of `debater search`: one query a line, from a person or a pipe, with the model kept loaded."""
+
+import io
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+from debater_search.cli.errors import MISTAKE, explain
+from debater_search.cli.options import Mode
+from debater_search.cli.output import Output
+from debater_search.errors import DebaterError
+
+HELP = "One query a line. :k 20 shows 20 hits, :mode lexical searches by words, :q leaves."
+
+
+class Conversation(Protocol):
+    """What the prompt needs of a search: settings that a line may change, and an answer to a query."""
+
+    k: int
+    mode: Mode
+
+    def answer(self, query: str) -> None:
+        """Search and print."""
+
+
+def converse(search: Conversation, out: Output) -> int:
+    """Answer line after line until `:q` or the end of input; a line that fails is explained and the next one read.
+
+    Returns the exit code: 2 if a line of a pipe failed, else 0.
+    """
+    failed = False
+    for line in _lines(out):
+        try:
+            if line == ":q":
+                break
+            if line.startswith(":"):
+                obey(line, search)
+            else:
+                search.answer(line)
+        except DebaterError as error:
+            explain(error)
+            failed = True
+    return MISTAKE if failed and not sys.stdin.isatty() else 0
+
+
+def obey(line: str, search: Conversation) -> None:
+    """Change a setting: `:k 20`, `:mode lexical`. Raises DebaterError for anything else."""
+    name, _, value = line[1:].partition(" ")
+    value = value.strip()
+    if name == "k" and value.isascii() and value.isdigit() and int(value) > 0:
+        search.k = int(value)
+    elif name == "mode" and value in set(Mode):
+        search.mode = Mode(value)
+    elif name in ("k", "mode"):
+        expected = "a whole number from 1" if name == "k" else "one of " + ", ".join(Mode)
+        raise DebaterError(f":{name} takes {expected}, not {value!r}.", HELP)
+    else:
+        raise DebaterError(f"There is no command {line!r}.", HELP)
+
+
+def _lines(out: Output) -> Iterator[str]:
+    """Non-empty lines of standard input, asked for where a person types them."""
+    if sys.stdin.isatty():
+        print(HELP, file=sys.stderr)
+    elif isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a line that is not UTF-8 fails alone
+    while True:
+        try:
+            line = out.ask("query> ") if sys.stdin.isatty() else sys.stdin.readline()
+        except EOFError:
+            print(file=sys.stderr)  # the person's Ctrl-D leaves the cursor behind the prompt
+            return
+        if not line and not sys.stdin.isatty():
+            return
+        if line.strip():
+            yield line.strip()

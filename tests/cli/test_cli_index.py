@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from debater_search.cli.index import corpus_name
+from debater_search.cli.info import size_in_words
+from tests.cli.support import Debater
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_index_goes_to_the_corpus_name_and_the_next_command_is_shown(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    outcome = debater("index", str(corpus), "--base-model", "b", "--device", "cpu")
+    assert outcome.code == 0
+    assert fake_model == [{"model": "minilm", "base_model": "b", "device": "cpu"}]
+    assert Path("indexes/flight/manifest.json").is_file()
+    assert "documents       3\n" in outcome.out
+    assert 'Next: debater search "…" --index indexes/flight' in outcome.out
+    assert "Encoding: 3/3 documents" in outcome.err
+
+
+def test_json_says_what_was_built_and_nothing_else(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    made = debater("index", str(corpus), "--output", "x", "--model", "m", "--all-steps", "--json").json
+    assert set(made.pop("seconds")) == {"read", "encode", "index"}
+    assert made == debater("info", "x", "--json").json
+    assert made["documents"] == 3
+    assert made["model"] == "m"
+    assert made["stored_steps"] == made["thinking_steps"] == 3
+
+
+def test_shards_encoded_before_make_an_index_without_a_model(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    assert debater("index", str(corpus), "--encode-only", "--output", "shards").code == 0
+    assert not Path("shards/manifest.json").exists()
+    fake_model.clear()
+    assert debater("index", str(corpus), "--embeddings", "shards").code == 0
+    assert fake_model == []
+    assert debater("search", "propellers are loud", "-k", "1", "--json").json["hits"][0]["id"] == "noise"
+
+
+def test_shards_of_another_model_are_refused(debater: Debater, fake_model: list[dict[str, Any]], corpus: Path) -> None:
+    debater("index", str(corpus), "--encode-only", "--output", "shards")
+    outcome = debater("index", str(corpus), "--embeddings", "shards", "--model", "other")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert not Path("indexes/flight/manifest.json").exists()
+
+
+def test_a_finished_index_is_replaced_only_by_force(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path, index: Path
+) -> None:
+    before = files(index)
+    refused = debater("index", str(corpus), "--model", "other")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--force" in refused.err
+    assert fake_model == []  # nothing was loaded to find that out
+    assert files(index) == before
+    assert debater("index", str(corpus), "--model", "other", "--force").code == 0
+    assert debater("info", str(index), "--json").json["model"] == "other"
+
+
+BAD = {
+    "not JSON": (b'{"_id": "1", "text": "a"}\n{"_id": "2", "text"\n', "bad.jsonl, line 2"),
+    "no id": (b'{"_id": "1", "text": "a"}\n{"text": "b"}\n', "bad.jsonl, line 2"),
+    "no text": (b'{"_id": "1", "text": "a"}\n{"_id": "2"}\n', "bad.jsonl, line 2"),
+    "same id": (b'{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}\n', "'1'"),
+    "not UTF-8": (b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "\xff"}\n', "bad.jsonl, line 2"),
+    "empty": (b"", "bad.jsonl"),
+}
+
+
+@pytest.mark.parametrize("trouble", BAD)
+def test_a_bad_corpus_is_a_sentence_and_leaves_what_was_there(
+    debater: Debater, fake_model: list[dict[str, Any]], workdir: Path, index: Path, trouble: str
+) -> None:
+    content, place = BAD[trouble]
+    (workdir / "bad.jsonl").write_bytes(content)
+    before = files(index)
+    for arguments in (["--output", str(index), "--force"], []):
+        outcome = debater("index", "bad.jsonl", "--json", *arguments)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert place in outcome.err
+        assert "Traceback" not in outcome.err
+    assert files(index) == before
+    assert sorted(path.name for path in Path("indexes").iterdir()) == ["flight"]
+
+
+def test_a_truncated_gz_is_a_sentence(debater: Debater, fake_model: list[dict[str, Any]], corpus: Path) -> None:
+    import gzip
+
+    whole = gzip.compress(corpus.read_bytes())
+    Path("cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    outcome = debater("index", "cut.jsonl.gz")
+    assert outcome.code == 2
+    assert "cut.jsonl.gz" in outcome.err
+
+
+def test_a_missing_corpus_is_found_before_a_model_is_loaded(
+    debater: Debater, fake_model: list[dict[str, Any]], workdir: Path
+) -> None:
+    outcome = debater("index", "nowhere.jsonl")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "nowhere.jsonl" in outcome.err
+    assert fake_model == []
+
+
+def test_an_odd_text_is_indexed_and_counted_in_a_warning(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    with corpus.open("a", encoding="utf-8") as file:
+        for number, text in enumerate(["", "a\0b"]):
+            file.write(json.dumps({"_id": f"odd{number}", "text": text}) + "\n")
+    outcome = debater("index", str(corpus))
+    assert outcome.code == 0
+    assert outcome.err.count("Warning: ") == 2
+    assert debater("info", "indexes/flight").out.count("Warning: ") == 2
+    assert debater("info", "indexes/flight", "--json").json["documents"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["-"], "--output"),
+        (["flight.jsonl", "--type", "round"], "round"),
+        (["flight.jsonl", "--embeddings", "nowhere"], "nowhere"),
+    ],
+)
+def test_an_impossible_request_leaves_nothing(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path, arguments: list[str], word: str
+) -> None:
+    outcome = debater("index", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert word in outcome.err
+    assert not Path("indexes").exists() or not list(Path("indexes").rglob("manifest.json"))
+
+
+def test_a_corpus_is_called_by_its_folder_or_its_file(workdir: Path) -> None:
+    (workdir / "papers" / "v1.2").mkdir(parents=True)
+    (workdir / "papers" / "corpus.jsonl").touch()
+    assert corpus_name("papers") == corpus_name("papers/") == corpus_name("papers/corpus.jsonl") == "papers"
+    assert corpus_name("papers/v1.2") == "v1.2"
+    assert corpus_name("news.jsonl.gz") == "news"
+
+
+def test_sizes_are_readable() -> None:
+    assert [size_in_words(n) for n in (0, 999, 3_210_000, 5e15)] == ["0 B", "999 B", "3.2 MB", "5000.0 TB"]
+
+
+def test_info_of_what_is_no_index_is_a_sentence(debater: Debater, index: Path) -> None:
+    (index / "manifest.json").write_text('{"schema_version": 1', encoding="utf-8")
+    for folder in (str(index), "indexes/none"):
+        outcome = debater("info", folder, "--json")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "Traceback" not in outcome.err

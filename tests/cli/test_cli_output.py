@@ -1,0 +1,78 @@
+import io
+import logging
+import sys
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from debater_search.cli.output import Output, printable, results
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@given(st.text())
+def test_printable_text_is_one_line_without_controls(text: str) -> None:
+    shown = printable(text)
+    assert not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in shown)
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize("text", ["Straße 東京 naïve – “x”", "plain"])
+def test_printable_leaves_ordinary_text_alone(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_what_a_library_prints_does_not_reach_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    with results(as_json=True) as out:
+        print("downloading…")
+        out.json({"a": "ü"})
+    captured = capsys.readouterr()
+    assert captured.out == '{"a": "ü"}\n'
+    assert "downloading" in captured.err
+
+
+def test_a_number_that_is_not_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        Output(io.StringIO(), as_json=True).json({"score": float("nan")})
+
+
+def test_json_of_broken_text_is_still_json() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="latin-1")
+    Output(stream, as_json=True).json("\udc80 東")
+    assert raw.getvalue() == '"\\udc80 東"\n'.encode()
+
+
+def test_notes_and_warnings_of_ours_are_lines_on_stderr_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with results(as_json=False):
+            logging.getLogger("debater_search.x").info("Reading\n%s.", "c.jsonl")
+            logging.getLogger("debater_search.x").warning("2 are empty.")
+            logging.getLogger("elsewhere").info("noise")
+            warnings.warn("noise", FutureWarning, stacklevel=1)
+    assert capsys.readouterr().err == 2 * "Reading c.jsonl.\nWarning: 2 are empty.\n"
+    assert sys.stdout is not sys.stderr
+
+
+def test_a_table_is_plain_where_there_is_no_terminal() -> None:
+    stream = io.StringIO()
+    Output(stream, as_json=False).table("", ["system", "ndcg@10"], [["a" * 200, "0.1"], ["[bold]b", "0.25"]])
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert [line.split() for line in lines] == [["system", "ndcg@10"], ["a" * 200, "0.1"], ["[bold]b", "0.25"]]
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.text import Text
+
+    monkeypatch.setenv("TERM", "xterm")
+    for no_color, coloured in (("", True), ("1", False)):
+        monkeypatch.setenv("NO_COLOR", no_color)
+        stream = Terminal()
+        Output(stream, as_json=False).show(Text("wing", style="yellow"))
+        assert ("\x1b[33m" in stream.getvalue()) == coloured

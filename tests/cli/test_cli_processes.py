@@ -1,0 +1,84 @@
+"""The most important ways through the command line, as processes of their own and with the real default model."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def wait_until_signals_are_caught(process: subprocess.Popen[str]) -> None:
+    """Until SIGTERM, which Python itself does not catch, has a handler: the command has begun."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        pytest.skip("needs Linux's /proc")
+    for _ in range(3000):
+        caught = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        if int(caught, 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the command did not begin")
+
+
+def finish(process: subprocess.Popen[str], stdin: str | None = None) -> tuple[int, str, str]:
+    out, err = process.communicate(stdin, timeout=300)
+    return process.returncode, out, err
+
+
+def test_a_corpus_is_indexed_and_searched(process: Start, corpus: Path) -> None:
+    code, out, err = finish(process("index", str(corpus), "--device", "cpu", "--json"))
+    assert code == 0, err
+    assert json.loads(out)["documents"] == 3
+    code, out, err = finish(process("search", "--json"), stdin="noisy engines\nheat transfer near the surface\n")
+    assert code == 0, err
+    assert [json.loads(line)["hits"][0]["id"] for line in out.splitlines()] == ["noise", "layer"]
+
+
+def test_a_mistake_is_a_sentence_and_exit_code_2(process: Start) -> None:
+    code, out, err = finish(process("index", "nowhere.jsonl"))
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [0.0, 0.4, 1.5])
+def test_an_interrupt_at_any_moment_ends_in_one_line_and_130(
+    process: Start, corpus: Path, number: signal.Signals, delay: float
+) -> None:
+    running = process("index", str(corpus))
+    wait_until_signals_are_caught(running)
+    time.sleep(delay)
+    running.send_signal(number)
+    code, out, err = finish(running)
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in err
+
+
+def test_an_interrupt_at_the_prompt_is_130(process: Start, index: Path) -> None:
+    running = process("search", "--mode", "lexical", "--json")
+    assert running.stdin is not None
+    assert running.stdout is not None
+    running.stdin.write("propellers\n")
+    running.stdin.flush()
+    assert json.loads(running.stdout.readline())["hits"][0]["id"] == "noise"
+    running.send_signal(signal.SIGINT)
+    code, out, err = finish(running)
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "Interrupted."
+
+
+def test_a_reader_that_leaves_is_met_in_silence(process: Start, index: Path) -> None:
+    running = process("search", "wing", "--mode", "lexical")
+    assert running.stdout is not None
+    running.stdout.close()
+    running.stdout = None
+    code, _, err = finish(running)
+    assert code == 1
+    assert err == f"Searching {index}.\n"

@@ -1,0 +1,137 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from debater_search.cli.hits import highlighted, show_hits
+from debater_search.cli.output import Output
+from debater_search.data import read_run
+from debater_search.types import Hit
+from tests.cli.support import Debater
+from tests.cli.test_cli_output import Terminal
+
+
+def test_a_query_shows_rank_score_title_id_and_snippet(debater: Debater, index: Path) -> None:
+    outcome = debater("search", "wing stalls", "-k", "2")
+    assert outcome.code == 0
+    first, snippet = outcome.out.splitlines()[:2]
+    assert first.split()[0] == "1"
+    assert first.endswith("Stall [stall]")
+    assert snippet.strip() == "A wing stalls at low speed."
+    assert outcome.err == f"Searching {index}.\n"
+
+
+def test_json_is_one_document_with_whole_hits_and_timings(debater: Debater, index: Path) -> None:
+    answer = debater("search", "loud propellers", "--index", str(index), "--json").json
+    assert list(answer) == ["query", "hits", "timings"]
+    assert answer["query"] == "loud propellers"
+    assert list(answer["hits"][0]) == ["rank", "id", "score", "title", "text", "snippet", "metadata"]
+    assert answer["hits"][0]["id"] == "noise"
+    assert answer["hits"][0]["metadata"] == {"year": 1958}
+    assert set(answer["timings"]) == {"load", "encode", "retrieve", "fetch"}
+
+
+def test_more_hits_than_documents_are_all_documents(debater: Debater, index: Path) -> None:
+    assert len(debater("search", "wing", "-k", "1000", "--json").json["hits"]) == 3
+
+
+def test_lexical_search_needs_no_model(debater: Debater, index: Path, fake_model: list[dict[str, Any]]) -> None:
+    assert debater("search", "boundary", "--mode", "lexical", "--json").json["hits"][0]["id"] == "layer"
+    assert fake_model == []
+
+
+def test_explain_shows_where_the_time_went(debater: Debater, index: Path) -> None:
+    out = debater("search", "wing", "--explain").out
+    assert [line.split()[0] for line in out.splitlines()[-4:]] == ["load", "encode", "retrieve", "fetch"]
+
+
+def test_the_device_reaches_the_index_own_model(
+    debater: Debater, index: Path, fake_model: list[dict[str, Any]]
+) -> None:
+    assert debater("search", "wing", "--device", "cpu").code == 0
+    assert fake_model == [{"model": "minilm", "device": "cpu"}]
+
+
+def test_a_model_that_did_not_make_the_index_is_refused(debater: Debater, index: Path) -> None:
+    assert debater("search", "wing", "--model", "minilm").code == 0
+    outcome = debater("search", "wing", "--model", "other", "--json")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "other" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([" "], "empty"),
+        (["\udcff"], "UTF-8"),
+        (["wing", "--index", "indexes/none"], "indexes/flight"),  # lists those that exist
+        (["wing", "--mode", "psychic"], "psychic"),
+        (["wing", "--queries", "q.jsonl", "--run", "r"], "--queries"),
+        (["--queries", "q.jsonl"], "--run"),
+        (["--queries", "none.jsonl", "--run", "r"], "none.jsonl"),
+    ],
+)
+def test_an_impossible_search_is_a_sentence(debater: Debater, index: Path, arguments: list[str], word: str) -> None:
+    outcome = debater("search", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert word in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_without_any_index_the_way_to_one_is_shown(debater: Debater) -> None:
+    outcome = debater("search", "wing")
+    assert outcome.code == 2
+    assert "debater index" in outcome.err
+
+
+def test_a_half_written_index_is_refused(debater: Debater, index: Path) -> None:
+    (index / "manifest.json").unlink()
+    outcome = debater("search", "wing", "--index", str(index))
+    assert outcome.code == 2
+    assert "unfinished" in outcome.err
+
+
+def test_a_file_of_queries_becomes_a_run_that_is_not_overwritten(debater: Debater, index: Path) -> None:
+    queries = [{"_id": "q1", "text": "loud propellers"}, {"_id": "q2", "text": "boundary layer"}]
+    Path("q.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries), encoding="utf-8")
+    batch = ("search", "--queries", "q.jsonl", "--run", "out.trec", "-k", "2")
+    assert debater(*batch, "--json").json["queries"] == 2
+    run = read_run("out.trec")
+    assert {query: max(found, key=found.__getitem__) for query, found in run.items()} == {"q1": "noise", "q2": "layer"}
+    assert [len(found) for found in run.values()] == [2, 2]
+    assert debater(*batch).code == 2
+    assert read_run("out.trec") == run
+    assert debater(*batch, "--force").code == 0
+
+
+def test_piped_lines_are_answered_one_by_one_with_the_model_loaded_once(
+    debater: Debater, index: Path, fake_model: list[dict[str, Any]]
+) -> None:
+    outcome = debater("search", "--json", stdin="loud propellers\n\n:k 1\n:mode lexical\nboundary\n:q\nwing\n")
+    assert outcome.code == 0
+    answers = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [(answer["query"], len(answer["hits"])) for answer in answers] == [("loud propellers", 3), ("boundary", 1)]
+    assert len(fake_model) == 1
+
+
+@pytest.mark.parametrize("line", [":k 0", ":k many", ":mode psychic", ":fly", "\udcff"])
+def test_a_bad_line_fails_alone(debater: Debater, index: Path, line: str) -> None:
+    outcome = debater("search", "--json", stdin=f"wing\n{line}\nwing\n")
+    assert outcome.code == 2
+    assert len(outcome.out.splitlines()) == 2
+    assert outcome.err.count("Error: ") == 1
+
+
+def test_the_words_of_the_query_are_marked_whatever_their_endings() -> None:
+    marked = highlighted("The stalling Wings of the layer", "how do wings stall")
+    assert [marked.plain[span.start : span.end] for span in marked.spans] == ["stalling", "Wings"]
+
+
+def test_hostile_documents_cannot_command_the_terminal() -> None:
+    stream = Terminal()
+    show_hits(Output(stream, as_json=False), "x", [Hit(1, "\x1b[2J", 0.5, "[red]\x1b]0;t\x07", "", "a\x9bb")])
+    assert not {"\x1b[2J", "\x07", "\x9b"} & set(stream.getvalue().replace("\x1b[", "\x1b[\n").split("\n"))
+    assert "[red]" in stream.getvalue()
+    assert "\x1b]0" not in stream.getvalue()
+    assert "\x1b[2J" not in stream.getvalue()

@@ -1,0 +1,75 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.support import Debater
+
+CONFIG = "model: minilm\nthinking_steps: 2\ndata:\n  - path: train.jsonl\noutput: checkpoints/x\n"
+
+
+@pytest.fixture
+def config(workdir: Path) -> str:
+    row = json.dumps({"query": "q", "positive": "p", "negative": "n"})
+    (workdir / "train.jsonl").write_text(row + "\n", encoding="utf-8")
+    (workdir / "train.yaml").write_text(CONFIG, encoding="utf-8")
+    return "train.yaml"
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]:
+    """What `training.train` was asked for; it trains nothing."""
+    asked: list[tuple[Any, dict[str, Any]]] = []
+
+    def train(settings: Any, **options: Any) -> Path:
+        asked.append((settings, options))
+        return Path(options["output"] or settings.output)
+
+    monkeypatch.setattr("debater_search.training.train", train)
+    return asked
+
+
+def test_overrides_and_options_reach_the_trainer(
+    debater: Debater, config: str, trained: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    outcome = debater("train", config, "max_steps=7", "lora.r=4", "--output", "out", "--resume", "--device", "cpu")
+    assert outcome.code == 0
+    ((settings, options),) = trained
+    assert (settings.max_steps, settings.lora.r) == (7, 4)
+    assert options == {
+        "output": Path("out"), "resume": True, "force": False, "device": "cpu", "progress": True,
+    }  # fmt: skip
+    assert "Next: debater index CORPUS --model out" in outcome.out
+
+
+def test_json_names_the_checkpoint(debater: Debater, config: str, trained: list[tuple[Any, dict[str, Any]]]) -> None:
+    assert debater("train", config, "--json").json == {"checkpoint": "checkpoints/x"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["none.yaml"], "none.yaml"),
+        (["train.yaml", "learning_rat=1"], "learning_rate"),
+        (["train.yaml", "seed=x"], "seed"),
+    ],
+)
+def test_a_bad_config_is_a_sentence(debater: Debater, config: str, arguments: list[str], word: str) -> None:
+    outcome = debater("train", *arguments, "--json")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert word in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not Path("checkpoints").exists()
+
+
+def test_a_config_of_the_released_code_is_translated_not_run(
+    debater: Debater, workdir: Path, trained: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    released = {"model_name_or_path": "openbmb/MiniCPM-2B-sft-bf16", "dataset_file_path": "echo-data"}
+    (workdir / "released.json").write_text(json.dumps(released), encoding="utf-8")
+    outcome = debater("train", "released.json")
+    assert outcome.code == 0
+    assert "model: openbmb/MiniCPM-2B-sft-bf16\n" in outcome.out
+    assert debater("train", "released.json", "--json").json == {"config": outcome.out}
+    assert trained == []

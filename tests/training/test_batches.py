@@ -1,0 +1,99 @@
+"""Order and content of batches: functions of seed and step alone, one set a batch."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from debater_search.errors import DebaterError
+from debater_search.training.batches import TrainingData, batches_per_epoch, endless_rows
+from debater_search.training.settings import TrainingSettings
+
+
+def write_rows(path: Path, name: str, count: int, **more: object) -> str:
+    rows = [{"query": f"{name} q{i}", "positive": f"{name} p{i}", "negative": [f"{name} n{i}", "x"], **more}
+            for i in range(count)]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def settings(tmp_path: Path, **more: object) -> TrainingSettings:
+    data = [
+        {"path": write_rows(tmp_path / "a.jsonl", "a", 10), "instruction": ["one:", "two:"]},
+        {"path": write_rows(tmp_path / "b.jsonl", "b", 23)},
+    ]
+    return TrainingSettings.model_validate({"model": "m", "output": "o", "batch_size": 4, "data": data, **more})
+
+
+def test_a_batch_holds_one_set_and_rows_stay_aligned(tmp_path: Path) -> None:
+    data = TrainingData(settings(tmp_path))
+    for step in range(20):
+        batch = data.batch(step)
+        names = {text.split()[0] for text in batch.positives + batch.negatives}
+        assert len(names) == 1
+        assert [q.split()[-1][1:] for q in batch.queries] == [p.split()[-1][1:] for p in batch.positives]
+        assert [n.split()[-1][1:] for n in batch.negatives] == [p.split()[-1][1:] for p in batch.positives]
+
+
+def test_batches_depend_on_seed_and_step_alone(tmp_path: Path) -> None:
+    one, other = TrainingData(settings(tmp_path)), TrainingData(settings(tmp_path))
+    forward = [one.batch(step) for step in range(12)]
+    assert [other.batch(step) for step in reversed(range(12))] == forward[::-1]
+    assert [TrainingData(settings(tmp_path, seed=7)).batch(step) for step in range(12)] != forward
+
+
+def test_an_epoch_reads_each_row_at_most_once_and_sets_by_size(tmp_path: Path) -> None:
+    data = TrainingData(settings(tmp_path))
+    assert data.counts == [2, 5]
+    queries = [query for step in range(7) for query in data.batch(step).queries]
+    assert len(queries) == len(set(queries)) == 28
+    again = [query for step in range(7, 14) for query in data.batch(step).queries]
+    assert again != queries
+
+
+def test_instructions_alternate_over_rows(tmp_path: Path) -> None:
+    data = TrainingData(settings(tmp_path))
+    queries = [q for step in range(14) for q in data.batch(step).queries if " a q" in q or q.startswith("a q")]
+    assert queries
+    for query in queries:
+        row = int(query.split()[-1][1:])
+        assert query == f"{('one:', 'two:')[row % 2]} a q{row}"
+
+
+def test_number_of_negatives_is_the_configs(tmp_path: Path) -> None:
+    assert TrainingData(settings(tmp_path, negatives=0)).batch(0).negatives == []
+    assert len(TrainingData(settings(tmp_path, negatives=2)).batch(0).negatives) == 8
+
+
+def test_weight_reads_a_set_more_often(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    config.data[0].weight = 2.0
+    assert TrainingData(config).counts == [5, 5]
+
+
+def test_a_set_smaller_than_a_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"a\.jsonl has fewer rows"):
+        TrainingData(settings(tmp_path, batch_size=11))
+
+
+def test_warm_texts_are_documents_of_any_set(tmp_path: Path) -> None:
+    texts = TrainingData(settings(tmp_path)).warm_texts(3, 30)
+    assert len(texts) == 30
+    assert {text.split()[0] for text in texts} >= {"a", "b"}
+    assert not any(" q" in text for text in texts)
+
+
+@given(rows=st.integers(1, 50), size=st.integers(1, 20), nth=st.integers(0, 200))
+def test_endless_rows_are_full_batches_of_existing_rows(rows: int, size: int, nth: int) -> None:
+    batch = endless_rows(rows, size, nth, seed=1, stream=2)
+    assert len(batch) == size
+    assert set(batch) <= set(range(rows))
+
+
+@given(rows=st.integers(1, 50), size=st.integers(1, 20))
+def test_a_pass_repeats_no_row(rows: int, size: int) -> None:
+    passes = batches_per_epoch(rows, 1.0, size)
+    seen = [row for nth in range(passes) for row in endless_rows(rows, size, nth, seed=1, stream=0)]
+    assert len(seen) == len(set(seen))
