@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 SEED = 42
 TEXT_CHARACTERS = 1500
-CORPUS_SIZE = 1400
+CORPUS_SIZE = 800
 BLOCK = 10  # MedQuAD rows come in document order: whole blocks keep a document's questions together
 
 

@@ -24,7 +24,8 @@ from debater_search.store.manifest import (
     write_manifest,
 )
 
-_PARTS = (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME, VECTORS_FILE.partition("/")[0])
+# results.json: what evaluating an index found may lie beside it
+_PARTS = (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME, VECTORS_FILE.partition("/")[0], "results.json")
 
 
 def check_output(folder: str | Path, *, force: bool = False, encode_only: bool = False) -> None:

@@ -73,6 +73,16 @@ def saved_state(checkpoint: Path) -> dict[str, Any]:
     return dict(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")))
 
 
+def run_config(output: str | Path) -> dict[str, Any] | None:
+    """The config of the run that an output folder holds, finished or begun; None where there is none."""
+    output = Path(output)
+    if (output / "debater.json").is_file():
+        provenance_of = json.loads((output / "debater.json").read_text(encoding="utf-8")).get("provenance", {})
+        return provenance_of.get("config")
+    newest = newest_complete(output)
+    return saved_state(newest)["config"] if newest is not None else None
+
+
 def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
     """Put a checkpoint's weights into an encoder that was made trainable in the same way."""
     backbone = encoder.model.backbone

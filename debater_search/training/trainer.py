@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_scheduler
+from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from debater_search.encoder import Encoder
 from debater_search.encoder.layouts import CHECKPOINT_FILE
@@ -28,6 +28,8 @@ from debater_search.training.settings import TrainingSettings, load_config
 from debater_search.training.steps import StepFacts, train_step, warm_step
 
 log = logging.getLogger(__name__)
+
+SCHEDULES = {"linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}
 
 
 def train(
@@ -98,12 +100,9 @@ class Run:
         elif self.settings.warm_start is not None:
             self._run_phase(self._warm_phase(), 0)
             self._save(0, None)
-        phase = self._main_phase()
-        if resume_from is not None and done:
+        phase = self._main_phase(done)
+        if resume_from is not None:
             checkpoints.restore_optimizer(resume_from, phase.optimizer)
-            phase.schedule.load_state_dict({**phase.schedule.state_dict(), "last_epoch": done, "_step_count": done + 1})
-            for group, rate in zip(phase.optimizer.param_groups, phase.schedule.get_lr(), strict=True):
-                group["lr"] = rate
         self._run_phase(phase, done)
         self.encoder.model.eval()
         checkpoints.publish(self.folder, self.encoder, self.made_by, step=self.settings.max_steps)
@@ -131,20 +130,23 @@ class Run:
 
         return Phase("Warm start", warm.steps, optimizer, schedule, work)
 
-    def _main_phase(self) -> Phase:
+    def _main_phase(self, done: int) -> Phase:
         s = self.settings
         loss = DeliberationLoss(s.loss.scale, s.loss.distill, s.loss.contrast)
-        optimizer, schedule = self._optimizer(s.learning_rate, s.warmup_steps, s.max_steps, s.schedule)
+        optimizer, schedule = self._optimizer(s.learning_rate, s.warmup_steps, s.max_steps, s.schedule, done)
 
         def work(step: int) -> StepFacts:
             return train_step(self.encoder, loss, self.data.batch(step), cache_tokens=s.gradient_cache or None)
 
         return Phase("Training", s.max_steps, optimizer, schedule, work)
 
-    def _optimizer(self, rate: float, warmup: int, steps: int, kind: str) -> tuple[Optimizer, LRScheduler]:
+    def _optimizer(
+        self, rate: float, warmup: int, steps: int, kind: str, done: int = 0
+    ) -> tuple[Optimizer, LRScheduler]:
         trainable = [p for p in self.encoder.model.parameters() if p.requires_grad]
-        optimizer = AdamW(trainable, lr=rate, weight_decay=self.settings.weight_decay)
-        return optimizer, get_scheduler(kind, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+        groups = [{"params": trainable, "initial_lr": rate}]
+        optimizer = AdamW(groups, lr=rate, weight_decay=self.settings.weight_decay)
+        return optimizer, SCHEDULES[kind](optimizer, warmup, steps, last_epoch=done - 1)
 
     def _run_phase(self, phase: Phase, done: int) -> None:
         main = phase.name == "Training"
