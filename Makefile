@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test test-slow check lint clean
+.PHONY: demo test test-slow check lint reference clean
 
 demo: $(INSTALLED)
 	@$(BIN)/debater demo
@@ -26,6 +26,9 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+reference: $(INSTALLED)
+	@$(BIN)/python configs/reference.py
 
 # Made again only when what is to be installed has changed.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 SEED = 42
 TEXT_CHARACTERS = 1500
-CORPUS_SIZE = 800
+CORPUS_SIZE = 400
 BLOCK = 10  # MedQuAD rows come in document order: whole blocks keep a document's questions together
 
 
@@ -36,9 +36,9 @@ class Cut(NamedTuple):
 
 
 CUTS = {
-    "medquad": Cut("medquad", 130, 2800),
-    "pubmedqa": Cut("pubmedqa_labeled", 90, None),
-    "scifact": Cut("scifact_train", 60, None),
+    "medquad": Cut("medquad", 70, 2800),
+    "pubmedqa": Cut("pubmedqa_labeled", 50, None),
+    "scifact": Cut("scifact_train", 30, None),
 }
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -244,7 +244,7 @@ def _reference_rows(schema: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value) or '""'
     return "`" + text.replace("|", "\\|") + "`"
 
 
@@ -256,8 +256,10 @@ def _type_name(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         return " or ".join(_type_name(argument) for argument in arguments)
+    if origin is Annotated:
+        return _type_name(arguments[0])
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
     if arguments and origin is not dict:
-        return " or ".join(f"`{argument}`" for argument in arguments)
+        return " or ".join(_cell(argument) for argument in arguments)
     return "mapping"

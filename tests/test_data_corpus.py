@@ -1,6 +1,7 @@
 import gzip
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from debater_search.data import read_corpus
 from debater_search.data.corpus import MAX_TEXT
+from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError
 from debater_search.types import Document
 
@@ -152,6 +154,23 @@ def test_truncated_compression_is_told(tmp_path: Path, name: str) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DebaterError, match="is cut off or damaged"):
         list(read_corpus(path))
+
+
+def test_empty_standard_input_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    with pytest.raises(DebaterError, match="The corpus standard input is empty"):
+        list(read_corpus("-"))
+
+
+def test_a_place_that_cannot_be_written_is_found_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_writable(tmp_path / "new" / "folder")
+    (tmp_path / "file").touch()
+    require_writable(tmp_path / "file")
+    with pytest.raises(DebaterError, match="file is a file"):
+        require_writable(tmp_path / "file" / "below")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DebaterError, match="may not be written to"):
+        require_writable(tmp_path / "new" / "folder")
 
 
 def test_missing_file_names_the_nearest(tmp_path: Path) -> None:

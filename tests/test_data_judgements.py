@@ -1,6 +1,7 @@
 """Queries, judgements, runs and training examples: formats and bad rows."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_bad_queries_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DebaterError) as error:
         read_queries(write(tmp_path / "q.jsonl", text))
     assert message in error.value.message
+
+
+@pytest.mark.parametrize("read", [read_queries, lambda path: list(read_training_examples(path))])
+def test_a_missing_file_is_called_missing_whatever_its_extension(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    with pytest.raises(DebaterError, match="There is no file"):
+        read(tmp_path / "none")
 
 
 @pytest.mark.parametrize("header", ["query-id\tcorpus-id\tscore\n", ""])

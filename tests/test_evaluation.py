@@ -149,12 +149,13 @@ def test_instruction_is_the_given_then_the_tasks_then_the_papers(
     assert encoder.instructions == [chosen]
 
 
-def test_results_are_saved_beside_those_of_other_models(tmp_path: Path) -> None:
+def test_results_are_saved_before_those_of_other_models(tmp_path: Path) -> None:
     bm25 = evaluate(Task(), None, mode="lexical", output=tmp_path)
     replace(bm25, model="other").save(tmp_path)
     replace(bm25, model="other").save(tmp_path)
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["results"]
-    assert [result["model"] for result in results] == ["bm25", "other"]
+    assert [result["model"] for result in results] == ["other", "bm25"]
+    assert "steps" not in results[0]
     assert results[0]["queries"] == 5
     assert results[0]["metrics"] == bm25.metrics
     assert results[0]["intervals"]["ndcg@10"] == list(bm25.intervals["ndcg@10"])

@@ -140,6 +140,20 @@ def test_force_replaces_a_finished_index(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["i"]
 
 
+def test_an_index_with_results_beside_it_is_replaced_by_force(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    (tmp_path / "i" / "results.json").write_text("{}", encoding="utf-8")
+    build(tiny_corpus(3), FakeEncoder(), tmp_path / "i", force=True)
+    assert len(SearchEngine.open(tmp_path / "i").documents) == 3
+    assert not (tmp_path / "i" / "results.json").exists()  # they told of the old index
+
+
+def test_results_alone_are_not_an_index_to_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DebaterError, match="not empty and not an index"):
+        build(CORPUS, FakeEncoder(), tmp_path, force=True)
+
+
 def test_an_interrupted_force_leaves_the_old_index_and_can_go_on(tmp_path: Path) -> None:
     build(tiny_corpus(3), FakeEncoder(), tmp_path / "i")
     before = snapshot(tmp_path / "i")
@@ -264,6 +278,22 @@ def test_progress_goes_to_stderr_with_documents_and_rate(tmp_path: Path, capsys:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Encoding: 25/25 documents" in captured.err
+
+
+def test_where_nothing_is_left_to_encode_there_is_no_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i", encode_only=True)
+    build(CORPUS, FakeEncoder(), tmp_path / "i", progress=True)
+    assert "Encoding" not in capsys.readouterr().err
+
+
+def test_a_folder_that_may_not_be_written_to_is_found_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DebaterError, match="may not be written to"):
+        check_output(tmp_path / "i")
 
 
 def test_a_killed_process_loses_only_its_shard(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -41,8 +42,8 @@ def test_every_mode_finds_the_document_asked_for(engine: SearchEngine, mode: Mod
     assert set(engine.timings) == {"encode", "retrieve", "fetch"}
 
 
-@pytest.mark.parametrize("mode", ["dense", "hybrid"])
-@pytest.mark.parametrize("k", [25, 26, 10_000])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("k", [25, 26, 10_000, 10**20])
 def test_k_beyond_the_corpus_returns_every_document(engine: SearchEngine, mode: Mode, k: int) -> None:
     assert sorted(hit.id for hit in engine.search("wing", k, mode=mode)) == sorted(d.id for d in CORPUS)
 
@@ -138,10 +139,43 @@ def test_ties_are_broken_by_position(tmp_path: Path) -> None:
 
 
 def test_a_missing_index_lists_those_that_exist(folder: Path) -> None:
-    with pytest.raises(DebaterError, match=r"does not exist. Indexes there: .*tiny"):
+    with pytest.raises(DebaterError, match=r"does not exist. Indexes: .*tiny"):
         SearchEngine.open(folder.parent / "tinny")
     with pytest.raises(DebaterError, match=r"does not exist. Make one"):
         SearchEngine.open(folder.parent / "no" / "where")
+
+
+def test_where_no_index_lies_beside_it_those_in_the_default_place_are_listed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "indexes" / "papers")
+    (tmp_path / "indexes" / "papers" / "other").mkdir()
+    for path in ("paper", "indexes/papers/other"):
+        with pytest.raises(DebaterError, match=r"Indexes: indexes/papers\."):
+            SearchEngine.open(path)
+
+
+def test_a_folder_of_something_else_is_not_called_unfinished(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(DebaterError, match="is not an index"):
+        SearchEngine.open(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", [{}, {"model": 5}, {"model": "m", "run_this": True}])
+def test_a_manifest_whose_recipe_is_no_models_is_damaged(folder: Path, tmp_path: Path, recipe: dict) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+    manifest["encoder"]["recipe"] = recipe
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(DebaterError, match=r"damaged: encoder\.recipe"):
+        SearchEngine.open(copy)
+
+
+def test_where_the_model_is_gone_the_way_to_name_it_is_shown(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(str(tmp_path / "gone")), tmp_path / "i")
+    with pytest.raises(DebaterError, match=r"model of the index .* cannot be loaded.*gone.*--model"):
+        SearchEngine.open(tmp_path / "i").search("wing")
 
 
 @pytest.mark.parametrize("name", ["documents.sqlite", "vectors/index.faiss"])
@@ -162,7 +196,7 @@ def test_an_unfinished_index_is_refused_with_the_way_out(folder: Path, tmp_path:
     with pytest.raises(DebaterError, match=r"damaged.*--force"):
         SearchEngine.open(copy)
     (copy / "manifest.json").unlink()
-    with pytest.raises(DebaterError, match=r"unfinished.*same `debater index` command again"):
+    with pytest.raises(DebaterError, match=r"unfinished.*its `debater index` command again"):
         SearchEngine.open(copy)
 
 

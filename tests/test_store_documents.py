@@ -118,6 +118,11 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
         DocumentStore(path)
 
 
+def test_a_database_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"documents\.sqlite cannot be written"):
+        write_documents(tmp_path / "none" / "documents.sqlite", DOCUMENTS)
+
+
 def test_a_missing_database_is_named_and_not_created(tmp_path: Path) -> None:
     with pytest.raises(DebaterError, match=r"documents\.sqlite is missing"):
         DocumentStore(tmp_path / "documents.sqlite")

@@ -1,7 +1,8 @@
 """`debater eval`: how well a model, or any system's run, finds what it should."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,8 @@ from debater_search.errors import DebaterError
 if TYPE_CHECKING:
     from debater_search.evaluation import Result, RetrievalTask
 
+log = logging.getLogger(__name__)
+
 EXAMPLES = examples(
     "debater eval data/cranfield",
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
@@ -45,7 +48,7 @@ class Baseline(StrEnum):
 def evaluate(
     tasks: Annotated[
         list[str] | None,
-        typer.Argument(help="Folders in BEIR layout, beir/NAME, or names of mteb's.", metavar="[TASK]..."),
+        typer.Argument(help="Folders in BEIR layout, beir/NAME, or names of mteb's.", metavar="TASK"),
     ] = None,
     model: Model = None,
     base_model: BaseModel = None,
@@ -71,35 +74,25 @@ def evaluate(
     """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
     with results(as_json) as out:
         if run is not None or qrels is not None:
-            scores = [_score_run_file(tasks, run, qrels)]
-            _require_free(output, [score.result.task for score in scores], force)
+            scored = [_score_run_file(tasks, run, qrels)]
+            _require_free(output, [result.task for result in scored], force)
         else:
-            scores = []
+            from debater_search.evaluation import judged_queries
+
+            scored = []
             loaded = _load_tasks(tasks)
             _require_free(output, [task.name for task in loaded], force)
             for task in loaded:
-                task.qrels(split)  # a wrong split is found before the model is loaded
+                judged_queries(task, split, task.qrels(split))  # what lacks is found before the model is loaded
             if all_steps and mode is Mode.lexical:
                 raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
             for task in loaded:
-                scores += _score_task(task, encoder, split, instruction, mode, index_type, baseline, all_steps)
+                scored += _score_task(task, encoder, split, instruction, mode, index_type, baseline, all_steps)
         if output is not None:
-            for score in reversed(scores):  # a task's run.trec is that of its first score, the model's
-                score.result.save(output)
-        _show(out, scores, output)
-
-
-@dataclass
-class Score:
-    """A result, and the metrics of each thinking step alone where they were asked for."""
-
-    result: "Result"
-    steps: list[dict[str, float]] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `eval --json` prints it."""
-        return self.result.as_dict() | ({"steps": self.steps} if self.steps else {})
+            for result in reversed(scored):  # the last one saved comes first, and gives run.trec: the model's
+                result.save(output)
+        _show(out, scored, output)
 
 
 def _score_task(
@@ -111,8 +104,8 @@ def _score_task(
     index_type: str,
     baseline: Baseline | None,
     all_steps: bool,
-) -> list[Score]:
-    """The model's score on a task, then the baseline's, over one index."""
+) -> "list[Result]":
+    """The model's result on a task, then the baseline's, over one index."""
     from debater_search import evaluation
 
     with evaluation.opened(task, encoder, split=split, index_type=index_type, all_steps=all_steps, progress=True) as (
@@ -120,15 +113,14 @@ def _score_task(
         built,
     ):
         result = evaluation.evaluate(task, engine, split=split, mode=mode.value, instruction=instruction, progress=True)
-        result = replace(result, timings={**built, **result.timings})
         steps = evaluation.evaluate_steps(task, engine, split=split, instruction=instruction) if all_steps else []
-        scores = [Score(result, steps)]
+        scored = [replace(result, timings={**built, **result.timings}, steps=steps)]
         if baseline is Baseline.bm25 and mode is not Mode.lexical:
-            scores.append(Score(evaluation.evaluate(task, engine, split=split, mode="lexical")))
-    return scores
+            scored.append(evaluation.evaluate(task, engine, split=split, mode="lexical"))
+    return scored
 
 
-def _score_run_file(tasks: Sequence[str] | None, run: Path | None, qrels: Path | None) -> Score:
+def _score_run_file(tasks: Sequence[str] | None, run: Path | None, qrels: Path | None) -> "Result":
     from debater_search.data import read_qrels, read_run
     from debater_search.evaluation import scored
 
@@ -138,8 +130,14 @@ def _score_run_file(tasks: Sequence[str] | None, run: Path | None, qrels: Path |
         raise DebaterError("--run and --qrels go together.", "Give both: --run FILE --qrels FILE.")
     folder = qrels.resolve().parent  # …/cranfield/qrels/test.tsv is about cranfield
     task = folder.parent.name if folder.name == "qrels" else _stem(qrels)
+    answers, judged = read_run(run), read_qrels(qrels)
+    missing = len(judged.keys() - answers.keys())
+    if missing == len(judged):
+        raise DebaterError(f"{run} answers none of the queries that {qrels} judges.", "Do the two belong together?")
+    if missing:
+        log.warning("Judged queries that the run does not answer: %d of %d. They count as 0.", missing, len(judged))
     provenance = {"run": str(run), "qrels": str(qrels)}
-    return Score(scored(task, _stem(run), read_run(run), read_qrels(qrels), provenance=provenance))
+    return scored(task, _stem(run), answers, judged, provenance=provenance)
 
 
 def _stem(path: Path) -> str:
@@ -159,25 +157,31 @@ def _load_tasks(names: Sequence[str] | None) -> "list[RetrievalTask]":
 
 
 def _require_free(output: Path | None, tasks: Sequence[str], force: bool) -> None:
-    taken = [output / task for task in tasks if (output / task / "run.trec").exists()] if output is not None else []
+    """Refuse an output that could not be saved, before anything is computed."""
+    from debater_search.data.files import require_writable
+
+    if output is None:
+        return
+    require_writable(output)
+    taken = [output / task for task in tasks if (output / task / "run.trec").exists()]
     if taken and not force:
         raise DebaterError(f"{taken[0]} holds a run already.", "Choose another --output, or replace it with --force.")
 
 
-def _show(out: Output, scores: Sequence[Score], output: Path | None) -> None:
+def _show(out: Output, scored: "Sequence[Result]", output: Path | None) -> None:
     if out.as_json:
-        return out.json({"results": [score.as_dict() for score in scores]})
+        return out.json({"results": [result.as_dict() for result in scored]})
     rows = []
-    for score in scores:
-        low, high = score.result.intervals[SHOWN[0]]
-        values = [f"{score.result.metrics[name]:.4f}" for name in SHOWN]
-        rows.append([score.result.task, score.result.model, values[0], f"{low:.3f}…{high:.3f}", *values[1:]])
+    for result in scored:
+        low, high = result.intervals[SHOWN[0]]
+        values = [f"{result.metrics[name]:.4f}" for name in SHOWN]
+        rows.append([result.task, result.model, values[0], f"{low:.3f}…{high:.3f}", *values[1:]])
     out.table("", ["task", "model", SHOWN[0], "95%", *SHOWN[1:]], rows, text_columns=2)
-    for score in scores:
-        if score.steps:
+    for result in scored:
+        if result.steps:
             rows = [
-                [str(number), *(f"{step[name]:.4f}" for name in SHOWN)] for number, step in enumerate(score.steps, 1)
+                [str(number), *(f"{step[name]:.4f}" for name in SHOWN)] for number, step in enumerate(result.steps, 1)
             ]
             out.show("")
-            out.table(f"{score.result.task}, each thinking step alone", ["step", *SHOWN], rows)
+            out.table(f"{result.task}, each thinking step alone", ["step", *SHOWN], rows)
     return out.show(f"Saved in {output}.") if output is not None else None

@@ -26,10 +26,11 @@ def info(
 
 def describe(index: Path) -> dict[str, Any]:
     """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
+    from debater_search.search.folders import open_manifest
     from debater_search.store.embeddings import EMBEDDINGS_NAME
-    from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, IndexManifest, read_manifest
+    from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, read_manifest
 
-    manifest = read_manifest(index / MANIFEST_NAME, IndexManifest)
+    manifest = open_manifest(index)
     facts: dict[str, Any] = {
         "index": str(index),
         "corpus": manifest.corpus.source,

@@ -116,16 +116,23 @@ class Output:
 
 
 class _Notes(logging.Handler):
-    """One line on stderr for each note or warning of ours."""
+    """One line on stderr for each note or warning of ours; what was said before is not said again."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
-        print(f"{kind}{printable(record.getMessage())}", file=sys.stderr, flush=True)
+        line = f"{kind}{printable(record.getMessage())}"
+        if line not in self._said:
+            self._said.add(line)
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _notes_on_stderr() -> Iterator[None]:
-    logger, handler = logging.getLogger("debater_search"), _Notes(logging.INFO)
+    logger, handler = logging.getLogger("debater_search"), _Notes()
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

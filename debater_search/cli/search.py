@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,6 @@ from debater_search.cli.options import (
     Mode,
     SearchMode,
     examples,
-    load_encoder,
 )
 from debater_search.cli.output import Output, results
 from debater_search.cli.prompt import converse
@@ -40,7 +39,8 @@ EXAMPLES = examples(
 
 def search(
     query: Annotated[
-        str | None, typer.Argument(help="What to look for. Without it, queries are read from standard input.")
+        str | None,
+        typer.Argument(help="What to look for. Without it, queries are read from standard input.", metavar="QUERY"),
     ] = None,
     index: Annotated[
         Path | None, typer.Option("--index", "-i", help="An index folder. Default: the newest in indexes/.")
@@ -133,6 +133,10 @@ def _check(query: str | None, queries: Path | None, run: Path | None, force: boo
         raise DebaterError("--queries and --run go together.", "Give both: --queries FILE --run OUT.")
     if run is not None and run.exists() and not force:
         raise DebaterError(f"{run} exists.", "Give another --run, or --force to replace it.")
+    if run is not None:
+        from debater_search.data.files import require_writable
+
+        require_writable(run)
     if query is not None:
         _require_text(query)
 
@@ -153,10 +157,12 @@ def _open(index: Path | None, model: str | None, base_model: str | None, device:
         index = latest_index(INDEXES)
         log.info("Searching %s.", index)
     engine = SearchEngine.open(index)
-    if model is not None:
-        return SearchEngine.open(index, encoder=load_encoder(model, base_model, device))
-    if device != "auto" and engine.manifest.encoder is not None:
-        from debater_search.encoder import Encoder
+    given = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
+    made_by = engine.manifest.encoder
+    if made_by is None or (not given and device == "auto"):
+        return engine
+    from debater_search.encoder import Encoder
 
-        return SearchEngine.open(index, encoder=Encoder.load(**engine.manifest.encoder.recipe, device=device))
-    return engine
+    engine.close()
+    recipe: dict[str, Any] = {**made_by.recipe, **given}  # lengths and the like stay those of the index
+    return SearchEngine.open(index, encoder=Encoder.load(**recipe, device=device))

@@ -16,9 +16,11 @@ EXAMPLES = examples(
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Settings in YAML or JSON; configs/ has some to start from.")],
+    config: Annotated[
+        Path, typer.Argument(help="Settings in YAML or JSON; configs/ has some to start from.", metavar="CONFIG")
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings that replace those of the file.", metavar="[KEY=VALUE]...")
+        list[str] | None, typer.Argument(help="Settings that replace those of the file.", metavar="KEY=VALUE")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: the config's own.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete checkpoint.")] = False,

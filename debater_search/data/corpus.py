@@ -17,7 +17,7 @@ from debater_search.data.fields import (
     read_text,
     without_nul,
 )
-from debater_search.data.files import STDIN, not_utf8, open_stream, require_exists
+from debater_search.data.files import STDIN, called, not_utf8, open_stream, require_exists
 from debater_search.data.rows import Fields, find_in_folder, format_of, read_rows, require_new_id, row_place
 from debater_search.errors import DebaterError
 from debater_search.types import Document
@@ -60,7 +60,9 @@ class CorpusReader:
             yield self._tidy(document)
         if empty:
             what = "no .txt or .md file" if self._file is None else "no document"
-            raise DebaterError(f"The corpus {self.path} is empty: there is {what} in it.", "Name another corpus.")
+            raise DebaterError(
+                f"The corpus {called(self.path)} is empty: there is {what} in it.", "Name another corpus."
+            )
 
     @property
     def warnings(self) -> list[str]:

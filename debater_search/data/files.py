@@ -19,10 +19,14 @@ STDIN = "-"
 COMPRESSIONS = (".gz", ".zst")
 
 
+def called(path: str | Path) -> str:
+    """How messages call a file: by its path, and `-` by what it stands for."""
+    return "standard input" if str(path) == STDIN else str(path)
+
+
 def place(path: str | Path, number: int, unit: str = "line") -> str:
     """How messages call a spot in a file: `corpus.jsonl, line 3`."""
-    name = "standard input" if str(path) == STDIN else str(path)
-    return f"{name}, {unit} {number}"
+    return f"{called(path)}, {unit} {number}"
 
 
 def require_exists(path: str | Path) -> None:
@@ -112,6 +116,16 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
 def not_utf8(path: str | Path, number: int) -> DebaterError:
     """The error for bytes that are not UTF-8."""
     return DebaterError(f"{place(path, number)}: the text is not UTF-8.", "Convert the file to UTF-8 (iconv -t utf-8).")
+
+
+def require_writable(path: str | Path) -> None:
+    """Raise DebaterError where nothing can be written at `path`, before hours are spent on what should go there."""
+    path = Path(path).absolute()
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if nearest != path and not nearest.is_dir():
+        raise DebaterError(f"{path} cannot be made: {nearest} is a file.", "Name another place.")
+    if not os.access(nearest, os.W_OK):
+        raise DebaterError(f"{nearest} may not be written to by this user.", "Name another place.")
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from debater_search.data.files import COMPRESSIONS, STDIN, numbered_lines, open_seekable, place
+from debater_search.data.files import COMPRESSIONS, STDIN, numbered_lines, open_seekable, place, require_exists
 from debater_search.errors import DebaterError
 
 Fields = dict[str, Any]
@@ -69,8 +69,9 @@ def require_new_id(path: str | Path, id: str, number: int, first_seen: dict[str,
 def read_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
     """Rows as (number, fields), one at a time; the number is the line's, or the row's in Parquet.
 
-    Raises DebaterError, naming the place, for whatever does not parse.
+    Raises DebaterError for a missing file and, naming the place, for whatever does not parse.
     """
+    require_exists(path)
     kind = format_of(path)
     if kind == "jsonl":
         return _json_rows(path)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from debater_search.data.fields import present, without_nul
+from debater_search.data.files import require_exists
 from debater_search.data.rows import Fields, format_of, read_rows, row_place
 from debater_search.errors import DebaterError
 from debater_search.types import TrainingExample
@@ -20,6 +21,7 @@ def read_training_examples(path: str | Path, *, pick: int = 0, source: str | Non
     Raises DebaterError, naming file and line: a field that lacks, is empty or of another type, and negatives that are
     all positives; and for a file without examples.
     """
+    require_exists(path)
     if format_of(path) != "jsonl":
         raise DebaterError(f"{path} is not JSON lines.", "Training data is .jsonl, .jsonl.gz or .jsonl.zst.")
     name = source if source is not None else Path(path).name.partition(".")[0]

@@ -89,10 +89,9 @@ class Encoder:
             parts.spec = with_document_length(parts, max_length)
         if hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
             parts.backbone.merge_adapter()  # same values, no extra multiplications
-        known_as = str(source.folder.resolve()) if source.name == str(model) and source.folder.is_dir() else str(model)
         recipe = {
-            "model": known_as if Path(str(model)).is_dir() else str(model),
-            "base_model": str(Path(base).resolve()) if base and Path(base).is_dir() else base,
+            "model": _findable(str(model)),
+            "base_model": _findable(base) if base is not None else None,
             "thinking_steps": thinking_steps,
             "max_length": max_length,
         }
@@ -234,6 +233,11 @@ def with_document_length(parts: Parts, length: int) -> EncoderSpec:
     if length < 1 or (limit is not None and length > limit):
         raise DebaterError(f"max_length={length} is not possible for this model.", f"Use 1 to {limit or 'any length'}.")
     return replace(parts.spec, document_length=length)
+
+
+def _findable(model: str) -> str:
+    """A folder by its full path, so that it is found from elsewhere too; ids and aliases as they are."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
 def _tensors_sha256(model: torch.nn.Module) -> str:

@@ -43,10 +43,12 @@ class Result:
     per_query: dict[str, dict[str, float]]
     timings: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    steps: list[dict[str, float]] = field(default_factory=list)
+    """The metrics of each thinking step alone, where they were asked for (`evaluate_steps`)."""
 
     def as_dict(self) -> dict[str, Any]:
         """The result in JSON types, without the run."""
-        return {
+        described = {
             "task": self.task,
             "model": self.model,
             "metrics": self.metrics,
@@ -55,15 +57,16 @@ class Result:
             "timings": self.timings,
             "provenance": self.provenance,
         }
+        return described | ({"steps": self.steps} if self.steps else {})
 
     def save(self, folder: str | Path) -> None:
-        """Write `<task>/run.trec`, and this result into `results.json` beside those of other tasks and models."""
+        """Write `<task>/run.trec`, and this result into `results.json` before those of other tasks and models."""
         folder = Path(folder)
         write_run(self.run, folder / self.task / "run.trec", depth=DEPTH)
         results = [
             r for r in _saved(folder / RESULTS_NAME) if (r.get("task"), r.get("model")) != (self.task, self.model)
         ]
-        text = json.dumps({"results": [*results, self.as_dict()]}, indent=2, ensure_ascii=False)
+        text = json.dumps({"results": [self.as_dict(), *results]}, indent=2, ensure_ascii=False)
         write_lines(folder / RESULTS_NAME, [text])
 
 

@@ -181,8 +181,9 @@ def _store_documents(corpus: str | Path | Iterable[Document], path: Path) -> tup
     warnings: list[str] = []
     if isinstance(corpus, str | Path):
         from debater_search.data import read_corpus
+        from debater_search.data.files import called
 
-        source = str(corpus)
+        source = called(corpus)
         logger.info("Reading %s.", source)
         reader = read_corpus(corpus)
         written = write_documents(path, reader)

@@ -35,8 +35,8 @@ def encode_shards(
     left = sum(stop - start for _, start, stop in pending)
     reused = len(documents) - left
     if reused:
-        logger.info("%s documents were encoded by an earlier run; going on from there.", f"{reused:,}")
-    with progress("Encoding", left, "documents", enabled=show) as bar:
+        logger.info("%s of %s documents were encoded by an earlier run.", f"{reused:,}", f"{len(documents):,}")
+    with progress("Encoding", left, "documents", enabled=show and left > 0) as bar:
         for number, start, stop in pending:
             batch = documents.read_range(start, stop)
             embeddings = encoder.deliberate(batch) if writer.thinking_steps else encoder.encode_documents(batch)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError
 from debater_search.store.documents import DOCUMENTS_NAME
 from debater_search.store.embeddings import EMBEDDINGS_NAME
@@ -32,11 +33,13 @@ def check_output(folder: str | Path, *, force: bool = False, encode_only: bool =
     """Make sure that an index may be built in `folder`; quick, so that it can come before a model is loaded.
 
     Raises:
-        DebaterError: the folder holds anything that is not an index, or (without force) a finished output.
+        DebaterError: the folder holds anything that is not an index, or (without force) a finished output; or it may
+            not be written to.
 
     """
     folder = Path(folder).resolve()
     _undo_half_a_swap(folder)
+    require_writable(folder)
     if not _occupied(folder):
         return
     if not _is_ours(folder):

@@ -108,10 +108,23 @@ class SearchEngine:
 
     @cached_property
     def encoder(self) -> "Encoder":
-        """The model that made the index."""
+        """The model that made the index.
+
+        Raises:
+            DebaterError: it cannot be loaded from where it was, or is another one now.
+
+        """
         from debater_search.encoder import Encoder
 
-        return self._same_model(Encoder.load(**self._dense_index().recipe))
+        made_by = self._dense_index()
+        try:
+            encoder = Encoder.load(**made_by.recipe)
+        except DebaterError as error:
+            raise DebaterError(
+                f"The model of the index {self.folder} cannot be loaded. {error.message}",
+                "If it lies elsewhere now, name it with --model.",
+            ) from error
+        return self._same_model(encoder)
 
     @cached_property
     def store(self) -> EmbeddingStore:
@@ -127,6 +140,7 @@ class SearchEngine:
 
     def _retrieve(self, queries: Sequence[str], k: int, mode: Mode, instruction: str | None) -> list[Ranking]:
         _check(queries, k, mode)
+        k = min(k, len(self.documents))
         self.timings = {"encode": 0.0, "retrieve": 0.0, "fetch": 0.0}
         if mode == "lexical":
             with self._timed("retrieve"):

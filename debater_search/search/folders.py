@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from debater_search.errors import DebaterError
+from debater_search.store.documents import DOCUMENTS_NAME
+from debater_search.store.embeddings import EMBEDDINGS_NAME
 from debater_search.store.manifest import MANIFEST_NAME, MEND, IndexManifest, read_manifest
 
 
@@ -33,9 +35,9 @@ def open_manifest(folder: Path) -> IndexManifest:
 
     """
     if not folder.is_dir():
-        others = ", ".join(str(path) for path in list_indexes(folder.parent))
-        hint = f"Indexes there: {others}." if others else "Make one: debater index CORPUS"
-        raise DebaterError(f"The index {folder} does not exist.", hint)
+        raise DebaterError(f"The index {folder} does not exist.", _others(folder))
+    if not any((folder / part).exists() for part in (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME)):
+        raise DebaterError(f"{folder} is not an index.", _others(folder))
     manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
     for name, info in manifest.files.items():
         path = folder / name
@@ -47,3 +49,9 @@ def open_manifest(folder: Path) -> IndexManifest:
                 MEND,
             )
     return manifest
+
+
+def _others(folder: Path) -> str:
+    """A hint with the indexes beside a folder, else with those in the default place."""
+    found = ", ".join(map(str, list_indexes(folder.parent) or list_indexes()))
+    return f"Indexes: {found}." if found else "Make one: debater index CORPUS"

@@ -46,7 +46,8 @@ def write_documents(path: Path, documents: Iterable[Document]) -> Written:
     """Stream documents into a new database at `path`; memory does not grow with the corpus.
 
     Raises:
-        DebaterError: the corpus is empty, an id comes twice, or a text holds characters that no encoding has.
+        DebaterError: the corpus is empty, an id comes twice, a text holds characters that no encoding has, or the
+            database cannot be written.
 
     """
     digest = hashlib.sha256()
@@ -61,7 +62,10 @@ def write_documents(path: Path, documents: Iterable[Document]) -> Written:
             digest.update(json.dumps(row).encode() + b"\n")
             yield (position, *row)
 
-    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        raise _unwritable(path, error) from None
     try:
         # The file is written once under a temporary name: a journal would guard what nobody reads.
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;" + _SCHEMA)
@@ -78,9 +82,15 @@ def write_documents(path: Path, documents: Iterable[Document]) -> Written:
             f"Document {current!r} holds half a surrogate pair, which is no character.",
             "Repair the text where the corpus was made.",
         ) from None
+    except sqlite3.OperationalError as error:
+        raise _unwritable(path, error) from None
     finally:
         connection.close()
     return Written(position + 1, digest.hexdigest())
+
+
+def _unwritable(path: Path, error: sqlite3.OperationalError) -> DebaterError:
+    return DebaterError(f"{path} cannot be written: {error}.", "Is the disk full, or the folder read-only?")
 
 
 class DocumentStore:
@@ -125,7 +135,10 @@ class DocumentStore:
         expression = fts_expression(query)
         if not expression:
             return []
-        sql = "SELECT rowid, -bm25(lexical) AS score FROM lexical WHERE lexical MATCH ? ORDER BY score DESC, rowid LIMIT ?"
+        sql = (
+            "SELECT rowid, -bm25(lexical) AS score FROM lexical WHERE lexical MATCH ? "
+            "ORDER BY score DESC, rowid LIMIT ?"
+        )
         return [(position, score) for position, score in self._rows(sql, expression, k)]
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """Manifests: the JSON file in every folder that says what made it. Its rename is the folder's commit point."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Required, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from debater_search.errors import DebaterError
 from debater_search.store.files import atomic, sha256_file
@@ -25,6 +26,16 @@ class Manifest(BaseModel):
     schema_version: int = SCHEMA_VERSION
 
 
+@with_config(ConfigDict(extra="forbid"))
+class Recipe(TypedDict, total=False):
+    """The arguments of `Encoder.load` that a manifest may name."""
+
+    model: Required[str]
+    base_model: str
+    thinking_steps: int
+    max_length: int
+
+
 class EncoderInfo(BaseModel):
     """The model that made the vectors: who it is (`fingerprint`) and how to load it again (`recipe`)."""
 
@@ -32,7 +43,7 @@ class EncoderInfo(BaseModel):
     fingerprint: str
     dim: Annotated[int, Field(gt=0)]
     thinking_steps: Annotated[int, Field(gt=0)]
-    recipe: dict[str, Any]
+    recipe: Recipe
 
     def __str__(self) -> str:
         return f"{self.name} (fingerprint {self.fingerprint[:12]})"
@@ -131,7 +142,7 @@ def read_manifest(path: Path, kind: type[M]) -> M:
     except FileNotFoundError:
         raise DebaterError(
             f"{path.parent} is unfinished: it has no {path.name}.",
-            "Run the same `debater index` command again: it goes on where it stopped.",
+            "Run its `debater index` command again, without --encode-only: it goes on where it stopped.",
         ) from None
     except OSError as error:
         raise DebaterError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None

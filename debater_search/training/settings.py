@@ -24,7 +24,7 @@ class DataSet(_Section):
 
 
 class Loss(_Section):
-    """The objective; see METHOD in ARCHITECTURE.md."""
+    """The objective: contrast and self-distillation over thinking steps."""
 
     scale: PositiveFloat = Field(30.0, description="Inverse temperature of the cosines.")
     contrast: Literal["max", "last", "mean"] = Field("max", description="Which thinking step's score is contrasted.")

@@ -56,10 +56,13 @@ def train(
     """
     settings = config if isinstance(config, TrainingSettings) else load_config(config)
     folder = Path(output or settings.output)
-    start = _claim(folder, resume=resume, force=force)
-    if start == "finished":
+    resume_from = checkpoints.newest_complete(folder) if resume else None
+    if _is_finished(folder, resume=resume, force=force):
         return folder
-    return Run(settings, folder, device, progress).go(checkpoints.newest_complete(folder) if resume else None)
+    run = Run(settings, folder, device, progress)  # finds mistakes in config and data before anything is dropped
+    if resume_from is None and folder.exists():
+        shutil.rmtree(folder)
+    return run.go(resume_from)
 
 
 @dataclass
@@ -86,6 +89,10 @@ class Run:
         make_trainable(self.encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
         self.made_by = checkpoints.provenance(settings)
         self.best = -math.inf
+        if settings.eval is not None:
+            from debater_search.evaluation import load_task
+
+            load_task(settings.eval.task).qrels("test")  # a mistake here must not wait for the first measurement
 
     def go(self, resume_from: Path | None) -> Path:
         """Both phases, the final checkpoint, the picture."""
@@ -111,7 +118,9 @@ class Run:
 
     def _load(self, thinking_steps: int) -> Encoder:
         steps = None if thinking_steps == 1 else thinking_steps
-        return Encoder.load(self.settings.model, device=self.device, dtype=self.settings.dtype, thinking_steps=steps)
+        full = self.settings.lora is None and self.settings.dtype == "auto"
+        dtype = "float32" if full else self.settings.dtype  # small updates of all weights vanish in half precision
+        return Encoder.load(self.settings.model, device=self.device, dtype=dtype, thinking_steps=steps)
 
     def _set_lengths(self) -> None:
         self.encoder.set_lengths(query=self.settings.max_length.query, document=self.settings.max_length.document)
@@ -245,8 +254,8 @@ class Run:
         )  # fmt: skip
 
 
-def _claim(folder: Path, *, resume: bool, force: bool) -> str:
-    """Whether the output folder may be written. Returns `finished` where a resumed run has nothing left to do."""
+def _is_finished(folder: Path, *, resume: bool, force: bool) -> bool:
+    """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
     finished = (folder / CHECKPOINT_FILE).is_file()
     ours = finished or any(folder.glob("checkpoint-*")) or (folder / checkpoints.METRICS_FILE).is_file()
     occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -254,10 +263,9 @@ def _claim(folder: Path, *, resume: bool, force: bool) -> str:
         raise DebaterError(f"{folder} exists and is not a training output.", "Choose another --output.")
     if resume and finished:
         log.warning("%s is finished: nothing to resume.", folder)
-        return "finished"
+        return True
     if resume and checkpoints.newest_complete(folder) is None:
         log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
-        force = True
     if occupied and not resume and not force:
         raise DebaterError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
@@ -265,6 +273,4 @@ def _claim(folder: Path, *, resume: bool, force: bool) -> str:
             if finished
             else "Add --resume to go on, --force to start over, or choose another --output.",
         )
-    if occupied and force:
-        shutil.rmtree(folder)
-    return "free"
+    return False

@@ -57,10 +57,11 @@ def test_lexical_evaluation_loads_no_model(debater: Debater, task: Path, fake_mo
 
 
 def test_saved_results_hold_the_models_run_and_are_not_overwritten(debater: Debater, task: Path) -> None:
-    arguments = ("eval", str(task), "--baseline", "bm25", "--output", "results", "--json")
+    arguments = ("eval", str(task), "--baseline", "bm25", "--all-steps", "--output", "results", "--json")
     shown = debater(*arguments).json["results"]
     saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))["results"]
-    assert {r["model"]: r["metrics"] for r in saved} == {r["model"]: r["metrics"] for r in shown}
+    assert [r["model"] for r in saved] == ["minilm", "bm25"]
+    assert saved == shown
     rescored = debater("eval", "--run", "results/flight/run.trec", "--qrels", str(task / "qrels/test.tsv"), "--json")
     assert rescored.json["results"][0]["task"] == "flight"
     assert rescored.json["results"][0]["metrics"] == pytest.approx(shown[0]["metrics"])
@@ -74,9 +75,31 @@ def test_saved_results_hold_the_models_run_and_are_not_overwritten(debater: Deba
 def test_qrels_that_name_unknown_documents_are_counted_in_a_warning(debater: Debater, task: Path) -> None:
     with (task / "qrels" / "test.tsv").open("a", encoding="utf-8") as file:
         file.write("q1\tgone\t1\n")
-    outcome = debater("eval", str(task), "--json")
+    outcome = debater("eval", str(task), "--baseline", "bm25", "--json")
     assert outcome.code == 0
-    assert "Warning: Judged documents that are not in the corpus: 1 of 3.\n" in outcome.err
+    assert outcome.err.count("Warning: Judged documents that are not in the corpus: 1 of 3.\n") == 1
+
+
+def test_a_run_of_other_queries_is_refused_and_missing_answers_are_counted(debater: Debater, task: Path) -> None:
+    score = ("eval", "--run", "r.trec", "--qrels", str(task / "qrels" / "test.tsv"))
+    Path("r.trec").write_text("q1 Q0 noise 1 0.5 t\n", encoding="utf-8")
+    outcome = debater(*score)
+    assert outcome.code == 0
+    assert "does not answer: 1 of 2" in outcome.err
+    Path("r.trec").write_text("q9 Q0 noise 1 0.5 t\n", encoding="utf-8")
+    outcome = debater(*score)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "none of the queries" in outcome.err
+
+
+def test_a_task_without_queries_is_found_before_any_model_is_loaded(
+    debater: Debater, task: Path, fake_model: list[dict[str, Any]]
+) -> None:
+    (task / "queries.jsonl").unlink()
+    outcome = debater("eval", str(task))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "queries.jsonl" in outcome.err
+    assert fake_model == []
 
 
 @pytest.mark.parametrize(
@@ -88,6 +111,7 @@ def test_qrels_that_name_unknown_documents_are_counted_in_a_warning(debater: Deb
         (["tasks/flight", "--split", "dev"], "dev"),
         (["tasks/flight", "--mode", "lexical", "--all-steps"], "--all-steps"),
         (["tasks/flight", "--run", "r.trec", "--qrels", "q.tsv"], "--run"),
+        (["tasks/flight", "--output", "tasks/flight/queries.jsonl/results"], "queries.jsonl is a file"),
         (["--run", "r.trec"], "--qrels"),
         (["--run", "none.trec", "--qrels", "tasks/flight/qrels/test.tsv"], "none.trec"),
     ],

@@ -154,9 +154,17 @@ def test_sizes_are_readable() -> None:
     assert [size_in_words(n) for n in (0, 999, 3_210_000, 5e15)] == ["0 B", "999 B", "3.2 MB", "5000.0 TB"]
 
 
+def test_info_names_a_damaged_file(debater: Debater, index: Path) -> None:
+    (index / "documents.sqlite").write_bytes(b"SQLite format 3")
+    outcome = debater("info", str(index))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "documents.sqlite" in outcome.err
+
+
 def test_info_of_what_is_no_index_is_a_sentence(debater: Debater, index: Path) -> None:
     (index / "manifest.json").write_text('{"schema_version": 1', encoding="utf-8")
-    for folder in (str(index), "indexes/none"):
+    for folder, word in ((str(index), "damaged"), ("indexes/none", "does not exist"), (".", "not an index")):
         outcome = debater("info", folder, "--json")
         assert (outcome.code, outcome.out) == (2, "")
+        assert word in outcome.err
         assert "Traceback" not in outcome.err

@@ -53,6 +53,7 @@ def test_notes_and_warnings_of_ours_are_lines_on_stderr_once(capsys: pytest.Capt
         with results(as_json=False):
             logging.getLogger("debater_search.x").info("Reading\n%s.", "c.jsonl")
             logging.getLogger("debater_search.x").warning("2 are empty.")
+            logging.getLogger("debater_search.x").warning("2 are %s.", "empty")
             logging.getLogger("elsewhere").info("noise")
             warnings.warn("noise", FutureWarning, stacklevel=1)
     assert capsys.readouterr().err == 2 * "Reading c.jsonl.\nWarning: 2 are empty.\n"

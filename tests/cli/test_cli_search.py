@@ -53,6 +53,18 @@ def test_the_device_reaches_the_index_own_model(
     assert fake_model == [{"model": "minilm", "device": "cpu"}]
 
 
+def test_a_model_named_anew_is_loaded_as_the_index_was_made(
+    debater: Debater, index: Path, fake_model: list[dict[str, Any]]
+) -> None:
+    manifest = json.loads((index / "manifest.json").read_text(encoding="utf-8"))
+    manifest["encoder"]["recipe"] = {"model": "/old/place", "base_model": "base", "max_length": 128}
+    (index / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert debater("search", "wing", "--model", "minilm").code == 0
+    assert debater("search", "wing", "--model", "minilm", "--base-model", "moved").code == 0
+    assert [asked["base_model"] for asked in fake_model] == ["base", "moved"]
+    assert {asked["max_length"] for asked in fake_model} == {128}
+
+
 def test_a_model_that_did_not_make_the_index_is_refused(debater: Debater, index: Path) -> None:
     assert debater("search", "wing", "--model", "minilm").code == 0
     outcome = debater("search", "wing", "--model", "other", "--json")

@@ -219,6 +219,17 @@ def test_an_output_that_is_not_free_is_left_alone(config: Callable[..., Training
     assert (tmp_path / "letters" / "mine.txt").read_text() == "keep"
 
 
+def test_a_mistake_found_at_the_start_leaves_the_old_output(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    folder = train(config(max_steps=2))
+    before = {path.name for path in folder.iterdir()}
+    for mistake in ({"data": [{"path": "nowhere.jsonl"}]}, {"eval": {"task": "nowhere"}}, {"model": "nowhere"}):
+        with pytest.raises(DebaterError, match="nowhere"):
+            train(config(**mistake), force=True)
+    assert {path.name for path in folder.iterdir()} == before
+
+
 def test_resume_with_nothing_complete_starts_from_zero_and_says_so(
     config: Callable[..., TrainingSettings], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
