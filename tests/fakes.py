@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from debater_search.progress import Progress
 from debater_search.types import Document
 
 
@@ -18,17 +19,19 @@ class FakeEncoder:
         self.encoded = 0  # documents, over all calls
         self.instructions: list[str | None] = []
 
-    def encode_documents(self, texts: Sequence[str | Document], *, progress: bool = False) -> np.ndarray:
-        return self.deliberate(texts)[:, -1]
+    def encode_documents(self, texts: Sequence[str | Document], *, progress: bool | Progress = False) -> np.ndarray:
+        return self.deliberate(texts, progress=progress)[:, -1]
 
-    def deliberate(self, texts: Sequence[str | Document], *, progress: bool = False) -> np.ndarray:
+    def deliberate(self, texts: Sequence[str | Document], *, progress: bool | Progress = False) -> np.ndarray:
         self.encoded += len(texts)
+        if isinstance(progress, Progress):
+            progress.advance(len(texts))
         last = self._bags([text.content if isinstance(text, Document) else text for text in texts])
         steps = [last + 0.1 * missing * np.roll(last, missing, axis=1) for missing in range(self.thinking_steps)]
         return _normalised(np.stack(steps[::-1], axis=1))
 
     def encode_queries(
-        self, texts: Sequence[str], *, instruction: str | None = None, progress: bool = False
+        self, texts: Sequence[str], *, instruction: str | None = None, progress: bool | Progress = False
     ) -> np.ndarray:
         self.instructions.append(instruction)
         return _normalised(self._bags(list(texts)))

@@ -159,7 +159,7 @@ def test_no_heldout_question_is_in_the_training_files() -> None:
         for documents in read_qrels(DATA / "heldout" / "qrels" / "test.tsv").values()
         for document_id in documents
     }
-    assert len(held) == 280
+    assert len(held) == 150
     assert len(answers) > 280
     for name, rows in {"medquad": 2800, "pubmedqa": 910, "scifact": 777}.items():
         training = list(read_training_examples(DATA / "train" / f"{name}.jsonl.gz"))

@@ -138,7 +138,8 @@ def test_ties_are_broken_by_position(tmp_path: Path) -> None:
         assert [hit.id for hit in engine.search("same", 4, mode=mode)] == ["d9", "d8", "d7", "d6"]
 
 
-def test_a_missing_index_lists_those_that_exist(folder: Path) -> None:
+def test_a_missing_index_lists_those_that_exist(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(DebaterError, match=r"does not exist. Indexes: .*tiny"):
         SearchEngine.open(folder.parent / "tinny")
     with pytest.raises(DebaterError, match=r"does not exist. Make one"):

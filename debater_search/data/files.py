@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from debater_search.errors import DebaterError
+from debater_search.files import atomic
 
 STDIN = "-"
 COMPRESSIONS = (".gz", ".zst")
@@ -131,16 +132,9 @@ def require_writable(path: str | Path) -> None:
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:
     """Write UTF-8 lines under a temporary name and rename: readers see the old file or the whole new one."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in lines)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
         raise DebaterError(f"{path} cannot be written: {error.strerror or error}.", "Name another place.") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
@@ -140,9 +139,11 @@ def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str) -> PreTra
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (SafetensorError, OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError) as error:
+    except DebaterError:
+        raise
+    except Exception as error:  # transformers, safetensors and the hub's checks of types raise many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DebaterError(f"The weights in {folder} cannot be loaded: {reason}", "Fetch the model again.") from error
+        raise DebaterError(f"The model in {folder} cannot be loaded: {reason}", "Fetch the model again.") from error
     missing = sorted(k for k in report["missing_keys"] if "pooler" not in k and "position_ids" not in k)
     if missing:
         raise DebaterError(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,13 @@ from torch import Tensor
 from debater_search.encoder.backbone import is_causal, positions
 from debater_search.encoder.batching import pad, token_batches
 from debater_search.encoder.hardware import TOKENS_PER_BATCH, choose_attention, choose_device, choose_dtype
-from debater_search.encoder.hub import locate, sha256_of
+from debater_search.encoder.hub import locate
 from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts, Request, load_parts, write_json
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.spec import FORMAT, EncoderSpec
 from debater_search.errors import DebaterError
+from debater_search.files import sha256_file
+from debater_search.progress import Progress
 from debater_search.progress import progress as progress_line
 from debater_search.types import Document
 
@@ -34,7 +37,7 @@ class Encoder:
     """A model, its template and its pooling. Made by `Encoder.load`.
 
     All vectors are L2-normalised float32, in input order, finite, and do not depend on what else is in the batch
-    (≤ 1e-5 in float32).
+    (≤ 1e-5 in float32). `progress` shows a line on stderr, or advances a line that the caller shows.
     """
 
     def __init__(self, parts: Parts, *, name: str, recipe: dict[str, Any], device: torch.device) -> None:
@@ -123,7 +126,7 @@ class Encoder:
 
     @cached_property
     def _file_hashes(self) -> list[str]:
-        return [sha256_of(path) for path in self.parts.weights]
+        return [sha256_file(path) for path in self.parts.weights]
 
     def encode_queries(
         self,
@@ -131,20 +134,20 @@ class Encoder:
         *,
         instruction: str | None = None,
         batch_tokens: int | None = None,
-        progress: bool = False,
+        progress: bool | Progress = False,
     ) -> np.ndarray:
         """Vectors of queries, float32 [n, dim]. `instruction` None is the model's own default, "" none."""
         views = self._encode([str(text) for text in texts], "query", instruction, batch_tokens, progress)
         return views[:, -1]
 
     def encode_documents(
-        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool = False
+        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
     ) -> np.ndarray:
         """Vectors of documents (the last thinking step), float32 [n, dim]."""
         return self.deliberate(texts_or_documents, batch_tokens=batch_tokens, progress=progress)[:, -1]
 
     def deliberate(
-        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool = False
+        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
     ) -> np.ndarray:
         """Every thinking step of every document, float32 [n, thinking_steps, dim]."""
         texts = [text.content if isinstance(text, Document) else str(text) for text in texts_or_documents]
@@ -186,13 +189,22 @@ class Encoder:
         return {"pooling": self.spec.document_pooling, "views": steps, "thinking": thinking}
 
     def _encode(
-        self, texts: list[str], kind: str, instruction: str | None, batch_tokens: int | None, progress: bool
+        self,
+        texts: list[str],
+        kind: str,
+        instruction: str | None,
+        batch_tokens: int | None,
+        progress: bool | Progress,
     ) -> np.ndarray:
         budget = batch_tokens or TOKENS_PER_BATCH[self.device.type]
         steps = 1 if kind == "query" else self.thinking_steps
         out = np.empty((len(texts), steps, self.dim), dtype=np.float32)
         label, unit = ("Encoding queries", "queries") if kind == "query" else ("Encoding", "documents")
-        with progress_line(label, len(texts), unit, enabled=progress) as bar, torch.inference_mode():
+        shown = nullcontext(progress) if isinstance(progress, Progress) else None
+        with (
+            shown or progress_line(label, len(texts), unit, enabled=bool(progress)) as bar,
+            torch.inference_mode(),
+        ):
             for start in range(0, len(texts), WINDOW):
                 sequences = self.token_ids(texts[start : start + WINDOW], kind, instruction)
                 for rows in token_batches([len(s) for s in sequences], budget):

@@ -7,6 +7,7 @@ import torch
 from debater_search.errors import DebaterError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ATTENTIONS = ("auto", "sdpa", "eager", "flash_attention_2")
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536, "mps": 16384}
 """Padded tokens per forward pass: on a CPU what fits the cache, on an accelerator what fills it."""
 
@@ -40,6 +41,8 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:
     """`auto`: FlashAttention 2 on CUDA in half precision where it is installed, PyTorch's SDPA elsewhere."""
+    if attention not in ATTENTIONS:
+        raise DebaterError(f"There is no attention called {attention!r}.", f"Use one of {', '.join(ATTENTIONS)}.")
     if attention != "auto":
         return attention
     flash = device.type == "cuda" and dtype != torch.float32 and find_spec("flash_attn") is not None

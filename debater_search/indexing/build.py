@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from debater_search.errors import DebaterError
+from debater_search.files import atomic
 from debater_search.indexing.encode import encode_shards
 from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.store.documents import DOCUMENTS_NAME, DocumentStore, write_documents
 from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore, EmbeddingWriter
-from debater_search.store.files import atomic
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     VECTORS_FILE,

@@ -39,10 +39,10 @@ def encode_shards(
     with progress("Encoding", left, "documents", enabled=show and left > 0) as bar:
         for number, start, stop in pending:
             batch = documents.read_range(start, stop)
-            embeddings = encoder.deliberate(batch) if writer.thinking_steps else encoder.encode_documents(batch)
+            encode = encoder.deliberate if writer.thinking_steps else encoder.encode_documents
+            embeddings = encode(batch, progress=bar)
             _require_finite(embeddings, batch)
             writer.write(number, [document.id for document in batch], embeddings)
-            bar.advance(len(batch))
     return reused
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError
+from debater_search.files import TEMPORARY_SUFFIX, rename_folder
 from debater_search.store.documents import DOCUMENTS_NAME
 from debater_search.store.embeddings import EMBEDDINGS_NAME
-from debater_search.store.files import TEMPORARY_SUFFIX, rename_folder
 from debater_search.store.manifest import (
     JOB_NAME,
     MANIFEST_NAME,

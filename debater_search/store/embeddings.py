@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from debater_search.errors import DebaterError
-from debater_search.store.files import atomic, sha256_file
+from debater_search.files import atomic, sha256_file
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,

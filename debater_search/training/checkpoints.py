@@ -1,7 +1,6 @@
 """Checkpoints of a run: written whole or not at all, found again by `--resume`. Safetensors and JSON only."""
 
 import json
-import os
 import re
 import shutil
 from importlib.metadata import version
@@ -14,11 +13,17 @@ from torch.optim import Optimizer
 
 from debater_search import __version__
 from debater_search.encoder import Encoder
-from debater_search.encoder.hub import sha256_of
 from debater_search.encoder.layouts import write_json
+from debater_search.files import atomic_folder, sha256_file
 from debater_search.training.settings import TrainingSettings
 
 STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
+PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
+OUR_FOLDERS = re.compile(r"\.{0,2}(checkpoint-\d+|best|final)(\.tmp)?")
+OUR_FILES = re.compile(
+    r"metrics\.jsonl|training\.png|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
+    r"|special_tokens_map\.json|(adapter_)?model.*\.safetensors(\.index\.json)?"
+)
 
 
 def provenance(settings: TrainingSettings) -> dict[str, Any]:
@@ -26,7 +31,7 @@ def provenance(settings: TrainingSettings) -> dict[str, Any]:
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     return {
         "config": settings.model_dump(mode="json"),
-        "data": {Path(data.path).name: sha256_of(Path(data.path)) for data in settings.data},
+        "data": {Path(data.path).name: sha256_file(Path(data.path)) for data in settings.data},
         "versions": {"debater-search": __version__, **versions},
     }
 
@@ -35,23 +40,27 @@ def write_checkpoint(
     folder: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int, optimizer: Optimizer | None
 ) -> None:
     """Write a checkpoint beside its place and rename it into it; with `optimizer` training can go on from it."""
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    encoder.save(unfinished, provenance={**made_by, "step": step})
-    if optimizer is not None:
-        save_file(_optimizer_tensors(optimizer), unfinished / OPTIMIZER_FILE)
-        write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"]})
-    for path in unfinished.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    with atomic_folder(folder) as unfinished:
+        encoder.save(unfinished, provenance={**made_by, "step": step})
+        if optimizer is not None:
+            save_file(_optimizer_tensors(optimizer), unfinished / OPTIMIZER_FILE)
+            write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"]})
+
+
+def is_ours(output: Path) -> bool:
+    """Whether a folder holds nothing but what training writes; anything else in it is never deleted."""
+    return all((OUR_FOLDERS if path.is_dir() else OUR_FILES).fullmatch(path.name) for path in output.iterdir())
+
+
+def clear(output: Path) -> None:
+    """Remove an earlier run from a folder that `is_ours`."""
+    for path in output.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int) -> None:
     """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished."""
-    whole = output / ".final"
+    whole = output / FINAL_FOLDER
     write_checkpoint(whole, encoder, made_by, step=step, optimizer=None)
     marker = whole / "debater.json"
     for path in [*(p for p in whole.iterdir() if p != marker), marker]:

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
+from debater_search.data.files import require_writable
 from debater_search.encoder import Encoder
 from debater_search.encoder.layouts import CHECKPOINT_FILE
 from debater_search.errors import DebaterError
@@ -47,7 +47,7 @@ def train(
         config: settings, or the path of a config file.
         output: instead of the config's own.
         resume: go on from the newest complete checkpoint in the output folder.
-        force: start over, whatever the output folder holds.
+        force: start over where the output folder holds a run; with `resume`, go on with a changed config.
         device: as for `Encoder.load`.
         progress: show a line with step, losses, rate and time left on stderr.
 
@@ -56,12 +56,12 @@ def train(
     """
     settings = config if isinstance(config, TrainingSettings) else load_config(config)
     folder = Path(output or settings.output)
-    resume_from = checkpoints.newest_complete(folder) if resume else None
-    if _is_finished(folder, resume=resume, force=force):
+    if _is_finished(folder, settings, resume=resume, force=force):
         return folder
+    resume_from = checkpoints.newest_complete(folder) if resume else None
     run = Run(settings, folder, device, progress)  # finds mistakes in config and data before anything is dropped
     if resume_from is None and folder.exists():
-        shutil.rmtree(folder)
+        checkpoints.clear(folder)
     return run.go(resume_from)
 
 
@@ -71,6 +71,7 @@ class Phase:
 
     name: str
     steps: int
+    batch_size: int
     optimizer: Optimizer
     schedule: LRScheduler
     work: Callable[[int], StepFacts]
@@ -102,7 +103,7 @@ class Run:
         if resume_from is not None:
             done = int(checkpoints.saved_state(resume_from)["step"])
             checkpoints.restore_weights(resume_from, self.encoder)
-            self._forget_after(done)
+            self._go_on_with_the_log(done)
             log.info("Going on from %s.", resume_from)
         elif self.settings.warm_start is not None:
             self._run_phase(self._warm_phase(), 0)
@@ -137,7 +138,7 @@ class Run:
             texts = self.data.warm_texts(step, warm.batch_size)
             return warm_step(self.encoder, teacher, texts, warm.length, warm.views)
 
-        return Phase("Warm start", warm.steps, optimizer, schedule, work)
+        return Phase("Warm start", warm.steps, warm.batch_size, optimizer, schedule, work)
 
     def _main_phase(self, done: int) -> Phase:
         s = self.settings
@@ -147,7 +148,7 @@ class Run:
         def work(step: int) -> StepFacts:
             return train_step(self.encoder, loss, self.data.batch(step), cache_tokens=s.gradient_cache or None)
 
-        return Phase("Training", s.max_steps, optimizer, schedule, work)
+        return Phase("Training", s.max_steps, s.batch_size, optimizer, schedule, work)
 
     def _optimizer(
         self, rate: float, warmup: int, steps: int, kind: str, done: int = 0
@@ -216,8 +217,7 @@ class Run:
         )
 
     def _report(self, bar: Progress, phase: Phase, step: int, facts: StepFacts, rate: float, seconds: float) -> None:
-        batch = self.settings.batch_size if phase.name == "Training" else self.settings.warm_start.batch_size  # type: ignore[union-attr]
-        speed = {"examples/s": round(batch / seconds, 1), "tokens/s": round(facts.tokens / seconds)}
+        speed = {"examples/s": round(phase.batch_size / seconds, 1), "tokens/s": round(facts.tokens / seconds)}
         names = ("contrast", "distill") if phase.name == "Training" else ("distance", "order")
         terms = {names[0]: facts.contrast, **({names[1]: facts.distill} if facts.distill is not None else {})}
         shown = [f"{name} {value:.4f}" for name, value in terms.items()]
@@ -230,17 +230,18 @@ class Run:
         with (self.folder / checkpoints.METRICS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def _forget_after(self, step: int) -> None:
-        """Drop log lines of steps that will be run again."""
+    def _go_on_with_the_log(self, step: int) -> None:
+        """Drop log lines of steps that will be run again; the best score so far stays the one to beat."""
         path = self.folder / checkpoints.METRICS_FILE
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
         kept = [e for e in lines if e["phase"] == "warm start" or e["step"] <= step]
+        self.best = max((e["ndcg@10"] for e in kept if e["phase"] == "evaluation"), default=-math.inf)
         path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
 
     def _draw(self) -> None:
         from debater_search.reports.training import draw_training
 
-        draw_training(self.folder / checkpoints.METRICS_FILE, self.folder / "training.png")
+        draw_training(self.folder / checkpoints.METRICS_FILE, self.folder / checkpoints.PICTURE_FILE)
 
     def _describe(self) -> None:
         parameters = list(self.encoder.model.parameters())
@@ -254,23 +255,39 @@ class Run:
         )  # fmt: skip
 
 
-def _is_finished(folder: Path, *, resume: bool, force: bool) -> bool:
+def _is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> bool:
     """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
+    if folder.is_dir() and not checkpoints.is_ours(folder):
+        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
+    require_writable(folder)
     finished = (folder / CHECKPOINT_FILE).is_file()
-    ours = finished or any(folder.glob("checkpoint-*")) or (folder / checkpoints.METRICS_FILE).is_file()
-    occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if occupied and not ours:
-        raise DebaterError(f"{folder} exists and is not a training output.", "Choose another --output.")
-    if resume and finished:
-        log.warning("%s is finished: nothing to resume.", folder)
-        return True
-    if resume and checkpoints.newest_complete(folder) is None:
-        log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
-    if occupied and not resume and not force:
+    if folder.is_dir() and any(folder.iterdir()) and not resume and not force:
         raise DebaterError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
             "Add --force to start over, or choose another --output."
             if finished
             else "Add --resume to go on, --force to start over, or choose another --output.",
         )
-    return False
+    before = checkpoints.run_config(folder) if resume else None
+    if resume and before is None:
+        log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
+    if before is not None and not force and (changed := _changed(before, settings.model_dump(mode="json"))):
+        raise DebaterError(
+            f"The run in {folder} was begun with another config (different: {', '.join(changed)}).",
+            "Go on with the new one: --resume --force. Start over: --force.",
+        )
+    if resume and finished:
+        log.warning("%s is finished: nothing to resume.", folder)
+    return resume and finished
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Dotted names of the settings that differ; where a run writes to does not count."""
+    names = []
+    for name in sorted({*before, *now} - {"output"}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += [f"{name}.{inner}" for inner in _changed(old, new)]
+        elif old != new:
+            names.append(name)
+    return names

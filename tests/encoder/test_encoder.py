@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from debater_search.encoder import Encoder
 from debater_search.encoder.model import prefix_mask
 from debater_search.errors import DebaterError
+from debater_search.progress import Progress
 from debater_search.types import Document
 
 FAMILIES = [("llama", 1), ("llama", 8), ("qwen2", 4), ("minicpm3", 8), ("bert", 1), ("bert", 8)]
@@ -149,7 +150,15 @@ def test_a_length_beyond_the_models_positions_is_refused(tiny_model: Callable[..
         Encoder.load(tiny_model("bert"), max_length=65, device="cpu")
 
 
-@pytest.mark.parametrize(("argument", "value"), [("device", "quantum"), ("dtype", "float8"), ("device", "cuda:99")])
+@pytest.mark.parametrize(
+    ("argument", "value"), [("device", "quantum"), ("dtype", "float8"), ("device", "cuda:99"), ("attention", "divided")]
+)
 def test_an_unknown_device_or_dtype_is_refused(tiny_model: Callable[..., Path], argument: str, value: str) -> None:
     with pytest.raises(DebaterError, match=value):
         Encoder.load(tiny_model("llama"), **{argument: value})
+
+
+def test_a_callers_progress_line_moves_with_the_batches(tiny_model: Callable[..., Path]) -> None:
+    bar = Progress("Encoding", 5, "documents", enabled=False)
+    load(tiny_model, "llama", 1).encode_documents(["lift"] * 5, batch_tokens=8, progress=bar)
+    assert bar.done == 5

@@ -135,6 +135,18 @@ def test_adapter_of_another_model_is_refused(minicpm_adapter: Path, tiny_model: 
         Encoder.load(minicpm_adapter, base_model=tiny_model("llama"), device="cpu")
 
 
+def test_adapter_config_without_content_is_refused(minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(minicpm_adapter, tmp_path / "adapter")
+    write(tmp_path / "adapter" / "adapter_config.json", {"peft_type": "LORA"})
+    with pytest.raises(DebaterError, match="target_modules"):
+        Encoder.load(tmp_path / "adapter", base_model=minicpm_base, device="cpu")
+
+
+def test_a_base_for_a_whole_model_is_refused(tiny_model: Callable[..., Path], minicpm_base: Path) -> None:
+    with pytest.raises(DebaterError, match="not an adapter"):
+        Encoder.load(tiny_model("llama"), base_model=minicpm_base, device="cpu")
+
+
 def test_adapter_with_a_missing_tensor_is_refused(minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path) -> None:
     shutil.copytree(minicpm_adapter, tmp_path / "adapter")
     weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
@@ -174,6 +186,8 @@ def lost_tensor(folder: Path) -> None:
         (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
         (lambda f: (f / "config.json").unlink(), "not a model folder"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer"),
+        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.*none of"),
+        (lambda f: write(f / "config.json", {"model_type": "llama", "hidden_size": "x"}), "cannot be loaded"),
         (lambda f: write(f / "config.json", {"model_type": "unheard-of"}), "unheard-of"),
         (lambda f: write(f / "debater.json", {"format": 99}), "newer"),
         (lambda f: write(f / "debater.json", {"format": 1}), "not complete"),
@@ -190,7 +204,8 @@ def test_a_damaged_folder_is_refused_with_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("nowhere", "no model 'nowhere'"), ("nobody/nothing", "could not be fetched")]
+    ("name", "sentence"),
+    [("nowhere", "no model 'nowhere'"), ("./nowhere", "no such folder"), ("nobody/nothing", "could not be fetched")],
 )
 def test_a_model_that_is_nowhere_is_refused_with_a_sentence(name: str, sentence: str) -> None:
     with pytest.raises(DebaterError, match=sentence):

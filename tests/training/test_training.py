@@ -212,11 +212,29 @@ def test_an_output_that_is_not_free_is_left_alone(config: Callable[..., Training
         train(settings)
     assert train(settings, resume=True) == folder
     assert {path: path.read_bytes() for path in before} == before
-    (tmp_path / "letters").mkdir()
-    (tmp_path / "letters" / "mine.txt").write_text("keep")
-    with pytest.raises(DebaterError, match="not a training output"):
-        train(settings, output=tmp_path / "letters", force=True)
-    assert (tmp_path / "letters" / "mine.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("how", [{"force": True}, {"resume": True}, {"resume": True, "force": True}])
+def test_files_that_training_did_not_write_are_never_deleted(
+    config: Callable[..., TrainingSettings], tmp_path: Path, how: dict[str, bool]
+) -> None:
+    output = tmp_path / "mixed"
+    output.mkdir()
+    (output / "metrics.jsonl").write_text("")
+    (output / "thesis.txt").write_text("keep")
+    with pytest.raises(DebaterError, match="not a training run's"):
+        train(config(), output=output, **how)
+    assert (output / "thesis.txt").read_text() == "keep"
+
+
+def test_resume_with_a_changed_config_names_what_changed(config: Callable[..., TrainingSettings]) -> None:
+    folder = train(config())
+    (folder / "debater.json").unlink()  # as if killed before the end
+    changed = config(learning_rate=1e-3, loss={"scale": 10.0})
+    with pytest.raises(DebaterError, match=r"learning_rate, loss\.scale"):
+        train(changed, resume=True)
+    assert train(changed, resume=True, force=True) == folder
+    assert metrics(folder)[-1]["learning_rate"] < 1e-3
 
 
 def test_a_mistake_found_at_the_start_leaves_the_old_output(
@@ -275,10 +293,19 @@ def test_evaluation_while_training_keeps_the_best_checkpoint(
     (task / "corpus.jsonl").write_text("".join(json.dumps({"_id": w, "text": f"{w} {w}"}) + "\n" for w in WORDS))
     (task / "queries.jsonl").write_text("".join(json.dumps({"_id": w, "text": f"what of {w}"}) + "\n" for w in WORDS))
     (task / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{w}\t{w}\t1\n" for w in WORDS))
-    folder = train(config(eval={"task": str(task), "every": 3}))
+    settings = config(eval={"task": str(task), "every": 3})
+    folder = train(settings)
     scores = [row["ndcg@10"] for row in metrics(folder, "evaluation")]
     assert len(scores) == 2
     assert json.loads((folder / "best" / "debater.json").read_text())["provenance"]["ndcg@10"] == max(scores)
+
+    log = (folder / "metrics.jsonl").read_text().splitlines()
+    better = [line.replace(f'"ndcg@10": {scores[0]}', '"ndcg@10": 2.0') for line in log]
+    (folder / "metrics.jsonl").write_text("\n".join(better) + "\n")
+    best = (folder / "best" / "debater.json").stat().st_mtime_ns
+    (folder / "debater.json").unlink()
+    train(settings, resume=True)  # from step 4: its score cannot beat the one before
+    assert (folder / "best" / "debater.json").stat().st_mtime_ns == best
 
 
 def test_paths_in_a_config_are_relative_to_it(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
