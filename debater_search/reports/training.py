@@ -41,7 +41,7 @@ _PHASES = {
 }
 
 
-def smoothed(values: list[float], weight: float = 0.9) -> list[float]:
+def smoothed(values: list[float], weight: float = 0.8) -> list[float]:
     """Exponential moving average, corrected for its start."""
     out, average = [], 0.0
     for n, value in enumerate(values, start=1):
