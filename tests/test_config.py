@@ -190,6 +190,6 @@ def test_reference_lists_every_setting() -> None:
     assert "| `model` | text | required |  |" in table
     assert "| `loss.scale` | number | `30.0` | 1 / temperature |" in table
     assert "| `loss.contrast` | `max` or `last` | `max` |  |" in table
-    assert "| `data.N.instruction` | text or list of text | `` |  |" in table
+    assert '| `data.N.instruction` | text or list of text | `""` |  |' in table
     assert "highest rate \\| after" in table
     assert "| `lora` | mapping or null | `null` |  |" in table

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from debater_search.cli.interrupts import interruptible
 
     with interruptible():
-        from debater_search.cli.errors import run
+        from debater_search.cli.run import run
 
         return run(argv)
 

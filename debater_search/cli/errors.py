@@ -11,10 +11,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
 
-from debater_search.cli.interrupts import EXIT_CODE as INTERRUPTED
-from debater_search.cli.interrupts import MESSAGE
 from debater_search.errors import DebaterError
 
 DONE, FAILURE, MISTAKE = 0, 1, 2
@@ -25,26 +22,6 @@ _USERS_FILE = {
     errno.EPERM, errno.EROFS,
 }  # fmt: skip
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
-
-
-def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` names, show what went wrong on stderr, and return the exit code."""
-    from debater_search.cli.commands import program_for
-
-    program, name, arguments = program_for(sys.argv[1:] if argv is None else argv)
-    try:
-        program(args=list(arguments), prog_name=name)
-    except SystemExit as leaving:  # how Typer ends, with or without a usage error; None is success
-        code = leaving.code if isinstance(leaving.code, int) else DONE
-        if code == INTERRUPTED:  # Typer makes this of KeyboardInterrupt and says nothing
-            print(MESSAGE, file=sys.stderr)
-        return code
-    except KeyboardInterrupt:
-        print(MESSAGE, file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        return explain(error)
-    return DONE
 
 
 def explain(error: Exception) -> int:

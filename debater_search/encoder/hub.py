@@ -22,7 +22,7 @@ class Alias:
     package: str = ""
     """An installed package that carries the files, tried before the hub."""
     path: str = ""
-    """Folder (or GGUF file) inside that package."""
+    """The weights inside that package; the folder they are in is the model."""
     sha256: str = ""
     """Of the weights inside that package, checked before they are used."""
 
@@ -67,7 +67,8 @@ def locate(model: str | Path) -> Source:
             f"There is no model {name!r}: no such folder, and no alias of that name.",
             f"Give a folder, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
         )
-    folder, revision = _download(hub_id)
+    otherwise = f", or pip install {alias.package.replace('_', '-')}" if alias and alias.package else ""
+    folder, revision = _download(hub_id, otherwise)
     return Source(folder, hub_id, revision, alias.base_model if alias else None)
 
 
@@ -85,16 +86,18 @@ def _packaged(alias: Alias) -> Path | None:
     return weights.parent
 
 
-def _download(hub_id: str) -> tuple[Path, str]:
-    """Fetch a model's configuration, tokenizer and safetensors from the hub (or its cache); never pickles."""
+def _download(hub_id: str, otherwise: str) -> tuple[Path, str]:
+    """Fetch a model's configuration, tokenizer and safetensors from the hub (or its cache); never pickles.
+
+    `otherwise` ends the hint with another way to get this model.
+    """
     from huggingface_hub import snapshot_download
 
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=FILES))
     except Exception as error:  # the hub client raises many kinds: all mean that the files cannot be had
-        here = " and no such folder exists here" if not Path(hub_id).exists() else ""
         raise DebaterError(
-            f"The model {hub_id} could not be fetched from the hub{here} ({type(error).__name__}).",
-            "Check the name and the network, or give the path of a folder that holds the model.",
+            f"There is no folder {hub_id}, and the hub could not be asked for it ({type(error).__name__}).",
+            f"Check the name and the network, or give the path of a folder that holds the model{otherwise}.",
         ) from error
     return folder, folder.name

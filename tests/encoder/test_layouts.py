@@ -205,7 +205,7 @@ def test_a_damaged_folder_is_refused_with_a_sentence(
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("nowhere", "no model 'nowhere'"), ("./nowhere", "no such folder"), ("nobody/nothing", "could not be fetched")],
+    [("nowhere", "no model 'nowhere'"), ("./nowhere", "no such folder"), ("nobody/nothing", "hub could not be asked")],
 )
 def test_a_model_that_is_nowhere_is_refused_with_a_sentence(name: str, sentence: str) -> None:
     with pytest.raises(DebaterError, match=sentence):

@@ -1,0 +1,27 @@
+"""Run a command: Typer parses and calls it, and every way it can end becomes an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+from debater_search.cli.commands import program_for
+from debater_search.cli.errors import DONE, explain
+from debater_search.cli.interrupts import EXIT_CODE as INTERRUPTED
+from debater_search.cli.interrupts import MESSAGE
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names, show what went wrong on stderr, and return the exit code."""
+    program, name, arguments = program_for(sys.argv[1:] if argv is None else argv)
+    try:
+        program(args=list(arguments), prog_name=name)
+    except SystemExit as leaving:  # how Typer ends, with or without a usage error; None is success
+        code = leaving.code if isinstance(leaving.code, int) else DONE
+        if code == INTERRUPTED:  # Typer makes this of KeyboardInterrupt and says nothing
+            print(MESSAGE, file=sys.stderr)
+        return code
+    except KeyboardInterrupt:
+        print(MESSAGE, file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        return explain(error)
+    return DONE
