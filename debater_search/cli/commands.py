@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import eval, index, info, search, train
+from debater_search.cli import eval, index, info, search, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "search": (search.search, search.EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
+    "verify": (verify.verify, verify.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --output indexes/mine")),
 }
 for _name, (_function, _examples) in COMMANDS.items():

@@ -2,5 +2,6 @@
 
 from debater_search.indexing.build import BuildResult, build
 from debater_search.indexing.output import check_output
+from debater_search.indexing.verify import Verification, verify
 
-__all__ = ["BuildResult", "build", "check_output"]
+__all__ = ["BuildResult", "Verification", "build", "check_output", "verify"]

@@ -109,7 +109,7 @@ def build(
         if not encode_only:
             with _timed(result, "index"):
                 if store is not None:
-                    _build_vectors(store, place, type)
+                    build_vectors(store, place, type)
                 result.manifest = _commit(place, folder.name, corpus_info, info, type, result.warnings)
     return result
 
@@ -196,7 +196,8 @@ def _store_documents(corpus: str | Path | Iterable[Document], path: Path) -> tup
     return CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents), warnings
 
 
-def _build_vectors(store: EmbeddingStore, place: Path, type: str) -> None:
+def build_vectors(store: EmbeddingStore, place: Path, type: str) -> None:
+    """Build the vector index of a store's embeddings, a shard at a time, into the index folder `place`."""
     from debater_search.vectors import FaissIndex
 
     index = FaissIndex(store.manifest.dim, type)

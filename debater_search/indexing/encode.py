@@ -41,12 +41,13 @@ def encode_shards(
             batch = documents.read_range(start, stop)
             encode = encoder.deliberate if writer.thinking_steps else encoder.encode_documents
             embeddings = encode(batch, progress=bar)
-            _require_finite(embeddings, batch)
+            require_finite(embeddings, batch)
             writer.write(number, [document.id for document in batch], embeddings)
     return reused
 
 
-def _require_finite(embeddings: np.ndarray, documents: list[Document]) -> None:
+def require_finite(embeddings: np.ndarray, documents: list[Document]) -> None:
+    """Raise DebaterError, naming the document, where a vector holds NaN or infinity."""
     finite = np.isfinite(embeddings).reshape(len(documents), -1).all(axis=1)
     if not finite.all():
         raise DebaterError(

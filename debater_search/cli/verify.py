@@ -1,0 +1,39 @@
+"""`debater verify`: is every file of an index what it was when it was written?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from debater_search.cli.errors import MISTAKE
+from debater_search.cli.options import Device, Json, examples
+from debater_search.cli.output import results
+from debater_search.errors import DebaterError
+
+EXAMPLES = examples("debater verify indexes/cranfield", "debater verify indexes/cranfield --repair")
+
+
+def verify(
+    index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
+    repair: Annotated[bool, typer.Option("--repair", help="Encode and build again what is damaged.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Where the model is now, if it was moved.", metavar="M")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Check every file of an index against its hash; with --repair, make again what is damaged."""
+    with results(as_json) as out:
+        from debater_search.indexing import verify as check
+
+        found = check(index, repair=repair, model=model, device=device, show=True)
+        if as_json:
+            out.json({"index": str(index), "files": found.files, "damaged": found.damaged, "repaired": found.repaired})
+            raise typer.Exit(0 if found.sound else MISTAKE)
+        if not found.sound:
+            raise DebaterError(
+                f"Damaged files of {index}: {', '.join(found.damaged)}.", f"Mend it: debater verify {index} --repair"
+            )
+        if found.repaired:
+            out.show(f"Repaired: {', '.join(found.repaired)}.")
+        return out.show(f"All {found.files} files of {index} are sound.")
