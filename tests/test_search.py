@@ -138,6 +138,36 @@ def test_ties_are_broken_by_position(tmp_path: Path) -> None:
         assert [hit.id for hit in engine.search("same", 4, mode=mode)] == ["d9", "d8", "d7", "d6"]
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("k", [3, 10**6])
+def test_a_filter_gives_the_ranking_of_the_whole_without_the_others(engine: SearchEngine, mode: Mode, k: int) -> None:
+    query, where = "number 7 unique7. title", "year < 5 or year >= 20 and not id = 'd22'"
+    chosen = {"d0", "d1", "d2", "d3", "d4", "d20", "d21", "d23", "d24"}
+    whole = [hit for hit in engine.search(query, 25, mode=mode) if hit.id in chosen]
+    hits = engine.search(query, k, mode=mode, where=where)
+    assert [hit.id for hit in hits] == [hit.id for hit in whole[:k]]
+    assert len(hits) == min(k, 9)
+    if mode != "hybrid":  # where ranks among the allowed decide
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in whole[:k]], abs=1e-6)
+    assert list(engine.search_batch([query], k, mode=mode, where=where)["0"]) == [hit.id for hit in hits]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_filter_that_allows_nothing_finds_nothing(engine: SearchEngine, mode: Mode) -> None:
+    assert engine.search("wing", mode=mode, where="year > 1000") == []
+    assert engine.search_batch(["wing"], mode=mode, where="year > 1000") == {"0": {}}
+
+
+def test_a_wrong_filter_is_refused_before_the_model_is_loaded(folder: Path) -> None:
+    engine = SearchEngine.open(folder)
+    for where, message in [("", "empty"), ("year >", "wrong at character 7"), ("yaer = 1", r"Fields: year, ")]:
+        with pytest.raises(DebaterError, match=message):
+            engine.search("wing", where=where)
+        with pytest.raises(DebaterError, match=message):
+            engine.check_filter(where)
+    assert "encoder" not in vars(engine)
+
+
 def test_a_missing_index_lists_those_that_exist(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DebaterError, match=r"does not exist. Indexes: .*tiny"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
-from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.documents import Condition, DocumentStore, write_documents
 from debater_search.store.lexical import MAX_WORDS, STOP_WORDS, fts_expression, query_words
 from debater_search.types import Document
 
@@ -51,6 +51,28 @@ def test_scores_are_positive_and_fall_and_ties_follow_position(tmp_path: Path) -
     hits = DocumentStore(tmp_path / "d.sqlite").search("same", 4)
     assert [position for position, _ in hits] == [0, 1, 2, 3]
     assert all(score > 0 for _, score in hits)
+
+
+def test_a_condition_chooses_among_positions_and_matches_and_leaves_the_scores(store: DocumentStore) -> None:
+    condition = Condition("title <> ? AND title <> ?", ("On heating", ""))
+    assert store.positions_where(condition) == [1, 3]
+    scores = dict(store.search("heated wing", 10))
+    assert dict(store.search("heated wing", 10, where=condition)) == {1: scores[1], 3: scores[3]}
+    assert len(store.search("heated wing", 1, where=condition)) == 1
+    assert store.search("heated wing", 10, where=Condition("FALSE")) == []
+
+
+def test_metadata_fields_are_known_by_name(store: DocumentStore) -> None:
+    assert store.fields() == ["tags", "year"]
+    assert [store.has_field(name) for name in ("year", "Year", "title", "$.year", "x'")] == [True] + [False] * 4
+
+
+def test_numbers_that_are_none_become_null(tmp_path: Path) -> None:
+    odd = {"a": float("nan"), "b": [float("inf"), 1.5], "c": "NaN"}
+    write_documents(tmp_path / "d.sqlite", [Document("x", metadata=odd)])
+    store = DocumentStore(tmp_path / "d.sqlite")
+    assert store.read([0])[0].metadata == {"a": None, "b": [None, 1.5], "c": "NaN"}
+    assert store.has_field("a")
 
 
 def test_stop_words_are_dropped_unless_nothing_else_is_asked() -> None:

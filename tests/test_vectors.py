@@ -71,6 +71,28 @@ def test_ties_are_in_the_order_of_positions_also_at_the_cut(make: Make, queries:
         assert index.search(np.repeat(one, queries, axis=0), k)[1].tolist() == [list(range(1, k + 1))] * queries
 
 
+@pytest.mark.parametrize("queries", [1, 40])
+@pytest.mark.parametrize("k", [1, 7, 60, 1000])
+@pytest.mark.parametrize("step", [1, 3, 150, 299])
+def test_only_allowed_vectors_are_found_exactly_ties_by_position(make: Make, queries: int, k: int, step: int) -> None:
+    random = np.random.default_rng(0)
+    documents, asked = (random.integers(-1, 2, (n, DIM)).astype(np.float32) for n in (300, queries))
+    allowed = random.permutation(300)[::step]
+    index = make()
+    index.add(documents)
+    order = np.argsort(-(asked @ documents[np.sort(allowed)].T), axis=1, kind="stable")[:, :k]
+    scores, positions = index.search(asked, k, allowed=allowed)
+    np.testing.assert_array_equal(positions, np.sort(allowed)[order])
+    np.testing.assert_array_equal(scores, np.take_along_axis(asked @ documents.T, positions, axis=1))
+
+
+def test_where_nothing_is_allowed_nothing_is_found(make: Make) -> None:
+    index = make()
+    index.add(vectors(5))
+    scores, positions = index.search(vectors(2), 3, allowed=np.array([], np.int64))
+    assert scores.shape == positions.shape == (2, 0)
+
+
 def test_a_saved_index_answers_alike(make: Make, tmp_path: Path) -> None:
     index = make()
     index.add(vectors(50))
@@ -79,6 +101,8 @@ def test_a_saved_index_answers_alike(make: Make, tmp_path: Path) -> None:
     assert len(loaded) == 50
     for before, after in zip(index.search(vectors(3, 1), 9), loaded.search(vectors(3, 1), 9), strict=True):
         np.testing.assert_array_equal(before, after)
+    few = np.array([41, 3])
+    assert sorted(loaded.search(vectors(1, 1), 9, allowed=few)[1][0].tolist()) == [3, 41]
 
 
 def test_missing_and_damaged_files_are_named(make: Make, tmp_path: Path) -> None:

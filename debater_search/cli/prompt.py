@@ -10,7 +10,10 @@ from debater_search.cli.options import Mode
 from debater_search.cli.output import Output
 from debater_search.errors import DebaterError
 
-HELP = "One query a line. :k 20 shows 20 hits, :mode lexical searches by words, :q leaves."
+HELP = (
+    "One query a line. :k 20 shows 20 hits, :mode lexical searches by words, "
+    ":where year > 2020 filters (:where alone: no more), :q leaves."
+)
 
 
 class Conversation(Protocol):
@@ -18,6 +21,9 @@ class Conversation(Protocol):
 
     k: int
     mode: Mode
+
+    def restrict(self, where: str | None) -> None:
+        """Filter the documents from now on; None ends it."""
 
     def answer(self, query: str) -> None:
         """Search and print."""
@@ -44,13 +50,15 @@ def converse(search: Conversation, out: Output) -> int:
 
 
 def obey(line: str, search: Conversation) -> None:
-    """Change a setting: `:k 20`, `:mode lexical`. Raises DebaterError for anything else."""
+    """Change a setting: `:k 20`, `:mode lexical`, `:where year > 2020`. Raises DebaterError for anything else."""
     name, _, value = line[1:].partition(" ")
     value = value.strip()
     if name == "k" and value.isascii() and value.isdigit() and int(value) > 0:
         search.k = int(value)
     elif name == "mode" and value in set(Mode):
         search.mode = Mode(value)
+    elif name == "where":
+        search.restrict(value or None)
     elif name in ("k", "mode"):
         expected = "a whole number from 1" if name == "k" else "one of " + ", ".join(Mode)
         raise DebaterError(f":{name} takes {expected}, not {value!r}.", HELP)

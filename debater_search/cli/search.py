@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 EXAMPLES = examples(
     'debater search "how do wings stall at low speed"',
     'debater search "boundary layer" --index indexes/cranfield -k 20 --json',
+    "debater search flutter --where \"year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'\"",
     "debater search                   # a prompt that keeps the model loaded",
     "debater search --queries queries.jsonl -k 1000 --run run.trec",
 )
@@ -47,6 +48,14 @@ def search(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     mode: SearchMode = Mode.dense,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            help="Keep to documents by metadata, id, title: = != < <= > >= in (…), is missing, and, or, not, ().",
+            metavar="FILTER",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="Encodes queries; refused unless it made the index.", metavar="M"),
@@ -62,12 +71,13 @@ def search(
 ) -> None:
     """Search an index.
 
-    Without QUERY, read one query a line; `:k 20`, `:mode lexical` and `:q` are understood there.
+    Without QUERY, read one query a line; `:k 20`, `:mode lexical`, `:where year > 2020` and `:q` are understood there.
     """
     with results(as_json) as out:
         _check(query, queries, run, force)
         engine = _open(index, model, base_model, device)
         conversation = Search(engine, out, k, mode, instruction, explain)
+        conversation.restrict(where)
         if queries is not None and run is not None:
             conversation.answer_file(queries, run)
         elif query is not None:
@@ -87,6 +97,13 @@ class Search:
     mode: Mode
     instruction: str | None
     explain: bool
+    where: str | None = None
+
+    def restrict(self, where: str | None) -> None:
+        """Search only the documents that a filter allows, or with None all again; DebaterError if it is wrong."""
+        if where is not None:
+            self.engine.check_filter(where)
+        self.where = where
 
     def load(self) -> float:
         """Load the model and the vectors if the mode needs them and they are not there yet; returns the seconds."""
@@ -99,7 +116,7 @@ class Search:
         """Search for `query` and print the hits."""
         _require_text(query)
         load = self.load()
-        hits = self.engine.search(query, self.k, mode=self.mode.value, instruction=self.instruction)
+        hits = self.engine.search(query, self.k, **self._settings())
         timings = {"load": load, **self.engine.timings}
         if self.out.as_json:
             return self.out.json(hits_document(query, hits, timings))
@@ -112,13 +129,16 @@ class Search:
 
         asked = read_queries(queries)
         load = self.load()
-        found = self.engine.search_batch(asked, self.k, mode=self.mode.value, instruction=self.instruction)
+        found = self.engine.search_batch(asked, self.k, **self._settings())
         timings = {"load": load, **self.engine.timings}
         write_run(found, run, depth=self.k)
         if self.out.as_json:
             return self.out.json({"run": str(run), "queries": len(found), "timings": timings})
         self.out.facts([("run", str(run)), ("queries", f"{len(found):,}")])
         return self._explain(timings)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"mode": self.mode.value, "instruction": self.instruction, "where": self.where}
 
     def _explain(self, timings: dict[str, float]) -> None:
         if self.explain:

@@ -7,12 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
+import numpy as np
+
 from debater_search.errors import DebaterError
 from debater_search.search import retrieval
+from debater_search.search.filters import parse_filter, require_fields
 from debater_search.search.folders import open_manifest
 from debater_search.search.retrieval import Ranking
 from debater_search.search.snippet import best_snippet
-from debater_search.store.documents import DOCUMENTS_NAME, DocumentStore
+from debater_search.store.documents import DOCUMENTS_NAME, Condition, DocumentStore
 from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore
 from debater_search.store.manifest import VECTORS_FILE, EncoderInfo, IndexManifest
 from debater_search.types import Hit, Query, Run
@@ -50,16 +53,26 @@ class SearchEngine:
         folder = Path(folder)
         return cls(folder, open_manifest(folder), encoder)
 
-    def search(self, query: str, k: int = 10, *, mode: Mode = "dense", instruction: str | None = None) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: Mode = "dense",
+        instruction: str | None = None,
+        where: str | None = None,
+    ) -> list[Hit]:
         """The k best documents for a query; all that match where there are fewer.
 
-        `instruction` None is the model's own default, "" none.
+        `instruction` None is the model's own default, "" none. `where` is a filter over the documents' metadata, id and
+        title, such as `year >= 2020 and venue in ('ACL', 'SIGIR')`: only documents that pass it are ranked, exactly.
 
         Raises:
-            DebaterError: the query is empty, k < 1, or the index has no embeddings for this mode.
+            DebaterError: the query is empty, k < 1, the filter is wrong or names a field that no document has, or the
+                index has no embeddings for this mode.
 
         """
-        ranking = self._retrieve([query], k, mode, instruction)[0]
+        ranking = self._retrieve([query], k, mode, instruction, where)[0]
         with self._timed("fetch"):
             documents = self.documents.read([position for position, _ in ranking])
             return [
@@ -82,6 +95,7 @@ class SearchEngine:
         *,
         mode: Mode = "dense",
         instruction: str | None = None,
+        where: str | None = None,
     ) -> Run:
         """Answer many queries at once: {query id: {document id: score}}, best first; plain strings count "0", "1", ….
 
@@ -93,7 +107,7 @@ class SearchEngine:
         """
         given: list[Query | str] = list(queries)
         asked = [Query(str(i), query) if isinstance(query, str) else query for i, query in enumerate(given)]
-        rankings = self._retrieve([query.text for query in asked], k, mode, instruction)
+        rankings = self._retrieve([query.text for query in asked], k, mode, instruction, where)
         with self._timed("fetch"):
             found = sorted({position for ranking in rankings for position, _ in ranking})
             ids = dict(zip(found, self.documents.ids(found), strict=True))
@@ -101,6 +115,10 @@ class SearchEngine:
                 query.id: {ids[position]: score for position, score in ranking}
                 for query, ranking in zip(asked, rankings, strict=True)
             }
+
+    def check_filter(self, where: str) -> None:
+        """Raise DebaterError if a filter is wrong or names a field that no document has."""
+        self._condition(where)
 
     def close(self) -> None:
         """Close the index's files."""
@@ -138,22 +156,31 @@ class SearchEngine:
         self._dense_index()
         return FaissIndex.load(self.folder / VECTORS_FILE)
 
-    def _retrieve(self, queries: Sequence[str], k: int, mode: Mode, instruction: str | None) -> list[Ranking]:
+    def _retrieve(
+        self, queries: Sequence[str], k: int, mode: Mode, instruction: str | None, where: str | None
+    ) -> list[Ranking]:
         _check(queries, k, mode)
+        condition = None if where is None else self._condition(where)
         k = min(k, len(self.documents))
         self.timings = {"encode": 0.0, "retrieve": 0.0, "fetch": 0.0}
         if mode == "lexical":
             with self._timed("retrieve"):
-                return retrieval.lexical(self.documents, queries, k)
+                return retrieval.lexical(self.documents, queries, k, where=condition)
         # The encoder comes before the vectors: on CUDA torch must be imported before faiss.
         encoder = self.encoder
         with self._timed("encode"):
             encoded = encoder.encode_queries(list(queries), instruction=instruction)
         vectors = self.vectors
         with self._timed("retrieve"):
+            allowed = None if condition is None else np.array(self.documents.positions_where(condition), np.int64)
             if mode == "dense":
-                return retrieval.dense(vectors, encoded, k)
-            return retrieval.hybrid(vectors, self.documents, encoded, queries, k)
+                return retrieval.dense(vectors, encoded, k, allowed=allowed)
+            return retrieval.hybrid(vectors, self.documents, encoded, queries, k, allowed=allowed, where=condition)
+
+    def _condition(self, where: str) -> Condition:
+        tree, fields = parse_filter(where)
+        require_fields(fields, self.documents)
+        return tree.condition()
 
     def _dense_index(self) -> EncoderInfo:
         if self.manifest.encoder is None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from debater_search.store.documents import DocumentStore
+from debater_search.store.documents import Condition, DocumentStore
 from debater_search.vectors import VectorIndex
 
 Ranking = list[tuple[int, float]]
@@ -14,24 +14,34 @@ Ranking = list[tuple[int, float]]
 FUSION_DEPTH = 1000
 
 
-def dense(index: VectorIndex, queries: np.ndarray, k: int) -> list[Ranking]:
-    """Cosine between query and document vectors; queries [q, dim]."""
-    scores, positions = index.search(queries, k)
+def dense(index: VectorIndex, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None) -> list[Ranking]:
+    """Cosine between query and document vectors; queries [q, dim]; only positions that are `allowed`, where given."""
+    scores, positions = index.search(queries, k, allowed=allowed)
     return [list(zip(p, s, strict=True)) for p, s in zip(positions.tolist(), scores.tolist(), strict=True)]
 
 
-def lexical(documents: DocumentStore, queries: Sequence[str], k: int) -> list[Ranking]:
-    """BM25 over title and text."""
-    return [documents.search(query, k) for query in queries]
+def lexical(
+    documents: DocumentStore, queries: Sequence[str], k: int, *, where: Condition | None = None
+) -> list[Ranking]:
+    """BM25 over title and text; only documents that `where` allows, where given."""
+    return [documents.search(query, k, where=where) for query in queries]
 
 
 def hybrid(
-    index: VectorIndex, documents: DocumentStore, vectors: np.ndarray, queries: Sequence[str], k: int
+    index: VectorIndex,
+    documents: DocumentStore,
+    vectors: np.ndarray,
+    queries: Sequence[str],
+    k: int,
+    *,
+    allowed: np.ndarray | None = None,
+    where: Condition | None = None,
 ) -> list[Ranking]:
-    """Dense and lexical rankings fused by reciprocal rank."""
+    """Dense and lexical rankings fused by reciprocal rank; `allowed` and `where` are the same filter."""
     depth = max(k, FUSION_DEPTH)
-    pairs = zip(dense(index, vectors, depth), lexical(documents, queries, depth), strict=True)
-    return [reciprocal_rank_fusion(pair, k) for pair in pairs]
+    by_meaning = dense(index, vectors, depth, allowed=allowed)
+    by_words = lexical(documents, queries, depth, where=where)
+    return [reciprocal_rank_fusion(pair, k) for pair in zip(by_meaning, by_words, strict=True)]
 
 
 def reciprocal_rank_fusion(rankings: Iterable[Ranking], k: int, *, constant: int = 60) -> Ranking:

@@ -42,6 +42,14 @@ class Written:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Condition:
+    """An SQL condition on a row of `documents`. The text is ours; whatever a user wrote is among the parameters."""
+
+    sql: str
+    parameters: tuple[str | int | float, ...] = ()
+
+
 def write_documents(path: Path, documents: Iterable[Document]) -> Written:
     """Stream documents into a new database at `path`; memory does not grow with the corpus.
 
@@ -57,8 +65,7 @@ def write_documents(path: Path, documents: Iterable[Document]) -> Written:
         nonlocal position, current
         for position, document in enumerate(documents):
             current = document.id
-            metadata = json.dumps(document.metadata, default=str, sort_keys=True)
-            row = (document.id, document.title, document.text, metadata)
+            row = (document.id, document.title, document.text, _as_json(document.metadata))
             digest.update(json.dumps(row).encode() + b"\n")
             yield (position, *row)
 
@@ -87,6 +94,15 @@ def write_documents(path: Path, documents: Iterable[Document]) -> Written:
     finally:
         connection.close()
     return Written(position + 1, digest.hexdigest())
+
+
+def _as_json(metadata: dict[str, Any]) -> str:
+    """Metadata as JSON that SQLite reads too: NaN and infinity become null, as they do when a corpus is read."""
+    try:
+        return json.dumps(metadata, default=str, sort_keys=True, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(metadata, default=str), parse_constant=lambda _: None)
+        return json.dumps(finite, sort_keys=True)
 
 
 def _unwritable(path: Path, error: sqlite3.OperationalError) -> DebaterError:
@@ -130,16 +146,35 @@ class DocumentStore:
         sql = "SELECT id, position FROM documents WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._rows(sql, json.dumps(list(ids))))
 
-    def search(self, query: str, k: int) -> list[tuple[int, float]]:
-        """BM25: the k best (position, score) among documents that hold any word of the query; ties by position."""
+    def positions_where(self, condition: Condition) -> list[int]:
+        """The positions of the documents that a condition allows, in order."""
+        sql = f"SELECT position FROM documents WHERE {condition.sql} ORDER BY position"
+        return [row[0] for row in self._rows(sql, *condition.parameters)]
+
+    def has_field(self, name: str) -> bool:
+        """Whether any document has this metadata field."""
+        sql = "SELECT EXISTS (SELECT 1 FROM documents, json_each(metadata) AS field WHERE field.key = ?)"
+        return bool(self._rows(sql, name)[0][0])
+
+    def fields(self) -> list[str]:
+        """The names of all metadata fields, in order; reads every document's metadata."""
+        return [row[0] for row in self._rows("SELECT DISTINCT key FROM documents, json_each(metadata) ORDER BY key")]
+
+    def search(self, query: str, k: int, *, where: Condition | None = None) -> list[tuple[int, float]]:
+        """BM25: the k best (position, score) among documents that hold any word of the query; ties by position.
+
+        `where` chooses among them; the scores stay those of the whole corpus.
+        """
         expression = fts_expression(query)
         if not expression:
             return []
-        sql = (
-            "SELECT rowid, -bm25(lexical) AS score FROM lexical WHERE lexical MATCH ? "
-            "ORDER BY score DESC, rowid LIMIT ?"
-        )
-        return [(position, score) for position, score in self._rows(sql, expression, k)]
+        matches = "lexical MATCH ?"
+        parameters: list[str | int | float] = [expression]
+        if where is not None:
+            matches += f" AND EXISTS (SELECT 1 FROM documents WHERE position = lexical.rowid AND {where.sql})"
+            parameters += where.parameters
+        sql = f"SELECT rowid, -bm25(lexical) AS score FROM lexical WHERE {matches} ORDER BY score DESC, rowid LIMIT ?"
+        return [(position, score) for position, score in self._rows(sql, *parameters, k)]
 
     def close(self) -> None:
         """Close the database file."""

@@ -15,10 +15,13 @@ class VectorIndex(Protocol):
         """Append vectors, float32 [n, dim]."""
         ...
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Scores and positions of the best vectors for queries [q, dim]: both [q, min(k, len)].
 
-        Best first; equal scores in the order of their positions, also across the cut at k.
+        Best first; equal scores in the order of their positions, also across the cut at k. `allowed`, int64 [n] of
+        different positions, keeps to these vectors: both results are [q, min(k, n)], and the search is exact.
         """
         ...
 

@@ -73,25 +73,36 @@ class FaissIndex:
         """Append vectors, float32 [n, dim]."""
         self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and positions of the best vectors for queries [q, dim]: both [q, min(k, len)], ties by position."""
+    def search(
+        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and positions of the best vectors for queries [q, dim], among the `allowed` ones; ties by position."""
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        k = min(k, len(self))
+        there = len(self) if allowed is None else len(allowed)
+        k = min(k, there)
         best_scores = np.empty((len(queries), k), np.float32)
         best_positions = np.empty((len(queries), k), np.int64)
         if k == 0:
             return best_scores, best_positions
+        only = None if allowed is None else self._only(allowed)
         # FAISS cuts ties at k as it likes: look further until the cut falls between two different scores.
-        pending, wide = np.arange(len(queries)), min(k + 1, len(self))
+        pending, wide = np.arange(len(queries)), min(k + 1, there)
         while len(pending):
-            scores, positions = self._index.search(queries[pending], wide)
+            scores, positions = self._index.search(queries[pending], wide, params=only)
             order = np.lexsort((positions, -scores))[:, :k]
             best_scores[pending] = np.take_along_axis(scores, order, axis=1)
             best_positions[pending] = np.take_along_axis(positions, order, axis=1)
             tied = scores[:, k - 1] == scores[:, -1]
-            pending = pending[tied] if wide < len(self) else pending[:0]
-            wide = min(2 * wide, len(self))
+            pending = pending[tied] if wide < there else pending[:0]
+            wide = min(2 * wide, there)
         return best_scores, best_positions
+
+    def _only(self, allowed: np.ndarray) -> Any:
+        """Search parameters that keep FAISS to these positions."""
+        faiss = import_faiss()
+        mask = np.zeros(len(self), np.bool_)
+        mask[allowed] = True
+        return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
 
     def save(self, path: Path) -> None:
         """Write the index to a file."""

@@ -46,6 +46,41 @@ def test_explain_shows_where_the_time_went(debater: Debater, index: Path) -> Non
     assert [line.split()[0] for line in out.splitlines()[-4:]] == ["load", "encode", "retrieve", "fetch"]
 
 
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_where_keeps_to_the_documents_that_pass(debater: Debater, index: Path, mode: str) -> None:
+    search = ("search", "loud wing", "--mode", mode, "--json", "--where")
+    assert [hit["id"] for hit in debater(*search, "year <= 1958 and not id = 'x'").json["hits"]] == ["noise"]
+    assert {hit["id"] for hit in debater(*search, "year is missing").json["hits"]} == {"stall", "layer"}
+    assert debater("search", "wing", "--mode", mode, "--where", "year > 2020").out == "No document matches.\n"
+
+
+def test_where_filters_a_file_of_queries_too(debater: Debater, index: Path) -> None:
+    Path("q.jsonl").write_text('{"_id": "q1", "text": "wing"}\n', encoding="utf-8")
+    assert debater("search", "--queries", "q.jsonl", "--run", "out.trec", "--where", "title = 'Stall'").code == 0
+    assert list(read_run("out.trec")["q1"]) == ["stall"]
+
+
+def test_a_wrong_filter_is_a_sentence_before_the_model_is_loaded(
+    debater: Debater, index: Path, fake_model: list[dict[str, Any]]
+) -> None:
+    for where, word in [("yer = 1", "year"), ("year = 1 and", "character 13"), ("", "empty"), ("id='\udcff'", "UTF-8")]:
+        outcome = debater("search", "wing", "--where", where)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.count("Error: ") == 1
+        assert word in outcome.err
+    assert fake_model == []
+
+
+def test_the_prompt_filters_until_told_otherwise(debater: Debater, index: Path) -> None:
+    lines = [":where year > 1900", "wing", ":where yer = 1", "wing", ":where", "wing"]
+    outcome = debater(
+        "search", "--json", "--mode", "lexical", stdin="\n".join([*lines, ""]).replace("wing", "loud wing")
+    )
+    assert [len(json.loads(line)["hits"]) for line in outcome.out.splitlines()] == [1, 1, 3]
+    assert outcome.err.count("Error: ") == 1
+    assert outcome.code == 2
+
+
 def test_the_device_reaches_the_index_own_model(
     debater: Debater, index: Path, fake_model: list[dict[str, Any]]
 ) -> None:

@@ -1,0 +1,220 @@
+"""The language of filters: `year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'` → a tree.
+
+    filter      = conjunction {"or" conjunction}
+    conjunction = negation {"and" negation}
+    negation    = "not" negation | "(" filter ")" | comparison
+    comparison  = field ("=" | "!=" | "<" | "<=" | ">" | ">=") value
+                | field ["not"] "in" "(" value {"," value} ")"
+                | field "is" ["not"] "missing"
+
+A field is a plain word, or any name in `backquotes` or [brackets]. A value is 'text' or "text" (the quote doubled
+within), a number, true or false.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple, NoReturn
+
+from debater_search.errors import DebaterError
+from debater_search.search.conditions import COLUMNS, Comparison, Filter, Junction, Missing, Not, Value
+from debater_search.store.documents import DocumentStore
+
+# SQLite's parser has a stack of 100, and its expressions a limit too: filters of every shape stay below both.
+MAX_DEPTH = 8
+MAX_COMPARISONS = 200
+_FIELDS_SHOWN = 20
+_SHOWN = 60  # characters of a filter in a message
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.]))
+      | (?P<string>'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*")
+      | (?P<name>`[^`]+`|\[[^]]+\])
+      | (?P<word>[^\W\d][\w.-]*)
+      | (?P<symbol><=|>=|!=|<>|==|[=<>(),])
+      | (?P<end>\Z)
+    )""",
+    re.VERBOSE,
+)
+_KEYWORDS = {"and", "or", "not", "in", "is", "true", "false"}
+_OPERATORS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_EXAMPLE = "An example: year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'."
+
+
+def parse_filter(expression: str) -> tuple[Filter, list[str]]:
+    """The tree of a filter, and the names of the fields in it.
+
+    Raises:
+        DebaterError: it is empty, wrong (says where), nested too deeply or too long.
+
+    """
+    if not expression.strip():
+        raise DebaterError("The filter is empty.", _EXAMPLE)
+    try:
+        expression.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DebaterError("The filter is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
+    parser = _Parser(expression)
+    return parser.parse(), parser.fields
+
+
+def require_fields(fields: Sequence[str], documents: DocumentStore) -> None:
+    """Raise DebaterError, naming the fields there are, where no document has one of `fields`."""
+    for field in dict.fromkeys(fields):
+        if field not in COLUMNS and not documents.has_field(field):
+            known = [*COLUMNS, *documents.fields()]
+            known.sort(key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
+            more = ", …" if len(known) > _FIELDS_SHOWN else ""
+            raise DebaterError(
+                f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
+            )
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    start: int
+
+
+class _Parser:
+    """Recursive descent over the tokens: one method a rule of the grammar."""
+
+    def __init__(self, expression: str) -> None:
+        self._expression = expression
+        self._tokens = self._read_tokens()
+        self._token = next(self._tokens)
+        self._depth = 0
+        self.fields: list[str] = []
+
+    def parse(self) -> Filter:
+        tree = self._filter()
+        if self._token.kind != "end":
+            self._fail("`and`, `or` or the end is expected")
+        return tree
+
+    def _filter(self) -> Filter:
+        return self._chain("or", self._conjunction)
+
+    def _conjunction(self) -> Filter:
+        return self._chain("and", self._negation)
+
+    def _chain(self, word: str, operand: Callable[[], Filter]) -> Filter:
+        operands = [operand()]
+        while self._accept(word):
+            operands.append(operand())
+        return Junction(word, tuple(operands)) if len(operands) > 1 else operands[0]
+
+    def _negation(self) -> Filter:
+        if self._accept("not"):
+            return self._deeper(lambda: Not(self._negation()))
+        if self._accept("("):
+            tree = self._deeper(self._filter)
+            self._require(")")
+            return tree
+        return self._comparison()
+
+    def _deeper(self, rule: Callable[[], Filter]) -> Filter:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise DebaterError(f"The filter is nested more than {MAX_DEPTH} deep.", "Write it with fewer parentheses.")
+        tree = rule()
+        self._depth -= 1
+        return tree
+
+    def _comparison(self) -> Filter:
+        field = self._field()
+        if self._accept("is"):
+            present = self._accept("not")
+            self._require("missing")
+            return Not(Missing(field)) if present else Missing(field)
+        if self._token.text in _OPERATORS:
+            operator = _OPERATORS[self._step().text]
+            if operator not in ("=", "!=") and self._word() in ("true", "false"):
+                self._fail("a number or a text is expected, for true and false have no order")
+            return Comparison(field, operator, (self._value(),))
+        operator = "not in" if self._accept("not") else "in"
+        if not self._accept("in"):
+            self._fail("one of = != < <= > >= `in` `not in` `is missing` is expected")
+        self._require("(")
+        values = [self._value()]
+        while self._accept(","):
+            values.append(self._value())
+        self._require(")")
+        return Comparison(field, operator, tuple(values))
+
+    def _field(self) -> str:
+        quoted = self._token.kind == "name"
+        if not quoted and (self._token.kind != "word" or self._word() in _KEYWORDS):
+            self._fail("the name of a field is expected")
+        if len(self.fields) == MAX_COMPARISONS:
+            raise DebaterError(f"The filter has more than {MAX_COMPARISONS} comparisons.", "Try `in` with many values.")
+        text = self._step().text
+        self.fields.append(text[1:-1] if quoted else text)
+        return self.fields[-1]
+
+    def _value(self) -> Value:
+        if self._token.kind == "string":
+            text = self._step().text
+            return text[1:-1].replace(2 * text[0], text[0])
+        if self._word() in ("true", "false"):
+            return self._step().text.lower() == "true"
+        if self._token.kind != "number":
+            self._fail("a value ('text', a number, true or false) is expected")
+        number = _number(self._token.text)
+        if not math.isfinite(number):
+            self._fail("a smaller number is expected")
+        self._step()
+        return number
+
+    def _word(self) -> str:
+        """The token as keywords and symbols are compared: in any case."""
+        return self._token.text.lower()
+
+    def _accept(self, word: str) -> bool:
+        """Step over a keyword or symbol if it is the next token."""
+        if self._word() != word:
+            return False
+        self._step()
+        return True
+
+    def _require(self, word: str) -> None:
+        if not self._accept(word):
+            self._fail(f"`{word}` is expected")
+
+    def _step(self) -> _Token:
+        token = self._token
+        self._token = next(self._tokens)
+        return token
+
+    def _read_tokens(self) -> Iterator[_Token]:
+        position = 0
+        while match := _TOKEN.match(self._expression, position):
+            yield _Token(str(match.lastgroup), match[match.lastgroup or 0], match.start(match.lastgroup or 0))
+            position = match.end()
+        start = len(self._expression) - len(self._expression[position:].lstrip())
+        raise self._wrong(start, "this is neither a name, a number, a closed string nor an operator")
+
+    def _fail(self, expected: str) -> NoReturn:
+        found = f"not {_shortened(self._token.text)}" if self._token.text else "but the filter ends"
+        raise self._wrong(self._token.start, f"{expected}, {found}")
+
+    def _wrong(self, position: int, what: str) -> DebaterError:
+        understood = self._expression[:position].strip()
+        shown = "…" + understood[-_SHOWN:] if len(understood) > _SHOWN else understood
+        return DebaterError(
+            f"The filter is wrong at character {position + 1}: {what}.",
+            f"Understood so far: {shown}" if shown else _EXAMPLE,
+        )
+
+
+def _shortened(token: str) -> str:
+    return token if len(token) <= _SHOWN else f"{token[:_SHOWN]}…"
+
+
+def _number(text: str) -> int | float:
+    """The number a token spells; integers that SQLite has no room for become floats."""
+    if len(text) <= 20 and text.lstrip("+-").isdigit() and -(2**63) <= int(text) < 2**63:
+        return int(text)
+    return float(text)
