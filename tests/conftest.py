@@ -53,6 +53,9 @@ def save_random_model(family: str, folder: Path) -> Path:
     configs: dict[str, dict[str, object]] = {
         "llama": {**small, "vocab_size": 1156, "eos_token_id": 2, "bos_token_id": 1},
         "qwen2": {**small, "num_key_value_heads": 2, "vocab_size": 1156, "eos_token_id": 2},
+        "gemma2": {  # its class has no SDPA
+            **small, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16, "vocab_size": 1156,
+        },
         "minicpm3": {
             **small, "vocab_size": 1156, "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16,
             "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "eos_token_id": [2, 3],

@@ -113,10 +113,15 @@ def indexed(task: Path, checkpoint: Path, output: Path, *, force: bool, device: 
     encoder = Encoder.load(checkpoint, device=device)
     if not force and (output / "manifest.json").is_file():
         engine = SearchEngine.open(output)
-        made_by = engine.manifest.encoder
+        made_by, source = engine.manifest.encoder, engine.manifest.corpus.source
+        engine.close()
+        if Path(source).resolve() != task.resolve():
+            raise DebaterError(
+                f"{output} holds an index of {source}, not the demo's.",
+                "Choose another --output, or replace it with --force.",
+            )
         if made_by is not None and made_by.fingerprint == encoder.fingerprint:
             return SearchEngine.open(output, encoder=encoder)
-        engine.close()
     build(task, encoder, output, all_steps=True, force=True, progress=True)
     return SearchEngine.open(output, encoder=encoder)
 

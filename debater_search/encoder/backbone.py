@@ -54,6 +54,7 @@ def native_config(values: dict[str, Any]) -> PretrainedConfig:
             "Remote code is never run: use a model with a native class.",
         )
     config = CONFIG_MAPPING[family].from_dict({**values, "model_type": family})
+    config.use_cache = False  # nothing is generated: keys and values are not kept
     for name in vars(config):  # LoRA's is the only dropout
         if name.endswith(("dropout", "_pdrop", "dropout_prob")) and isinstance(getattr(config, name), int | float):
             setattr(config, name, 0.0)
@@ -122,7 +123,7 @@ def weight_files(folder: Path) -> list[Path]:
     raise DebaterError(f"The model folder {folder} holds no weights (*.safetensors).", "Was it copied whole?")
 
 
-def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
     """Load a model's body in evaluation mode. Raises DebaterError for missing, damaged or unfitting weights."""
     weight_files(folder)
     values = read_json(folder / "config.json")

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -26,6 +28,8 @@ from debater_search.files import sha256_file
 from debater_search.progress import Progress
 from debater_search.progress import progress as progress_line
 from debater_search.types import Document
+
+log = logging.getLogger(__name__)
 
 WINDOW = 8192
 """Texts tokenized and sorted at a time: memory is bounded however many are given."""
@@ -137,6 +141,10 @@ class Encoder:
         progress: bool | Progress = False,
     ) -> np.ndarray:
         """Vectors of queries, float32 [n, dim]. `instruction` None is the model's own default, "" none."""
+        if not self.leaves_room(instruction):
+            log.warning(
+                "The instruction fills the %d tokens of a query: nothing of it is read.", self.spec.query_length
+            )
         views = self._encode([str(text) for text in texts], "query", instruction, batch_tokens, progress)
         return views[:, -1]
 
@@ -155,6 +163,7 @@ class Encoder:
 
     def set_lengths(self, *, query: int, document: int) -> None:
         """Change the longest query and document, in tokens. Raises DebaterError beyond the model's positions."""
+        require_positions(self.parts, query)
         self.spec = replace(with_document_length(self.parts, document), query_length=query)
         self.parts.spec = self.spec
 
@@ -164,6 +173,11 @@ class Encoder:
         template = replace(self.spec.template, query_prompt=prompt)
         self.spec = replace(self.spec, template=template, trained_with_instructions=trained_with_instructions)
         self.parts.spec = self.spec
+
+    def leaves_room(self, instruction: str | None) -> bool:
+        """Whether a query has room behind an instruction (None: the model's default)."""
+        [ids] = self.spec.template.query_ids(self.tokenizer, [""], sys.maxsize, instruction)
+        return len(ids) < self.spec.query_length
 
     def token_ids(self, texts: Sequence[str], kind: str, instruction: str | None = None) -> list[list[int]]:
         """Texts of `kind` query or document as token ids, cut to the model's lengths."""
@@ -175,7 +189,7 @@ class Encoder:
 
     def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
         """One forward pass: token ids of `kind` → unnormalised views, float32 [n, views, dim], with gradients."""
-        ids, lengths = pad(sequences, self.model.backbone.config.pad_token_id or 0)
+        ids, lengths = pad(sequences, max(0, self.model.backbone.config.pad_token_id or 0))  # -1 says: none
         return self.model(
             torch.from_numpy(ids).to(self.device), torch.from_numpy(lengths).to(self.device), **self.reading(kind)
         )
@@ -241,10 +255,15 @@ class Encoder:
 
 def with_document_length(parts: Parts, length: int) -> EncoderSpec:
     """The spec with another document limit. Raises DebaterError beyond what the model has positions for."""
+    require_positions(parts, length)
+    return replace(parts.spec, document_length=length)
+
+
+def require_positions(parts: Parts, length: int) -> None:
+    """Raise DebaterError where texts of `length` tokens are impossible."""
     limit = positions(parts.backbone.config)
     if length < 1 or (limit is not None and length > limit):
         raise DebaterError(f"max_length={length} is not possible for this model.", f"Use 1 to {limit or 'any length'}.")
-    return replace(parts.spec, document_length=length)
 
 
 def _findable(model: str) -> str:

@@ -39,11 +39,14 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast_bfloat16 else torch.float32
 
 
-def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:
-    """`auto`: FlashAttention 2 on CUDA in half precision where it is installed, PyTorch's SDPA elsewhere."""
+def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str | None:
+    """`auto`: FlashAttention 2 on CUDA in half precision where it is installed, else None.
+
+    None leaves the choice to transformers: PyTorch's SDPA where the model's class can, else eager (MPNet, Gemma 2).
+    """
     if attention not in ATTENTIONS:
         raise DebaterError(f"There is no attention called {attention!r}.", f"Use one of {', '.join(ATTENTIONS)}.")
     if attention != "auto":
         return attention
     flash = device.type == "cuda" and dtype != torch.float32 and find_spec("flash_attn") is not None
-    return "flash_attention_2" if flash else "sdpa"
+    return "flash_attention_2" if flash else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -24,7 +24,7 @@ from debater_search.encoder.backbone import (
 from debater_search.encoder.hub import Source, locate
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.template import Template, token_ids
-from debater_search.encoder.thinking import add_thinking_tokens
+from debater_search.encoder.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
 from debater_search.errors import DebaterError
 
 CHECKPOINT_FILE = "debater.json"
@@ -59,7 +59,7 @@ class Request:
     base_model: str | None
     thinking_steps: int | None
     dtype: torch.dtype
-    attention: str
+    attention: str | None
 
     @property
     def folder(self) -> Path:
@@ -129,14 +129,15 @@ def load_published_adapter(request: Request) -> Parts:
     length = int(settings.get("max_length", 512))
     spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
     if mode == "M_token":
-        if family in MINICPM and tokenizer.token_to_id("<reserved_12>") is None:
+        tokens = reserved_tokens(tokenizer, PUBLISHED_STEPS)
+        if not tokens or (family in MINICPM and not tokens[0].startswith("<reserved_")):
             raise DebaterError(
                 f"The tokenizer of {folder} lacks the thinking tokens <reserved_12>… of a published adapter.",
                 "Pass the base model it was trained on with base_model.",
             )
-        spec = add_thinking_tokens(spec, PUBLISHED_STEPS, backbone, tokenizer, family)
-        if request.thinking_steps not in (None, PUBLISHED_STEPS):
-            spec = spec.read_out_at(request.thinking_steps)
+        spec = with_thinking_tokens(spec, tokens, causal=is_causal(backbone.config))
+    if request.thinking_steps not in (None, spec.thinking_steps):
+        spec = spec.read_out_at(request.thinking_steps)
     return Parts(
         backbone=with_adapter(backbone, folder),
         tokenizer=tokenizer,
@@ -149,10 +150,18 @@ def load_published_adapter(request: Request) -> Parts:
 
 def load_sentence_transformer(request: Request) -> Parts:
     """A sentence-transformers folder, with the pooling, prompts and lengths it declares."""
-    from debater_search.encoder.sentence_transformer import declared_spec
+    from debater_search.encoder.sentence_transformer import asks_lower_case, body_folder, declared_spec
 
-    parts = load_plain(replace(request, thinking_steps=1))
-    spec, head, files = declared_spec(request.folder, parts.spec)
+    body = body_folder(request.folder)
+    parts = load_plain(replace(request, source=replace(request.source, folder=body), thinking_steps=1))
+    if asks_lower_case(body):
+        first = [parts.tokenizer.normalizer] if parts.tokenizer.normalizer else []
+        parts.tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *first])
+    prefix, suffix = special_tokens(parts.tokenizer)  # also of a decoder nothing but what its tokenizer sets
+    plain = replace(parts.spec, template=Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix))
+    config = parts.backbone.config
+    limit = positions(config) or getattr(config, "max_position_embeddings", None)
+    spec, head, files = declared_spec(request.folder, body, plain, limit)
     return _deliberating(replace(parts, spec=spec, head=head, weights=[*parts.weights, *files]), request)
 
 
@@ -183,7 +192,7 @@ def _deliberating(parts: Parts, request: Request) -> Parts:
         raise DebaterError(f"thinking_steps is {steps}.", "Use 1 (no deliberation) or more.")
     if parts.head is not None:
         raise DebaterError("Thinking tokens behind a sentence-transformers dense layer are not supported.", "")
-    family = model_type(read_json(request.folder / "config.json"))
+    family = model_type(read_json(parts.tokenizer_folder / "config.json"))
     spec = add_thinking_tokens(parts.spec, steps, parts.backbone, parts.tokenizer, family)
     return replace(parts, spec=spec)
 
@@ -255,9 +264,13 @@ def with_adapter(backbone: PreTrainedModel, folder: Path) -> PreTrainedModel:
         weights = load_file(folder / "adapter_model.safetensors")
     except Exception as error:  # safetensors, JSON and peft raise many kinds
         raise DebaterError(f"The adapter in {folder} cannot be read ({error}).", "Fetch it again.") from error
-    settings.inference_mode, settings.base_model_name_or_path = True, None
-    # An adapter saved on the model with its head names every layer one `model.` deeper.
-    weights = {k.replace("base_model.model.model.", "base_model.model.", 1): v for k, v in weights.items()}
+    settings.inference_mode, settings.base_model_name_or_path, settings.task_type = True, None, None
+    # An adapter saved on the model with its head names every layer one `model.` deeper; the head itself is not used.
+    weights = {k.replace("base_model.model.model.", "base_model.model.", 1): v for k, v in weights.items()
+               if ".lm_head." not in k}  # fmt: skip
+    for name in ("target_modules", "modules_to_save"):
+        if isinstance(targets := getattr(settings, name), list | set):
+            setattr(settings, name, {target.removeprefix("model.") for target in targets} - {"lm_head"} or None)
     try:
         adapted = get_peft_model(backbone, settings)
         report = set_peft_model_state_dict(adapted, weights)

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from debater_search.encoder.backbone import read_json
 from debater_search.encoder.spec import EncoderSpec
@@ -19,26 +21,54 @@ POOLING_KEYS = {
     "pooling_mode_lasttoken": "last",
 }
 QUERY_PROMPTS, DOCUMENT_PROMPTS = ("query", "search_query"), ("document", "passage", "corpus", "search_document")
+UNLIMITED = 1e9
+"""Tokenizers without a limit declare an astronomical one."""
 ACTIVATIONS = {"Tanh": nn.Tanh, "Identity": nn.Identity, "GELU": nn.GELU, "ReLU": nn.ReLU}
 
 
-def declared_spec(folder: Path, plain: EncoderSpec) -> tuple[EncoderSpec, nn.Module | None, list[Path]]:
-    """Read modules.json and what it points to.
+class Normalize(nn.Module):
+    """Unit length between the pooling and a dense layer; behind all layers every embedding has it anyway."""
 
-    Returns the spec, the dense layers behind the pooling (None where there are none) and their weight files.
+    def forward(self, pooled: Tensor) -> Tensor:
+        """The same vectors [..., D] with length 1."""
+        return normalize(pooled, dim=-1)
+
+
+def body_folder(folder: Path) -> Path:
+    """Where the transformer itself lies: the folder, or in old releases `0_Transformer` inside it."""
+    modules = read_module_list(folder)
+    return next((folder / m.get("path", "") for m in modules if _kind(m) == "Transformer"), folder)
+
+
+def asks_lower_case(body: Path) -> bool:
+    """Whether texts are lower-cased before a tokenizer that may not do it itself."""
+    return any(config.get("do_lower_case") is True for config in _body_configs(body))
+
+
+def declared_spec(
+    folder: Path, body: Path, plain: EncoderSpec, positions: int | None
+) -> tuple[EncoderSpec, nn.Module | None, list[Path]]:
+    """Read modules.json and what it points to. `positions` is the longest text that the model can read.
+
+    Returns the spec, the layers behind the pooling (None where there are none) and their weight files.
     Raises DebaterError for a module that cannot be reproduced.
     """
-    pooling, layers, files = plain.document_pooling, [], []
+    pooling, files = plain.document_pooling, []
+    layers: list[nn.Module] = []
     for module in read_module_list(folder):
-        kind, path = module.get("type", "").rsplit(".", 1)[-1], folder / module.get("path", "")
+        kind, path = _kind(module), folder / module.get("path", "")
         if kind == "Pooling":
             pooling = _pooling(path)
         elif kind == "Dense":
             layers.append(_dense(path))
             files.append(path / "model.safetensors")
-        elif kind not in ("Transformer", "Normalize"):
+        elif kind == "Normalize":
+            layers.append(Normalize())
+        elif kind not in ("Transformer", "Dropout"):
             raise DebaterError(f"{folder} uses the sentence-transformers module {kind!r}, which is not supported.", "")
-    length = _declared_length(folder) or plain.document_length
+    while layers and isinstance(layers[-1], Normalize):
+        layers.pop()
+    length = _declared_length(body, positions) or plain.document_length
     query_prompt, document_prompt = _prompts(folder)
     template = replace(plain.template, query_prompt=query_prompt, document_prompt=document_prompt)
     spec = replace(
@@ -67,6 +97,10 @@ def read_module_list(folder: Path) -> list[dict[str, str]]:
     return modules
 
 
+def _kind(module: dict[str, str]) -> str:
+    return module.get("type", "").rsplit(".", 1)[-1]
+
+
 def _pooling(path: Path) -> str:
     config = read_json(path / "config.json")
     if isinstance(config.get("pooling_mode"), str):  # newer releases name it in one word
@@ -86,8 +120,10 @@ def _dense(path: Path) -> nn.Module:
     activation = config.get("activation_function", "torch.nn.modules.activation.Tanh").rsplit(".", 1)[-1]
     if activation not in ACTIVATIONS:
         raise DebaterError(f"{path} uses the activation {activation!r}, which is not supported.", "")
-    layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+    if config.get("use_residual"):
+        raise DebaterError(f"{path} adds its input to its output (use_residual), which is not supported.", "")
     try:
+        layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
         weights = load_file(path / "model.safetensors")
         layer.load_state_dict({k.removeprefix("linear."): v.to(torch.float32) for k, v in weights.items()})
     except Exception as error:  # safetensors and torch raise many kinds
@@ -97,11 +133,19 @@ def _dense(path: Path) -> nn.Module:
     return nn.Sequential(layer, ACTIVATIONS[activation]())
 
 
-def _declared_length(folder: Path) -> int | None:
-    for name in ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_xlm-roberta_config.json"):
-        if (folder / name).is_file() and (length := read_json(folder / name).get("max_seq_length")):
-            return int(length)
-    return None
+def _body_configs(body: Path) -> list[dict[str, Any]]:
+    names = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_xlm-roberta_config.json")
+    return [read_json(body / name) for name in names if (body / name).is_file()]
+
+
+def _declared_length(body: Path, positions: int | None) -> int | None:
+    """`max_seq_length`, or, as newer releases write it, the tokenizer's `model_max_length`; within the positions."""
+    declared = [config.get("max_seq_length") for config in _body_configs(body)]
+    if (body / "tokenizer_config.json").is_file():
+        declared.append(read_json(body / "tokenizer_config.json").get("model_max_length"))
+    length = next((n for n in declared if isinstance(n, int | float) and 0 < n < UNLIMITED), None)
+    known = [int(n) for n in (length, positions) if n]
+    return min(known) if known else None
 
 
 def _prompts(folder: Path) -> tuple[str, str]:

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from debater_search.errors import DebaterError
 
 CHARACTERS_PER_TOKEN = 16
-"""A text is tokenized only as far as the limit can reach: a 10 MB document costs no more than a long one."""
+"""A text is tokenized only as far as the limit can reach, and whole only where that part did not fill the limit:
+a 10 MB document of words costs no more than a long one."""
 
 _NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 
@@ -61,6 +62,8 @@ class Template:
 
     def document_ids(self, tokenizer: Tokenizer, documents: Sequence[str], max_length: int) -> list[list[int]]:
         """Token ids of documents, given as title and text joined; the last `thinking_steps` ids are thinking tokens."""
+        if self.prompt:  # as published: a blank at the end would make another token of the prompt's first blank
+            documents = [text.strip() for text in documents]
         suffix = self.document_suffix + self.thinking_tokens
         return self._render(tokenizer, documents, max_length, self.document_prompt, self.prompt, suffix)
 

@@ -45,7 +45,7 @@ def add_thinking_tokens(
             f"Thinking tokens on bidirectional models of type {family!r} are not supported.",
             f"Use a decoder, or one of {', '.join(PREFIX_MASK_FAMILIES)}.",
         )
-    tokens = choose_tokens(tokenizer, steps, family)
+    tokens = reserved_tokens(tokenizer, steps) or added_tokens(tokenizer, steps, family)
     if tokenizer.get_vocab_size() > backbone.get_input_embeddings().weight.shape[0]:
         backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
     start: dict[str, Any] = {}
@@ -53,21 +53,31 @@ def add_thinking_tokens(
         origin = "mean" if causal else spec.template.prefix[0]
         start = {"from": origin, "noise": START_NOISE, "seed": START_SEED}
         start_thinking_tokens(backbone, tokenizer, tokens, start)
+    return replace(with_thinking_tokens(spec, tokens, causal=causal), start=start)
+
+
+def with_thinking_tokens(spec: EncoderSpec, tokens: list[str], *, causal: bool) -> EncoderSpec:
+    """The spec of a model whose documents end in `tokens`, after the words that ask for them on decoders."""
     template = replace(
         spec.template,
-        prompt=deliberation_prompt(steps) if causal else "",
+        prompt=deliberation_prompt(len(tokens)) if causal else "",
         document_suffix=() if causal else spec.template.document_suffix,
         thinking_tokens=tuple(tokens),
     )
-    return replace(spec, template=template, document_pooling="last", thinking_steps=steps, start=start)
+    return replace(spec, template=template, document_pooling="last", thinking_steps=len(tokens))
 
 
-def choose_tokens(tokenizer: Tokenizer, steps: int, family: str) -> list[str]:
-    """The vocabulary's free entries where a known family of them is there, else newly added tokens."""
+def reserved_tokens(tokenizer: Tokenizer, steps: int) -> list[str]:
+    """The vocabulary's free entries where a known family of them is there, else none."""
     for names in RESERVED:
         tokens = names(steps)
         if len(tokens) == steps and all(tokenizer.token_to_id(token) is not None for token in tokens):
             return tokens
+    return []
+
+
+def added_tokens(tokenizer: Tokenizer, steps: int, family: str) -> list[str]:
+    """Thinking tokens newly added to a tokenizer, in place."""
     if family in MINICPM:
         log.warning("This tokenizer has no single tokens <reserved_12>…: thinking tokens are added to it instead.")
     tokens = [f"<|thinking_{i + 1}|>" for i in range(steps)]

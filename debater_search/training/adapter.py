@@ -1,5 +1,6 @@
 """Which weights are trained: low-rank updates of every projection, and the thinking tokens' embeddings."""
 
+import logging
 import re
 
 from torch import nn
@@ -8,11 +9,17 @@ from transformers import PreTrainedModel
 from debater_search.encoder import Encoder
 from debater_search.training.settings import Lora
 
+log = logging.getLogger(__name__)
+
 
 def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointing: bool) -> None:
     """Prepare an encoder for training, in place: LoRA (an adapter it has already is trained on), or all weights."""
     backbone = encoder.model.backbone
     if hasattr(backbone, "peft_config"):
+        if lora is None:
+            log.warning(
+                "This checkpoint is an adapter: it is trained on, not the full weights that lora: null asks for."
+            )
         backbone.unmerge_adapter()
         for name, parameter in backbone.named_parameters():
             parameter.requires_grad_("lora_" in name or "trainable_tokens" in name)

@@ -1,6 +1,7 @@
 """Checkpoints of a run: written whole or not at all, found again by `--resume`. Safetensors and JSON only."""
 
 import json
+import logging
 import re
 import shutil
 from importlib.metadata import version
@@ -12,10 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch.optim import Optimizer
 
 from debater_search import __version__
+from debater_search.data.files import require_writable
 from debater_search.encoder import Encoder
-from debater_search.encoder.layouts import write_json
+from debater_search.encoder.layouts import CHECKPOINT_FILE, write_json
+from debater_search.errors import DebaterError
 from debater_search.files import atomic_folder, sha256_file
 from debater_search.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
 
 STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
 PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
@@ -90,6 +95,44 @@ def run_config(output: str | Path) -> dict[str, Any] | None:
         return provenance_of.get("config")
     newest = newest_complete(output)
     return saved_state(newest)["config"] if newest is not None else None
+
+
+def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> bool:
+    """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
+    if folder.is_dir() and not is_ours(folder):
+        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
+    require_writable(folder)
+    finished = (folder / CHECKPOINT_FILE).is_file()
+    if folder.is_dir() and any(folder.iterdir()) and not resume and not force:
+        raise DebaterError(
+            f"{folder} holds a {'finished' if finished else 'begun'} training run.",
+            "Add --force to start over, or choose another --output."
+            if finished
+            else "Add --resume to go on, --force to start over, or choose another --output.",
+        )
+    before = run_config(folder) if resume else None
+    if resume and before is None:
+        log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
+    if before is not None and not force and (changed := _changed(before, settings.model_dump(mode="json"))):
+        raise DebaterError(
+            f"The run in {folder} was begun with another config (different: {', '.join(changed)}).",
+            "Go on with the new one: --resume --force. Start over: --force.",
+        )
+    if resume and finished:
+        log.warning("%s is finished: nothing to resume.", folder)
+    return resume and finished
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Dotted names of the settings that differ; where a run writes to does not count."""
+    names = []
+    for name in sorted({*before, *now} - {"output"}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += [f"{name}.{inner}" for inner in _changed(old, new)]
+        elif old != new:
+            names.append(name)
+    return names
 
 
 def restore_weights(checkpoint: Path, encoder: Encoder) -> None:

@@ -56,4 +56,6 @@ class DeliberationLoss(nn.Module):
 
 def step_scores(queries: Tensor, documents: Tensor) -> Tensor:
     """Cosine of every query [Q, D] with every thinking step of every document [C, M, D]: [Q, C, M]."""
+    number_type = torch.promote_types(queries.dtype, torch.float32)  # half precision rounds cosines too much
+    queries, documents = queries.to(number_type), documents.to(number_type)
     return torch.einsum("qd,cmd->qcm", normalize(queries, dim=-1), normalize(documents, dim=-1))

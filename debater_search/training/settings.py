@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -74,7 +74,7 @@ class TrainingSettings(_Section):
     max_length: MaxLength = Field(MaxLength(), description="Longest texts in tokens.")
     negatives: int = Field(1, ge=0, description="Hard negatives taken per query, where a row has them.")
     batch_size: PositiveInt = Field(256, description="Queries per optimizer step, over all processes.")
-    gradient_cache: Literal[False] | PositiveInt = Field(
+    gradient_cache: Literal[False] | Annotated[int, Field(gt=0, strict=True)] = Field(  # strict: true is not 1
         False, description="Tokens per chunk: memory is bounded by the chunk, not by the batch. False: no chunks."
     )
     gradient_checkpointing: bool = Field(False, description="Less memory for about a third more time.")
@@ -88,7 +88,7 @@ class TrainingSettings(_Section):
     warm_start: WarmStart | None = Field(None, description="A first phase without labels; off in the paper's recipes.")
     eval: Evaluation | None = Field(None, description="nDCG@10 while training.")
     search_instruction: str = Field("", description="The checkpoint's default words before a query.")
-    seed: int = Field(42, description="Of order, dropout and initial values.")
+    seed: int = Field(42, ge=0, lt=2**63, description="Of order, dropout and initial values.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Of the frozen weights; auto takes what the hardware multiplies fast."
     )

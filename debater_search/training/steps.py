@@ -66,10 +66,10 @@ def warm_step(encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: 
 
     1 - cosine, plus the mean squared error between the batch's similarity matrices: each text alone, and their order.
     """
-    cut = _cut_documents(encoder, texts, length)
+    cut = cut_documents(encoder, texts, length)
     student = normalize(encoder.views(cut, "document"), dim=-1)  # [B, M, D]
     with torch.no_grad():
-        target = normalize(teacher.views(_cut_documents(teacher, texts, length), "document")[:, -1], dim=-1)
+        target = normalize(teacher.views(cut_documents(teacher, texts, length), "document")[:, -1], dim=-1)
     taught = range(student.shape[1]) if views == "all" else [student.shape[1] - 1]
     apart = torch.stack([1 - (student[:, i] * target).sum(-1).mean() for i in taught]).mean()
     among = target @ target.T
@@ -130,6 +130,7 @@ def _total(contrast: Tensor, distill: Tensor | None) -> Tensor:
     return contrast if distill is None else (contrast + distill) / 2
 
 
-def _cut_documents(encoder: Encoder, texts: Sequence[str], length: int) -> list[list[int]]:
+def cut_documents(encoder: Encoder, texts: Sequence[str], length: int) -> list[list[int]]:
+    """Token ids of documents under a limit of the warm start's own."""
     length = min(length, encoder.spec.document_length)
     return encoder.spec.template.document_ids(encoder.tokenizer, texts, length)

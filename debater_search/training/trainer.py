@@ -14,9 +14,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from debater_search.data.files import require_writable
 from debater_search.encoder import Encoder
-from debater_search.encoder.layouts import CHECKPOINT_FILE
 from debater_search.errors import DebaterError
 from debater_search.progress import Progress
 from debater_search.progress import progress as progress_line
@@ -25,7 +23,7 @@ from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import TrainingData
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.settings import TrainingSettings, load_config
-from debater_search.training.steps import StepFacts, train_step, warm_step
+from debater_search.training.steps import StepFacts, cut_documents, train_step, warm_step
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ def train(
     """
     settings = config if isinstance(config, TrainingSettings) else load_config(config)
     folder = Path(output or settings.output)
-    if _is_finished(folder, settings, resume=resume, force=force):
+    if checkpoints.is_finished(folder, settings, resume=resume, force=force):
         return folder
     resume_from = checkpoints.newest_complete(folder) if resume else None
     run = Run(settings, folder, device, progress)  # finds mistakes in config and data before anything is dropped
@@ -86,8 +84,15 @@ class Run:
         self.data = TrainingData(settings)
         torch.manual_seed(settings.seed)
         self.encoder = self._load(settings.thinking_steps)
+        if self.encoder.model.head is not None:
+            raise DebaterError(
+                f"{settings.model} has dense layers behind its pooling, which cannot be trained.", "Use another model."
+            )
         self._set_lengths()
+        self._require_room()
         make_trainable(self.encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
+        if settings.warm_start is not None and not self.encoder.spec.deliberates:
+            log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
         self.made_by = checkpoints.provenance(settings)
         self.best = -math.inf
         if settings.eval is not None:
@@ -105,7 +110,7 @@ class Run:
             checkpoints.restore_weights(resume_from, self.encoder)
             self._go_on_with_the_log(done)
             log.info("Going on from %s.", resume_from)
-        elif self.settings.warm_start is not None:
+        elif self.settings.warm_start is not None and self.encoder.spec.deliberates:
             self._run_phase(self._warm_phase(), 0)
             self._save(0, None)
         phase = self._main_phase(done)
@@ -113,25 +118,42 @@ class Run:
             checkpoints.restore_optimizer(resume_from, phase.optimizer)
         self._run_phase(phase, done)
         self.encoder.model.eval()
-        checkpoints.publish(self.folder, self.encoder, self.made_by, step=self.settings.max_steps)
         self._draw()
+        checkpoints.publish(self.folder, self.encoder, self.made_by, step=self.settings.max_steps)
         return self.folder
 
-    def _load(self, thinking_steps: int) -> Encoder:
-        steps = None if thinking_steps == 1 else thinking_steps
+    def _load(self, thinking_steps: int | None) -> Encoder:
         full = self.settings.lora is None and self.settings.dtype == "auto"
         dtype = "float32" if full else self.settings.dtype  # small updates of all weights vanish in half precision
-        return Encoder.load(self.settings.model, device=self.device, dtype=dtype, thinking_steps=steps)
+        return Encoder.load(self.settings.model, device=self.device, dtype=dtype, thinking_steps=thinking_steps)
 
     def _set_lengths(self) -> None:
         self.encoder.set_lengths(query=self.settings.max_length.query, document=self.settings.max_length.document)
         instructed = any(data.instruction for data in self.settings.data)
         self.encoder.set_instruction(self.settings.search_instruction, trained_with_instructions=instructed)
 
+    def _require_room(self) -> None:
+        """Raise DebaterError where a limit leaves nothing of a text: every text would then be the same."""
+        given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in self.settings.data]
+        for instruction in [self.settings.search_instruction, *(lead for leads in given for lead in leads)]:
+            if not self.encoder.leaves_room(instruction):
+                raise DebaterError(
+                    f"max_length.query ({self.settings.max_length.query}) leaves no room for a query"
+                    + (f" behind the instruction {instruction!r}." if instruction else "."),
+                    "Raise max_length.query.",
+                )
+        [empty] = self.encoder.token_ids([""], "document")  # refuses a limit below the prompt and the thinking tokens
+        if len(empty) >= self.settings.max_length.document:
+            raise DebaterError(
+                f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
+            )
+        if self.settings.warm_start is not None:
+            cut_documents(self.encoder, [""], self.settings.warm_start.length)
+
     def _warm_phase(self) -> Phase:
         warm = self.settings.warm_start
         assert warm is not None
-        teacher = self._load(1)
+        teacher = self._load(None)
         optimizer, schedule = self._optimizer(warm.learning_rate, max(1, warm.steps // 10), warm.steps, "linear")
 
         def work(step: int) -> StepFacts:
@@ -167,10 +189,10 @@ class Run:
                 torch.manual_seed(hash((self.settings.seed, main, step)))  # dropout is a function of seed and step
                 began = time.monotonic()
                 facts = phase.work(step)
-                self._check(facts, phase, step)
-                torch.nn.utils.clip_grad_norm_(
+                norm = torch.nn.utils.clip_grad_norm_(
                     [p for p in self.encoder.model.parameters() if p.requires_grad], self.settings.max_grad_norm
                 )
+                self._check(facts.loss, norm.item(), phase, step)
                 rate = float(phase.schedule.get_last_lr()[0])
                 phase.optimizer.step()
                 phase.schedule.step()
@@ -181,10 +203,11 @@ class Run:
 
     def _after_step(self, step: int, optimizer: Optimizer) -> None:
         evaluation = self.settings.eval
-        if step % self.settings.save_steps == 0 and step < self.settings.max_steps:
-            self._save(step, optimizer)
+        # Measured before it is saved: a run that goes on from a checkpoint has its score.
         if evaluation is not None and (step % evaluation.every == 0 or step == self.settings.max_steps):
             self._evaluate(step, evaluation.task)
+        if step % self.settings.save_steps == 0 and step < self.settings.max_steps:
+            self._save(step, optimizer)
 
     def _evaluate(self, step: int, task: str) -> None:
         from debater_search.evaluation import evaluate
@@ -207,12 +230,14 @@ class Run:
         checkpoints.write_checkpoint(target, self.encoder, self.made_by, step=step, optimizer=fresh)
         self.encoder.model.train()
 
-    def _check(self, facts: StepFacts, phase: Phase, step: int) -> None:
-        if math.isfinite(facts.loss):
+    def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int) -> None:
+        """Stop before an update that would spoil the weights."""
+        if math.isfinite(loss) and math.isfinite(gradient_norm):
             return
         kept = checkpoints.newest_complete(self.folder)
+        what = "gradient" if math.isfinite(loss) else "loss"
         raise DebaterError(
-            f"The loss is not a number at step {step + 1} of {phase.name.lower()}.",
+            f"The {what} is not a number at step {step + 1} of {phase.name.lower()}.",
             f"Lower learning_rate. {f'The last good checkpoint is {kept}.' if kept else ''}".strip(),
         )
 
@@ -253,41 +278,3 @@ class Run:
             s.model, self.encoder.device, str(parameters[0].dtype).removeprefix("torch."), f"{trainable:,}",
             f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size, self.encoder.thinking_steps,
         )  # fmt: skip
-
-
-def _is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> bool:
-    """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
-    if folder.is_dir() and not checkpoints.is_ours(folder):
-        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
-    require_writable(folder)
-    finished = (folder / CHECKPOINT_FILE).is_file()
-    if folder.is_dir() and any(folder.iterdir()) and not resume and not force:
-        raise DebaterError(
-            f"{folder} holds a {'finished' if finished else 'begun'} training run.",
-            "Add --force to start over, or choose another --output."
-            if finished
-            else "Add --resume to go on, --force to start over, or choose another --output.",
-        )
-    before = checkpoints.run_config(folder) if resume else None
-    if resume and before is None:
-        log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
-    if before is not None and not force and (changed := _changed(before, settings.model_dump(mode="json"))):
-        raise DebaterError(
-            f"The run in {folder} was begun with another config (different: {', '.join(changed)}).",
-            "Go on with the new one: --resume --force. Start over: --force.",
-        )
-    if resume and finished:
-        log.warning("%s is finished: nothing to resume.", folder)
-    return resume and finished
-
-
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Dotted names of the settings that differ; where a run writes to does not count."""
-    names = []
-    for name in sorted({*before, *now} - {"output"}):
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            names += [f"{name}.{inner}" for inner in _changed(old, new)]
-        elif old != new:
-            names.append(name)
-    return names

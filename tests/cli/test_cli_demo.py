@@ -72,3 +72,15 @@ def test_a_second_demo_uses_what_is_finished_and_a_changed_config_starts_over(
     assert main(["demo", "--json"]) == 0
     assert checkpoint.stat().st_mtime_ns > made[0]
     assert index.stat().st_mtime_ns > made[1]
+
+
+def test_an_index_of_another_corpus_is_not_overwritten(clone: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo"]) == 0
+    own = clone / "own.jsonl"
+    write(own, [{"_id": "1", "text": "lift"}])
+    assert main(["index", str(own), "--model", "checkpoints/demo", "--output", "indexes/own"]) == 0
+    before = (clone / "indexes" / "own" / "manifest.json").read_bytes()
+    capfd.readouterr()
+    assert main(["demo", "--output", "indexes/own"]) == 2
+    assert "not the demo's" in capfd.readouterr().err
+    assert (clone / "indexes" / "own" / "manifest.json").read_bytes() == before

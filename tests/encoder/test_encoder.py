@@ -1,6 +1,7 @@
 """What every encoder promises: order, norm, and vectors that do not depend on the company they were encoded in."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from debater_search.errors import DebaterError
 from debater_search.progress import Progress
 from debater_search.types import Document
 
-FAMILIES = [("llama", 1), ("llama", 8), ("qwen2", 4), ("minicpm3", 8), ("bert", 1), ("bert", 8)]
+FAMILIES = [("llama", 1), ("llama", 8), ("qwen2", 4), ("minicpm3", 8), ("gemma2", 8), ("bert", 1), ("bert", 8)]
 
 
 def texts_of_all_lengths(limit: int) -> list[str]:
@@ -94,6 +95,35 @@ def test_documents_are_read_as_title_and_text(tiny_model: Callable[..., Path]) -
     assert np.array_equal(by_parts, encoder.encode_documents(["wings and lift", "drag"]))
 
 
+def test_a_deliberating_document_is_stripped_as_published(tiny_model: Callable[..., Path]) -> None:
+    encoder = load(tiny_model, "llama", 8)
+    assert encoder.token_ids([" lift \n"], "document") == encoder.token_ids(["lift"], "document")
+
+
+def test_an_instruction_that_fills_the_query_is_said(
+    tiny_model: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    encoder.encode_queries(["lift"], instruction="find:")
+    assert not caplog.text
+    encoder.encode_queries(["lift"], instruction="find " * 512)
+    assert "nothing of it is read" in caplog.text
+
+
+def test_keys_and_values_are_not_kept(tiny_model: Callable[..., Path]) -> None:
+    assert "past_key_values" not in load(tiny_model, "llama", 1).model.backbone(input_ids=torch.tensor([[1, 5, 6]]))
+
+
+def test_a_model_that_declares_no_padding_as_minus_one_encodes_texts_of_any_length(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model("llama"), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "pad_token_id": -1}))
+    encoder = Encoder.load(tmp_path / "model", device="cpu")
+    assert np.isfinite(encoder.encode_documents(["lift", "lift of a wing"])).all()
+
+
 def test_no_texts_give_no_vectors(tiny_model: Callable[..., Path]) -> None:
     assert load(tiny_model, "llama", 8).deliberate([]).shape == (0, 8, 32)
 
@@ -146,6 +176,8 @@ def test_impossible_steps_are_refused(minicpm_adapter: Path, minicpm_base: Path,
 
 
 def test_a_length_beyond_the_models_positions_is_refused(tiny_model: Callable[..., Path]) -> None:
+    with pytest.raises(DebaterError, match="max_length=65"):
+        Encoder.load(tiny_model("bert"), device="cpu").set_lengths(query=65, document=64)
     with pytest.raises(DebaterError, match="max_length"):
         Encoder.load(tiny_model("bert"), max_length=65, device="cpu")
 

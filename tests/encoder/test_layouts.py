@@ -82,6 +82,64 @@ def test_declared_length_cuts_queries_and_documents(sentence_transformer: Callab
     assert len(encoder.token_ids(["a " * 99], "query")[0]) == len(encoder.token_ids(["a " * 99], "document")[0]) == 16
 
 
+@pytest.mark.parametrize(("declared", "length"), [(16, 16), (512, 64), (1e30, 64)])
+def test_length_that_newer_releases_declare_in_the_tokenizer_is_used(
+    sentence_transformer: Callable[..., Path], declared: float, length: int
+) -> None:
+    folder = sentence_transformer(tokenizer_config={"model_max_length": declared})
+    assert Encoder.load(folder, device="cpu").spec.document_length == length
+
+
+def test_length_beyond_the_positions_is_cut_to_them(sentence_transformer: Callable[..., Path]) -> None:
+    encoder = Encoder.load(sentence_transformer(sentence_bert_config={"max_seq_length": 512}), device="cpu")
+    assert np.isfinite(encoder.encode_documents(["a " * 600])).all()
+
+
+def test_texts_are_lower_cased_where_the_folder_asks_for_it(sentence_transformer: Callable[..., Path]) -> None:
+    folder = sentence_transformer(sentence_bert_config={"do_lower_case": True})
+    text = (folder / "tokenizer.json").read_text().replace('"lowercase":true', '"lowercase":false')
+    (folder / "tokenizer.json").write_text(text.replace('"lowercase": true', '"lowercase": false'))
+    encoder = Encoder.load(folder, device="cpu")
+    assert encoder.token_ids(["WING"], "document") == encoder.token_ids(["wing"], "document")
+
+
+def test_the_transformer_of_an_old_release_lies_in_its_own_folder(
+    sentence_transformer: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, old = sentence_transformer("cls_token"), tmp_path / "old"
+    shutil.copytree(folder, old / "0_Transformer")
+    shutil.move(old / "0_Transformer" / "1_Pooling", old / "1_Pooling")
+    (old / "0_Transformer" / "modules.json").unlink()
+    modules = [("0_Transformer", "Transformer"), ("1_Pooling", "Pooling")]
+    write(old / "modules.json", [{"path": path, "type": SENTENCE + kind} for path, kind in modules])
+    vectors = [Encoder.load(f, device="cpu").encode_documents(["lift of a wing"]) for f in (folder, old)]
+    assert np.array_equal(*vectors)
+
+
+def test_a_decoder_gets_only_the_special_tokens_that_its_tokenizer_sets(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "decoder"
+    shutil.copytree(tiny_model("llama"), folder)
+    write(folder / "modules.json", [{"path": "", "type": SENTENCE + "Transformer"}])
+    from tokenizers import Tokenizer
+
+    wanted = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("lift of a wing").ids
+    assert Encoder.load(folder, device="cpu").token_ids(["lift of a wing"], "document") == [wanted]
+
+
+def test_unit_length_before_a_dense_layer_is_applied(sentence_transformer: Callable[..., Path]) -> None:
+    folder = sentence_transformer("cls_token", modules={"3_Dense": "Dense", "4_Normalize": "Normalize"})
+    weight, bias = torch.randn(5, 32), torch.randn(5)
+    write(folder / "3_Dense" / "config.json", {"in_features": 32, "out_features": 5,
+                                               "activation_function": "torch.nn.modules.linear.Identity"})  # fmt: skip
+    save_file({"linear.weight": weight, "linear.bias": bias}, folder / "3_Dense" / "model.safetensors")
+    pooled = by_hand(folder, "lift")[0]
+    wanted = weight @ (pooled / pooled.norm()) + bias
+    [vector] = Encoder.load(folder, device="cpu").encode_documents(["lift"])
+    assert abs(vector - (wanted / wanted.norm()).numpy()).max() < 1e-5
+
+
 def test_a_dense_layer_behind_the_pooling_is_applied(sentence_transformer: Callable[..., Path]) -> None:
     folder = sentence_transformer("cls_token", modules={"3_Dense": "Dense"})
     weight, bias = torch.randn(5, 32), torch.randn(5)
@@ -89,7 +147,8 @@ def test_a_dense_layer_behind_the_pooling_is_applied(sentence_transformer: Calla
                                                "activation_function": "torch.nn.modules.activation.Tanh"})  # fmt: skip
     save_file({"linear.weight": weight, "linear.bias": bias}, folder / "3_Dense" / "model.safetensors")
     encoder = Encoder.load(folder, device="cpu")
-    wanted = torch.tanh(weight @ by_hand(folder, "lift")[0] + bias)
+    pooled = by_hand(folder, "lift")[0]
+    wanted = torch.tanh(weight @ (pooled / pooled.norm()) + bias)  # Normalize stands before it
     assert encoder.dim == 5
     assert abs(encoder.encode_documents(["lift"])[0] - (wanted / wanted.norm()).numpy()).max() < 1e-5
 
@@ -123,6 +182,40 @@ def test_last_token_adapter_reads_documents_without_thinking_tokens(
     encoder = Encoder.load(tmp_path / "adapter", base_model=minicpm_base, device="cpu")
     [ids] = encoder.token_ids(["lift"], "document")
     assert (ids[0], ids[-1], encoder.thinking_steps) == (1, 2, 1)
+
+
+def test_steps_that_a_last_token_adapter_does_not_have_are_refused(
+    minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(minicpm_adapter, tmp_path / "adapter")
+    write(tmp_path / "adapter" / "llm2vec_config.json", {"pooling_mode": "last_token"})
+    with pytest.raises(DebaterError, match="thinking_steps=8"):
+        Encoder.load(tmp_path / "adapter", base_model=minicpm_base, thinking_steps=8, device="cpu")
+
+
+@pytest.mark.parametrize("targets", [["q_proj", "down_proj"], ["o_proj", "lm_head"], "all-linear"])
+@pytest.mark.parametrize("task", [None, "CAUSAL_LM"])
+def test_adapter_saved_on_the_model_with_its_head_gives_the_same_states(
+    tiny_model: Callable[..., Path], tmp_path: Path, targets: list[str] | str, task: str | None
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    whole = AutoModelForCausalLM.from_config(AutoModelForCausalLM.from_pretrained(tiny_model("llama")).config)
+    whole.save_pretrained(tmp_path / "base")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_model("llama") / name, tmp_path / "base")
+    model = get_peft_model(
+        whole, LoraConfig(r=2, target_modules=targets, init_lora_weights=False, task_type=task)
+    ).eval()
+    model.save_pretrained(tmp_path / "adapter")
+    write(tmp_path / "adapter" / "llm2vec_config.json", {"pooling_mode": "M_token"})
+    encoder = Encoder.load(tmp_path / "adapter", base_model=tmp_path / "base", device="cpu")
+    [ids] = encoder.token_ids(["lift of a wing"], "document")
+    states = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0, -8:]
+    wanted = torch.nn.functional.normalize(states, dim=-1).detach().numpy()
+    assert abs(encoder.deliberate(["lift of a wing"])[0] - wanted).max() < 1e-5
 
 
 def test_adapter_whose_base_is_nowhere_names_it(minicpm_adapter: Path) -> None:

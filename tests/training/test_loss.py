@@ -74,3 +74,11 @@ def test_contrast_on_the_last_step_ignores_the_others() -> None:
     changed[:, :-1] = torch.randn(3, 4, 4)
     loss = DeliberationLoss(distill=False, contrast="last")
     assert torch.equal(loss(queries, views), loss(queries, changed))
+
+
+@pytest.mark.parametrize("number_type", [torch.float16, torch.bfloat16])
+def test_scores_of_half_precision_views_are_not_rounded_again(number_type: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, positives = (torch.randn(*shape, 64, generator=generator).to(number_type) for shape in ((4,), (4, 8)))
+    exact = DeliberationLoss()(queries.double(), positives.double())
+    assert DeliberationLoss()(queries, positives).item() == pytest.approx(exact.item(), abs=1e-4)

@@ -1,6 +1,7 @@
 """The trainer from config to checkpoint, on random models of a few thousand parameters."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
@@ -264,6 +266,82 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(
     assert list((tmp_path / "out").glob("checkpoint-*/debater.json"))
 
 
+def test_a_gradient_that_is_not_a_number_stops_before_it_reaches_the_weights(
+    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def spoiled(parameters: list[torch.Tensor], limit: float) -> torch.Tensor:
+        if len(list((tmp_path / "out").glob("checkpoint-2"))):
+            parameters[0].grad.fill_(float("inf"))  # type: ignore[union-attr]
+        return clip(parameters, limit)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoiled)
+    with pytest.raises(DebaterError, match="gradient is not a number at step 3"):
+        train(config())
+    assert np.isfinite(Encoder.load(tmp_path / "out" / "checkpoint-2", device="cpu").deliberate(["wing"])).all()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ({"max_length": {"query": 32, "document": 10}}, "prompt and the thinking tokens"),
+        ({"max_length": {"query": 32, "document": 34}}, r"max_length\.document \(34\) leaves no room"),
+        ({"max_length": {"query": 2, "document": 60}}, r"max_length\.query \(2\) leaves no room"),
+        ({"search_instruction": "find " * 32}, "behind the instruction"),
+        ({"warm_start": {"steps": 1, "length": 10}}, "prompt and the thinking tokens"),
+    ],
+)
+def test_a_limit_that_leaves_nothing_of_a_text_is_found_at_the_start(
+    config: Callable[..., TrainingSettings], mistake: dict, sentence: str
+) -> None:
+    folder = train(config("llama", max_steps=1))
+    with pytest.raises(DebaterError, match=sentence):
+        train(config("llama", **mistake), force=True)
+    assert (folder / "debater.json").is_file()
+
+
+def test_a_model_that_could_not_be_saved_is_refused_at_the_start(
+    config: Callable[..., TrainingSettings], tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "dense"
+    shutil.copytree(tiny_model("bert"), folder)
+    (folder / "modules.json").write_text(
+        json.dumps([{"path": "", "type": "Transformer"}, {"path": "2", "type": "Dense"}])
+    )
+    (folder / "2").mkdir()
+    (folder / "2" / "config.json").write_text(json.dumps({"in_features": 32, "out_features": 4, "bias": False}))
+    save_file({"linear.weight": torch.zeros(4, 32)}, folder / "2" / "model.safetensors")
+    with pytest.raises(DebaterError, match="dense layers"):
+        train(config(model=str(folder), thinking_steps=1))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_can_be_trained_on_with_fewer_steps(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    first = train(config(max_steps=1))
+    second = train(config(model=str(first), thinking_steps=1, max_steps=1), output=tmp_path / "second")
+    assert Encoder.load(second, device="cpu").deliberate(["wing"]).shape == (1, 1, 32)
+
+
+def test_full_weights_of_an_adapter_are_not_trained_and_that_is_said(
+    config: Callable[..., TrainingSettings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = train(config(max_steps=1))
+    second = train(config(model=str(first), lora=None, max_steps=1), output=tmp_path / "second")
+    assert "adapter" in caplog.text
+    assert (second / "adapter_config.json").is_file()
+
+
+def test_a_warm_start_without_thinking_tokens_is_left_out(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = train(config(thinking_steps=1, warm_start={"steps": 2}, max_steps=1))
+    assert "warm_start is left out" in caplog.text
+    assert metrics(folder, "warm start") == []
+
+
 def test_a_checkpoint_is_a_start_for_more_training(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
     first = train(config())
     second = train(config(model=str(first)), output=tmp_path / "second")
@@ -308,6 +386,36 @@ def test_evaluation_while_training_keeps_the_best_checkpoint(
     assert (folder / "best" / "debater.json").stat().st_mtime_ns == best
 
 
+def test_a_run_killed_before_it_is_marked_as_finished_has_its_picture(
+    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("debater_search.training.checkpoints.publish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(max_steps=1))
+    assert (tmp_path / "out" / "training.png").is_file()
+
+
+def test_a_checkpoint_is_written_after_its_evaluation(
+    config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("debater_search.evaluation.load_task", lambda task: type("Task", (), {"qrels": print}))
+    monkeypatch.setattr(Run, "_evaluate", lambda self, step, task: done.append(f"score {step}"))
+    monkeypatch.setattr(Run, "_save", lambda self, step, optimizer: done.append(f"save {step}"))
+    train(config(eval={"task": "task", "every": 2}, max_steps=4))
+    assert done == ["score 2", "save 2", "score 4"]
+
+
+@pytest.mark.parametrize("mistake", ["gradient_cache=true", "gradient_cache=-1", "seed=-1", f"seed={2**63}"])
+def test_numbers_that_training_cannot_use_are_refused(tmp_path: Path, mistake: str) -> None:
+    (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: x}]\n")
+    with pytest.raises(DebaterError, match=mistake.partition("=")[0]):
+        load_config(tmp_path / "c.yaml", [mistake])
+
+
 def test_paths_in_a_config_are_relative_to_it(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
     values = {"model": "minilm", "output": "out", "data": [{"path": "rows.jsonl"}]}
     config()
@@ -341,3 +449,27 @@ def test_a_released_config_is_recognised_and_its_translation_is_valid(tmp_path: 
     assert (settings.batch_size, settings.max_steps, settings.thinking_steps) == (256, 1000, 8)
     assert settings.lora is not None
     assert settings.lora.alpha == 32
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "wanted"),
+    [
+        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "dropout": 0.05}),
+        ({"max_steps": -1, "num_train_epochs": 1}, "max_steps", 1000),
+        ({"lr_scheduler_type": "constant"}, "schedule", "linear"),
+        ({"per_device_train_batch_size": "16", "gradient_accumulation_steps": 2}, "batch_size", 128),
+        ({"pooling_mode": "last_token"}, "thinking_steps", 1),
+        ({"learning_rate": "1e-4"}, "learning_rate", 1e-4),
+    ],
+)
+def test_unusual_released_configs_translate_to_valid_ones(tmp_path: Path, more: dict, key: str, wanted: object) -> None:
+    (tmp_path / "old.json").write_text(json.dumps({"model_name_or_path": "m", "dataset_file_path": "d", **more}))
+    (tmp_path / "new.yaml").write_text(translate_released_config(tmp_path / "old.json"))
+    assert load_config(tmp_path / "new.yaml").model_dump()[key] == wanted
+
+
+def test_a_released_config_with_a_number_that_is_none_names_it(tmp_path: Path) -> None:
+    old = {"model_name_or_path": "m", "dataset_file_path": "d", "per_device_train_batch_size": "many"}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    with pytest.raises(DebaterError, match=r"per_device_train_batch_size is 'many'"):
+        translate_released_config(tmp_path / "old.json")
