@@ -36,8 +36,7 @@ class DeliberationLoss(nn.Module):
         Returns:
             A scalar.
         """
-        contrast, distill = self.terms(queries, positives, negatives)
-        return (contrast + distill) / 2 if distill is not None else contrast
+        return total(*self.terms(queries, positives, negatives))
 
     def terms(self, queries: Tensor, positives: Tensor, negatives: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(L_contrast, L_distill), each averaged over the queries; L_distill is None where it is off."""
@@ -52,6 +51,11 @@ class DeliberationLoss(nn.Module):
             return contrast, None
         teacher = softmax(best.detach(), dim=-1)
         return contrast, -(teacher * log_softmax(last, dim=-1)).sum(-1).mean()
+
+
+def total(contrast: Tensor, distill: Tensor | None) -> Tensor:
+    """The loss of its two terms: their mean, or the contrast alone where there is no distillation."""
+    return contrast if distill is None else (contrast + distill) / 2
 
 
 def step_scores(queries: Tensor, documents: Tensor) -> Tensor:

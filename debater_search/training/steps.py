@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss, normalize
 from debater_search.encoder import Encoder
 from debater_search.encoder.batching import token_batches
 from debater_search.training.batches import Batch
-from debater_search.training.loss import DeliberationLoss
+from debater_search.training.loss import DeliberationLoss, total
 
 CHUNK_TOKENS = 16384
 """Padded tokens of one forward pass where gradients are not cached: cuts padding, not memory."""
@@ -52,9 +52,8 @@ def train_step(encoder: Encoder, loss: DeliberationLoss, batch: Batch, *, cache_
     chunks = chunked(texts, cache_tokens or CHUNK_TOKENS)
     backward = _backward_cached if cache_tokens else _backward
     contrast, distill = backward(encoder, texts, chunks, objective)
-    total = contrast if distill is None else (contrast + distill) / 2
     return StepFacts(
-        loss=total.item(),
+        loss=total(contrast, distill).item(),
         contrast=contrast.item(),
         distill=None if distill is None else distill.item(),
         tokens=sum(len(text.ids) for text in texts),
@@ -74,9 +73,9 @@ def warm_step(encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: 
     apart = torch.stack([1 - (student[:, i] * target).sum(-1).mean() for i in taught]).mean()
     among = target @ target.T
     order = torch.stack([mse_loss(student[:, i] @ student[:, i].T, among) for i in taught]).mean()
-    total = apart + order
-    total.backward()
-    return StepFacts(total.item(), apart.item(), order.item(), sum(len(ids) for ids in cut))
+    loss = apart + order
+    loss.backward()
+    return StepFacts(loss.item(), apart.item(), order.item(), sum(len(ids) for ids in cut))
 
 
 def chunked(texts: Sequence[Text], budget: int) -> list[list[int]]:
@@ -99,7 +98,7 @@ def _backward(
         for position, view in zip(chunk, _views(encoder, texts, chunk), strict=True):
             views[position] = view
     contrast, distill = objective(views)
-    _total(contrast, distill).backward()
+    total(contrast, distill).backward()
     return contrast.detach(), None if distill is None else distill.detach()
 
 
@@ -114,7 +113,7 @@ def _backward_cached(
             for position, view in zip(chunk, _views(encoder, texts, chunk), strict=True):
                 leaves[position] = view.detach().requires_grad_()
     contrast, distill = objective(leaves)
-    _total(contrast, distill).backward()
+    total(contrast, distill).backward()
     for seed, chunk in zip(seeds, chunks, strict=True):
         torch.manual_seed(seed)
         gradients = [leaves[position].grad for position in chunk]
@@ -124,10 +123,6 @@ def _backward_cached(
 
 def _views(encoder: Encoder, texts: list[Text], chunk: list[int]) -> Tensor:
     return encoder.views([texts[position].ids for position in chunk], texts[chunk[0]].kind)
-
-
-def _total(contrast: Tensor, distill: Tensor | None) -> Tensor:
-    return contrast if distill is None else (contrast + distill) / 2
 
 
 def cut_documents(encoder: Encoder, texts: Sequence[str], length: int) -> list[list[int]]:
