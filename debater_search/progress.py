@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 class Progress:
     """Counts work done and shows it. Made by `progress`; `advance` is all that a job calls."""
 
-    def __init__(self, label: str, total: int, unit: str, enabled: bool) -> None:
+    def __init__(self, label: str, total: int | None, unit: str, enabled: bool) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = self._before = 0
         self.facts = ""
@@ -56,9 +56,11 @@ class Progress:
         """The line as it stands: label, count, rate, time left, facts."""
         elapsed = time.monotonic() - self._start
         rate = (self.done - self._before) / elapsed if elapsed > 0 else 0.0
-        parts = [f"{self.label}: {self.done:,}/{self.total:,} {self.unit}"]
+        of = "" if self.total is None else f"/{self.total:,}"
+        parts = [f"{self.label}: {self.done:,}{of} {self.unit}"]
         if rate > 0:
             parts.append(f"{rate:,.1f}/s")
+        if rate > 0 and self.total is not None:
             left = self.total - self.done
             parts.append(f"{duration(left / rate)} left" if left > 0 else f"done in {duration(elapsed)}")
         return " · ".join([*parts, self.facts] if self.facts else parts)
@@ -77,8 +79,11 @@ class Progress:
 
 
 @contextmanager
-def progress(label: str, total: int, unit: str, *, enabled: bool) -> Iterator[Progress]:
-    """Show a job of `total` units while it runs: `with progress("Encoding", 9, "documents", enabled=True) as bar`."""
+def progress(label: str, total: int | None, unit: str, *, enabled: bool) -> Iterator[Progress]:
+    """Show a job of `total` units while it runs: `with progress("Encoding", 9, "documents", enabled=True) as bar`.
+
+    Without a total the line says what is done and how fast, not how long still.
+    """
     bar = Progress(label, total, unit, enabled)
     try:
         yield bar

@@ -35,12 +35,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
-    """One row of training data: a query, a text that answers it, texts that do not."""
+    """One row of training data: a query, a text that answers it, texts that do not; with a teacher's scores, if any."""
 
     query: str
     positive: str
     negatives: tuple[str, ...] = ()
     source: str = ""
+    positive_score: float | None = None
+    negative_scores: tuple[float, ...] = ()
+    """Aligned with `negatives`, or empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from debater_search.data.qrels import read_qrels
 from debater_search.data.queries import read_queries
 from debater_search.data.runs import read_run, write_run
 from debater_search.data.training import read_training_examples
+from debater_search.data.training_set import TrainingSet, open_training_set
 
 __all__ = [
     "CorpusReader",
+    "TrainingSet",
+    "open_training_set",
     "read_corpus",
     "read_qrels",
     "read_queries",

@@ -107,11 +107,15 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """
     with open_stream(path) as stream:
         for number, line in enumerate(stream, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise not_utf8(path, number) from error
-            yield number, text
+            yield number, decoded(line, path, number)
+
+
+def decoded(line: bytes, path: str | Path, number: int) -> str:
+    """Line `number` of a file as text, without a byte order mark; raises DebaterError if it is not UTF-8."""
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, number) from error
 
 
 def not_utf8(path: str | Path, number: int) -> DebaterError:

@@ -82,22 +82,24 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
 
 def _json_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
     for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-            if _HALF_A_PAIR.search(line):
-                fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
-        except (ValueError, RecursionError) as error:
-            raise DebaterError(
-                f"{place(path, number)}: this is not JSON.", "Every line must be one complete JSON object."
-            ) from error
-        if not isinstance(fields, dict):
-            raise DebaterError(
-                f"{place(path, number)}: this is JSON, but not an object with named fields.",
-                'Every line must be one object, such as {"_id": "1", "text": "…"}.',
-            )
-        yield number, fields
+        if line.strip():
+            yield number, json_row(line, place(path, number))
+
+
+def json_row(line: str, where: str) -> Fields:
+    """The named fields of one JSON line; raises DebaterError, naming `where`, for anything else."""
+    try:
+        fields = json.loads(line)
+        if _HALF_A_PAIR.search(line):
+            fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise DebaterError(f"{where}: this is not JSON.", "Every line must be one complete JSON object.") from error
+    if not isinstance(fields, dict):
+        raise DebaterError(
+            f"{where}: this is JSON, but not an object with named fields.",
+            'Every line must be one object, such as {"_id": "1", "text": "…"}.',
+        )
+    return fields
 
 
 def _delimited_rows(path: str | Path, delimiter: str) -> Iterator[tuple[int, Fields]]:
