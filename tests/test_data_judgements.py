@@ -113,10 +113,45 @@ def test_training_fields_are_strings_or_lists(tmp_path: Path) -> None:
         {"query": "q", "positive": "p", "negative": "n", "negative_source": "bm25"},
         {"query": ["q"], "pos": ["p", "p2"], "neg": ["n", "p2", "n2"]},
         {"query": "q", "positive": ["p"]},
+        {"query": "q", "positive": "p", "negative": None, "negative_scores": None},
     ]
     assert examples(tmp_path, *rows) == [
         TrainingExample("q", "p", ("n",), "set"),
         TrainingExample("q", "p", ("n", "n2"), "set"),
+        TrainingExample("q", "p", (), "set"),
+        TrainingExample("q", "p", (), "set"),
+    ]
+
+
+def test_training_fields_have_the_names_that_others_give_them(tmp_path: Path) -> None:
+    passages = [{"docid": "1", "title": "T", "text": "p"}, {"docid": "2", "title": None, "text": " p2 "}]
+    rows: list[dict[str, object]] = [
+        {"query_id": 1, "query": "q", "positive_passages": passages, "negative_passages": [{"title": "", "text": "n"}]},
+        {"query_id": 2, "query": "q", "positive_passages": passages[1:], "negative_passages": []},
+        {"anchor": "q", "positive": "p", "negative": "n"},
+        {"question": "q", "answer": "p"},
+    ]
+    assert examples(tmp_path, *rows) == [
+        TrainingExample("q", "T p", ("n",), "set"),
+        TrainingExample("q", "p2", (), "set"),
+        TrainingExample("q", "p", ("n",), "set"),
+        TrainingExample("q", "p", (), "set"),
+    ]
+
+
+def test_teacher_scores_follow_their_texts(tmp_path: Path) -> None:
+    lists = {"query": "q", "pos": ["a", "b"], "pos_scores": [3, 2.5], "neg": ["n", "b", "m"], "neg_scores": [1, 9, 0.5]}
+    single = {"query": "q", "positive": "p", "positive_scores": 1, "negative": "n", "negative_scores": -2}
+    assert examples(tmp_path, lists, single, pick=1) == [
+        TrainingExample("q", "b", ("n", "m"), "set", 2.5, (1.0, 0.5)),
+        TrainingExample("q", "p", ("n",), "set", 1.0, (-2.0,)),
+    ]
+
+
+def test_training_rows_of_a_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "set.csv", 'query,positive,negative\n"two\nlines",p,n\nq,p,\n')
+    assert list(read_training_examples(path)) == [
+        TrainingExample("two\nlines", "p", ("n",), "set"),
         TrainingExample("q", "p", (), "set"),
     ]
 
@@ -136,6 +171,32 @@ def test_pick_goes_round_the_positives(tmp_path: Path) -> None:
         ({"query": "q", "positive": 3}, "the field positive is neither a string nor a list"),
         ({"query": "q", "positive": "p", "negative": ["n", None]}, "the field negative is neither"),
         ({"query": "q", "positive": "p", "negative": ["p", "p "]}, "every negative is also a positive"),
+        ({"query": "q", "positive": "p", "negative": "\0"}, "the field negative holds an empty text"),
+        ({"query": None, "positive": "p"}, "the field query is neither a string nor a list"),
+        ({"query": "q", "positive_passages": [{"docid": "1"}]}, "the field positive_passages is neither"),
+        ({"query": "q", "positive_passages": [{"title": 1, "text": "p"}]}, "the field positive_passages is neither"),
+        ({"query": "q", "positive_passages": {"title": "", "text": " "}}, "the field positive_passages holds an empty"),
+        (
+            {"query": "q", "positive": "p", "positive_scores": [1, 2]},
+            "the field positive_scores holds 2 scores",
+        ),
+        (
+            {"query": "q", "positive": "p", "negative_scores": [1]},
+            "the field negative_scores holds 1 scores",
+        ),
+        (
+            {"query": "q", "positive": "p", "pos_scores": float("nan")},
+            "the field pos_scores holds what is not a finite",
+        ),
+        (
+            {"query": "q", "positive": "p", "pos_scores": 10**400},
+            "the field pos_scores holds what is not a finite",
+        ),
+        ({"query": "q", "positive": "p", "pos_scores": True}, "the field pos_scores holds what is not a finite"),
+        (
+            {"query": "q", "positive": "p", "negative": "n", "neg_scores": ["1"]},
+            "the field neg_scores holds what is not a finite",
+        ),
     ],
 )
 def test_bad_training_row_names_file_and_line(tmp_path: Path, row: dict[str, object], message: str) -> None:

@@ -15,9 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from debater_search.data import read_corpus, read_qrels, read_queries, read_run, read_training_examples, write_run
+from debater_search.data import (
+    open_training_set,
+    read_corpus,
+    read_qrels,
+    read_queries,
+    read_run,
+    read_training_examples,
+    write_run,
+)
 from debater_search.errors import DebaterError
-from debater_search.types import Document, Query, Run
+from debater_search.types import Document, Query, Run, TrainingExample
 
 ids = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -85,19 +93,82 @@ def test_a_run_reads_back_equal(run: Run) -> None:
     assert {q: {d: pytest.approx(s, rel=1e-8) for d, s in found.items()} for q, found in run.items()} == again
 
 
+filled = texts.map(str.strip).filter(bool)
+scores = st.floats(allow_nan=False, allow_infinity=False)
+scored_texts = st.lists(st.tuples(filled, scores), min_size=1, max_size=3)
+
+
+@st.composite
+def training_sets(draw: st.DrawFn) -> tuple[list[dict[str, object]], list[TrainingExample]]:
+    """Rows in one of the shapes, and the examples that they should give (the first positive)."""
+    rows: list[dict[str, object]] = []
+    examples = []
+    positive, negative = draw(
+        st.sampled_from([("positive", "negative"), ("pos", "neg"), ("positive_passages", "negative_passages")])
+    )
+    for query, answers, others in draw(st.lists(st.tuples(filled, scored_texts, scored_texts), min_size=1, max_size=4)):
+        kept = [(text, score) for text, score in others if text not in [answer for answer, _ in answers]]
+        if not kept:
+            continue
+        row: dict[str, object] = {"query": query}
+        for name, pairs in ((positive, answers), (negative, others)):
+            passages = name.endswith("_passages")
+            row[name] = [{"title": "", "text": text} if passages else text for text, _ in pairs]
+            row[f"{name[:8]}_scores" if len(name) > 3 else f"{name}_scores"] = [score for _, score in pairs]
+        rows.append(row)
+        examples.append(
+            TrainingExample(
+                query, answers[0][0], tuple(text for text, _ in kept), "set", answers[0][1], tuple(s for _, s in kept)
+            )
+        )
+    return rows, examples
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet"])
+@settings(max_examples=20, deadline=None)
+@given(made=training_sets(), data=st.data())
+def test_a_training_set_reads_back_equal_whatever_lies_between_its_rows(
+    suffix: str, made: tuple[list[dict[str, object]], list[TrainingExample]], data: st.DataObject
+) -> None:
+    rows, examples = made
+    junk = st.lists(st.sampled_from([b"\n", b"{}\n", b"{\n", b" \r\n"]), max_size=3).map(b"".join)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"set{suffix}")
+        if suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        else:
+            encoded = (json.dumps(row).encode() + b"\n" + data.draw(junk) for row in rows)
+            path.write_bytes(COMPRESS[path.suffix if path.suffix in COMPRESS else ""](b"".join(encoded)))
+        if not rows:
+            with pytest.raises(DebaterError, match="There are no training examples"):
+                open_training_set(path, max_bad=100)
+            return
+        opened = open_training_set(path, max_bad=100)
+        assert [opened.example(row) for row in range(len(opened))] == examples
+        assert opened.scored == len(rows)
+
+
+def read_training_set(path: Path) -> Iterable[object]:
+    opened = open_training_set(path, max_bad=1)
+    return [opened.example(row) for row in range(len(opened))]
+
+
 READERS: dict[str, Callable[[Path], Iterable[object]]] = {
     "corpus": read_corpus,
     "queries": read_queries,
     "qrels": read_qrels,
     "run": read_run,
     "training": read_training_examples,
+    "training set": read_training_set,
 }
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-names = st.sampled_from(["_id", "id", "text", "title", "metadata", "query", "positive", "negative", "pos", "x"])
+names = st.sampled_from(
+    ["_id", "id", "text", "title", "metadata", "query", "positive", "negative", "pos", "neg_scores", "x"]
+)
 json_lines = st.lists(st.dictionaries(names, json_values), max_size=4).map(
     lambda rows: b"\n".join(json.dumps(row).encode() for row in rows)
 )

@@ -164,7 +164,7 @@ def _scores(fields: Fields, names: Sequence[str], count: int, where: str) -> tup
             f"{where}: the field {name} holds {len(scores)} scores for {count} texts.", "Give one score for each text."
         )
     if not all(_is_finite(score) for score in scores):
-        raise DebaterError(f"{where}: the field {name} holds what is no finite number.", "Score the row again.")
+        raise DebaterError(f"{where}: the field {name} holds what is not a finite number.", "Score the row again.")
     return tuple(float(score) for score in scores)
 
 
