@@ -390,4 +390,17 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path, entries: Path, monkey
     monkeypatch.setattr(training_cache, "INDEX", "/dev/full")
     with pytest.raises(DebaterError, match=r"cannot be written to .*No space left"):
         open_training_set(path)
-    assert not list(entries.glob("*.tmp"))
+    assert not list(entries.iterdir())
+
+
+@pytest.mark.parametrize(("suffix", "line"), [("", "Reading set: 1/1 MiB"), (".gz", "Reading set: 1 MiB")])
+def test_reading_much_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], suffix: str, line: str
+) -> None:
+    path = tmp_path / f"set.jsonl{suffix}"
+    path.write_bytes(gzip.compress(lines(*ROWS)) if suffix else lines(*ROWS))
+    monkeypatch.setattr(training_cache, "LARGE", 1)
+    open_training_set(path)
+    assert capsys.readouterr().err.startswith(line)
+    open_training_set(path)
+    assert not capsys.readouterr().err

@@ -42,5 +42,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

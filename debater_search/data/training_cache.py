@@ -42,10 +42,16 @@ def open_entry(source: TrainingSource) -> Path:
     key = json.dumps([VERSION, source.unit, state or source.path])
     entry = cache / hashlib.sha256(key.encode()).hexdigest()[:32]
     if read_contents(entry) is None:
-        with one_at_a_time(entry.with_suffix(".lock")):
-            if read_contents(entry) is None:
-                _remove_stale(cache)
-                _make(source, state, entry)
+        try:
+            with one_at_a_time(entry.with_suffix(".lock")):
+                if read_contents(entry) is None:
+                    _remove_stale(cache)
+                    _make(source, state, entry)
+        except OSError as error:
+            raise DebaterError(
+                f"The index of {source.path} cannot be written to {cache}: {error.strerror or error}.",
+                "Make room there, or set XDG_CACHE_HOME to a folder on another disk.",
+            ) from error
     with suppress(OSError):
         (entry / CONTENTS).touch()  # it is in use
     return entry
@@ -79,24 +85,18 @@ def is_current(contents: Contents) -> bool:
 
 def _make(source: TrainingSource, state: State, entry: Path) -> None:
     contents = Contents(source.unit, source.plain, state)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", suffix=".tmp", dir=entry.parent))
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", suffix=".tmp", dir=entry.parent))
-        try:
-            with ExitStack() as files, _progress(source, state) as report:
-                index = files.enter_context((temporary / INDEX).open("wb"))
-                spool = None if source.plain else files.enter_context((temporary / ROWS).open("wb"))
-                index_lines(source, contents, index, spool, report)
-            if state_of(source.files) != state:
-                raise DebaterError(f"{source.path} changed while it was read.", "Start again once it is complete.")
-            (temporary / CONTENTS).write_text(json.dumps(asdict(contents) | {"version": VERSION}), encoding="utf-8")
-            _move(temporary, entry)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise DebaterError(
-            f"The index of {source.path} cannot be written to {entry.parent}: {error.strerror or error}.",
-            "Make room there, or set XDG_CACHE_HOME to a folder on another disk.",
-        ) from error
+        with ExitStack() as files, _progress(source, state) as report:
+            index = files.enter_context((temporary / INDEX).open("wb"))
+            spool = None if source.plain else files.enter_context((temporary / ROWS).open("wb"))
+            index_lines(source, contents, index, spool, report)
+        if not is_current(contents):
+            raise DebaterError(f"{source.path} changed while it was read.", "Start again once it is complete.")
+        (temporary / CONTENTS).write_text(json.dumps(asdict(contents) | {"version": VERSION}), encoding="utf-8")
+        _move(temporary, entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _move(temporary: Path, entry: Path) -> None:
