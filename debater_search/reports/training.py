@@ -1,50 +1,153 @@
-"""A picture of a training run: losses and learning rate over the steps."""
+"""A picture of a training run: losses, learning rate, and what each thinking step is worth over time."""
 
 import json
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-WIDTH, HEIGHT = 9.0, 4.2
-CONTRAST, DISTILL, RATE = "#0072B2", "#D55E00", "#555555"  # told apart by the colour-blind and, by dashes, in grey
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Entries = list[dict[str, Any]]
+
+PANEL_WIDTH, ROW_HEIGHT = 4.6, 3.5  # inches
+POINTS = 1000
+"""Of a curve, at most: a picture of a million steps stays small."""
+
+LOSSES = {
+    "warm start": {"distance": "1 - cosine to the base model", "order": "similarity matrices"},
+    "training": {"contrast": "contrast", "distill": "self-distillation", "teacher": "teacher"},
+}
+"""Terms of each phase, as the log names them and as the picture does."""
+
+COLOURS, DASHES = ("#0072B2", "#D55E00", "#009E73"), ("-", "--", "-.")
+"""Told apart by the colour-blind and, by their dashes, in grey."""
+DARK = "#111111"
+SHALLOW, DEEP = 0.82, 0.12
+"""Ends of cividis for thinking steps: an order of lightness, with neither lost on white."""
 
 
 def draw_training(metrics: Path, picture: Path) -> None:
-    """Draw `metrics.jsonl` (one JSON object a step) as a PNG: a panel a phase."""
+    """Draw `metrics.jsonl` as a PNG and, beside it, an SVG: losses, learning rate, nDCG@10 of each thinking step."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    entries = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    panels = [(phase, terms) for phase, terms in _PHASES.items() if any(e["phase"] == phase for e in entries)]
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)
-    for number, (phase, terms) in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), number + 1)
-        rows = [e for e in entries if e["phase"] == phase]
-        steps = [e["step"] for e in rows]
-        for (key, label), colour, dashes in zip(terms, (CONTRAST, DISTILL), ("-", "--"), strict=True):
-            if all(key in e for e in rows):
-                values = [e[key] for e in rows]
-                axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-                axes.plot(steps, smoothed(values), dashes, color=colour, label=label)
-        axes.set(title=phase.capitalize(), xlabel="step", ylabel="loss")
-        rate = axes.twinx()
-        rate.plot(steps, [e["learning_rate"] for e in rows], ":", color=RATE, label="learning rate")
-        rate.set_ylabel("learning rate", color=RATE)
-        rate.ticklabel_format(axis="y", style="sci", scilimits=(-3, -3))
-        lines = [*axes.get_lines()[1::2], *rate.get_lines()]
-        axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, loc="upper right")
-    figure.savefig(picture, dpi=120)
+    entries = read_metrics(metrics)
+    phases = [phase for phase in LOSSES if _of(entries, phase)]
+    measured = _of(entries, "evaluation")
+    top = [*phases, "learning rate"]
+    mosaic = [top, ["ndcg"] * len(top)] if measured else [top]
+    with matplotlib.rc_context({"svg.hashsalt": "debater", "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(PANEL_WIDTH * len(top), ROW_HEIGHT * len(mosaic)), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels: dict[str, Axes] = figure.subplot_mosaic(mosaic)
+        for phase in phases:
+            _draw_losses(panels[phase], phase, _of(entries, phase))
+        _draw_rate(panels["learning rate"], _of(entries, phases[-1]) if phases else [])
+        if measured:
+            _draw_ndcg(panels["ndcg"], measured)
+        _save(figure, picture)
 
 
-_PHASES = {
-    "warm start": (("distance", "1 - cosine to the base model"), ("order", "similarity matrices")),
-    "training": (("contrast", "contrast"), ("distill", "self-distillation")),
-}
+def read_metrics(path: Path) -> Entries:
+    """The entries of a log; a line that a kill cut off is left out."""
+    entries = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "phase" in entry and "step" in entry:
+            entries.append(entry)
+    return entries
 
 
-def smoothed(values: list[float], weight: float = 0.8) -> list[float]:
+def smoothed(values: list[float], weight: float) -> list[float]:
     """Exponential moving average, corrected for its start."""
     out, average = [], 0.0
     for n, value in enumerate(values, start=1):
         average = weight * average + (1 - weight) * value
         out.append(average / (1 - weight**n))
     return out
+
+
+def _draw_losses(axes: "Axes", phase: str, rows: Entries) -> None:
+    for (key, label), colour, dashes in zip(LOSSES[phase].items(), COLOURS, DASHES, strict=False):
+        steps, values = _curve(rows, key)
+        if not values:
+            continue
+        axes.plot(*_thinned(steps, values), color=colour, alpha=0.25, linewidth=0.8)
+        weight = max(0.8, 1 - 30 / len(values))  # a long run is noisier than it is wide
+        axes.plot(*_thinned(steps, smoothed(values, weight)), dashes, color=colour, linewidth=1.8, label=label)
+    axes.set(title=phase.capitalize(), xlabel="step", ylabel="loss")
+    axes.grid(axis="y", alpha=0.25)
+    axes.legend(frameon=False, loc="upper right")
+
+
+def _draw_rate(axes: "Axes", rows: Entries) -> None:
+    axes.plot(*_thinned(*_curve(rows, "learning_rate")), color=DARK, linewidth=1.5)
+    axes.set(title="Learning rate", xlabel="step")
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
+    axes.grid(axis="y", alpha=0.25)
+
+
+def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
+    """nDCG@10 over training: thin lines for the thinking steps, a thick one for the last, which search uses."""
+    import matplotlib
+
+    depth = max((len(row.get("steps") or []) for row in rows), default=0)
+    for number in range(depth - 1):
+        share = number / max(1, depth - 2)
+        alone = [(row["step"], row["steps"][number]) for row in rows if len(row.get("steps") or []) > number]
+        axes.plot(
+            *zip(*alone, strict=True), color=matplotlib.colormaps["cividis"](SHALLOW + share * (DEEP - SHALLOW)),
+            linewidth=1.3, marker="." if len(alone) == 1 else "", label=f"step {number + 1}",
+        )  # fmt: skip
+    steps, scores = _curve(rows, "ndcg@10")
+    last = f"step {depth}, used for search" if depth > 1 else "nDCG@10"
+    axes.plot(steps, scores, color=DARK, linewidth=2.8, marker="o", markersize=4, label=last)
+    _mark_best(axes, steps, scores)
+    axes.set(title="nDCG@10 of each thinking step" if depth > 1 else "nDCG@10", xlabel="step", ylabel="nDCG@10")
+    axes.grid(axis="y", alpha=0.25)
+    axes.margins(y=0.15)
+    handles, labels = axes.get_legend_handles_labels()
+    # deepest on top, as the curves usually lie, and beside the panel: eight of them would hide the curves
+    axes.legend(handles[::-1], labels[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _mark_best(axes: "Axes", steps: list[int], scores: list[float]) -> None:
+    if not scores:
+        return
+    at = max(range(len(scores)), key=scores.__getitem__)  # the first of equals, as the kept checkpoint is
+    axes.plot(
+        steps[at], scores[at], linestyle="", marker="*", markersize=17, markerfacecolor="#E69F00",
+        markeredgecolor=DARK, label="best checkpoint", zorder=5,
+    )  # fmt: skip
+    later = at > len(scores) / 2
+    axes.annotate(
+        f"{scores[at]:.3f} at step {steps[at]:,}", (steps[at], scores[at]), textcoords="offset points",
+        xytext=(-12 if later else 12, 12), ha="right" if later else "left",
+    )  # fmt: skip
+
+
+def _of(entries: Entries, phase: str) -> Entries:
+    return [entry for entry in entries if entry["phase"] == phase]
+
+
+def _curve(rows: Entries, key: str) -> tuple[list[int], list[float]]:
+    """Steps and values of the entries that have a finite `key`."""
+    found = [(row["step"], row[key]) for row in rows if row.get(key) is not None and math.isfinite(row[key])]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _thinned(steps: list[int], values: list[float]) -> tuple[list[int], list[float]]:
+    stride = -(-len(steps) // POINTS) or 1
+    return steps[::stride], values[::stride]
+
+
+def _save(figure: "Figure", picture: Path) -> None:
+    figure.savefig(picture, dpi=120)
+    figure.savefig(picture.with_suffix(".svg"), metadata={"Date": None})  # the same log gives the same bytes
