@@ -29,17 +29,24 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_settings(schema: type[Settings], path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(
+    schema: type[Settings],
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    values: dict[str, Any] | None = None,
+) -> Settings:
     """Settings of `schema` from the file at `path` (None: none) with `overrides` such as `loss.scale=20` on top.
+
+    `values` stand for the file's own where it was translated: the file is then only named in messages.
 
     Values of overrides are read as YAML; a number in a key counts into a list (`data.0.weight=2`). Paths stay as they
     are written: see `beside`. Raises DebaterError for a file that is missing, not YAML or not a mapping, for an
     override that is not key=value, and for a key or value that `schema` does not take.
     """
-    values: dict[str, Any] = {}
     lines: dict[Key, int] = {}
-    if path is not None:
-        values, lines = _read(Path(path))
+    if values is None:
+        values, lines = _read(Path(path)) if path is not None else ({}, {})
     given: dict[Key, str] = {}
     for override in overrides:
         key = _apply(values, override)

@@ -1,12 +1,13 @@
 """`debater train`: a config in, a checkpoint out."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from debater_search.cli.options import Device, Force, Json, examples
-from debater_search.cli.output import results
+from debater_search.cli.output import printable, results
 
 EXAMPLES = examples(
     "debater train configs/demo.yaml",
@@ -30,17 +31,18 @@ def train(
 ) -> None:
     """Train an encoder on queries and the texts that answer them.
 
-    A JSON config of the released DEBATER code is recognised: its equivalent is printed, ready to be saved and trained.
+    A JSON config of the released DEBATER code is taken as it is: what it means here is shown, then trained.
     """
     with results(as_json) as out:
         from debater_search import training
 
-        if training.is_released_config(config):
-            translated = training.translate_released_config(config)
-            return out.json({"config": translated}) if as_json else out.show(translated.rstrip())
+        released = training.is_released_config(config)
+        translated = training.translate_released_config(config, overrides or []) if released else None
+        if translated is not None:
+            print("\n".join(map(printable, translated.splitlines())), file=sys.stderr)
         settings = training.load_config(config, overrides or [])
         checkpoint = training.train(settings, output=output, resume=resume, force=force, device=device, progress=True)
         if as_json:
-            return out.json({"checkpoint": str(checkpoint)})
+            return out.json({"checkpoint": str(checkpoint), **({"translated": translated} if released else {})})
         out.facts([("checkpoint", str(checkpoint))])
         return out.show(f"Next: debater index CORPUS --model {checkpoint}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.support import Debater
+from tests.cli.support import REPOSITORY, Debater
 
 CONFIG = "model: minilm\nthinking_steps: 2\ndata:\n  - path: train.jsonl\noutput: checkpoints/x\n"
 
@@ -63,13 +63,30 @@ def test_a_bad_config_is_a_sentence(debater: Debater, config: str, arguments: li
     assert not Path("checkpoints").exists()
 
 
-def test_a_config_of_the_released_code_is_translated_not_run(
+def test_a_config_of_the_released_code_is_shown_in_our_words_and_trained(
     debater: Debater, workdir: Path, trained: list[tuple[Any, dict[str, Any]]]
 ) -> None:
-    released = {"model_name_or_path": "openbmb/MiniCPM-2B-sft-bf16", "dataset_file_path": "echo-data"}
+    (workdir / "echo-data").mkdir()
+    (workdir / "echo-data" / "nq.jsonl").touch()
+    released = {"model_name_or_path": "openbmb/MiniCPM-2B-sft-bf16", "dataset_file_path": "echo-data", "lora_r": 8}
     (workdir / "released.json").write_text(json.dumps(released), encoding="utf-8")
-    outcome = debater("train", "released.json")
+    outcome = debater("train", "released.json", "max_steps=7", "--output", "out")
     assert outcome.code == 0
-    assert "model: openbmb/MiniCPM-2B-sft-bf16\n" in outcome.out
-    assert debater("train", "released.json", "--json").json == {"config": outcome.out}
-    assert trained == []
+    assert "model: openbmb/MiniCPM-2B-sft-bf16\n" in outcome.err
+    ((settings, options),) = trained
+    assert (settings.max_steps, settings.lora.r, settings.batch_size, options["output"]) == (7, 8, 256, Path("out"))
+    assert [data.path for data in settings.data] == [str(workdir / "echo-data" / "nq.jsonl")]
+    answer = debater("train", "released.json", "--output", "out", "--json").json
+    assert answer["checkpoint"] == "out"
+    assert "preset: released-code" in answer["translated"]
+
+
+def test_the_data_of_a_shipped_config_is_all_there_is_to_set(
+    debater: Debater, workdir: Path, trained: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    shipped = REPOSITORY / "configs" / "minicpm2-2b.yaml"
+    assert debater("train", str(shipped), "data_folder=my/echo-data").code == 0
+    assert debater("train", str(shipped)).code == 0
+    elsewhere, beside = ([data.path for data in settings.data] for settings, _ in trained)
+    assert elsewhere[0] == "my/echo-data/allnli.jsonl"
+    assert beside[0] == str(REPOSITORY / "configs" / ".." / "data" / "echo-data" / "allnli.jsonl")
