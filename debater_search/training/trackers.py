@@ -14,8 +14,6 @@ from transformers.integrations import get_reporting_integration_callbacks
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from debater_search.errors import DebaterError
-from debater_search.reports.training import read_metrics
-from debater_search.training.checkpoints import METRICS_FILE
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +26,8 @@ PREFIXES = {"training": "", "evaluation": "eval_", "warm start": "warm_start/"}
 class Trackers:
     """What a run logs, handed to trackers; belongs to the main process alone.
 
-    TensorBoard files go to `folder`/tensorboard. They are made anew from the log that is there, so that a run that goes
-    on has each step in them once. A tracker that fails on the way is left out with a warning: it must not end training.
+    TensorBoard files go to `folder`/tensorboard and begin anew: a run that goes on gives its log to `replay`, so that
+    each step is in them once. A tracker that fails on the way is left out with a warning: it must not end training.
     """
 
     def __init__(self, report_to: Sequence[str], folder: Path, config: dict[str, Any]) -> None:
@@ -53,12 +51,15 @@ class Trackers:
                     f"The tracker {name} does not start: {error}", f"Set it up, or leave {name} out of report_to."
                 ) from error
             self._running[name] = tracker
-        for entry in read_metrics(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else []:
-            self._send(entry, entry["step"], [name for name in self._running if name == "tensorboard"])
 
     def log(self, entry: dict[str, Any], step: int) -> None:
         """Hand on one entry of the run's log."""
         self._send(entry, step, list(self._running))
+
+    def replay(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Give TensorBoard what was logged before a run goes on; the other trackers have it from before."""
+        for entry in entries:
+            self._send(entry, entry["step"], [name for name in self._running if name == "tensorboard"])
 
     def close(self) -> None:
         """Write what is left and end the trackers' runs."""

@@ -62,8 +62,8 @@ def test_tensorboard_shows_the_config_of_the_run_and_nothing_else(tmp_path: Path
 
 def test_a_run_that_goes_on_has_every_step_once(tmp_path: Path) -> None:
     for kept, more in (((), (1, 2, 3)), ((1, 2), (3, 4))):  # stopped after 3 steps, gone on with from a checkpoint at 2
-        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(training(n, n)) + "\n" for n in kept))
         tracked = Trackers(["tensorboard"], tmp_path, CONFIG)
+        tracked.replay([training(step, step) for step in kept])
         for step in more:
             tracked.log(training(step, step), step)
         tracked.close()
