@@ -50,6 +50,8 @@ class Encoder:
         self.tokenizer = parts.tokenizer
         self.model = DeliberationModel(parts.backbone, causal=is_causal(parts.backbone.config), head=parts.head)
         self.model.to(device).eval()
+        self.module: torch.nn.Module = self.model
+        """What is called: the model, or what training has wrapped around it."""
         self.device = device
         self.name = name
         """What the user called the model."""
@@ -190,7 +192,7 @@ class Encoder:
     def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
         """One forward pass: token ids of `kind` → unnormalised views, float32 [n, views, dim], with gradients."""
         ids, lengths = pad(sequences, max(0, self.model.backbone.config.pad_token_id or 0))  # -1 says: none
-        return self.model(
+        return self.module(
             torch.from_numpy(ids).to(self.device), torch.from_numpy(lengths).to(self.device), **self.reading(kind)
         )
 
@@ -227,10 +229,17 @@ class Encoder:
                     bar.advance(len(rows))
         return out
 
-    def save(self, folder: str | Path, *, provenance: dict[str, Any] | None = None) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        provenance: dict[str, Any] | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
         """Write a checkpoint: adapter or full weights (safetensors), tokenizer, `debater.json`.
 
-        Loads with `Encoder.load`, and in plain peft or transformers.
+        Loads with `Encoder.load`, and in plain peft or transformers. `weights` are the backbone's, where they do not
+        lie in this process alone.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -241,9 +250,10 @@ class Encoder:
         for settings in getattr(backbone, "peft_config", {}).values():
             settings.base_model_name_or_path, settings.revision = base_name, base.revision
         if hasattr(backbone, "peft_config"):
-            backbone.save_pretrained(folder, save_embedding_layers=False)  # trained tokens are saved row by row
+            # trained tokens are saved row by row
+            backbone.save_pretrained(folder, save_embedding_layers=False, state_dict=weights)
         else:
-            backbone.save_pretrained(folder)
+            backbone.save_pretrained(folder, state_dict=weights)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
         self.tokenizer.save(str(folder / "tokenizer.json"))
         for name in ("tokenizer_config.json", "special_tokens_map.json"):
@@ -275,5 +285,6 @@ def _tensors_sha256(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+        whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # of processes that share it
+        digest.update(whole.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

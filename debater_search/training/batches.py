@@ -1,43 +1,81 @@
 """Which rows make which batch: a function of seed and step alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from math import nan
+from pathlib import Path
 
 import numpy as np
 
-from debater_search.data import read_training_examples
+from debater_search.data import TrainingSet, open_training_set
 from debater_search.errors import DebaterError
-from debater_search.training.settings import DataSet, TrainingSettings
+from debater_search.training.settings import TrainingSettings
 from debater_search.types import TrainingExample
+
+SHOWN_ROWS = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a set, and how often its set was read before."""
+
+    set: int
+    number: int
+    turn: int
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts of one optimizer step, instructions already before the queries; rows aligned where both exist."""
+    """One process's share of an optimizer step, instructions already before the queries.
 
-    source: str
+    `positives` are aligned with `queries`; `owners` says which query each of `negatives` belongs to.
+    """
+
     queries: list[str]
     positives: list[str]
     negatives: list[str]
+    owners: list[int]
+    same_query: list[int]
+    """Equal numbers are equal queries, across processes."""
+    same_text: list[int]
+    """Of positives, then negatives: equal numbers are equal texts, across processes."""
+    positive_scores: list[float]
+    """A teacher's; not a number where the data gives none."""
+    negative_scores: list[float]
+    place: str = field(default="", compare=False)
+    """Where the rows of all processes come from, for messages."""
 
 
 class TrainingData:
     """All sets of a config, and the order in which they are read.
 
-    Each batch holds one set only (task-homogeneous): its other positives are then harder negatives. Sets are shuffled
-    inside, batches shuffled across sets, short last batches dropped.
+    A batch holds one set only (task-homogeneous: its other positives are then harder negatives) unless the settings
+    mix. Sets are shuffled inside, batches shuffled across sets, short last batches dropped.
     """
 
     def __init__(self, settings: TrainingSettings) -> None:
+        """Raises DebaterError for unreadable data, and for a set that gives no batch."""
         self.settings = settings
-        self.sets: list[list[TrainingExample]] = [list(read_training_examples(d.path)) for d in settings.data]
-        rows = [batches_per_epoch(len(s), d.weight, settings.batch_size) for s, d in zip(self.sets, settings.data,
-                                                                                       strict=True)]  # fmt: skip
-        self.counts = rows
-        if short := [d.path for d, count in zip(settings.data, rows, strict=True) if not count]:
+        self.sets: list[TrainingSet] = [open_training_set(d.path, max_bad=settings.max_bad) for d in settings.data]
+        size = settings.batch_size
+        self.unit = size if settings.homogeneous else 1  # rows drawn from a set at a time
+        rows = effective_rows([len(s) for s in self.sets], [d.weight for d in settings.data], settings.temperature)
+        self.counts = [int(r) // self.unit for r in rows]
+        if short := [d.path for d, count in zip(settings.data, self.counts, strict=True) if not count]:
             raise DebaterError(
-                f"{short[0]} has fewer rows than one batch ({settings.batch_size} queries).",
-                "Lower batch_size, raise the set's weight, or leave the set out.",
+                f"{short[0]} has fewer rows than one batch ({size} queries).",
+                "Lower batch_size, raise the set's weight or the temperature, or set homogeneous: false.",
+            )
+        if sum(self.counts) * self.unit < size:
+            raise DebaterError(
+                f"The data has {sum(self.counts):,} rows, fewer than one batch ({size} queries).", "Lower batch_size."
+            )
+        if settings.loss.teacher is not None and not any(self._has_scores(s) for s in self.sets):
+            raise DebaterError(
+                f"loss.teacher is {settings.loss.teacher}, but no row of the data begins with a teacher's scores.",
+                "Give rows positive_scores and negative_scores (debater mine writes them), or set loss.teacher=null.",
             )
 
     @property
@@ -45,52 +83,126 @@ class TrainingData:
         """Rows over all sets."""
         return sum(len(rows) for rows in self.sets)
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
-        epoch, at = divmod(step, sum(self.counts))
-        order = np.random.default_rng([self.settings.seed, epoch]).permutation(
-            np.repeat(range(len(self.sets)), self.counts)
-        )
-        chosen = int(order[at])
-        nth = int((order[:at] == chosen).sum()) + epoch * self.counts[chosen]
-        size = self.settings.batch_size
-        rows = endless_rows(len(self.sets[chosen]), size, nth, seed=self.settings.seed, stream=chosen)
-        return self._collate(chosen, rows)
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass over the mixture."""
+        return sum(self.counts) * self.unit // self.settings.batch_size
 
-    def warm_texts(self, step: int, count: int) -> list[str]:
-        """Documents, positives and negatives alike, for a step of the warm start."""
+    def batch(self, step: int, rank: int = 0, processes: int = 1) -> Batch:
+        """What process `rank` reads in a step, counted from 0; together the processes read the whole batch in order."""
+        rows = self.rows(step)
+        share = np.array_split(np.arange(len(rows)), processes)[rank]
+        return self._collate([rows[i] for i in share], rows)
+
+    def rows(self, step: int) -> list[Row]:
+        """The rows of a step's whole batch."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        sets, nth = drawing_order(tuple(self.counts), self.settings.seed, epoch)
+        units = self.settings.batch_size // self.unit
+        rows: list[Row] = []
+        for unit in range(at * units, (at + 1) * units):
+            chosen = int(sets[unit])
+            drawn = int(nth[unit]) + epoch * self.counts[chosen]
+            turn, numbers = endless_rows(
+                len(self.sets[chosen]), self.unit, drawn, seed=self.settings.seed, stream=chosen
+            )
+            rows += [Row(chosen, number, turn) for number in numbers]
+        return rows
+
+    def warm_texts(self, step: int, count: int, rank: int = 0, processes: int = 1) -> list[str]:
+        """A process's share of a warm start's step: documents, positives and negatives alike."""
         rng = np.random.default_rng([self.settings.seed, step, 1])
         flat = rng.choice(self.examples, size=min(count, self.examples), replace=False)
         bounds = np.cumsum([0, *(len(rows) for rows in self.sets)])
         texts = []
         for position in flat:
             chosen = int(np.searchsorted(bounds, position, side="right")) - 1
-            example = self.sets[chosen][int(position - bounds[chosen])]
+            example = self.sets[chosen].example(int(position - bounds[chosen]))
             candidates = [example.positive, *example.negatives]
             texts.append(candidates[int(rng.integers(len(candidates)))])
-        return texts
+        return [texts[i] for i in np.array_split(np.arange(len(texts)), processes)[rank]]
 
-    def _collate(self, chosen: int, rows: Sequence[int]) -> Batch:
-        data: DataSet = self.settings.data[chosen]
-        examples = [self.sets[chosen][row] for row in rows]
-        instructions = data.instruction if isinstance(data.instruction, list) else [data.instruction]
-        leads = [instructions[row % len(instructions)] if instructions else "" for row in rows]
-        queries = [f"{lead} {e.query}" if lead else e.query for lead, e in zip(leads, examples, strict=True)]
-        negatives = [text for e in examples for text in e.negatives[: self.settings.negatives]]
-        return Batch(examples[0].source, queries, [e.positive for e in examples], negatives)
+    def first_examples(self) -> list[tuple[str, str, TrainingExample]]:
+        """The first row of every set: its name, the query as it will be read, and the row."""
+        rows = [Row(chosen, 0, 0) for chosen in range(len(self.sets))]
+        return [(self.sets[r.set].source, self._query(r, e := self._example(r)), e) for r in rows]
+
+    def _example(self, row: Row) -> TrainingExample:
+        return self.sets[row.set].example(row.number, pick=row.turn)
+
+    def _query(self, row: Row, example: TrainingExample) -> str:
+        given = self.settings.data[row.set].instruction
+        instructions = given if isinstance(given, list) else [given]
+        lead = instructions[row.number % len(instructions)] if instructions else ""
+        return f"{lead} {example.query}" if lead else example.query
+
+    def _collate(self, rows: Sequence[Row], whole: Sequence[Row]) -> Batch:
+        examples = [self._example(row) for row in rows]
+        queries = [self._query(row, e) for row, e in zip(rows, examples, strict=True)]
+        negatives = [(n, text, score) for n, (row, e) in enumerate(zip(rows, examples, strict=True))
+                     for text, score in taken(e, self.settings.negatives, row.turn)]  # fmt: skip
+        positives = [e.positive for e in examples]
+        texts = [text for _, text, _ in negatives]
+        return Batch(
+            queries=queries,
+            positives=positives,
+            negatives=texts,
+            owners=[owner for owner, _, _ in negatives],
+            same_query=[text_key(query) for query in queries],
+            same_text=[text_key(text) for text in [*positives, *texts]],
+            positive_scores=[nan if e.positive_score is None else e.positive_score for e in examples],
+            negative_scores=[score for _, _, score in negatives],
+            place=self._place(whole),
+        )
+
+    def _place(self, rows: Sequence[Row]) -> str:
+        shown = [f"{Path(self.settings.data[r.set].path).name} row {r.number + 1}" for r in rows[:SHOWN_ROWS]]
+        return ", ".join(shown) + (f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else "")
+
+    def _has_scores(self, rows: TrainingSet) -> bool:
+        return any(rows.example(row).negative_scores for row in range(min(100, len(rows))))
 
 
-def batches_per_epoch(rows: int, weight: float, batch_size: int) -> int:
-    """Full batches that a set gives to an epoch; `weight` 2 reads it twice as often as its size asks for."""
-    return int(rows * weight) // batch_size
+def effective_rows(rows: Sequence[int], weights: Sequence[float], temperature: float) -> list[float]:
+    """Rows that each set gives to an epoch: by size, evened out by temperature, times its weight."""
+    evened = np.power(np.asarray(rows, dtype=np.float64), 1 / temperature)
+    return list(evened * (sum(rows) / evened.sum()) * np.asarray(weights))
 
 
-def endless_rows(rows: int, size: int, nth: int, *, seed: int, stream: int) -> list[int]:
-    """Batch number `nth` of `size` rows from an endless row order that is reshuffled at every pass.
+@lru_cache(maxsize=2)
+def drawing_order(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which set each unit of an epoch is drawn from, and the how-manieth of that set it is."""
+    sets = np.random.default_rng([seed, epoch]).permutation(np.repeat(np.arange(len(counts)), counts))
+    nth = np.empty(len(sets), dtype=np.int64)
+    for chosen, count in enumerate(counts):
+        nth[sets == chosen] = np.arange(count)
+    return sets, nth
 
-    A pass leaves out what does not fill its last batch; a set smaller than a batch (weight > 1) repeats rows.
+
+def endless_rows(rows: int, size: int, nth: int, *, seed: int, stream: int) -> tuple[int, list[int]]:
+    """Unit number `nth` of `size` rows from an endless row order that is reshuffled at every pass; and which pass.
+
+    A pass leaves out what does not fill its last unit; a set smaller than a unit (weight > 1) repeats rows.
     """
     per_pass = max(1, rows // size)
     turn, at = divmod(nth, per_pass)
-    order = np.random.default_rng([seed, stream, turn, 2]).permutation(rows)
-    return [int(row) for row in np.resize(order, max(size, rows))[at * size : at * size + size]]
+    order = _shuffled(rows, seed, stream, turn)
+    return turn, [int(row) for row in np.take(order, range(at * size, at * size + size), mode="wrap")]
+
+
+@lru_cache(maxsize=64)
+def _shuffled(rows: int, seed: int, stream: int, turn: int) -> np.ndarray:
+    return np.random.default_rng([seed, stream, turn, 2]).permutation(np.arange(rows, dtype=np.uint32))
+
+
+def taken(example: TrainingExample, count: int, turn: int) -> list[tuple[str, float]]:
+    """`count` of a row's negatives with their scores, others at every pass where it has more."""
+    scores = example.negative_scores or (nan,) * len(example.negatives)
+    pairs = list(zip(example.negatives, scores, strict=True))
+    start = turn * count % len(pairs) if pairs else 0
+    return (pairs[start:] + pairs[:start])[:count]
+
+
+def text_key(text: str) -> int:
+    """A number that equal texts share, the same in every process."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big", signed=True)

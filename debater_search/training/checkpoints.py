@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from debater_search import __version__
@@ -17,39 +18,57 @@ from debater_search.data.files import require_writable
 from debater_search.encoder import Encoder
 from debater_search.encoder.layouts import CHECKPOINT_FILE, write_json
 from debater_search.errors import DebaterError
-from debater_search.files import atomic_folder, sha256_file
+from debater_search.files import atomic_folder
+from debater_search.training.batches import TrainingData
+from debater_search.training.parallel import Parallel
 from debater_search.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
 STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
 PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
-OUR_FOLDERS = re.compile(r"\.{0,2}(checkpoint-\d+|best|final)(\.tmp)?")
+OUR_FOLDERS = re.compile(r"\.{0,2}(checkpoint-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
-    r"metrics\.jsonl|training\.png|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
+    r"metrics\.jsonl|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
     r"|special_tokens_map\.json|(adapter_)?model.*\.safetensors(\.index\.json)?"
 )
 
 
-def provenance(settings: TrainingSettings) -> dict[str, Any]:
+def provenance(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:
     """What made a checkpoint: config, data, versions."""
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     return {
         "config": settings.model_dump(mode="json"),
-        "data": {Path(data.path).name: sha256_file(Path(data.path)) for data in settings.data},
+        "data": {rows.source: rows.fingerprint for rows in data.sets},
         "versions": {"debater-search": __version__, **versions},
     }
 
 
 def write_checkpoint(
-    folder: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int, optimizer: Optimizer | None
+    folder: Path,
+    encoder: Encoder,
+    made_by: dict[str, Any],
+    *,
+    step: int,
+    optimizer: Optimizer | None,
+    parallel: Parallel | None = None,
+    state: dict[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint beside its place and rename it into it; with `optimizer` training can go on from it."""
-    with atomic_folder(folder) as unfinished:
-        encoder.save(unfinished, provenance={**made_by, "step": step})
-        if optimizer is not None:
-            save_file(_optimizer_tensors(optimizer), unfinished / OPTIMIZER_FILE)
-            write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"]})
+    """Write a checkpoint beside its place and rename it into it; with `optimizer` training can go on from it.
+
+    All processes call it, the main one writes. `state` is what else going on needs.
+    """
+    sharded = parallel is not None and parallel.sharded
+    weights = {n: whole(t) for n, t in encoder.model.backbone.state_dict().items()} if sharded else None
+    moments = _optimizer_tensors(optimizer) if optimizer is not None else None
+    if parallel is None or parallel.is_main:
+        with atomic_folder(folder) as unfinished:
+            encoder.save(unfinished, provenance={**made_by, "step": step}, weights=weights)
+            if moments is not None:
+                save_file(moments, unfinished / OPTIMIZER_FILE)
+                write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"], **(state or {})})
+    if parallel is not None:
+        parallel.wait()
 
 
 def is_ours(output: Path) -> bool:
@@ -63,14 +82,16 @@ def clear(output: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int) -> None:
+def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int, parallel: Parallel) -> None:
     """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished."""
-    whole = output / FINAL_FOLDER
-    write_checkpoint(whole, encoder, made_by, step=step, optimizer=None)
-    marker = whole / "debater.json"
-    for path in [*(p for p in whole.iterdir() if p != marker), marker]:
-        path.replace(output / path.name)
-    whole.rmdir()
+    final = output / FINAL_FOLDER
+    write_checkpoint(final, encoder, made_by, step=step, optimizer=None, parallel=parallel)
+    if parallel.is_main:
+        marker = final / CHECKPOINT_FILE
+        for path in [*(p for p in final.iterdir() if p != marker), marker]:
+            path.replace(output / path.name)
+        final.rmdir()
+    parallel.wait()
 
 
 def newest_complete(output: Path) -> Path | None:
@@ -150,19 +171,28 @@ def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
 
 
 def restore_optimizer(checkpoint: Path, optimizer: Optimizer) -> None:
-    """Put AdamW's moments and counts back."""
+    """Put AdamW's moments and counts back; each process takes its share where parameters are shared."""
     tensors = load_file(checkpoint / OPTIMIZER_FILE)
     if not tensors:
         return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = optimizer.state_dict()
     state["state"] = {}
     for key, tensor in tensors.items():
         number, name = key.split(".", 1)
+        parameter = parameters[int(number)]
+        if isinstance(parameter, DTensor) and tensor.shape == parameter.shape:
+            tensor = distribute_tensor(tensor.to(parameter.device), parameter.device_mesh, parameter.placements)
         state["state"].setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict(state)
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": value.detach().cpu().contiguous().clone() for number, values in state.items()
-            for name, value in values.items()}  # fmt: skip
+    return {f"{number}.{name}": whole(value) for number, values in state.items() for name, value in values.items()}
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy in this process's memory, also of a tensor that processes share; all of them must ask."""
+    tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.detach().cpu().contiguous().clone()

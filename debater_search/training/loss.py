@@ -1,15 +1,55 @@
 """The multi-view loss: contrast on the most informative step, self-distillation into the last (arXiv 2502.12974, §3.2).
 
 Shape letters: Q queries (each with its own positive), K hard negatives, C = Q + K candidates, M thinking steps, D size.
+Under torch.distributed, Q and K are a process's own, and its candidates are those of all processes.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, log_softmax, normalize, softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, normalize, softmax
+
+from debater_search.training.gather import gathered, mean_over_processes, world_size
 
 Contrast = Literal["max", "last", "mean"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of a batch beside its texts; all optional. Rows belong to queries, negatives to `owners`."""
+
+    same_query: Tensor | None = None
+    """int64 [Q]: equal numbers are equal queries."""
+    same_text: Tensor | None = None
+    """int64 [Q + K], positives first: equal numbers are equal texts."""
+    owners: Tensor | None = None
+    """int64 [K]: the query (0 … Q - 1) that each negative was mined for."""
+    positive_scores: Tensor | None = None
+    """[Q], not a number where the data gives none: a teacher's."""
+    negative_scores: Tensor | None = None
+    """[K], likewise."""
+
+    def to(self, device: torch.device) -> "Labels":
+        """The same on a device."""
+        return Labels(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of the loss, each averaged over the queries; None where the objective has no such part."""
+
+    total: Tensor
+    contrast: Tensor
+    distill: Tensor | None = None
+    teacher: Tensor | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        for name in ("total", "contrast", "distill", "teacher"):
+            if (value := getattr(self, name)) is not None:
+                yield name, value
 
 
 class DeliberationLoss(nn.Module):
@@ -19,43 +59,167 @@ class DeliberationLoss(nn.Module):
         scale: inverse temperature s of the cosines.
         distill: teach the last step (used at search time) with the best one; False returns L_contrast alone.
         contrast: which step's score is contrasted: the best of them (the paper's), the last, or their mean.
+        distill_weight, teacher_weight: of these terms, beside a contrast of weight 1.
+        combine: the terms' weighted `mean` (the released code) or `sum` (the paper's text).
+        mask_duplicates: leave out of a query's negatives what `Labels` say is a positive of it.
+        mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
+        teacher: distill the data's scores of a query's own candidates into the last step: `kl` or `margin_mse`.
+        teacher_scale: multiplies the data's scores.
+        matryoshka: shorter dimensions whose loss is averaged with the whole's (arXiv 2205.13147).
     """
 
-    def __init__(self, scale: float = 30.0, distill: bool = True, contrast: Contrast = "max") -> None:
+    def __init__(
+        self,
+        scale: float = 30.0,
+        distill: bool = True,
+        contrast: Contrast = "max",
+        *,
+        distill_weight: float = 1.0,
+        combine: Literal["mean", "sum"] = "mean",
+        mask_duplicates: bool = True,
+        mask_margin: float | None = None,
+        teacher: Literal["kl", "margin_mse"] | None = None,
+        teacher_weight: float = 1.0,
+        teacher_scale: float = 1.0,
+        matryoshka: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.scale, self.distill, self.contrast = scale, distill, contrast
+        self.distill_weight, self.combine = distill_weight, combine
+        self.mask_duplicates, self.mask_margin = mask_duplicates, mask_margin
+        self.teacher, self.teacher_weight, self.teacher_scale = teacher, teacher_weight, teacher_scale
+        self.matryoshka = list(matryoshka)
 
-    def forward(self, queries: Tensor, positives: Tensor, negatives: Tensor | None = None) -> Tensor:
+    def forward(
+        self, queries: Tensor, positives: Tensor, negatives: Tensor | None = None, labels: Labels | None = None
+    ) -> Tensor:
         """L = (L_contrast + L_distill) / 2, or L_contrast where `distill` is off.
+
+        Under torch.distributed every process gives its own rows, which may differ in number; the value is that of the
+        whole batch on each, and the mean over the processes of the gradients (what DDP makes) is the whole batch's.
 
         Args:
             queries: [Q, D], not necessarily normalised.
             positives: [Q, M, D]; query k's own is row k, every other row is a negative of it.
             negatives: [K, M, D] or None; every row is a negative of every query.
+            labels: equal texts and a teacher's scores, where they are known.
 
         Returns:
             A scalar.
         """
-        return total(*self.terms(queries, positives, negatives))
+        local = self.terms(queries, positives, negatives, labels).total
+        return local + (mean_over_processes(local.detach()) - local.detach())
 
-    def terms(self, queries: Tensor, positives: Tensor, negatives: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(L_contrast, L_distill), each averaged over the queries; L_distill is None where it is off."""
-        documents = positives if negatives is None else torch.cat([positives, negatives])
-        scores = self.scale * step_scores(queries, documents)  # [Q, C, M]
-        best = scores.max(-1).values  # S_max: its gradient goes to one step
-        last = scores[..., -1]  # S_last
-        contrasted = {"max": best, "last": last, "mean": scores.mean(-1)}[self.contrast]
-        own = torch.arange(len(queries), device=queries.device)
-        contrast = cross_entropy(contrasted, own)
-        if not self.distill:
-            return contrast, None
-        teacher = softmax(best.detach(), dim=-1)
-        return contrast, -(teacher * log_softmax(last, dim=-1)).sum(-1).mean()
+    def terms(
+        self, queries: Tensor, positives: Tensor, negatives: Tensor | None = None, labels: Labels | None = None
+    ) -> Terms:
+        """The loss and its parts for this process's queries; their mean over the processes is the whole batch's."""
+        if negatives is None:
+            negatives = positives[:0]
+        batch = _Gathered.of(queries, positives, negatives, labels or Labels())
+        dims = [d for d in self.matryoshka if d < queries.shape[-1]]
+        parts = [self._terms(batch, dim) for dim in (*dims, queries.shape[-1])]
+        return Terms(**{name: torch.stack([dict(p)[name] for p in parts]).mean() for name, _ in parts[0]})
+
+    def _terms(self, batch: "_Gathered", dim: int) -> Terms:
+        cosines = step_scores(batch.queries[:, :dim], batch.documents[..., :dim])  # [Q, C, M]
+        best, last = cosines.max(-1).values, cosines[..., -1]  # S_max: its gradient goes to one step; S_last
+        contrasted = {"max": best, "last": last, "mean": cosines.mean(-1)}[self.contrast]
+        left_out = self._left_out(contrasted.detach(), batch)
+        contrast = cross_entropy(_without(left_out, self.scale * contrasted), batch.own, reduction="none")
+        weighted, weights = batch.mean(contrast), 1.0
+        parts = {"contrast": weighted}
+        if self.distill:
+            teacher = softmax(_without(left_out, self.scale * best.detach()), dim=-1)
+            student = log_softmax(_without(left_out, self.scale * last), dim=-1)
+            parts["distill"] = batch.mean(-(teacher * student.masked_fill(left_out, 0)).sum(-1))
+            weighted, weights = weighted + self.distill_weight * parts["distill"], weights + self.distill_weight
+        if self.teacher is not None:
+            parts["teacher"] = self._taught(last, batch)
+            weighted, weights = weighted + self.teacher_weight * parts["teacher"], weights + self.teacher_weight
+        return Terms(weighted if self.combine == "sum" else weighted / weights, **parts)
+
+    def _left_out(self, cosines: Tensor, batch: "_Gathered") -> Tensor:
+        """Which candidates are no negatives of which query: bool [Q, C]."""
+        out = torch.zeros_like(cosines, dtype=torch.bool)
+        if self.mask_duplicates and batch.known_positives is not None:
+            out |= batch.known_positives
+        if self.mask_margin is not None:
+            out |= cosines > cosines.gather(1, batch.own[:, None]) + self.mask_margin
+        return out.scatter(1, batch.own[:, None], False)
+
+    def _taught(self, last: Tensor, batch: "_Gathered") -> Tensor:
+        """Distillation of the data's scores over each query's own positive and negatives; 0 where it has none."""
+        if batch.teacher_scores is None:
+            return 0 * last.sum()
+        scores = self.teacher_scale * batch.teacher_scores  # [Q, C], own candidates only, the others not a number
+        known = ~scores.isnan()
+        taught = known.gather(1, batch.own[:, None]) & (known.sum(-1, keepdim=True) > 1)  # a positive and a negative
+        others = ~known & taught
+        if self.teacher == "kl":
+            teacher = softmax(_without(others, scores.nan_to_num()), dim=-1)
+            student = log_softmax(_without(others, self.scale * last), dim=-1).masked_fill(others, 0)
+            each = kl_div(student, teacher, reduction="none").sum(-1)
+        else:
+            margins = self.scale * (last.gather(1, batch.own[:, None]) - last)
+            targets = (scores.gather(1, batch.own[:, None]) - scores).nan_to_num()
+            negatives = known.scatter(1, batch.own[:, None], False)
+            each = ((margins - targets).square() * negatives).sum(-1) / negatives.sum(-1).clamp(min=1)
+        return batch.mean(torch.where(taught.squeeze(1), each, 0))
 
 
-def total(contrast: Tensor, distill: Tensor | None) -> Tensor:
-    """The loss of its two terms: their mean, or the contrast alone where there is no distillation."""
-    return contrast if distill is None else (contrast + distill) / 2
+@dataclass(frozen=True)
+class _Gathered:
+    """This process's queries and the candidates of all."""
+
+    queries: Tensor  # [Q, D]
+    documents: Tensor  # [C, M, D]: all positives in the processes' order, then all negatives
+    own: Tensor  # [Q]: column of each query's positive
+    share: float  # mean over own queries -> share of the mean over all, times the number of processes
+    known_positives: Tensor | None  # bool [Q, C]
+    teacher_scores: Tensor | None  # [Q, C], not a number where unknown or another query's
+
+    @classmethod
+    def of(cls, queries: Tensor, positives: Tensor, negatives: Tensor, labels: Labels) -> "_Gathered":
+        all_positives, first, total = gathered(positives)
+        all_negatives, first_negative, _ = gathered(negatives)
+        own = torch.arange(first, first + len(queries), device=queries.device)
+        return cls(
+            queries,
+            torch.cat([all_positives, all_negatives]),
+            own,
+            len(queries) * world_size() / total,
+            _known_positives(labels, len(queries)),
+            _teacher_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
+        )
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of [Q], weighted by this process's share of the queries."""
+        return values.mean() * self.share
+
+
+def _known_positives(labels: Labels, queries: int) -> Tensor | None:
+    """Candidates that are positives of a query, its own or an equal query's: bool [Q, C]; None if texts are unknown."""
+    if labels.same_text is None or labels.same_query is None:
+        return None
+    texts = torch.cat([gathered(labels.same_text[:queries])[0], gathered(labels.same_text[queries:])[0]])
+    all_queries = gathered(labels.same_query)[0]
+    equal_queries = labels.same_query[:, None] == all_queries  # [Q, all Q]
+    equal_texts = texts[: len(all_queries), None] == texts  # [all Q, C]: which positive has which candidate's text
+    return (equal_queries.float() @ equal_texts.float()) > 0
+
+
+def _teacher_scores(labels: Labels, own: Tensor, total: int, first_negative: int, candidates: int) -> Tensor | None:
+    if labels.positive_scores is None or labels.negative_scores is None or labels.owners is None:
+        return None
+    scores = torch.full((len(own), candidates), torch.nan, device=own.device)
+    scores[torch.arange(len(own)), own] = labels.positive_scores
+    scores[labels.owners, torch.arange(len(labels.owners), device=own.device) + first_negative] = labels.negative_scores
+    return scores
+
+
+def _without(left_out: Tensor, scores: Tensor) -> Tensor:
+    return scores.masked_fill(left_out, float("-inf"))
 
 
 def step_scores(queries: Tensor, documents: Tensor) -> Tensor:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from debater_search.config import beside, load_settings
+from debater_search.training.presets import PRESETS, Preset, merged
 
 
 class _Section(BaseModel):
@@ -14,9 +15,12 @@ class _Section(BaseModel):
 
 
 class DataSet(_Section):
-    """One file of training examples."""
+    """One set of training examples."""
 
-    path: str = Field(description="JSON lines (also .gz, .zst), relative to the config file.")
+    path: str = Field(
+        description="JSON lines (also .gz, .zst), Parquet, or a folder in BEIR layout, relative to the config file; "
+        "or a data set of the hub, as owner/name."
+    )
     instruction: str | list[str] = Field(
         "", description="Words before every query of this set; a list alternates over the rows."
     )
@@ -24,11 +28,30 @@ class DataSet(_Section):
 
 
 class Loss(_Section):
-    """The objective: contrast and self-distillation over thinking steps."""
+    """The objective: contrast and self-distillation over thinking steps, and what else composes with them."""
 
     scale: PositiveFloat = Field(30.0, description="Inverse temperature of the cosines.")
     contrast: Literal["max", "last", "mean"] = Field("max", description="Which thinking step's score is contrasted.")
     distill: bool = Field(True, description="Let the best step teach the last one.")
+    distill_weight: PositiveFloat = Field(1.0, description="Of self-distillation, beside a contrast of weight 1.")
+    combine: Literal["mean", "sum"] = Field(
+        "mean", description="How the weighted terms make one: their mean (released code) or their sum (the paper)."
+    )
+    mask_duplicates: bool = Field(
+        True, description="Leave out of a query's negatives what is a positive of it elsewhere in the batch."
+    )
+    mask_margin: float | None = Field(
+        None,
+        description="Leave out negatives whose cosine is above the positive's plus this (-0.05: also just below it).",
+    )
+    teacher: Literal["kl", "margin_mse"] | None = Field(
+        None, description="Distill the scores that the data gives to a query's own positive and negatives."
+    )
+    teacher_weight: PositiveFloat = Field(1.0, description="Of that distillation, beside a contrast of weight 1.")
+    teacher_scale: PositiveFloat = Field(
+        1.0, description="Multiplies the data's scores: 1 for logits, loss.scale for cosines."
+    )
+    matryoshka: list[PositiveInt] = Field([], description="Shorter dimensions that are trained along with the whole.")
 
 
 class Lora(_Section):
@@ -51,13 +74,18 @@ class Evaluation(_Section):
 
     task: str = Field(description="A folder in BEIR layout, relative to the config file.")
     every: PositiveInt = Field(100, description="Steps between two measurements.")
+    split: str = Field("test", description="Which judgements: qrels/SPLIT.tsv.")
+    sample: PositiveInt | None = Field(
+        None, description="Search among the judged documents and this many others; null: the whole corpus."
+    )
+    patience: PositiveInt | None = Field(None, description="Stop after this many measurements without a new best.")
 
 
 class WarmStart(_Section):
     """A first phase without labels: thinking tokens learn the base model's own embedding of the same text."""
 
     steps: PositiveInt = Field(description="Optimizer steps, before and not counted in max_steps.")
-    batch_size: PositiveInt = Field(64, description="Texts per step.")
+    batch_size: PositiveInt = Field(64, description="Texts per step, over all processes.")
     learning_rate: PositiveFloat = Field(1e-3, description="Peak rate; decays linearly to zero.")
     length: PositiveInt = Field(96, description="Longest text in tokens.")
     views: Literal["all", "last"] = Field("last", description="Which thinking steps are taught.")
@@ -66,9 +94,20 @@ class WarmStart(_Section):
 class TrainingSettings(_Section):
     """A training run."""
 
+    preset: Preset = Field(
+        "default", description="Settings to start from, below the file's own: see training/presets.py."
+    )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
     thinking_steps: PositiveInt = Field(8, description="Thinking tokens; 1 trains the model's own pooling.")
-    data: list[DataSet] = Field(min_length=1, description="Sets of training examples; a batch holds one set only.")
+    data: list[DataSet] = Field(min_length=1, description="Sets of training examples.")
+    data_folder: str | None = Field(
+        None, description="What data paths are relative to; null: the config file's folder."
+    )
+    homogeneous: bool = Field(True, description="A batch holds one set only: its positives are harder negatives.")
+    temperature: PositiveFloat = Field(
+        1.0, description="Mixture of sets: 1 by size, larger evens them out (rows^(1/temperature)); times weight."
+    )
+    max_bad: int = Field(0, ge=0, description="Bad rows of a set that are left out; one more stops before training.")
     loss: Loss = Field(Loss(), description="The objective.")
     lora: Lora | None = Field(Lora(), description="Null trains the full weights.")
     max_length: MaxLength = Field(MaxLength(), description="Longest texts in tokens.")
@@ -78,15 +117,24 @@ class TrainingSettings(_Section):
         False, description="Tokens per chunk: memory is bounded by the chunk, not by the batch. False: no chunks."
     )
     gradient_checkpointing: bool = Field(False, description="Less memory for about a third more time.")
+    parallel: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="Over several processes: each holds the whole model, or a share of it (FSDP2)."
+    )
     learning_rate: PositiveFloat = Field(2e-4, description="Peak rate.")
     warmup_steps: int = Field(300, ge=0, description="Steps over which the rate rises.")
-    schedule: Literal["linear", "cosine"] = Field("linear", description="Decay to zero over the steps really run.")
+    schedule: Literal["linear", "cosine"] = Field("linear", description="Decay of the rate to zero.")
+    decay_steps: PositiveInt | Literal["epoch"] | None = Field(
+        None, description="Steps after which the rate would be zero; epoch: one pass over the data; null: max_steps."
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     max_steps: PositiveInt = Field(1000, description="Optimizer steps, not counting a warm start.")
     save_steps: PositiveInt = Field(200, description="Steps between two checkpoints.")
     warm_start: WarmStart | None = Field(None, description="A first phase without labels; off in the paper's recipes.")
     eval: Evaluation | None = Field(None, description="nDCG@10 while training.")
+    report_to: list[str] = Field(
+        ["tensorboard"], description="Trackers, where installed: tensorboard, wandb, mlflow, … (transformers' own)."
+    )
     search_instruction: str = Field("", description="The checkpoint's default words before a query.")
     seed: int = Field(42, ge=0, lt=2**63, description="Of order, dropout and initial values.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -94,14 +142,28 @@ class TrainingSettings(_Section):
     )
     output: str = Field(description="Where checkpoints go, relative to the working directory.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_top_of_the_preset(cls, values: Any) -> Any:
+        preset = PRESETS.get(values.get("preset")) if isinstance(values, dict) else None
+        return merged(preset, values) if preset else values
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingSettings:
     """Read a config file; paths in it come back resolved. Raises DebaterError naming key and line of any mistake."""
     settings = load_settings(TrainingSettings, path, overrides)
+    folder = Path(settings.data_folder).expanduser() if settings.data_folder is not None else beside(path, ".")
     for data in settings.data:
-        data.path = str(beside(path, data.path))
+        if (folder / Path(data.path).expanduser()).exists() or not looks_like_a_hub_name(data.path):
+            data.path = str(folder / Path(data.path).expanduser())
     if settings.eval is not None:
         settings.eval.task = str(beside(path, settings.eval.task))
     if Path(beside(path, settings.model)).is_dir() and not Path(settings.model).is_dir():
         settings.model = str(beside(path, settings.model))
     return settings
+
+
+def looks_like_a_hub_name(path: str) -> bool:
+    """Whether a data path may name a set of the hub: owner/name without an extension of ours."""
+    parts = path.split(":")[0].split("/")
+    return len(parts) == 2 and all(parts) and not path.startswith((".", "~")) and not Path(path).suffix

@@ -1,6 +1,6 @@
 """One optimizer step's worth of gradients, with or without gradient caching, and the warm start's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,121 +8,144 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from debater_search.encoder import Encoder
-from debater_search.encoder.batching import token_batches
 from debater_search.training.batches import Batch
-from debater_search.training.loss import DeliberationLoss, total
+from debater_search.training.chunks import Chunk, Text, cut, padding
+from debater_search.training.gather import gathered, mean_over_processes, world_size
+from debater_search.training.loss import DeliberationLoss, Labels, Terms
+from debater_search.training.parallel import Parallel
 
 CHUNK_TOKENS = 16384
 """Padded tokens of one forward pass where gradients are not cached: cuts padding, not memory."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """A tokenized text and how it is read."""
+class StepFacts:
+    """What a step is reported by, over all processes."""
 
-    ids: list[int]
-    kind: str
+    loss: float
+    terms: dict[str, float]
+    tokens: int
+    padding: float
+    """Share of the tokens that the model multiplied which were padding."""
 
 
 @dataclass(frozen=True)
-class StepFacts:
-    """What a step is reported by."""
+class Prepared:
+    """A batch as token ids: queries, positives, negatives."""
 
-    loss: float
-    contrast: float
-    distill: float | None
-    tokens: int
+    texts: list[Text]
+    queries: int
+    labels: Labels
+    place: str
 
 
-def train_step(encoder: Encoder, loss: DeliberationLoss, batch: Batch, *, cache_tokens: int | None = None) -> StepFacts:
-    """Accumulate the gradients of one batch into the encoder's parameters.
-
-    With `cache_tokens` the batch is encoded in chunks of that many tokens whose activations are dropped and made again
-    (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
-    """
+def prepare(encoder: Encoder, batch: Batch) -> Prepared:
+    """Tokenize a batch; a thread may do it while the step before is computed."""
     texts = [Text(ids, "query") for ids in encoder.token_ids(batch.queries, "query", instruction="")]
     texts += [Text(ids, "document") for ids in encoder.token_ids(batch.positives + batch.negatives, "document")]
-    queries = len(batch.queries)
-
-    def objective(views: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        documents = torch.stack(views[queries:])  # [C, M, D]
-        negatives = documents[queries:] if batch.negatives else None
-        return loss.terms(torch.stack(views[:queries])[:, -1], documents[:queries], negatives)
-
-    chunks = chunked(texts, cache_tokens or CHUNK_TOKENS)
-    backward = _backward_cached if cache_tokens else _backward
-    contrast, distill = backward(encoder, texts, chunks, objective)
-    return StepFacts(
-        loss=total(contrast, distill).item(),
-        contrast=contrast.item(),
-        distill=None if distill is None else distill.item(),
-        tokens=sum(len(text.ids) for text in texts),
+    labels = Labels(
+        same_query=torch.tensor(batch.same_query),
+        same_text=torch.tensor(batch.same_text),
+        owners=torch.tensor(batch.owners, dtype=torch.long),
+        positive_scores=torch.tensor(batch.positive_scores),
+        negative_scores=torch.tensor(batch.negative_scores),
     )
+    return Prepared(texts, len(batch.queries), labels.to(encoder.device), batch.place)
 
 
-def warm_step(encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: int, views: str) -> StepFacts:
+def train_step(
+    encoder: Encoder,
+    loss: DeliberationLoss,
+    batch: Prepared,
+    *,
+    seed: int,
+    cache_tokens: int | None = None,
+    parallel: Parallel | None = None,
+) -> StepFacts:
+    """Accumulate the gradients of one batch into the encoder's parameters, averaged over the processes.
+
+    With `cache_tokens` the batch is encoded in chunks of that many tokens whose activations are dropped and made again
+    (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk. Dropout is a function of `seed` and the
+    chunk's number.
+    """
+    parallel = parallel or Parallel(encoder)
+    chunks = parallel.even(cut(batch.texts, cache_tokens or CHUNK_TOKENS))
+    # Only FSDP needs as many chunks on every process; those it adds are encoded and count for nothing.
+    leaves: list[Tensor] = [torch.empty(0)] * len(batch.texts)
+    kept: list[Tensor] = []
+    for number, chunk in enumerate(chunks):
+        with torch.set_grad_enabled(cache_tokens is None), parallel.reducing(now=number == len(chunks) - 1):
+            views = _views(encoder, batch.texts, chunk, seed + number)
+        kept += [views] if cache_tokens is None else []
+        for position, view in zip(chunk.positions, views.detach(), strict=False):
+            leaves[position] = view.requires_grad_()
+    terms = _objective(loss, leaves, batch)
+    terms.total.backward()
+    gradients = [_gradient(chunk, leaves) for chunk in chunks]
+    if cache_tokens is None:
+        parallel.backward(kept, gradients)
+    else:
+        for number, (chunk, gradient) in enumerate(zip(chunks, gradients, strict=True)):
+            with parallel.reducing(now=number == len(chunks) - 1):
+                _views(encoder, batch.texts, chunk, seed + number).backward(gradient)
+    return _facts(terms, batch, chunks)
+
+
+def _objective(loss: DeliberationLoss, leaves: list[Tensor], batch: Prepared) -> Terms:
+    documents = torch.stack(leaves[batch.queries :])  # [Q + K, M, D]
+    queries = torch.stack(leaves[: batch.queries])[:, -1]
+    return loss.terms(queries, documents[: batch.queries], documents[batch.queries :], batch.labels)
+
+
+def _views(encoder: Encoder, texts: Sequence[Text], chunk: Chunk, seed: int) -> Tensor:
+    torch.manual_seed(seed)  # dropout is the same whenever this chunk is encoded
+    return encoder.views([texts[position].ids for position in chunk.positions], chunk.kind)
+
+
+def _gradient(chunk: Chunk, leaves: list[Tensor]) -> Tensor:
+    gradients = torch.stack([_required(leaves[position].grad) for position in chunk.positions])
+    return gradients if chunk.counts else torch.zeros_like(gradients)
+
+
+def _required(gradient: Tensor | None) -> Tensor:
+    assert gradient is not None  # every view takes part in the loss
+    return gradient
+
+
+def _facts(terms: Terms, batch: Prepared, chunks: Sequence[Chunk]) -> StepFacts:
+    names = [name for name, _ in terms]
+    tokens = sum(len(text.ids) for text in batch.texts)
+    padded = sum(chunk.tokens for chunk in chunks)
+    values = torch.stack([*(value.detach().float() for _, value in terms)])
+    shared = mean_over_processes(torch.cat([values, values.new_tensor([tokens, padded])])).tolist()
+    *means, tokens_each, padded_each = shared
+    by_name = dict(zip(names, means, strict=True))
+    total = by_name.pop("total")
+    return StepFacts(total, by_name, round(tokens_each * world_size()), padding(tokens_each, padded_each))
+
+
+def warm_step(
+    encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: int, views: str, parallel: Parallel
+) -> StepFacts:
     """Gradients of the warm start: thinking steps learn the base model's own embedding of the same text.
 
     1 - cosine, plus the mean squared error between the batch's similarity matrices: each text alone, and their order.
     """
-    cut = cut_documents(encoder, texts, length)
-    student = normalize(encoder.views(cut, "document"), dim=-1)  # [B, M, D]
+    ids = cut_documents(encoder, texts, length)
+    with parallel.reducing(now=True):
+        student = normalize(encoder.views(ids, "document"), dim=-1)  # [B, M, D]
     with torch.no_grad():
         target = normalize(teacher.views(cut_documents(teacher, texts, length), "document")[:, -1], dim=-1)
+    student, target = gathered(student)[0], gathered(target)[0]  # the whole loss on every process
     taught = range(student.shape[1]) if views == "all" else [student.shape[1] - 1]
     apart = torch.stack([1 - (student[:, i] * target).sum(-1).mean() for i in taught]).mean()
     among = target @ target.T
     order = torch.stack([mse_loss(student[:, i] @ student[:, i].T, among) for i in taught]).mean()
-    loss = apart + order
-    loss.backward()
-    return StepFacts(loss.item(), apart.item(), order.item(), sum(len(ids) for ids in cut))
-
-
-def chunked(texts: Sequence[Text], budget: int) -> list[list[int]]:
-    """Positions of texts, cut into forward passes of one kind and at most `budget` padded tokens."""
-    chunks: list[list[int]] = []
-    for kind in ("query", "document"):
-        at = [i for i, text in enumerate(texts) if text.kind == kind]
-        chunks += [[at[row] for row in rows] for rows in token_batches([len(texts[i].ids) for i in at], budget)]
-    return chunks
-
-
-Objective = Callable[[list[Tensor]], tuple[Tensor, Tensor | None]]
-
-
-def _backward(
-    encoder: Encoder, texts: list[Text], chunks: list[list[int]], objective: Objective
-) -> tuple[Tensor, Tensor | None]:
-    views: list[Tensor] = [torch.empty(0)] * len(texts)
-    for chunk in chunks:
-        for position, view in zip(chunk, _views(encoder, texts, chunk), strict=True):
-            views[position] = view
-    contrast, distill = objective(views)
-    total(contrast, distill).backward()
-    return contrast.detach(), None if distill is None else distill.detach()
-
-
-def _backward_cached(
-    encoder: Encoder, texts: list[Text], chunks: list[list[int]], objective: Objective
-) -> tuple[Tensor, Tensor | None]:
-    leaves: list[Tensor] = [torch.empty(0)] * len(texts)
-    seeds = torch.randint(2**62, (len(chunks),)).tolist()  # one a chunk, so that dropout is the same both times
-    with torch.no_grad():
-        for seed, chunk in zip(seeds, chunks, strict=True):
-            torch.manual_seed(seed)
-            for position, view in zip(chunk, _views(encoder, texts, chunk), strict=True):
-                leaves[position] = view.detach().requires_grad_()
-    contrast, distill = objective(leaves)
-    total(contrast, distill).backward()
-    for seed, chunk in zip(seeds, chunks, strict=True):
-        torch.manual_seed(seed)
-        gradients = [leaves[position].grad for position in chunk]
-        torch.autograd.backward(list(_views(encoder, texts, chunk)), gradients)
-    return contrast.detach(), None if distill is None else distill.detach()
-
-
-def _views(encoder: Encoder, texts: list[Text], chunk: list[int]) -> Tensor:
-    return encoder.views([texts[position].ids for position in chunk], texts[chunk[0]].kind)
+    (apart + order).backward()
+    tokens = sum(len(row) for row in ids)
+    padded = len(ids) * max(len(row) for row in ids)
+    terms = {"distance": apart.item(), "order": order.item()}
+    return StepFacts(sum(terms.values()), terms, tokens * world_size(), padding(tokens, padded))
 
 
 def cut_documents(encoder: Encoder, texts: Sequence[str], length: int) -> list[list[int]]:

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
-from debater_search.training.batches import TrainingData, batches_per_epoch, endless_rows
+from debater_search.training.batches import TrainingData, effective_rows, endless_rows, taken
 from debater_search.training.settings import TrainingSettings
+from debater_search.types import TrainingExample
 
 
 def write_rows(path: Path, name: str, count: int, **more: object) -> str:
@@ -29,7 +31,7 @@ def settings(tmp_path: Path, **more: object) -> TrainingSettings:
 
 def test_a_batch_holds_one_set_and_rows_stay_aligned(tmp_path: Path) -> None:
     data = TrainingData(settings(tmp_path))
-    for step in range(20):
+    for step in range(data.steps_per_epoch):  # the first pass takes each row's first negative
         batch = data.batch(step)
         names = {text.split()[0] for text in batch.positives + batch.negatives}
         assert len(names) == 1
@@ -86,14 +88,60 @@ def test_warm_texts_are_documents_of_any_set(tmp_path: Path) -> None:
 
 
 @given(rows=st.integers(1, 50), size=st.integers(1, 20), nth=st.integers(0, 200))
-def test_endless_rows_are_full_batches_of_existing_rows(rows: int, size: int, nth: int) -> None:
-    batch = endless_rows(rows, size, nth, seed=1, stream=2)
-    assert len(batch) == size
-    assert set(batch) <= set(range(rows))
+def test_endless_rows_are_full_units_of_existing_rows(rows: int, size: int, nth: int) -> None:
+    turn, unit = endless_rows(rows, size, nth, seed=1, stream=2)
+    assert len(unit) == size
+    assert set(unit) <= set(range(rows))
+    assert turn == nth // max(1, rows // size)
 
 
 @given(rows=st.integers(1, 50), size=st.integers(1, 20))
 def test_a_pass_repeats_no_row(rows: int, size: int) -> None:
-    passes = batches_per_epoch(rows, 1.0, size)
-    seen = [row for nth in range(passes) for row in endless_rows(rows, size, nth, seed=1, stream=0)]
+    seen = [row for nth in range(rows // size) for row in endless_rows(rows, size, nth, seed=1, stream=0)[1]]
     assert len(seen) == len(set(seen))
+
+
+@given(step=st.integers(0, 30), processes=st.integers(1, 4), homogeneous=st.booleans())
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_processes_read_the_whole_batch_in_order(tmp_path: Path, step: int, processes: int, homogeneous: bool) -> None:
+    data = TrainingData(settings(tmp_path, homogeneous=homogeneous))
+    whole, shares = data.batch(step), [data.batch(step, rank, processes) for rank in range(processes)]
+    for name in ("queries", "positives", "negatives", "same_query", "negative_scores"):
+        assert str([x for share in shares for x in getattr(share, name)]) == str(getattr(whole, name))
+    assert {share.place for share in shares} == {whole.place}
+
+
+def test_mixed_batches_hold_all_sets_and_an_epoch_reads_every_row_once(tmp_path: Path) -> None:
+    data = TrainingData(settings(tmp_path, homogeneous=False))
+    assert data.steps_per_epoch == 33 // 4
+    batches = [data.batch(step) for step in range(data.steps_per_epoch)]
+    queries = [query for batch in batches for query in batch.queries]
+    assert len(queries) == len(set(queries)) == 32
+    assert any(len({text.split()[0] for text in batch.positives}) == 2 for batch in batches)
+
+
+def test_temperature_evens_sets_out_and_weight_multiplies() -> None:
+    assert effective_rows([100, 900], [1, 1], 1.0) == pytest.approx([100, 900])
+    assert effective_rows([100, 900], [1, 2], 1.0) == pytest.approx([100, 1800])
+    assert effective_rows([100, 900], [1, 1], 2.0) == pytest.approx([250, 750])
+    assert effective_rows([100, 900], [1, 3], float("inf")) == pytest.approx([500, 1500])
+
+
+def test_every_pass_takes_other_negatives_of_a_row_that_has_more() -> None:
+    example = TrainingExample("q", "p", ("a", "b", "c"), negative_scores=(1.0, 2.0, 3.0))
+    assert [[text for text, _ in taken(example, 2, turn)] for turn in range(3)] == [["a", "b"], ["c", "a"], ["b", "c"]]
+    assert taken(example, 1, 2) == [("c", 3.0)]
+    assert taken(TrainingExample("q", "p"), 2, 1) == []
+
+
+def test_equal_texts_share_a_key_and_negatives_know_their_query(tmp_path: Path) -> None:
+    batch = TrainingData(settings(tmp_path, negatives=2)).batch(0)
+    assert batch.owners == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(set(batch.same_query)) == 4
+    keys = dict(zip(batch.positives + batch.negatives, batch.same_text, strict=True))
+    assert len(set(keys.values())) == len(keys) == 9  # four positives, four negatives, and "x" of them all
+
+
+def test_a_teacher_without_scores_in_the_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"loss\.teacher is kl"):
+        TrainingData(settings(tmp_path, loss={"teacher": "kl"}))

@@ -1,0 +1,92 @@
+"""nDCG@10 while training, by the code of `debater eval`; the processes share the encoding."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from debater_search.encoder import Encoder
+from debater_search.evaluation import RetrievalTask, evaluate, evaluate_steps, load_task, opened
+from debater_search.training.gather import gathered
+from debater_search.training.journal import SCORE
+from debater_search.training.parallel import Parallel
+from debater_search.training.settings import Evaluation
+from debater_search.types import Document, Qrels, Query
+
+
+class DevelopmentSet:
+    """A task that is measured again and again."""
+
+    def __init__(self, settings: Evaluation, seed: int) -> None:
+        """Raises DebaterError for a task or split that there is not: it must not wait for the first measurement."""
+        task = load_task(settings.task)
+        self.split = settings.split
+        task.qrels(self.split)
+        self.task: RetrievalTask = task if settings.sample is None else SampledTask(task, settings.sample, seed)
+
+    def measure(self, encoder: Encoder, parallel: Parallel) -> dict[str, Any]:
+        """nDCG@10 of the last step, and of each step alone where the model deliberates."""
+        # Under FSDP2 every forward pass is one of all processes: they encode the same texts in step.
+        reader: Any = encoder if parallel.sharded or parallel.processes == 1 else SharedEncoder(encoder, parallel)
+        if not encoder.spec.deliberates:
+            return {SCORE: evaluate(self.task, reader, split=self.split).metrics[SCORE]}
+        with opened(self.task, reader, split=self.split, all_steps=True) as (engine, _):
+            steps = [metrics[SCORE] for metrics in evaluate_steps(self.task, engine, split=self.split)]
+        return {SCORE: steps[-1], "steps": steps}
+
+
+class SampledTask:
+    """A task whose corpus is its judged documents and some others: faster to measure, scores are higher."""
+
+    def __init__(self, task: RetrievalTask, others: int, seed: int) -> None:
+        self._task, self._others, self._seed = task, others, seed
+        self.name, self.instruction = task.name, task.instruction
+        self.ignore_identical_ids = task.ignore_identical_ids
+
+    def corpus(self, split: str = "test") -> Iterable[Document]:
+        """The judged documents and the sample, in the corpus's order."""
+        judged = {document for gains in self.qrels(split).values() for document in gains}
+        others = [document.id for document in self._task.corpus(split) if document.id not in judged]
+        rng = np.random.default_rng(self._seed)
+        kept = judged | set(rng.permutation(np.array(others, dtype=object))[: self._others])
+        return [document for document in self._task.corpus(split) if document.id in kept]
+
+    def queries(self, split: str = "test") -> list[Query]:
+        """The task's own."""
+        return self._task.queries(split)
+
+    def qrels(self, split: str = "test") -> Qrels:
+        """The task's own."""
+        return self._task.qrels(split)
+
+
+class SharedEncoder:
+    """An encoder of which every process encodes a share of the texts; all of them call it alike and get all vectors."""
+
+    def __init__(self, encoder: Encoder, parallel: Parallel) -> None:
+        self._encoder, self._parallel = encoder, parallel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def encode_queries(self, texts: Sequence[Any], **options: Any) -> np.ndarray:
+        """As `Encoder.encode_queries`."""
+        return self._gathered(self._encoder.encode_queries(self._share(texts), **options))
+
+    def encode_documents(self, texts: Sequence[Any], **options: Any) -> np.ndarray:
+        """As `Encoder.encode_documents`."""
+        return self._gathered(self._encoder.encode_documents(self._share(texts), **options))
+
+    def deliberate(self, texts: Sequence[Any], **options: Any) -> np.ndarray:
+        """As `Encoder.deliberate`."""
+        return self._gathered(self._encoder.deliberate(self._share(texts), **options))
+
+    def _share(self, texts: Sequence[Any]) -> list[Any]:
+        chosen = np.array_split(np.arange(len(texts)), self._parallel.processes)[self._parallel.rank]
+        return [texts[i] for i in chosen]
+
+    def _gathered(self, vectors: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            rows, _, _ = gathered(torch.from_numpy(vectors).to(self._encoder.device))
+        return rows.cpu().numpy()

@@ -1,0 +1,118 @@
+"""Several processes on one machine by torch elastic, or this process in a group that torchrun has started."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from debater_search.errors import DebaterError
+
+PATIENCE = timedelta(minutes=30)
+"""How long processes wait for each other: evaluation and saving make some wait for others."""
+
+
+def in_a_group() -> bool:
+    """Whether torchrun, or `launch`, has started this process as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+@contextmanager
+def joined(device: str) -> Iterator[str]:
+    """Be one of the group that the environment describes; gives the device that is this process's own."""
+    cards = device in ("auto", "cuda") and torch.cuda.is_available()
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cards else "cpu" if device == "auto" else device
+    if cards:
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if cards else "gloo", timeout=PATIENCE)
+    try:
+        yield own
+    finally:
+        dist.destroy_process_group()
+
+
+def launch(processes: int, job: dict[str, Any]) -> None:
+    """Run `train(**job)` in as many processes of this machine; returns when all are done.
+
+    When one fails the others are stopped. Raises the DebaterError that a process raised, one that names a process that
+    was killed, or RuntimeError with the traceback of a bug.
+    """
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what failed is said once, by us
+    with tempfile.TemporaryDirectory(prefix="debater-train-") as temporary, _environment(processes), _own_signals():
+        place = Path(temporary)
+        (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0",
+            local_addr="127.0.0.1",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=str(place / "logs")),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "debater_search.training.worker", temporary)
+        except SignalException as stopped:
+            raise KeyboardInterrupt from stopped
+        except ChildFailedError as failed:
+            killed = {rank: failure.exitcode for rank, failure in failed.failures.items() if failure.exitcode < 0}
+            raise _explained(place, processes, killed) from None
+
+
+def _explained(place: Path, processes: int, killed: dict[int, int]) -> Exception:
+    """What went wrong: the first process to fail says it, unless one was killed and could say nothing."""
+    for rank, code in killed.items():
+        if -code != signal.SIGTERM:  # that is how the others are stopped
+            return DebaterError(
+                f"Process {rank} of {processes} was killed ({signal.Signals(-code).name}); the others were stopped.",
+                "Perhaps memory ran out: lower gradient_cache or --processes. Go on with --resume.",
+            )
+    told = sorted(place.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not told:
+        return DebaterError("A process ended without a word; the others were stopped.", "Go on with --resume.")
+    error = json.loads(told[0].read_text(encoding="utf-8"))
+    if "message" in error:
+        return DebaterError(error["message"], error["hint"])
+    return RuntimeError(f"process {told[0].stem.removeprefix('error-')} of {processes} failed:\n{error['traceback']}")
+
+
+@contextmanager
+def _environment(processes: int) -> Iterator[None]:
+    """Threads shared among the processes; what the user has set stays."""
+    name, threads = "OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // processes)
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(threads)
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Elastic sets signal handlers and leaves them; put back those that were there."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,83 @@
+"""The processes that train together: who this one is, and how gradients are added up, once per optimizer step."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from debater_search.encoder import Encoder
+from debater_search.training.chunks import Chunk
+from debater_search.training.gather import agreed, world_size
+
+BLOCK = re.compile(r"\.layers?\.\d+$")
+
+
+class Parallel:
+    """One process, DDP (each process holds the whole model) or FSDP2 (each holds a share of it).
+
+    Wraps the encoder's module in place: `Encoder.views` calls what is wrapped around it, so that gradients are
+    averaged over the processes.
+    """
+
+    def __init__(self, encoder: Encoder, kind: str = "ddp") -> None:
+        self.processes = world_size()
+        self.rank = dist.get_rank() if self.processes > 1 else 0
+        self.encoder = encoder
+        self.sharded = self.processes > 1 and kind == "fsdp"
+        self.ddp: DistributedDataParallel | None = None
+        if self.sharded:
+            shard(encoder.model)
+        elif self.processes > 1:
+            self.ddp = DistributedDataParallel(encoder.model, broadcast_buffers=False, gradient_as_bucket_view=True)
+            encoder.module = self.ddp
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes and reports."""
+        return self.rank == 0
+
+    @contextmanager
+    def reducing(self, *, now: bool) -> Iterator[None]:
+        """Inside, gradients of a backward pass are averaged over the processes `now`, or kept until a later one."""
+        if self.sharded:
+            self.encoder.model.set_requires_gradient_sync(now)  # type: ignore[operator]
+        with nullcontext() if now or self.ddp is None else self.ddp.no_sync():
+            yield
+
+    def backward(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """Backward through several forward passes, each parameter's gradient averaged over the processes once."""
+        if not self.sharded:
+            torch.autograd.backward(list(outputs), list(gradients))
+            return
+        for number, (output, gradient) in enumerate(zip(outputs, gradients, strict=True)):
+            with self.reducing(now=number == len(outputs) - 1):
+                output.backward(gradient)
+
+    def even(self, chunks: list[Chunk]) -> list[Chunk]:
+        """As many chunks on every process where a forward pass is something that all take part in (FSDP2)."""
+        if not self.sharded:
+            return chunks
+        missing = agreed(len(chunks)) - len(chunks)
+        idle = Chunk(chunks[0].positions[:1], chunks[0].kind, 0, counts=False)
+        return [idle] * missing + chunks
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.processes > 1:
+            dist.barrier()
+
+
+def shard(model: nn.Module) -> None:
+    """Share a model's parameters among the processes: transformer blocks one by one, then what is around them."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cuda" if dist.get_backend() == "nccl" else "cpu", (dist.get_world_size(),))
+    for name, module in model.named_modules():
+        if BLOCK.search(name):
+            fully_shard(module, mesh=mesh)
+    fully_shard(model, mesh=mesh)

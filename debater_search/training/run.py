@@ -1,0 +1,242 @@
+"""One run: a warm start without labels (ours, optional), then contrast and self-distillation as the paper has it."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
+
+from debater_search.errors import DebaterError
+from debater_search.progress import progress as progress_line
+from debater_search.training import checkpoints
+from debater_search.training.adapter import make_trainable
+from debater_search.training.batches import TrainingData
+from debater_search.training.budget import fitting_budget
+from debater_search.training.development import DevelopmentSet
+from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
+from debater_search.training.loss import DeliberationLoss
+from debater_search.training.parallel import Parallel
+from debater_search.training.settings import TrainingSettings
+from debater_search.training.starting import load_start, require_room
+from debater_search.training.steps import Prepared, StepFacts, prepare, train_step, warm_step
+
+log = logging.getLogger(__name__)
+
+SCHEDULES = {"linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}
+
+
+@dataclass
+class Phase:
+    """A stretch of training with its own optimizer and schedule."""
+
+    name: str
+    steps: int
+    batch_size: int
+    optimizer: Optimizer
+    schedule: LRScheduler
+    read: Callable[[int], Prepared | list[str]]
+    """What a step needs; done ahead, in a thread."""
+    work: Callable[[int, Prepared | list[str]], StepFacts]
+    """Accumulates the gradients of one step."""
+
+
+class Run:
+    """One training run in its output folder."""
+
+    def __init__(
+        self, settings: TrainingSettings, folder: Path, device: str, progress: bool, resume_from: Path | None = None
+    ) -> None:
+        self.settings, self.folder, self.device, self.progress = settings, folder, device, progress
+        self.resume_from = resume_from
+        self.data = TrainingData(settings)
+        torch.manual_seed(settings.seed)
+        self.encoder = load_start(settings, device)
+        require_room(self.encoder, settings)
+        make_trainable(self.encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
+        if settings.warm_start is not None and not self.encoder.spec.deliberates:
+            log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
+        self.made_by = checkpoints.provenance(settings, self.data)
+        self.development = DevelopmentSet(settings.eval, settings.seed) if settings.eval is not None else None
+        self.state = checkpoints.saved_state(resume_from) if resume_from is not None else {"step": 0}
+        if resume_from is not None:
+            checkpoints.restore_weights(resume_from, self.encoder)
+        self.parallel = Parallel(self.encoder, settings.parallel)
+        self.scores: list[float] = []
+        self.cache_tokens: int | None = self.state.get("cache_tokens") or settings.gradient_cache or None
+
+    def go(self) -> Path:
+        """Both phases, the final checkpoint, the picture."""
+        self.journal = Journal(self.settings, self.folder, writes=self.parallel.is_main)
+        done = int(self.state["step"])
+        self._describe()
+        if self.resume_from is not None:
+            self.scores = self.journal.go_on_from(done)
+            log.info("Going on from %s.", self.resume_from)
+        elif self.settings.warm_start is not None and self.encoder.spec.deliberates:
+            self._run_phase(self._warm_phase(), 0)
+            self._save(0, None)
+        phase = self._main_phase(done)
+        if self.resume_from is not None:
+            checkpoints.restore_optimizer(self.resume_from, phase.optimizer)
+        last = self._run_phase(phase, done)
+        self.encoder.model.eval()
+        self.journal.close()
+        checkpoints.publish(self.folder, self.encoder, self._made_by(), step=last, parallel=self.parallel)
+        return self.folder
+
+    def _warm_phase(self) -> Phase:
+        warm = self.settings.warm_start
+        assert warm is not None
+        teacher = load_start(self.settings, self.device, thinking=False)
+        optimizer, schedule = self._optimizer(warm.learning_rate, max(1, warm.steps // 10), warm.steps, "linear")
+
+        def work(_step: int, texts: Prepared | list[str]) -> StepFacts:
+            assert isinstance(texts, list)
+            return warm_step(self.encoder, teacher, texts, warm.length, warm.views, self.parallel)
+
+        read = partial(self.data.warm_texts, count=warm.batch_size, rank=self.parallel.rank,
+                       processes=self.parallel.processes)  # fmt: skip
+        return Phase("Warm start", warm.steps, warm.batch_size, optimizer, schedule, read, work)
+
+    def _main_phase(self, done: int) -> Phase:
+        s = self.settings
+        loss = DeliberationLoss(**dict(s.loss))
+        horizon = self.data.steps_per_epoch if s.decay_steps == "epoch" else s.decay_steps or s.max_steps
+        steps = max(horizon, s.max_steps)
+        optimizer, schedule = self._optimizer(s.learning_rate, s.warmup_steps, steps, s.schedule, done)
+
+        def read(step: int) -> Prepared:
+            return prepare(self.encoder, self.data.batch(step, self.parallel.rank, self.parallel.processes))
+
+        def work(step: int, batch: Prepared | list[str]) -> StepFacts:
+            assert isinstance(batch, Prepared)
+            if step == done:
+                self.cache_tokens = fitting_budget(self.encoder, batch, self.cache_tokens, self.parallel)
+            seed = self._seed(step, main=True)
+            return train_step(self.encoder, loss, batch, seed=seed, cache_tokens=self.cache_tokens,
+                              parallel=self.parallel)  # fmt: skip
+
+        return Phase("Training", s.max_steps, s.batch_size, optimizer, schedule, read, work)
+
+    def _seed(self, step: int, *, main: bool) -> int:
+        """Dropout is a function of seed, step and process (and of the chunk, see `train_step`)."""
+        return hash((self.settings.seed, main, step, self.parallel.rank)) & (2**62 - 1)
+
+    def _optimizer(
+        self, rate: float, warmup: int, steps: int, kind: str, done: int = 0
+    ) -> tuple[Optimizer, LRScheduler]:
+        groups = [{"params": self._trainable(), "initial_lr": rate}]
+        optimizer = AdamW(groups, lr=rate, weight_decay=self.settings.weight_decay)
+        return optimizer, SCHEDULES[kind](optimizer, warmup, steps, last_epoch=done - 1)
+
+    def _trainable(self) -> list[torch.nn.Parameter]:
+        return [p for p in self.encoder.model.parameters() if p.requires_grad]
+
+    def _run_phase(self, phase: Phase, done: int) -> int:
+        """All steps from `done` on; returns the last one, which early stopping may set."""
+        main = phase.name == "Training"
+        self.encoder.model.train()
+        with (
+            progress_line(phase.name, phase.steps, "steps", enabled=self.progress) as bar,
+            ThreadPoolExecutor(1, "next-batch") as ahead,
+        ):
+            bar.resume_at(done)
+            coming = ahead.submit(phase.read, done)
+            for step in range(done, phase.steps):
+                began = time.monotonic()
+                read, coming = coming.result(), ahead.submit(phase.read, step + 1)
+                torch.manual_seed(self._seed(step, main=main))
+                facts = phase.work(step, read)
+                norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.settings.max_grad_norm)
+                self._check(facts.loss, checkpoints.whole(norm).item(), phase, step, read)
+                rate = float(phase.schedule.get_last_lr()[0])
+                phase.optimizer.step()
+                phase.schedule.step()
+                phase.optimizer.zero_grad(set_to_none=True)
+                seconds = time.monotonic() - began
+                self.journal.step(bar, phase.name.lower(), step + 1, facts, queries=phase.batch_size, rate=rate,
+                                  seconds=seconds)  # fmt: skip
+                if main and self._after_step(step + 1, phase.optimizer):
+                    return step + 1
+        return phase.steps
+
+    def _after_step(self, step: int, optimizer: Optimizer) -> bool:
+        """Measure and save where it is time; True where measurements say to stop."""
+        evaluation, stop = self.settings.eval, False
+        # Measured before it is saved: a run that goes on from a checkpoint has its score.
+        if evaluation is not None and (step % evaluation.every == 0 or step == self.settings.max_steps):
+            self._evaluate(step)
+            stop = evaluation.patience is not None and without_gain(self.scores) >= evaluation.patience
+            if stop:
+                log.info("Stopped at step %d: %d measurements without a new best.", step, without_gain(self.scores))
+        if step % self.settings.save_steps == 0 and step < self.settings.max_steps and not stop:
+            self._save(step, optimizer)
+        return stop
+
+    def _evaluate(self, step: int) -> None:
+        assert self.development is not None
+        self.encoder.model.eval()
+        measured = self.development.measure(self.encoder, self.parallel)
+        best = max(self.scores, default=-math.inf)
+        self.scores.append(measured[SCORE])
+        self.journal.write(EVALUATION, {"step": step, **measured})
+        if measured[SCORE] > best:
+            checkpoints.write_checkpoint(self.folder / "best", self.encoder, self._made_by(), step=step,
+                                         optimizer=None, parallel=self.parallel)  # fmt: skip
+        self.encoder.model.train()
+
+    def _save(self, step: int, optimizer: Optimizer | None) -> None:
+        self.encoder.model.eval()
+        # A run can go on from here: an optimizer without steps stands for a phase not begun.
+        fresh = optimizer or AdamW(self._trainable())
+        checkpoints.write_checkpoint(
+            self.folder / f"checkpoint-{step}",
+            self.encoder,
+            self._made_by(),
+            step=step,
+            optimizer=fresh,
+            parallel=self.parallel,
+            state={"cache_tokens": self.cache_tokens},
+        )
+        self.encoder.model.train()
+
+    def _made_by(self) -> dict[str, object]:
+        return {**self.made_by, "metrics": self.journal.last}
+
+    def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int, read: Prepared | list[str]) -> None:
+        """Stop before an update that would spoil the weights."""
+        if is_finite(loss, gradient_norm):
+            return
+        kept = checkpoints.newest_complete(self.folder)
+        what = "gradient" if is_finite(loss) else "loss"
+        rows = f" Its rows: {read.place}." if isinstance(read, Prepared) else ""
+        raise DebaterError(
+            f"The {what} is not a number at step {step + 1} of {phase.name.lower()}.{rows}",
+            f"Lower learning_rate. {f'The last good checkpoint is {kept}.' if kept else ''}".strip(),
+        )
+
+    def _describe(self) -> None:
+        s, parameters = self.settings, list(self.encoder.model.parameters())
+        trainable, total = sum(p.numel() for p in self._trainable()), sum(p.numel() for p in parameters)
+        processes = self.parallel.processes
+        log.info(
+            "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %d thinking steps.",
+            s.model, self.encoder.device, str(parameters[0].dtype).removeprefix("torch."),
+            f", {processes} processes, {s.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
+            f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size, self.encoder.thinking_steps,
+        )  # fmt: skip
+        if s.warmup_steps >= s.max_steps:
+            log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", s.warmup_steps, s.max_steps)
+
+
+def without_gain(scores: list[float]) -> int:
+    """Measurements since the best one."""
+    return len(scores) - 1 - max(range(len(scores)), key=lambda n: (scores[n], -n))

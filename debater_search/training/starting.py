@@ -1,0 +1,46 @@
+"""What a run starts from: the model as the settings want it, and whether its limits leave room for texts."""
+
+from debater_search.encoder import Encoder
+from debater_search.errors import DebaterError
+from debater_search.training.settings import TrainingSettings
+from debater_search.training.steps import cut_documents
+
+
+def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True) -> Encoder:
+    """The model to train, with its lengths and instruction; `thinking` False gives the base model as it is.
+
+    Raises DebaterError for a model that cannot be loaded or could not be saved again.
+    """
+    full = settings.lora is None and settings.dtype == "auto"
+    dtype = "float32" if full else settings.dtype  # small updates of all weights vanish in half precision
+    steps = settings.thinking_steps if thinking else None
+    encoder = Encoder.load(settings.model, device=device, dtype=dtype, thinking_steps=steps)
+    if not thinking:
+        return encoder
+    if encoder.model.head is not None:
+        raise DebaterError(
+            f"{settings.model} has dense layers behind its pooling, which cannot be trained.", "Use another model."
+        )
+    encoder.set_lengths(query=settings.max_length.query, document=settings.max_length.document)
+    instructed = any(data.instruction for data in settings.data)
+    encoder.set_instruction(settings.search_instruction, trained_with_instructions=instructed)
+    return encoder
+
+
+def require_room(encoder: Encoder, settings: TrainingSettings) -> None:
+    """Raise DebaterError where a limit leaves nothing of a text: every text would then be the same."""
+    given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
+    for instruction in [settings.search_instruction, *(lead for leads in given for lead in leads)]:
+        if not encoder.leaves_room(instruction):
+            raise DebaterError(
+                f"max_length.query ({settings.max_length.query}) leaves no room for a query"
+                + (f" behind the instruction {instruction!r}." if instruction else "."),
+                "Raise max_length.query.",
+            )
+    [empty] = encoder.token_ids([""], "document")  # refuses a limit below the prompt and the thinking tokens
+    if len(empty) >= settings.max_length.document:
+        raise DebaterError(
+            f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
+        )
+    if settings.warm_start is not None:
+        cut_documents(encoder, [""], settings.warm_start.length)

@@ -1,0 +1,50 @@
+"""nDCG@10 while training: the best checkpoint, early stopping, a sampled corpus, shared work."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from topics import WORDS, metrics
+
+from debater_search.training import (
+    train,
+)
+from debater_search.training.run import Run
+from debater_search.training.settings import TrainingSettings
+
+
+def test_evaluation_while_training_keeps_the_best_checkpoint(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    task = tmp_path / "task"
+    (task / "qrels").mkdir(parents=True)
+    (task / "corpus.jsonl").write_text("".join(json.dumps({"_id": w, "text": f"{w} {w}"}) + "\n" for w in WORDS))
+    (task / "queries.jsonl").write_text("".join(json.dumps({"_id": w, "text": f"what of {w}"}) + "\n" for w in WORDS))
+    (task / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{w}\t{w}\t1\n" for w in WORDS))
+    settings = config(eval={"task": str(task), "every": 3})
+    folder = train(settings)
+    scores = [row["ndcg@10"] for row in metrics(folder, "evaluation")]
+    assert len(scores) == 2
+    assert json.loads((folder / "best" / "debater.json").read_text())["provenance"]["metrics"]["evaluation"][
+        "ndcg@10"
+    ] == max(scores)
+
+    log = (folder / "metrics.jsonl").read_text().splitlines()
+    better = [line.replace(f'"ndcg@10": {scores[0]}', '"ndcg@10": 2.0') for line in log]
+    (folder / "metrics.jsonl").write_text("\n".join(better) + "\n")
+    best = (folder / "best" / "debater.json").stat().st_mtime_ns
+    (folder / "debater.json").unlink()
+    train(settings, resume=True)  # from step 4: its score cannot beat the one before
+    assert (folder / "best" / "debater.json").stat().st_mtime_ns == best
+
+
+def test_a_checkpoint_is_written_after_its_evaluation(
+    config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("debater_search.training.run.DevelopmentSet", lambda settings, seed: None)
+    monkeypatch.setattr(Run, "_evaluate", lambda self, step: done.append(f"score {step}"))
+    monkeypatch.setattr(Run, "_save", lambda self, step, optimizer: done.append(f"save {step}"))
+    train(config(eval={"task": "task", "every": 2}, max_steps=4))
+    assert done == ["score 2", "save 2", "score 4"]

@@ -1,0 +1,215 @@
+"""Training on several processes: the gradients, the weights and the failures of one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from topics import WORDS, metrics
+
+from debater_search.errors import DebaterError
+from debater_search.training import train
+from debater_search.training.settings import TrainingSettings
+
+ROOT = Path(__file__).parents[2]
+LORA = {"r": 4, "alpha": 8, "dropout": 0.0}
+WAYS = [
+    {"family": family, "lora": lora, "cache_tokens": cache, "parallel": parallel}
+    for family, lora in (("bert", LORA), ("llama", None), ("llama", LORA))
+    for cache in (None, 70)
+    for parallel in ("ddp", "fsdp")
+]
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows with none, one or two hard negatives, of very different lengths."""
+    path = tmp_path_factory.mktemp("uneven") / "rows.jsonl"
+    rows = [
+        {
+            "query": f"what of {word}",
+            "positive": f"{word} {'x ' * (7 * n % 23)}",
+            "negative": [WORDS[n - 1], "far"][: n % 3],
+        }
+        for n, word in enumerate(WORDS)
+    ]
+    path.write_text("".join(json.dumps({k: v for k, v in row.items() if v}) + "\n" for row in rows))
+    return path
+
+
+def settings_of(way: dict[str, Any], rows: Path, model: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "model": str(model),
+        "thinking_steps": 3,
+        "data": [{"path": str(rows)}],
+        "lora": way["lora"],
+        "max_length": {"query": 32, "document": 60},
+        "batch_size": 10,
+        "negatives": 2,
+        "parallel": way["parallel"],
+        "output": "unused",
+        "report_to": [],
+        **more,
+    }
+
+
+def gradients_of(processes: int, folder: Path, jobs: list[dict[str, Any]]) -> dict[str, tuple[dict, dict]]:
+    """Gradients and facts of every job, from a group of processes started by torchrun."""
+    folder.mkdir()
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    script = str(ROOT / "tests" / "training" / "group.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*command, script, str(folder)], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    out = {}
+    for job in jobs:
+        path = folder / f"{job['name']}.safetensors"
+        with safe_open(path, "pt") as file:
+            out[job["name"]] = (load_file(path), json.loads(file.metadata()["facts"]))
+    return out
+
+
+def require_equal_gradients(
+    processes: int, tiny_model: Callable[..., Path], rows: Path, folder: Path, ways: list[dict[str, Any]]
+) -> None:
+    jobs = [
+        {
+            "name": str(n),
+            "cache_tokens": way["cache_tokens"],
+            "settings": settings_of(way, rows, tiny_model(way["family"])),
+        }
+        for n, way in enumerate(ways)
+    ]
+    alone, together = (gradients_of(n, folder / str(n), jobs) for n in (1, processes))
+    for job, way in zip(jobs, ways, strict=True):
+        (expected, facts), (got, shared_facts) = alone[job["name"]], together[job["name"]]
+        largest = max(float(g.abs().max()) for g in expected.values())
+        assert largest > 0
+        assert got.keys() == expected.keys()
+        assert max(float((got[n] - expected[n]).abs().max()) for n in got) <= 1e-5 * largest, way
+        assert shared_facts["loss"] == pytest.approx(facts["loss"], abs=1e-5)
+        assert [times for _, times in shared_facts["reduced"]] == [1] * len(expected), way
+
+
+def test_two_processes_make_the_gradients_of_one_each_reduced_once(
+    tiny_model: Callable[..., Path], uneven: Path, tmp_path: Path
+) -> None:
+    require_equal_gradients(2, tiny_model, uneven, tmp_path, WAYS[::3])  # DDP and FSDP2, cached and not, LoRA and full
+
+
+@pytest.mark.slow
+def test_four_processes_make_the_gradients_of_one_each_reduced_once(
+    tiny_model: Callable[..., Path], uneven: Path, tmp_path: Path
+) -> None:
+    require_equal_gradients(4, tiny_model, uneven, tmp_path, WAYS)
+
+
+def require_equal_weights(processes: int, settings: TrainingSettings, folder: Path) -> None:
+    alone, together = (train(settings, output=folder / str(n), processes=n) for n in (1, processes))
+    name = "adapter_model.safetensors" if settings.lora else "model.safetensors"
+    expected, got = load_file(alone / name), load_file(together / name)
+    difference = torch.cat([(got[n] - expected[n]).abs().flatten() for n in expected])
+    assert got.keys() == expected.keys()
+    assert difference.max() <= 2e-3
+    assert (difference <= 1e-5).float().mean() >= 0.999
+    losses = [[row["loss"] for row in metrics(run)] for run in (alone, together)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    scores = [[row["steps"] for row in metrics(run, "evaluation")] for run in (alone, together)]
+    assert len(scores[0]) == 1
+    assert scores[0] == scores[1]
+
+
+@pytest.fixture
+def longer(tiny_model: Callable[..., Path], uneven: Path, development: Path) -> Callable[..., TrainingSettings]:
+    """Six AdamW steps after a warm start, measured at the end."""
+
+    def make(family: str, lora: dict | None, parallel: str, cache: int | None) -> TrainingSettings:
+        way = {"lora": lora, "parallel": parallel}
+        more = {
+            "gradient_cache": cache or False,
+            "learning_rate": 1e-3,
+            "warmup_steps": 1,
+            "max_steps": 6,
+            "save_steps": 3,
+            "warm_start": {"steps": 2, "batch_size": 5},
+            "eval": {"task": str(development), "every": 6},
+        }
+        return TrainingSettings.model_validate(settings_of(way, uneven, tiny_model(family), **more))
+
+    return make
+
+
+def test_six_steps_on_two_processes_end_with_the_weights_of_one(
+    longer: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    require_equal_weights(2, longer("bert", LORA, "ddp", 70), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize(("lora", "cache"), [(LORA, None), (None, 70)])
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_six_steps_on_any_number_of_processes_end_with_the_weights_of_one(
+    longer: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    processes: int,
+    lora: dict | None,
+    cache: int | None,
+    parallel: str,
+) -> None:
+    require_equal_weights(processes, longer("llama", lora, parallel, cache), tmp_path)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(line) for line in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_when_one_process_is_killed_the_others_stop_and_resume_ends_with_the_same_bytes(
+    longer: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    settings = longer("bert", {**LORA, "dropout": 0.2}, "fsdp", None).model_copy(update={"max_steps": 8, "eval": None})
+    whole = train(settings, output=tmp_path / "whole", processes=2)
+    killed = tmp_path / "killed"
+    before = set(children_of(os.getpid()))
+
+    def kill_one() -> None:
+        while not (killed / "checkpoint-3" / "debater.json").exists():
+            time.sleep(0.01)
+        workers = set(children_of(os.getpid())) - before
+        os.kill(max(workers), signal.SIGKILL)
+        stopped.append(time.monotonic())
+
+    stopped: list[float] = []
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(DebaterError, match=r"of 2 was killed \(SIGKILL\); the others were stopped"):
+        train(settings, output=killed, processes=2)
+    killer.join()
+    assert time.monotonic() - stopped[0] < 30
+    again = train(settings, output=killed, processes=2, resume=True)
+    name = "adapter_model.safetensors"
+    assert (again / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_mistake_that_only_processes_find_is_told_as_one(
+    longer: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    settings = longer("bert", LORA, "ddp", None).model_copy(update={"model": str(tmp_path / "nowhere")})
+    with pytest.raises(DebaterError, match="nowhere"):
+        train(settings, output=tmp_path / "out", processes=2)
+
+
+def test_more_processes_than_examples_are_refused(longer: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"more processes \(11\) than queries in a batch \(10\)"):
+        train(longer("bert", LORA, "ddp", None), output=tmp_path / "out", processes=11)

@@ -1,0 +1,123 @@
+"""What a config may say, and mistakes that are found before anything is trained."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+from topics import WORDS
+
+from debater_search.errors import DebaterError
+from debater_search.training import (
+    is_released_config,
+    load_config,
+    train,
+    translate_released_config,
+)
+from debater_search.training.batches import TrainingData
+from debater_search.training.settings import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ({"max_length": {"query": 32, "document": 10}}, "prompt and the thinking tokens"),
+        ({"max_length": {"query": 32, "document": 34}}, r"max_length\.document \(34\) leaves no room"),
+        ({"max_length": {"query": 2, "document": 60}}, r"max_length\.query \(2\) leaves no room"),
+        ({"search_instruction": "find " * 32}, "behind the instruction"),
+        ({"warm_start": {"steps": 1, "length": 10}}, "prompt and the thinking tokens"),
+    ],
+)
+def test_a_limit_that_leaves_nothing_of_a_text_is_found_at_the_start(
+    config: Callable[..., TrainingSettings], mistake: dict, sentence: str
+) -> None:
+    folder = train(config("llama", max_steps=1))
+    with pytest.raises(DebaterError, match=sentence):
+        train(config("llama", **mistake), force=True)
+    assert (folder / "debater.json").is_file()
+
+
+def test_a_model_that_could_not_be_saved_is_refused_at_the_start(
+    config: Callable[..., TrainingSettings], tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "dense"
+    shutil.copytree(tiny_model("bert"), folder)
+    (folder / "modules.json").write_text(
+        json.dumps([{"path": "", "type": "Transformer"}, {"path": "2", "type": "Dense"}])
+    )
+    (folder / "2").mkdir()
+    (folder / "2" / "config.json").write_text(json.dumps({"in_features": 32, "out_features": 4, "bias": False}))
+    save_file({"linear.weight": torch.zeros(4, 32)}, folder / "2" / "model.safetensors")
+    with pytest.raises(DebaterError, match="dense layers"):
+        train(config(model=str(folder), thinking_steps=1))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mistake", ["gradient_cache=true", "gradient_cache=-1", "seed=-1", f"seed={2**63}"])
+def test_numbers_that_training_cannot_use_are_refused(tmp_path: Path, mistake: str) -> None:
+    (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: x}]\n")
+    with pytest.raises(DebaterError, match=mistake.partition("=")[0]):
+        load_config(tmp_path / "c.yaml", [mistake])
+
+
+def test_paths_in_a_config_are_relative_to_it(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    values = {"model": "minilm", "output": "out", "data": [{"path": "rows.jsonl"}]}
+    config()
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
+    settings = load_config(tmp_path / "c.yaml", ["loss.scale=20", "lora.r=4"])
+    assert len(TrainingData(settings.model_copy(update={"batch_size": 4})).sets[0]) == len(WORDS)
+    assert (settings.loss.scale, settings.lora and settings.lora.r) == (20, 4)
+
+
+@pytest.mark.parametrize("name", ["demo", "minicpm2-2b", "minicpm3-4b", "smollm2-135m"])
+def test_every_shipped_config_is_valid(name: str) -> None:
+    path = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
+    assert load_config(path).thinking_steps == 8
+
+
+def test_a_released_config_is_recognised_and_its_translation_is_valid(tmp_path: Path) -> None:
+    released = {
+        "model_name_or_path": "openbmb/MiniCPM-2B-sft-bf16", "dataset_file_path": "cache/echo-data",
+        "pooling_mode": "M_token", "per_device_train_batch_size": 64, "gradient_accumulation_steps": 1,
+        "learning_rate": 2e-4, "warmup_steps": 300, "stop_after_n_steps": 1000, "lora_r": 16, "max_seq_length": 512,
+        "output_dir": "output/x", "bf16": True,
+    }  # fmt: skip
+    (tmp_path / "released.json").write_text(json.dumps(released))
+    (tmp_path / "ours.yaml").write_text("model: m\noutput: o\ndata: [{path: x}]\n")
+    assert is_released_config(tmp_path / "released.json")
+    assert not is_released_config(tmp_path / "ours.yaml")
+    translated = translate_released_config(tmp_path / "released.json")
+    assert "bf16" in translated
+    (tmp_path / "translated.yaml").write_text(translated)
+    settings = load_config(tmp_path / "translated.yaml")
+    assert (settings.batch_size, settings.max_steps, settings.thinking_steps) == (256, 1000, 8)
+    assert settings.lora is not None
+    assert settings.lora.alpha == 32
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "wanted"),
+    [
+        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "dropout": 0.05}),
+        ({"max_steps": -1, "num_train_epochs": 1}, "max_steps", 1000),
+        ({"lr_scheduler_type": "constant"}, "schedule", "linear"),
+        ({"per_device_train_batch_size": "16", "gradient_accumulation_steps": 2}, "batch_size", 128),
+        ({"pooling_mode": "last_token"}, "thinking_steps", 1),
+        ({"learning_rate": "1e-4"}, "learning_rate", 1e-4),
+    ],
+)
+def test_unusual_released_configs_translate_to_valid_ones(tmp_path: Path, more: dict, key: str, wanted: object) -> None:
+    (tmp_path / "old.json").write_text(json.dumps({"model_name_or_path": "m", "dataset_file_path": "d", **more}))
+    (tmp_path / "new.yaml").write_text(translate_released_config(tmp_path / "old.json"))
+    assert load_config(tmp_path / "new.yaml").model_dump()[key] == wanted
+
+
+def test_a_released_config_with_a_number_that_is_none_names_it(tmp_path: Path) -> None:
+    old = {"model_name_or_path": "m", "dataset_file_path": "d", "per_device_train_batch_size": "many"}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    with pytest.raises(DebaterError, match=r"per_device_train_batch_size is 'many'"):
+        translate_released_config(tmp_path / "old.json")
