@@ -2,17 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from debater_search.cli.options import Device, Force, Json, examples
-from debater_search.cli.output import printable, results
+from debater_search.cli.output import Output, printable, results
 
 EXAMPLES = examples(
     "debater train configs/demo.yaml",
     "debater train configs/demo.yaml learning_rate=1e-4 lora.r=8 --output checkpoints/small",
+    "debater train configs/demo.yaml --dry-run",
     "debater train configs/demo.yaml --resume",
+    "debater train configs/minicpm2-2b.yaml data_folder=/data/echo-data --processes 4",
 )
 
 
@@ -25,6 +27,12 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: the config's own.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete checkpoint.")] = False,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes to start on this machine. Default: one a GPU.", metavar="N")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and say what would be done; load no weights.")
+    ] = False,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -41,8 +49,43 @@ def train(
         if translated is not None:
             print("\n".join(map(printable, translated.splitlines())), file=sys.stderr)
         settings = training.load_config(config, overrides or [])
-        checkpoint = training.train(settings, output=output, resume=resume, force=force, device=device, progress=True)
+        translation = {"translated": translated} if released else {}
+        where: dict[str, Any] = {"output": output, "resume": resume, "force": force, "device": device}
+        if dry_run:
+            plan = training.plan(settings, **where, processes=processes or 1)
+            return out.json({"plan": plan.as_dict(), **translation}) if as_json else show_plan(out, plan.as_dict())
+        checkpoint = training.train(settings, **where, processes=processes, progress=True)
         if as_json:
-            return out.json({"checkpoint": str(checkpoint), **({"translated": translated} if released else {})})
+            return out.json({"checkpoint": str(checkpoint), **translation})
         out.facts([("checkpoint", str(checkpoint))])
         return out.show(f"Next: debater index CORPUS --model {checkpoint}")
+
+
+def show_plan(out: Output, plan: dict[str, Any]) -> None:
+    """What a training run would do, for people."""
+    share = plan["trainable"] / plan["parameters"]
+    sets = [(f"  {name}", f"{rows:,} rows") for name, rows in plan["sets"].items()]
+    together = f" in {plan['processes']} processes" if plan["processes"] > 1 else ""
+    out.facts(
+        [
+            ("model", f"{plan['model']} ({plan['dtype']} on {plan['device']}{together})"),
+            ("parameters", f"{plan['parameters']:,}, of which {plan['trainable']:,} are trained ({share:.1%})"),
+            ("thinking steps", str(plan["thinking_steps"])),
+            ("examples", f"{plan['rows']:,}"),
+            *sets,
+            (
+                "steps",
+                f"{plan['steps']:,} of {plan['queries_per_step']:,} queries; {plan['steps_per_epoch']:,} an epoch",
+            ),
+            ("tokens a step", f"about {plan['tokens_per_step']:,}"),
+            ("memory", f"about {plan['memory_per_device'] / 1e9:,.1f} GB on each device"),
+            ("checkpoint", f"{plan['checkpoint_bytes'] / 1e6:,.1f} MB each"),
+        ]
+    )
+    for example in plan["examples"]:
+        tokens = example["tokens"]
+        lines = [("query", f"{example['query']} ({tokens['query']} tokens)")]
+        lines.append(("positive", f"{example['positive']} ({tokens['positive']} tokens)"))
+        lines += [("negative", text) for text in example["negatives"][:1]]
+        out.show(f"\nFirst row of {printable(example['set'])}, as the model reads it")
+        out.facts(lines)

@@ -123,8 +123,13 @@ def weight_files(folder: Path) -> list[Path]:
     raise DebaterError(f"The model folder {folder} holds no weights (*.safetensors).", "Was it copied whole?")
 
 
-def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
-    """Load a model's body in evaluation mode. Raises DebaterError for missing, damaged or unfitting weights."""
+def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None, weights: bool = True) -> PreTrainedModel:
+    """Load a model's body in evaluation mode; without `weights` its tensors have shapes only (device meta).
+
+    Raises DebaterError for missing, damaged or unfitting weights.
+    """
+    if not weights:
+        return _shapes_only(folder, dtype)
     weight_files(folder)
     values = read_json(folder / "config.json")
     try:
@@ -151,6 +156,22 @@ def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None) ->
             f"The weights in {folder} lack {len(missing)} tensors of the model (first: {missing[0]}).",
             "Fetch the model again, or check that config.json belongs to these weights.",
         )
+    return _without_pooler(backbone).eval()
+
+
+def _shapes_only(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            backbone = AutoModel.from_config(native_config(read_json(folder / "config.json")), dtype=dtype)
+    except DebaterError:
+        raise
+    except Exception as error:  # as many kinds as when weights are loaded
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DebaterError(f"The model in {folder} cannot be made: {reason}", "Fetch the model again.") from error
+    return _without_pooler(backbone).eval()
+
+
+def _without_pooler(backbone: PreTrainedModel) -> PreTrainedModel:
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # a classifier's head; unused by every pooling
-    return backbone.eval()
+    return backbone

@@ -71,6 +71,7 @@ class Encoder:
         attention: str = "auto",
         thinking_steps: int | None = None,
         max_length: int | None = None,
+        weights: bool = True,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (minilm, debater-2b, debater-4b, smollm2-135m).
 
@@ -84,19 +85,24 @@ class Encoder:
             thinking_steps: on a model made for deliberation, read it out after that many steps; on a plain model,
                 more than 1 makes an untrained DEBATER start.
             max_length: tokens of a document, thinking tokens included.
+            weights: False: shapes and tokenizer only, to know a model without loading it; it tokenizes, but does
+                not encode.
 
         Raises:
             DebaterError: no such model, no or damaged weights, a pickle, an impossible argument.
         """
         where = choose_device(device)
         number_type = choose_dtype(dtype, where)
-        source = locate(model)
+        source = locate(model, weights=weights)
         base = str(base_model) if base_model is not None else None
-        request = Request(source, base, thinking_steps, number_type, choose_attention(attention, where, number_type))
+        kernel = choose_attention(attention, where, number_type)
+        request = Request(source, base, thinking_steps, number_type, kernel, weights)
         parts = load_parts(request)
         if max_length is not None:
             parts.spec = with_document_length(parts, max_length)
-        if hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
+        if not weights:
+            where = torch.device("meta")
+        elif hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
             parts.backbone.merge_adapter()  # same values, no extra multiplications
         recipe = {
             "model": _findable(str(model)),

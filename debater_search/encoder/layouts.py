@@ -60,11 +60,25 @@ class Request:
     thinking_steps: int | None
     dtype: torch.dtype
     attention: str | None
+    weights: bool = True
+    """False: shapes and tokenizer only, for who must know a model without loading it."""
 
     @property
     def folder(self) -> Path:
         """The model's files."""
         return self.source.folder
+
+    def locate(self, model: str) -> Source:
+        """Find another model that this one is made of."""
+        return locate(model, weights=self.weights)
+
+    def backbone(self, folder: Path) -> PreTrainedModel:
+        """The body of the model in a folder."""
+        return load_backbone(folder, dtype=self.dtype, attention=self.attention, weights=self.weights)
+
+    def weight_files(self, folder: Path) -> list[Path]:
+        """The files of weights in a folder; none where they are not asked for."""
+        return weight_files(folder) if self.weights else []
 
 
 def load_parts(request: Request) -> Parts:
@@ -91,11 +105,11 @@ def load_checkpoint(request: Request) -> Parts:
         spec = spec.read_out_at(request.thinking_steps)
     tokenizer = load_tokenizer(folder)
     if not (folder / "adapter_config.json").is_file():
-        backbone, base, below = load_backbone(folder, dtype=request.dtype, attention=request.attention), None, []
+        backbone, base, below = request.backbone(folder), None, []
     else:
-        base = locate(request.base_model or saved["base_model"])
-        backbone = load_backbone(base.folder, dtype=request.dtype, attention=request.attention)
-        below = weight_files(base.folder)
+        base = request.locate(request.base_model or saved["base_model"])
+        backbone = request.backbone(base.folder)
+        below = request.weight_files(base.folder)
         if tokenizer.get_vocab_size() > backbone.get_input_embeddings().weight.shape[0]:
             backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
         backbone = with_adapter(backbone, folder)
@@ -103,7 +117,7 @@ def load_checkpoint(request: Request) -> Parts:
         backbone=backbone,
         tokenizer=tokenizer,
         spec=spec,
-        weights=[*below, *weight_files(folder)],
+        weights=[*below, *request.weight_files(folder)],
         base=base or request.source,
         tokenizer_folder=folder,
         provenance=saved.get("provenance", {}),
@@ -121,10 +135,10 @@ def load_published_adapter(request: Request) -> Parts:
             f"The adapter in {folder} does not say how it pools (pooling_mode in {PUBLISHED_FILE} is {mode!r}).",
             "Expected last_token or M_token.",
         )
-    base = locate(request.base_model or request.source.base_model or declared)
+    base = request.locate(request.base_model or request.source.base_model or declared)
     family = model_type(read_json(base.folder / "config.json"))
     tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else base.folder)
-    backbone = load_backbone(base.folder, dtype=request.dtype, attention=request.attention)
+    backbone = request.backbone(base.folder)
     spec = plain_spec(base.folder, tokenizer, family, backbone.config)
     length = int(settings.get("max_length", 512))
     spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
@@ -142,7 +156,7 @@ def load_published_adapter(request: Request) -> Parts:
         backbone=with_adapter(backbone, folder),
         tokenizer=tokenizer,
         spec=spec,
-        weights=[*weight_files(base.folder), *weight_files(folder)],
+        weights=[*request.weight_files(base.folder), *request.weight_files(folder)],
         base=base,
         tokenizer_folder=folder if (folder / "tokenizer.json").is_file() else base.folder,
     )
@@ -167,11 +181,11 @@ def load_sentence_transformer(request: Request) -> Parts:
 
 def load_plain(request: Request) -> Parts:
     """A plain Hugging Face model: last token for decoders, mean for encoders, no instruction."""
-    backbone = load_backbone(request.folder, dtype=request.dtype, attention=request.attention)
+    backbone = request.backbone(request.folder)
     tokenizer = load_tokenizer(request.folder)
     family = model_type(read_json(request.folder / "config.json"))
     spec = plain_spec(request.folder, tokenizer, family, backbone.config)
-    parts = Parts(backbone, tokenizer, spec, weight_files(request.folder), request.source, request.folder)
+    parts = Parts(backbone, tokenizer, spec, request.weight_files(request.folder), request.source, request.folder)
     return _deliberating(parts, request)
 
 

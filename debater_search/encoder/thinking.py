@@ -94,6 +94,8 @@ def start_thinking_tokens(
     the spread of the table itself.
     """
     table = backbone.get_input_embeddings().weight
+    if table.is_meta:  # shapes only
+        return
     generator = torch.Generator().manual_seed(start["seed"])
     noise = torch.randn(len(tokens), table.shape[1], generator=generator)
     with torch.no_grad():

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from math import nan
-from pathlib import Path
 
 import numpy as np
 
@@ -72,9 +71,9 @@ class TrainingData:
             raise DebaterError(
                 f"The data has {sum(self.counts):,} rows, fewer than one batch ({size} queries).", "Lower batch_size."
             )
-        if settings.loss.teacher is not None and not any(self._has_scores(s) for s in self.sets):
+        if settings.loss.teacher is not None and not any(s.scored for s in self.sets):
             raise DebaterError(
-                f"loss.teacher is {settings.loss.teacher}, but no row of the data begins with a teacher's scores.",
+                f"loss.teacher is {settings.loss.teacher}, but no row of the data has a teacher's scores.",
                 "Give rows positive_scores and negative_scores (debater mine writes them), or set loss.teacher=null.",
             )
 
@@ -156,11 +155,8 @@ class TrainingData:
         )
 
     def _place(self, rows: Sequence[Row]) -> str:
-        shown = [f"{Path(self.settings.data[r.set].path).name} row {r.number + 1}" for r in rows[:SHOWN_ROWS]]
+        shown = [self.sets[row.set].place(row.number) for row in rows[:SHOWN_ROWS]]
         return ", ".join(shown) + (f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else "")
-
-    def _has_scores(self, rows: TrainingSet) -> bool:
-        return any(rows.example(row).negative_scores for row in range(min(100, len(rows))))
 
 
 def effective_rows(rows: Sequence[int], weights: Sequence[float], temperature: float) -> list[float]:

@@ -8,6 +8,7 @@ import torch
 
 from debater_search.encoder import Encoder
 from debater_search.evaluation import RetrievalTask, evaluate, evaluate_steps, load_task, opened
+from debater_search.evaluation.evaluate import judged_queries
 from debater_search.training.gather import gathered
 from debater_search.training.journal import SCORE
 from debater_search.training.parallel import Parallel
@@ -24,6 +25,12 @@ class DevelopmentSet:
         self.split = settings.split
         task.qrels(self.split)
         self.task: RetrievalTask = task if settings.sample is None else SampledTask(task, settings.sample, seed)
+
+    def require_readable(self) -> None:
+        """Read all of it once. Raises DebaterError for what measuring would fail on."""
+        judged_queries(self.task, self.split, self.task.qrels(self.split))
+        for _ in self.task.corpus(self.split):
+            pass
 
     def measure(self, encoder: Encoder, parallel: Parallel) -> dict[str, Any]:
         """nDCG@10 of the last step, and of each step alone where the model deliberates."""

@@ -55,6 +55,8 @@ class Journal:
         kept = [e for line in lines if (e := _entry(line)) and (e["phase"] == "warm start" or e["step"] <= step)]
         if self.writes:
             self.path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
+        if self.trackers is not None:
+            self.trackers.replay(kept)
         for entry in kept:
             self.last[entry["phase"]] = {name: value for name, value in entry.items() if name != "phase"}
         return [e[SCORE] for e in kept if e["phase"] == EVALUATION]

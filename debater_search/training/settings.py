@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from debater_search.config import beside, load_settings
+from debater_search.data.training_sources import is_hub_name
 from debater_search.training.presets import PRESETS, Preset, merged
+from debater_search.training.released import is_released_config, settings_of
 
 
 class _Section(BaseModel):
@@ -101,7 +103,9 @@ class TrainingSettings(_Section):
     thinking_steps: PositiveInt = Field(8, description="Thinking tokens; 1 trains the model's own pooling.")
     data: list[DataSet] = Field(min_length=1, description="Sets of training examples.")
     data_folder: str | None = Field(
-        None, description="What data paths are relative to; null: the config file's folder."
+        None,
+        description="What data paths are relative to; null: the config file's folder. In the file it is relative "
+        "to the file itself, on the command line to the working directory.",
     )
     homogeneous: bool = Field(True, description="A batch holds one set only: its positives are harder negatives.")
     temperature: PositiveFloat = Field(
@@ -151,11 +155,13 @@ class TrainingSettings(_Section):
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingSettings:
     """Read a config file; paths in it come back resolved. Raises DebaterError naming key and line of any mistake."""
-    settings = load_settings(TrainingSettings, path, overrides)
-    folder = Path(settings.data_folder).expanduser() if settings.data_folder is not None else beside(path, ".")
+    values = settings_of(path, overrides)[0] if is_released_config(path) else None
+    settings = load_settings(TrainingSettings, path, overrides, values=values)
+    folder = _data_folder(path, settings.data_folder, overrides)
     for data in settings.data:
-        if (folder / Path(data.path).expanduser()).exists() or not looks_like_a_hub_name(data.path):
-            data.path = str(folder / Path(data.path).expanduser())
+        beside_it = folder / Path(data.path).expanduser()
+        if beside_it.exists() or not is_hub_name(data.path):
+            data.path = str(beside_it)
     if settings.eval is not None:
         settings.eval.task = str(beside(path, settings.eval.task))
     if Path(beside(path, settings.model)).is_dir() and not Path(settings.model).is_dir():
@@ -163,7 +169,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingSett
     return settings
 
 
-def looks_like_a_hub_name(path: str) -> bool:
-    """Whether a data path may name a set of the hub: owner/name without an extension of ours."""
-    parts = path.split(":")[0].split("/")
-    return len(parts) == 2 and all(parts) and not path.startswith((".", "~")) and not Path(path).suffix
+def _data_folder(path: str | Path, written: str | None, overrides: Sequence[str]) -> Path:
+    """A folder that the file names lies beside the file, as all its paths; one typed as an override where one is."""
+    if written is not None and any(override.startswith("data_folder=") for override in overrides):
+        return Path(written).expanduser()
+    return beside(path, written or ".")

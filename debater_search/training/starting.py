@@ -6,15 +6,17 @@ from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import cut_documents
 
 
-def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True) -> Encoder:
+def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True, weights: bool = True) -> Encoder:
     """The model to train, with its lengths and instruction; `thinking` False gives the base model as it is.
+
+    Without `weights` it is known by its shapes only.
 
     Raises DebaterError for a model that cannot be loaded or could not be saved again.
     """
     full = settings.lora is None and settings.dtype == "auto"
     dtype = "float32" if full else settings.dtype  # small updates of all weights vanish in half precision
     steps = settings.thinking_steps if thinking else None
-    encoder = Encoder.load(settings.model, device=device, dtype=dtype, thinking_steps=steps)
+    encoder = Encoder.load(settings.model, device=device, dtype=dtype, thinking_steps=steps, weights=weights)
     if not thinking:
         return encoder
     if encoder.model.head is not None:

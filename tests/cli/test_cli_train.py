@@ -33,12 +33,14 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]
 def test_overrides_and_options_reach_the_trainer(
     debater: Debater, config: str, trained: list[tuple[Any, dict[str, Any]]]
 ) -> None:
-    outcome = debater("train", config, "max_steps=7", "lora.r=4", "--output", "out", "--resume", "--device", "cpu")
+    outcome = debater("train", config, "max_steps=7", "lora.r=4", "--output", "out", "--resume", "--device", "cpu",
+                      "--processes", "3")  # fmt: skip
     assert outcome.code == 0
     ((settings, options),) = trained
     assert (settings.max_steps, settings.lora.r) == (7, 4)
     assert options == {
         "output": Path("out"), "resume": True, "force": False, "device": "cpu", "progress": True,
+        "processes": 3,
     }  # fmt: skip
     assert "Next: debater index CORPUS --model out" in outcome.out
 

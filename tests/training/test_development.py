@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from topics import WORDS, metrics
 
+from debater_search.evaluation import load_task
 from debater_search.training import (
     train,
 )
+from debater_search.training.development import DevelopmentSet, SampledTask
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 
@@ -48,3 +50,33 @@ def test_a_checkpoint_is_written_after_its_evaluation(
     monkeypatch.setattr(Run, "_save", lambda self, step, optimizer: done.append(f"save {step}"))
     train(config(eval={"task": "task", "every": 2}, max_steps=4))
     assert done == ["score 2", "save 2", "score 4"]
+
+
+def test_training_stops_when_measurements_bring_no_new_best(
+    config: Callable[..., TrainingSettings], development: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
+    monkeypatch.setattr(DevelopmentSet, "measure", lambda *_: {"ndcg@10": next(scores)})
+    folder = train(config(max_steps=9, eval={"task": str(development), "every": 1, "patience": 2}))
+    assert [row["ndcg@10"] for row in metrics(folder, "evaluation")] == [0.3, 0.5, 0.4, 0.5]
+    assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 4
+    assert json.loads((folder / "best" / "debater.json").read_text())["provenance"]["step"] == 2
+
+
+def test_a_sample_keeps_all_judged_documents(development: Path) -> None:
+    more = [json.dumps({"_id": f"other{n}", "text": f"other {n}"}) for n in range(50)]
+    with (development / "corpus.jsonl").open("a") as file:
+        file.write("\n".join(more) + "\n")
+    task = SampledTask(load_task(development), 7, seed=1)
+    ids = [document.id for document in task.corpus()]
+    assert len(ids) == len(set(ids)) == len(WORDS) + 7
+    assert set(WORDS) <= set(ids)
+    assert [document.id for document in SampledTask(load_task(development), 7, seed=1).corpus()] == ids
+    assert [document.id for document in SampledTask(load_task(development), 7, seed=2).corpus()] != ids
+
+
+def test_every_thinking_step_is_measured(config: Callable[..., TrainingSettings], development: Path) -> None:
+    folder = train(config(max_steps=2, eval={"task": str(development), "every": 2, "sample": 3}))
+    [row] = metrics(folder, "evaluation")
+    assert len(row["steps"]) == 3
+    assert row["steps"][-1] == row["ndcg@10"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from debater_search.training import DeliberationLoss
+from debater_search.training.loss import Labels, step_scores
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +83,88 @@ def test_scores_of_half_precision_views_are_not_rounded_again(number_type: torch
     queries, positives = (torch.randn(*shape, 64, generator=generator).to(number_type) for shape in ((4,), (4, 8)))
     exact = DeliberationLoss()(queries.double(), positives.double())
     assert DeliberationLoss()(queries, positives).item() == pytest.approx(exact.item(), abs=1e-4)
+
+
+def random_batch(queries: int, negatives: int, steps: int = 3, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(queries, 6), (queries, steps, 6), (negatives, steps, 6)]
+    return tuple(torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes)
+
+
+def test_a_sum_of_terms_is_twice_their_mean_and_weights_shift_it() -> None:
+    batch = random_batch(4, 2)
+    terms = dict(DeliberationLoss().terms(*batch))
+    assert DeliberationLoss(combine="sum")(*batch).item() == pytest.approx(2 * terms["total"].item())
+    weighted = (terms["contrast"] + 3 * terms["distill"]) / 4
+    assert DeliberationLoss(distill_weight=3.0)(*batch).item() == pytest.approx(weighted.item())
+
+
+def test_positives_of_the_same_query_are_no_negatives_of_it() -> None:
+    queries, positives, negatives = random_batch(4, 2)
+    same = Labels(same_query=torch.tensor([1, 2, 1, 3]), same_text=torch.tensor([10, 11, 12, 13, 12, 14]))
+    loss = DeliberationLoss(distill=False)
+    # Query 0 has the positives of rows 0 and 2, the latter also as negative 0; query 2 likewise.
+    cosines = step_scores(queries, torch.cat([positives, negatives])).max(-1).values * 30
+    expected = []
+    for row, left_out in enumerate(([2, 4], [], [0, 4], [])):
+        kept = [c for c in range(6) if c not in left_out]
+        expected.append(-(cosines[row, row] - torch.logsumexp(cosines[row, kept], 0)))
+    assert loss(queries, positives, negatives, same).item() == pytest.approx(torch.stack(expected).mean().item())
+    off = DeliberationLoss(distill=False, mask_duplicates=False)
+    assert off(queries, positives, negatives, same).item() == pytest.approx(loss(queries, positives, negatives).item())
+
+
+def test_negatives_above_the_margin_are_left_out_of_both_terms() -> None:
+    queries, positives, negatives = random_batch(3, 1)
+    negatives = queries[:1, None].expand(1, 3, 6)  # as near to query 0 as can be
+    masked = DeliberationLoss(mask_margin=0.0)
+    moved = (2 * queries[:1, None]).expand(1, 3, 6) + 0.0
+    assert masked(queries, positives, negatives).item() == masked(queries, positives, moved).item()
+    row = slice(0, 1)
+    without = DeliberationLoss(mask_margin=10.0)(queries[row], positives[row]).item()
+    assert without == pytest.approx(masked(queries[row], positives[row], negatives).item(), abs=1e-6)
+
+
+def test_masked_candidates_get_no_gradient() -> None:
+    queries, positives, negatives = random_batch(2, 1)
+    negatives.requires_grad_()
+    same = Labels(same_query=torch.tensor([1, 2]), same_text=torch.tensor([5, 6, 5]))
+    DeliberationLoss()(queries[:1], positives[:1], negatives, Labels(same_query=same.same_query[:1],
+                       same_text=torch.tensor([5, 5]))).backward()  # fmt: skip
+    assert negatives.grad is not None
+    assert negatives.grad.abs().max() == 0
+
+
+def test_a_teachers_scores_are_distilled_into_the_last_step() -> None:
+    queries, positives, negatives = random_batch(2, 3)
+    labels = Labels(
+        owners=torch.tensor([0, 0, 1]),
+        positive_scores=torch.tensor([5.0, torch.nan]),
+        negative_scores=torch.tensor([3.0, 4.0, 1.0]),
+    )
+    last = 30 * step_scores(queries, torch.cat([positives, negatives]))[0, [0, 2, 3], -1]
+    teacher = torch.softmax(torch.tensor([5.0, 3.0, 4.0], dtype=torch.float64), 0)
+    kl = (teacher * (teacher.log() - torch.log_softmax(last, 0))).sum() / 2  # row 1 has no positive score
+    terms = dict(DeliberationLoss(teacher="kl").terms(queries, positives, negatives, labels))
+    assert terms["teacher"].item() == pytest.approx(kl.item(), rel=1e-6)
+    squares = ((last[0] - last[1:]) - torch.tensor([2.0, 1.0])).square().mean() / 2
+    terms = dict(DeliberationLoss(teacher="margin_mse").terms(queries, positives, negatives, labels))
+    assert terms["teacher"].item() == pytest.approx(squares.item(), rel=1e-6)
+    assert terms["total"].item() == pytest.approx((sum(v.item() for k, v in terms.items() if k != "total")) / 3)
+
+
+@pytest.mark.parametrize("teacher", ["kl", "margin_mse"])
+def test_rows_without_a_teacher_have_finite_gradients(teacher: str) -> None:
+    queries, positives, negatives = random_batch(2, 2)
+    queries.requires_grad_()
+    nothing = torch.full((2,), torch.nan)
+    labels = Labels(owners=torch.tensor([0, 1]), positive_scores=nothing, negative_scores=nothing)
+    DeliberationLoss(teacher=teacher)(queries, positives, negatives, labels).backward()
+    assert queries.grad is not None
+    assert torch.isfinite(queries.grad).all()
+
+
+def test_matryoshka_averages_the_loss_over_shorter_vectors() -> None:
+    queries, positives, negatives = random_batch(4, 2)
+    each = [DeliberationLoss()(queries[:, :d], positives[..., :d], negatives[..., :d]).item() for d in (2, 4, 6)]
+    assert DeliberationLoss(matryoshka=[2, 4])(queries, positives, negatives).item() == pytest.approx(np.mean(each))

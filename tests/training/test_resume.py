@@ -1,5 +1,11 @@
 """Nothing computed is lost: kills, resumes, folders that are not free, numbers that are none."""
 
+import errno
+import json
+import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,7 +101,7 @@ def test_resume_with_nothing_complete_starts_from_zero_and_says_so(
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(
     config: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
-    with pytest.raises(DebaterError, match="not a number at step"):
+    with pytest.raises(DebaterError, match=r"not a number at step .*Its rows: .*rows\.jsonl, line \d"):
         train(config(lora=None, learning_rate=1e30, max_grad_norm=1e30, warmup_steps=0, save_steps=1, max_steps=9))
     assert list((tmp_path / "out").glob("checkpoint-*/debater.json"))
 
@@ -126,3 +132,122 @@ def test_a_run_killed_before_it_is_marked_as_finished_has_its_picture(
     with pytest.raises(KeyboardInterrupt):
         train(config(max_steps=1))
     assert (tmp_path / "out" / "training.png").is_file()
+
+
+def test_memory_that_runs_out_lowers_the_chunks_and_a_resumed_run_keeps_them(
+    config: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    views, sizes = Encoder.views, []
+
+    def small_memory(self: Encoder, sequences: list[list[int]], kind: str) -> torch.Tensor:
+        tokens = len(sequences) * max(map(len, sequences))
+        if tokens > 120 and self.in_training:
+            raise torch.OutOfMemoryError("full")
+        sizes.append(tokens)
+        return views(self, sequences, kind)
+
+    settings = config(gradient_cache=3000, max_steps=3, save_steps=2)
+    expected = [row["loss"] for row in metrics(train(settings, output=tmp_path / "large"))]
+    monkeypatch.setattr("debater_search.training.budget.has_limited_memory", lambda encoder: True)
+    monkeypatch.setattr("debater_search.training.budget.LEAST_TOKENS", 32)
+    monkeypatch.setattr(Encoder, "views", small_memory)
+    folder = train(settings, output=tmp_path / "small")
+    assert "going on in chunks of 93 tokens" in caplog.text
+    assert max(sizes) <= 120
+    assert len(metrics(folder)) == len(expected)
+    assert json.loads((folder / "checkpoint-2" / "trainer_state.json").read_text())["cache_tokens"] == 93
+
+    (folder / "debater.json").unlink()
+    caplog.clear()
+    before = (folder / "adapter_model.safetensors").read_bytes()
+    train(settings, output=folder, resume=True)
+    assert "Memory ran out" not in caplog.text
+    assert (folder / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_memory_too_small_for_any_chunk_is_a_sentence(
+    config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr("debater_search.training.budget.has_limited_memory", lambda encoder: True)
+    monkeypatch.setattr(Encoder, "views", full)
+    with pytest.raises(DebaterError, match="even in the smallest chunks"):
+        train(config())
+
+
+def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
+    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(config(), output=tmp_path / "whole")
+    save = Encoder.save
+
+    def full(self: Encoder, folder: Path, **more: object) -> None:
+        save(self, folder, **more)  # type: ignore[arg-type]
+        if "checkpoint-4" in folder.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Encoder, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        train(config())
+    monkeypatch.undo()
+    assert sorted(path.name for path in (tmp_path / "out").glob("*checkpoint*")) == ["checkpoint-2"]
+    again = train(config(), resume=True)
+    name = "adapter_model.safetensors"
+    assert (again / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_half_written_checkpoint_is_ignored(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    whole = train(config(), output=tmp_path / "whole")
+    folder = train(config())
+    (folder / "debater.json").unlink()
+    shutil.copytree(folder / "checkpoint-4", folder / ".checkpoint-6.tmp")  # not renamed: a kill while writing
+    (folder / "checkpoint-4" / "trainer_state.json").unlink()  # without it nothing can go on from there
+    again = train(config(), resume=True)
+    name = "adapter_model.safetensors"
+    assert (again / name).read_bytes() == (whole / name).read_bytes()
+
+
+SCRIPT = """
+import sys
+from debater_search.training import train
+from debater_search.training.settings import TrainingSettings
+train(TrainingSettings.model_validate_json(open(sys.argv[1]).read()), resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
+    config: Callable[..., TrainingSettings], tmp_path: Path, development: Path
+) -> None:
+    rng = random.Random(7)
+    settings = config(
+        max_steps=60,
+        save_steps=3,
+        gradient_cache=200,
+        homogeneous=False,
+        warm_start={"steps": 5, "batch_size": 4},
+        eval={"task": str(development), "every": 20},
+    )
+    whole = train(settings, output=tmp_path / "whole")
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    kills = 0
+    while not (tmp_path / "out" / "debater.json").exists():
+        run = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "settings.json")], stderr=subprocess.DEVNULL
+        )
+        try:
+            assert run.wait(timeout=rng.uniform(5, 14)) == 0
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.wait()
+            kills += 1
+    name = "adapter_model.safetensors"
+    assert kills > 0
+    assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+    rows = [[(row["step"], row["loss"]) for row in metrics(folder)] for folder in (tmp_path / "out", whole)]
+    assert rows[0] == rows[1]

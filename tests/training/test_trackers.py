@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from debater_search.errors import DebaterError
-from debater_search.training import trackers
+from debater_search.training import TrainingSettings, trackers, train
 from debater_search.training.trackers import Trackers, require_trackers
 
 CONFIG = {"model": "minilm", "loss": {"scale": 30.0}, "data": [{"path": "a.jsonl"}], "seed": 42}
@@ -122,3 +122,25 @@ def test_a_tracker_that_fails_on_the_way_does_not_end_training(
         "The tracker wandb is left out from step 7 on: no route to host"
     ]
     assert [step for tag, step, _ in scalars(tmp_path) if tag == "train/loss"] == [7, 8]
+
+
+def test_a_resumed_run_leaves_tensorboard_files_that_say_what_its_log_says(
+    config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(max_steps=5, save_steps=2)
+    real = Trackers.log
+
+    def killed(self: Trackers, entry: dict[str, Any], step: int) -> None:
+        real(self, entry, step)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trackers, "log", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, device="cpu")
+    folder = train(settings, device="cpu", resume=True)
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    written = [(step, value) for tag, step, value in scalars(folder) if tag == "train/contrast"]
+    assert written == [(entry["step"], round(entry["contrast"], 5)) for entry in entries]
+    assert [step for step, _ in written] == [1, 2, 3, 4, 5]

@@ -9,16 +9,19 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
-from topics import WORDS
+from topics import WORDS, metrics
 
+from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.training import (
     is_released_config,
     load_config,
+    plan,
     train,
     translate_released_config,
 )
 from debater_search.training.batches import TrainingData
+from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 
 
@@ -121,3 +124,67 @@ def test_a_released_config_with_a_number_that_is_none_names_it(tmp_path: Path) -
     (tmp_path / "old.json").write_text(json.dumps(old))
     with pytest.raises(DebaterError, match=r"per_device_train_batch_size is 'many'"):
         translate_released_config(tmp_path / "old.json")
+
+
+def test_a_preset_lies_below_the_configs_own_settings(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("preset: paper\nmodel: m\noutput: o\ndata: [{path: x}]\nloss: {scale: 20}\n")
+    paper = load_config(tmp_path / "c.yaml", ["warmup_steps=7"])
+    assert (paper.loss.combine, paper.loss.scale, paper.schedule, paper.warmup_steps) == ("sum", 20, "cosine", 7)
+    released = load_config(tmp_path / "c.yaml", ["preset=released-code"])
+    assert (released.loss.combine, released.decay_steps, released.batch_size) == ("mean", "epoch", 256)
+    with pytest.raises(DebaterError, match="preset"):
+        load_config(tmp_path / "c.yaml", ["preset=papers"])
+
+
+def test_a_dry_run_says_what_training_would_do_and_writes_nothing(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    settings = config("llama", save_steps=100)
+    planned = plan(settings)
+    encoder = Run(settings, Path("unused"), "cpu", False).encoder
+    parameters = list(encoder.model.parameters())
+    assert planned.facts["parameters"] == sum(p.numel() for p in parameters)
+    assert planned.facts["trainable"] == sum(p.numel() for p in parameters if p.requires_grad)
+    assert planned.facts["rows"] == len(WORDS)
+    assert not (tmp_path / "out").exists()
+    row = metrics(train(settings))[0]
+    measured = row["tokens/s"] / row["examples/s"] * settings.batch_size
+    assert planned.facts["tokens_per_step"] == pytest.approx(measured, rel=0.2)
+    [example] = planned.examples
+    assert "what of wing" in example["query"]
+    assert "represent the above text" in example["positive"]  # as the model reads it
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ({"data": [{"path": "nowhere.jsonl"}]}, "nowhere"),
+        ({"model": "nowhere"}, "nowhere"),
+        ({"eval": {"task": "nowhere"}}, "nowhere"),
+        ({"report_to": ["tensorbored"]}, "tensorbored"),
+        ({"max_length": {"query": 2, "document": 60}}, "leaves no room"),
+        ({"batch_size": 13}, "fewer rows than one batch"),
+        ({"max_steps": 10**9, "save_steps": 1}, "do not fit on the disk"),
+    ],
+)
+def test_a_dry_run_fails_on_what_training_would_fail_on(
+    config: Callable[..., TrainingSettings], mistake: dict, sentence: str
+) -> None:
+    with pytest.raises(DebaterError, match=sentence):
+        plan(config(**mistake))
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "minicpm3"])
+def test_a_model_without_weights_has_the_shapes_of_one_with_them(
+    tiny_model: Callable[..., Path], family: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "shapes"
+    shutil.copytree(tiny_model(family), folder)
+    whole = Encoder.load(folder, thinking_steps=3, device="cpu")
+    (folder / "model.safetensors").unlink()
+    shapes = Encoder.load(folder, thinking_steps=3, device="cpu", weights=False)
+    assert {n: p.shape for n, p in shapes.model.named_parameters()} == {
+        n: p.shape for n, p in whole.model.named_parameters()
+    }
+    assert all(p.is_meta for p in shapes.model.parameters())
+    assert shapes.token_ids(["wing"], "document") == whole.token_ids(["wing"], "document")

@@ -1,0 +1,151 @@
+"""`debater train --dry-run`: everything that can be known, and can fail, before weights are loaded."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from debater_search.encoder import Encoder
+from debater_search.encoder.hardware import choose_device
+from debater_search.errors import DebaterError
+from debater_search.training import checkpoints
+from debater_search.training.adapter import make_trainable
+from debater_search.training.batches import TrainingData
+from debater_search.training.development import DevelopmentSet
+from debater_search.training.settings import TrainingSettings
+from debater_search.training.starting import load_start, require_room
+from debater_search.training.steps import Prepared, prepare
+from debater_search.training.trackers import require_trackers
+
+SAMPLED_STEPS = 4
+SHOWN_CHARACTERS = 160
+FLOAT32 = 4
+MOMENTS = 2
+"""AdamW's, float32 as the gradient is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training run would do."""
+
+    facts: dict[str, Any]
+    """Sizes: parameters, examples, tokens a step (estimated from the first steps), bytes."""
+    examples: list[dict[str, Any]]
+    """The first row of each set as the model would read it: special tokens written out, long texts cut."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**self.facts, "examples": self.examples}
+
+
+def plan(
+    settings: TrainingSettings,
+    *,
+    output: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    device: str = "auto",
+    processes: int = 1,
+) -> Plan:
+    """What `train` with the same arguments would do. Loads no weights and writes nothing.
+
+    Raises DebaterError for all that would fail at the start of training, or later: data, lengths, the development set,
+    trackers, an output that is taken, a disk without room for checkpoints.
+    """
+    folder = Path(output or settings.output)
+    checkpoints.is_finished(folder, settings, resume=resume, force=force)
+    require_trackers(settings.report_to)
+    data = TrainingData(settings)
+    encoder = load_start(settings, device, weights=False)
+    require_room(encoder, settings)
+    make_trainable(encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
+    if settings.eval is not None:
+        DevelopmentSet(settings.eval, settings.seed).require_readable()
+    steps = [prepare(encoder, data.batch(step)) for step in range(min(SAMPLED_STEPS, settings.max_steps))]
+    tokens = sum(_tokens(step) for step in steps) // len(steps)
+    parameters = list(encoder.model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    saved = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+    _require_disk(folder, saved + trained * MOMENTS * FLOAT32, settings)
+    facts = {
+        "model": settings.model,
+        "device": str(choose_device(device)),
+        "processes": processes,
+        "dtype": str(parameters[0].dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable": trained,
+        "thinking_steps": encoder.thinking_steps,
+        "sets": {rows.source: len(rows) for rows in data.sets},
+        "rows": data.examples,
+        "steps": settings.max_steps,
+        "steps_per_epoch": data.steps_per_epoch,
+        "queries_per_step": settings.batch_size,
+        "tokens_per_step": tokens,
+        "checkpoint_bytes": saved + trained * MOMENTS * FLOAT32,
+        "memory_per_device": memory_per_device(encoder, settings, tokens // processes, processes),
+    }
+    return Plan(facts, [_rendered(encoder, *example) for example in data.first_examples()])
+
+
+def memory_per_device(encoder: Encoder, settings: TrainingSettings, tokens: int, processes: int) -> int:
+    """An estimate, in bytes, of what training holds at its peak: weights, gradients, moments, activations, scores.
+
+    Activations are those of one chunk where gradients are cached, of the process's `tokens` of a step where not.
+    """
+    parameters = list(encoder.model.parameters())
+    share = processes if settings.parallel == "fsdp" else 1
+    weights = sum(p.numel() * p.element_size() for p in parameters) // share
+    trained = sum(p.numel() for p in parameters if p.requires_grad) * (1 + MOMENTS) * FLOAT32 // share
+    config = encoder.model.backbone.config
+    hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
+    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    size = parameters[0].element_size()
+    a_layer = (ATTENTION_STATES * hidden + INNER_STATES * inner) * size  # bytes a token keeps for the backward pass
+    if settings.lora is not None:
+        a_layer += LORA_STATES * (hidden + inner) * size
+    kept = layers * hidden * size + a_layer if settings.gradient_checkpointing else layers * a_layer
+    chunk = min(settings.gradient_cache or tokens, tokens)
+    documents = settings.batch_size * (1 + settings.negatives)
+    views = documents * encoder.thinking_steps * hidden * FLOAT32 * 3  # as gathered, normalised, with gradients
+    scores = settings.batch_size // processes * documents * encoder.thinking_steps * FLOAT32 * 3
+    return weights + trained + chunk * kept + views + scores
+
+
+ATTENTION_STATES, INNER_STATES, LORA_STATES = 8, 3, 1
+"""Tensors of the hidden and of the feed-forward size that a layer keeps for a token."""
+
+
+def _tokens(batch: Prepared) -> int:
+    return sum(len(text.ids) for text in batch.texts)
+
+
+def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> None:
+    """Raise DebaterError where the checkpoints to come do not fit on the disk."""
+    count = settings.max_steps // settings.save_steps + 2  # the final one and the best
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    if checkpoint * count > free:
+        raise DebaterError(
+            f"{count} checkpoints of {checkpoint / 1e6:,.0f} MB do not fit on the disk of {folder} "
+            f"({free / 1e6:,.0f} MB free).",
+            "Raise save_steps, or choose another --output.",
+        )
+
+
+def _rendered(encoder: Encoder, source: str, query: str, example: Any) -> dict[str, Any]:
+    [query_ids] = encoder.token_ids([query], "query", instruction="")
+    documents = encoder.token_ids([example.positive, *example.negatives], "document")
+    return {
+        "set": source,
+        "query": _readable(encoder, query_ids),
+        "positive": _readable(encoder, documents[0]),
+        "negatives": [_readable(encoder, ids) for ids in documents[1:]],
+        "tokens": {"query": len(query_ids), "positive": len(documents[0])},
+    }
+
+
+def _readable(encoder: Encoder, ids: list[int]) -> str:
+    text = encoder.tokenizer.decode(ids, skip_special_tokens=False)
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    return f"{text[: SHOWN_CHARACTERS // 2]} … {text[-SHOWN_CHARACTERS // 2 :]}"  # its end has the thinking tokens

@@ -1,0 +1,44 @@
+"""Batches cut into forward passes: every text once, little padding."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from debater_search.training.chunks import MOST_PADDING, Text, cut, padding
+
+ROOT = Path(__file__).parents[2]
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 300), st.sampled_from(["query", "document"])), min_size=1, max_size=60),
+    budget=st.integers(1, 2000),
+)
+def test_every_text_is_encoded_once_with_its_kind_and_little_padding(
+    lengths: list[tuple[int, str]], budget: int
+) -> None:
+    texts = [Text([7] * n, kind) for n, kind in lengths]
+    chunks = cut(texts, budget)
+    assert sorted(position for chunk in chunks for position in chunk.positions) == list(range(len(texts)))
+    for chunk in chunks:
+        longest = max(len(texts[position].ids) for position in chunk.positions)
+        assert chunk.tokens == longest * len(chunk.positions)
+        assert chunk.tokens <= budget or len(chunk.positions) == 1
+        assert {texts[position].kind for position in chunk.positions} == {chunk.kind}
+    assert padding(sum(n for n, _ in lengths), sum(chunk.tokens for chunk in chunks)) <= MOST_PADDING
+
+
+def test_texts_of_like_length_stay_in_one_pass() -> None:
+    assert len(cut([Text([1] * (100 + n % 4), "document") for n in range(50)], 10**6)) == 1
+
+
+@pytest.mark.parametrize("name", ["medquad", "pubmedqa", "scifact"])
+def test_real_batches_need_few_passes(name: str) -> None:
+    with gzip.open(ROOT / "data" / "train" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for _, line in zip(range(64), file, strict=False)]
+    words = [(row["query"], "query") for row in rows] + [(row["positive"], "document") for row in rows]
+    chunks = cut([Text([1] * min(512, len(text.split())), kind) for text, kind in words], 16384)
+    assert len(chunks) <= 12
