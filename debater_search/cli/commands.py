@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import eval, index, info, search, train, verify
+from debater_search.cli import eval, index, info, mine, search, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "index": (index.index, index.EXAMPLES),
     "search": (search.search, search.EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
+    "mine": (mine.mine, mine.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
     "verify": (verify.verify, verify.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --output indexes/mine")),

@@ -75,7 +75,7 @@ def search(
     """
     with results(as_json) as out:
         _check(query, queries, run, force)
-        engine = _open(index, model, base_model, device)
+        engine = open_engine(index, model, base_model, device)
         conversation = Search(engine, out, k, mode, instruction, explain)
         conversation.restrict(where)
         if queries is not None and run is not None:
@@ -170,7 +170,8 @@ def _require_text(query: str) -> None:
         raise DebaterError("The query is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
 
 
-def _open(index: Path | None, model: str | None, base_model: str | None, device: str) -> "SearchEngine":
+def open_engine(index: Path | None, model: str | None, base_model: str | None, device: str) -> "SearchEngine":
+    """The index that the options name, or the newest; with its own model, or that of the options if it is the same."""
     from debater_search.search import SearchEngine, latest_index
 
     if index is None:

@@ -1,0 +1,159 @@
+"""`debater mine`: queries and their answers in, training data with hard negatives out."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from debater_search.cli.index import corpus_name
+from debater_search.cli.options import BaseModel, Device, Force, Instruction, Json, examples
+from debater_search.cli.output import Output, printable, results
+from debater_search.cli.search import open_engine
+from debater_search.errors import DebaterError
+
+if TYPE_CHECKING:
+    from debater_search.mining import Summary
+
+MINED = Path("mined")
+SHOWN_EXAMPLES, SHOWN_CHARACTERS = 3, 120
+
+EXAMPLES = examples(
+    "debater mine train.jsonl.gz --index indexes/papers",
+    "debater mine data/scifact --index indexes/scifact --window 10:100 --choice random --negatives 4",
+    "debater mine train.jsonl --mode lexical --corpus papers.jsonl --output mined/bm25.jsonl",
+)
+
+
+class Mode(StrEnum):
+    """How negatives are found and scored."""
+
+    dense = "dense"
+    lexical = "lexical"
+
+
+class Choice(StrEnum):
+    """Which of the documents that pass every rule."""
+
+    top = "top"
+    random = "random"
+
+
+def mine(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Training data (jsonl with query and positive, .gz too), or a BEIR folder.", metavar="QUERIES"
+        ),
+    ],
+    index: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Where negatives come from. Default: the newest in indexes/.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Instead of an index, with --mode lexical: a corpus.", metavar="CORPUS")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .jsonl file. Default: mined/NAME OF QUERIES.jsonl.")
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option("--mode", help="By the index's vectors, or by words (BM25), which needs no model.")
+    ] = Mode.dense,
+    negatives: Annotated[int, typer.Option("--negatives", "-n", min=1, help="How many a query.")] = 8,
+    window: Annotated[
+        str, typer.Option(help="Ranks to take them from, first to last.", metavar="FIRST:LAST")
+    ] = "1:100",
+    margin: Annotated[
+        float | None, typer.Option(help="They score at most the positive's score less this.", metavar="SCORE")
+    ] = None,
+    max_share: Annotated[
+        float | None,
+        typer.Option(
+            help="They score at most this share of the positive's score. Default: 0.95 in dense mode.",
+            metavar="SHARE",
+        ),
+    ] = None,
+    choice: Annotated[Choice, typer.Option(help="Of those that pass, the best, or some at random.")] = Choice.top,
+    seed: Annotated[int, typer.Option(help="Of the random choice.")] = 42,
+    split: Annotated[str, typer.Option(help="Of a folder: which judgements.")] = "train",
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Encodes queries; refused unless it made the index.", metavar="M"),
+    ] = None,
+    base_model: BaseModel = None,
+    instruction: Instruction = None,
+    force: Force = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Mine hard negatives: documents that a search ranks high and that do not answer the query.
+
+    Writes training data with the scores of positives and negatives, and a report with examples beside it (.md).
+    """
+    with results(as_json) as out:
+        from debater_search.mining import MiningSettings, check_output, check_source
+        from debater_search.mining import mine as run
+
+        settings = MiningSettings(
+            mode=mode.value,
+            negatives=negatives,
+            window=read_window(window),
+            margin=margin,
+            max_share=max_share,
+            choice=choice.value,
+            seed=seed,
+            instruction=instruction,
+        )
+        check_source(source)
+        file = output or MINED / f"{corpus_name(source)}.jsonl"
+        check_output(file, source, force=force)
+        if index is not None and corpus is not None:
+            raise DebaterError("There is --index and there is --corpus.", "Give one of them.")
+        lexical = mode is Mode.lexical
+        engine = None
+        if corpus is None:
+            engine = open_engine(index, *((None, None, "auto") if lexical else (model, base_model, device)))
+        summary = run(source, file, settings, engine=engine, corpus=corpus, split=split, force=force, progress=True)
+        if as_json:
+            return out.json(summary.as_dict())
+        return _show(out, summary)
+
+
+def read_window(window: str) -> tuple[int, int]:
+    """The first and the last rank of `10:100`. Raises DebaterError where it is something else."""
+    first, colon, last = window.partition(":")
+    if not (colon and first.strip().isdecimal() and last.strip().isdecimal()):
+        raise DebaterError(f"{window!r} is no window of ranks.", "Give the first and the last, as in --window 10:100.")
+    return int(first), int(last)
+
+
+def _show(out: Output, summary: "Summary") -> None:
+    from debater_search.mining.selection import RULES
+
+    out.facts(
+        [
+            ("output", str(summary.output)),
+            ("report", str(summary.report)),
+            ("rows", f"{summary.rows:,}"),
+            ("negatives", f"{summary.negatives:,}"),
+        ]
+    )
+    out.table("", ["negatives of a row", "rows"], [[str(size), f"{n:,}"] for size, n in summary.per_row.items()])
+    dropped = [[RULES[rule], f"{n:,}"] for rule, n in summary.dropped.items() if n]
+    if dropped:
+        out.table("", ["in a window, and no negative, for it", "documents"], dropped)
+    scores = [[name, *(f"{value:.3f}" for value in q.values())] for name, q in summary.scores.items() if q]
+    out.table("", ["score", *next(iter(summary.scores.values()))], scores)
+    for row in summary.nearest[:SHOWN_EXAMPLES]:
+        score, positive = min(zip(row["positive_scores"], row["positive"], strict=True))
+        out.show(
+            "",
+            f"  {_shortened(row['query'])}",
+            f"  + {score:.3f}  {_shortened(positive)}",
+            f"  - {row['negative_scores'][0]:.3f}  {_shortened(row['negative'][0])}",
+        )
+    out.show("", "Next: name the file under data: in a config, and debater train CONFIG")
+
+
+def _shortened(text: str) -> str:
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"

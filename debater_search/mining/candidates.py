@@ -1,0 +1,176 @@
+"""Where negatives come from: the ranking of an index for each question, and the scores of its positives beside it.
+
+Positives that the index holds keep their stored vector. Others are encoded once, into shards that a later run finds
+again; in lexical mode they are indexed together with the corpus, since BM25 scores only what is in its index.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from debater_search.errors import DebaterError
+from debater_search.indexing import build
+from debater_search.mining.questions import Question
+from debater_search.mining.selection import Ranking
+from debater_search.mining.settings import MiningSettings
+from debater_search.mining.texts import CorpusTexts, all_documents, digest
+from debater_search.search import SearchEngine
+from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore
+from debater_search.store.manifest import MANIFEST_NAME
+from debater_search.types import Document, Query
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders for what is made on the way: `keep` is there again for the run that goes on, `scratch` is not."""
+
+    keep: Path
+    scratch: Path
+
+
+class Candidates(Protocol):
+    """Searches for questions."""
+
+    documents: DocumentStore
+    texts: CorpusTexts
+
+    def rank(self, questions: Sequence[Question]) -> list[Ranking]:
+        """The best documents for each question, as deep as the window reaches."""
+        ...
+
+    def score(self, questions: Sequence[Question], rankings: Sequence[Ranking]) -> list[list[float]]:
+        """The score of each positive of each question, given what `rank` answered."""
+        ...
+
+
+def open_candidates(
+    engine: SearchEngine, questions: Sequence[Question], settings: MiningSettings, places: Places, *, show: bool = False
+) -> Candidates:
+    """Prepare to search: find the positives in the index, and encode or index those that are not there.
+
+    Raises:
+        DebaterError: the index has no embeddings for dense mode, holds fewer documents than the window skips, or its
+            model cannot be loaded or gives NaN.
+
+    """
+    first = settings.window[0]
+    if first > len(engine.documents):
+        raise DebaterError(
+            f"The window begins at rank {first:,}, and there are {len(engine.documents):,} documents.",
+            "Begin it earlier: --window 1:100.",
+        )
+    if settings.mode == "dense":
+        _ = engine.encoder  # what is wrong with the model is said before the documents are read
+    wanted = {digest(positive): positive for question in questions for positive in question.positives}
+    texts = CorpusTexts(engine.documents, set(wanted), show=show)
+    foreign = {key: positive for key, positive in wanted.items() if key not in texts.holders}
+    if settings.mode == "dense":
+        return DenseCandidates(engine, texts, _vectors(engine, foreign, places.keep, show), settings)
+    if not foreign:
+        return LexicalCandidates(engine.documents, texts, len(engine.documents), settings)
+    both = chain(all_documents(engine.documents), _as_documents(foreign))
+    extended = SearchEngine.open(build(both, None, places.scratch / "extended").folder).documents
+    texts = CorpusTexts(extended, set(wanted), show=show)
+    return LexicalCandidates(extended, texts, len(extended) - len(foreign), settings)
+
+
+class DenseCandidates:
+    """Cosine between query and document vectors; `foreign` holds the vectors of positives that are not indexed."""
+
+    def __init__(
+        self, engine: SearchEngine, texts: CorpusTexts, foreign: dict[int, np.ndarray], settings: MiningSettings
+    ) -> None:
+        self.documents, self.texts = engine.documents, texts
+        self._engine, self._foreign, self._settings = engine, foreign, settings
+
+    def rank(self, questions: Sequence[Question]) -> list[Ranking]:
+        """The best documents for each question."""
+        return self._search(questions, self._settings.window[1])
+
+    def score(self, questions: Sequence[Question], rankings: Sequence[Ranking]) -> list[list[float]]:
+        """Cosine of each positive: as ranked, else by an exact search among the positives, or by its own vector."""
+        places = [[self.texts.position(positive) for positive in question.positives] for question in questions]
+        found = [dict(ranking) for ranking in rankings]
+        unranked = [row for row, at in enumerate(places) if any(p is not None and p not in found[row] for p in at)]
+        if unranked:
+            among = sorted({p for row in unranked for p in places[row] if p is not None})
+            rest = self._search([questions[row] for row in unranked], len(among), among=among)
+            for row, ranking in zip(unranked, rest, strict=True):
+                found[row] |= dict(ranking)
+        foreign = [row for row, at in enumerate(places) if None in at]
+        vectors = dict(zip(foreign, self._encode([questions[row] for row in foreign]), strict=True))
+        return [
+            [
+                found[row][place] if place is not None else float(vectors[row] @ self._foreign[digest(positive)])
+                for positive, place in zip(question.positives, places[row], strict=True)
+            ]
+            for row, question in enumerate(questions)
+        ]
+
+    def _search(self, questions: Sequence[Question], k: int, *, among: Sequence[int] | None = None) -> list[Ranking]:
+        where = None
+        if among is not None:
+            ids = ("'" + id.replace("'", "''") + "'" for id in self.documents.ids(among))
+            where = f"id in ({', '.join(ids)})"
+        asked = [Query(str(number), question.query) for number, question in enumerate(questions)]
+        run = self._engine.search_batch(asked, k, instruction=self._settings.instruction, where=where)
+        positions = self.documents.positions(list({id for hits in run.values() for id in hits}))
+        rankings = [[(positions[id], score) for id, score in run[query.id].items()] for query in asked]
+        if not all(np.isfinite(score) for ranking in rankings for _, score in ranking):
+            raise DebaterError("The model gives a query a vector that is not finite.", "Check the model.")
+        return rankings
+
+    def _encode(self, questions: Sequence[Question]) -> np.ndarray:
+        texts = [question.query for question in questions]
+        return (
+            self._engine.encoder.encode_queries(texts, instruction=self._settings.instruction) if texts else np.empty(0)
+        )
+
+
+class LexicalCandidates:
+    """BM25 over an index's documents, of which the first `size` are candidates; all positives are among them."""
+
+    def __init__(self, documents: DocumentStore, texts: CorpusTexts, size: int, settings: MiningSettings) -> None:
+        self.documents, self.texts = documents, texts
+        self._depth = settings.window[1]
+        self._candidates = Condition("documents.position < ?", (size,)) if size < len(documents) else None
+
+    def rank(self, questions: Sequence[Question]) -> list[Ranking]:
+        """The best documents for each question, of those that share a word with it."""
+        return [self.documents.search(question.query, self._depth, where=self._candidates) for question in questions]
+
+    def score(self, questions: Sequence[Question], rankings: Sequence[Ranking]) -> list[list[float]]:
+        """BM25 of each positive; 0 where it shares no word with the query."""
+        scores = []
+        for question, ranking in zip(questions, rankings, strict=True):
+            places = [self.texts.position(positive) for positive in question.positives]
+            found = dict(ranking)
+            if not found.keys() >= set(places):
+                among = Condition("documents.position IN (SELECT value FROM json_each(?))", (json.dumps(places),))
+                found |= dict(self.documents.search(question.query, len(places), where=among))
+            scores.append([found.get(place, 0.0) if place is not None else 0.0 for place in places])
+        return scores
+
+
+def _vectors(engine: SearchEngine, foreign: dict[int, str], keep: Path, show: bool) -> dict[int, np.ndarray]:
+    """The vectors of positives that the index does not hold, by digest."""
+    if not foreign:
+        return {}
+    made_of = hashlib.sha256(json.dumps([engine.encoder.fingerprint, list(foreign)]).encode()).hexdigest()
+    folder = keep / f"positives-{made_of[:16]}"
+    if not (folder / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
+        build(_as_documents(foreign), engine.encoder, folder, encode_only=True, progress=show)
+    vectors = EmbeddingStore.open(folder / EMBEDDINGS_NAME).vectors()
+    return dict(zip(foreign, vectors, strict=True))
+
+
+def _as_documents(texts: dict[int, str]) -> Iterator[Document]:
+    for key, text in texts.items():
+        yield Document(f"positive {key:016x}", text)

@@ -1,0 +1,114 @@
+"""What negatives are mined for: queries and the texts that answer them, from training files or BEIR folders."""
+
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from debater_search.data import read_corpus, read_qrels, read_queries, read_training_examples
+from debater_search.data.files import STDIN, require_exists
+from debater_search.errors import DebaterError
+from debater_search.mining.texts import digest
+from debater_search.types import Qrels
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query and all the different texts that are known to answer it; there is at least one."""
+
+    query: str
+    positives: tuple[str, ...]
+
+
+def read_questions(source: str | Path, split: str = "train") -> list[Question]:
+    """The questions of a training file, or of a BEIR folder with judgements of `split`; each query once.
+
+    Queries that differ in case or blanks only are one, with the positives of all their rows. Negatives that a training
+    file has already are not read.
+
+    Raises:
+        DebaterError: there is no such file, folder or split, a row is bad (file and line), or nothing has a positive.
+
+    """
+    check_source(source)
+    pairs = _judged_pairs(Path(source), split) if Path(source).is_dir() else _training_pairs(source)
+    questions = _grouped(pairs)
+    if not questions:
+        raise DebaterError(f"No query of {source} has a positive with a text.", "Mining needs positives.")
+    return questions
+
+
+def check_source(source: str | Path) -> None:
+    """Raise DebaterError where there is nothing to read questions from."""
+    if str(source) == STDIN:
+        raise DebaterError("Training data is read more than once, which standard input cannot be.", "Name a file.")
+    require_exists(source)
+
+
+def fingerprint(questions: Iterable[Question]) -> str:
+    """sha256 over the questions in order."""
+    sha256 = hashlib.sha256()
+    for question in questions:
+        sha256.update(json.dumps([question.query, question.positives]).encode() + b"\n")
+    return sha256.hexdigest()
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Question]:
+    spelling: dict[int, str] = {}
+    positives: dict[int, dict[int, str]] = {}
+    for query, positive in pairs:
+        key = digest(query)
+        spelling.setdefault(key, query)
+        positives.setdefault(key, {}).setdefault(digest(positive), positive)
+    return [Question(query, tuple(positives[key].values())) for key, query in spelling.items()]
+
+
+def _training_pairs(path: str | Path) -> Iterator[tuple[str, str]]:
+    """Query and positive of every row; rows with several positives come again until a pass brings nothing new."""
+    queries: list[str] = []
+    seen: list[set[int]] = []
+    for pick in itertools.count():
+        news = False
+        for row, example in enumerate(read_training_examples(path, pick=pick)):
+            if pick == 0:
+                queries.append(example.query)
+                seen.append(set())
+            key = digest(example.positive)
+            if key not in seen[row]:
+                news = True
+                seen[row].add(key)
+                yield queries[row], example.positive
+        if not news:
+            return
+
+
+def _judged_pairs(folder: Path, split: str) -> Iterator[tuple[str, str]]:
+    positives = {
+        query_id: [document_id for document_id, gain in gains.items() if gain > 0]
+        for query_id, gains in _read_judgements(folder, split).items()
+    }
+    wanted = {document_id for ids in positives.values() for document_id in ids}
+    contents = {document.id: document.content for document in read_corpus(folder) if document.id in wanted}
+    if missing := len(wanted) - len(contents):
+        logger.warning("Judged positives that are not in the corpus: %s of %s.", f"{missing:,}", f"{len(wanted):,}")
+    for query in read_queries(folder):
+        for document_id in positives.get(query.id, []):
+            if contents.get(document_id):  # an empty text answers nothing
+                yield query.text, contents[document_id]
+
+
+def _read_judgements(folder: Path, split: str) -> Qrels:
+    files = {file.name.partition(".tsv")[0]: file for file in sorted((folder / "qrels").glob("*.tsv*"))}
+    if not files:
+        raise DebaterError(
+            f"The folder {folder} has no judgements.",
+            "Give a training file, or a folder with corpus.jsonl, queries.jsonl and qrels/train.tsv.",
+        )
+    if split not in files:
+        raise DebaterError(f"The folder {folder} has no split {split!r}.", f"--split: {', '.join(files)}.")
+    return read_qrels(files[split])
