@@ -57,7 +57,7 @@ def open_candidates(
 
     Raises:
         DebaterError: the index has no embeddings for dense mode, holds fewer documents than the window skips, or its
-            model cannot be loaded or gives NaN.
+            model cannot be loaded, or gives a positive NaN.
 
     """
     first = settings.window[0]
@@ -122,10 +122,7 @@ class DenseCandidates:
         asked = [Query(str(number), question.query) for number, question in enumerate(questions)]
         run = self._engine.search_batch(asked, k, instruction=self._settings.instruction, where=where)
         positions = self.documents.positions(list({id for hits in run.values() for id in hits}))
-        rankings = [[(positions[id], score) for id, score in run[query.id].items()] for query in asked]
-        if not all(np.isfinite(score) for ranking in rankings for _, score in ranking):
-            raise DebaterError("The model gives a query a vector that is not finite.", "Check the model.")
-        return rankings
+        return [[(positions[id], score) for id, score in run[query.id].items()] for query in asked]
 
     def _encode(self, questions: Sequence[Question]) -> np.ndarray:
         texts = [question.query for question in questions]

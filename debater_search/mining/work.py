@@ -39,52 +39,49 @@ class State(Manifest):
 
 
 class Work:
-    """The folder of a job under way; `folder` may hold more that is worth keeping until the job is done."""
+    """A job under way. `folder` comes into being with the first block; what else is worth keeping may lie there."""
 
     def __init__(self, output: Path, job: Job, *, force: bool = False) -> None:
-        """Open the folder of an earlier run of this job, or begin.
+        """Find what an earlier run of this job committed, or begin.
 
         Raises:
             DebaterError: unfinished work of another job is there, or what is there is damaged (without `force`).
 
         """
         self.output, self.folder = output, folder_of(output)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.rows = self.folder / _ROWS
-        self.state = self._read_state(force) or State(job=job)
-        if self.state.job != job:
-            if self.state.rows and not force:
-                raise DebaterError(
-                    f"{output} has the unfinished work of another command ({_difference(self.state.job, job)}).",
-                    "Run that command again, choose another --output, or start over with --force.",
-                )
+        found = self._read_state(force)
+        if found and found.job != job and found.rows and not force:
+            raise DebaterError(
+                f"{output} has the unfinished work of another command ({_difference(found.job, job)}).",
+                "Run that command again, choose another --output, or start over with --force.",
+            )
+        whole = found and self.rows.exists() and self.rows.stat().st_size >= found.bytes
+        if found and found.job == job and whole:
+            self.state = found
+        else:
             self.state = State(job=job)
-        if not self.rows.exists() or self.rows.stat().st_size < self.state.bytes:
-            self.state = State(job=job)
-        with self.rows.open("ab") as file:
-            file.truncate(self.state.bytes)
-        self._commit()
+            (self.folder / _STATE).unlink(missing_ok=True)  # before rows of another job take the place of its own
 
     def append(self, lines: Sequence[str], dropped: Counter[str]) -> None:
         """Add a block of rows; they are safe when this returns."""
         block = "".join(f"{line}\n" for line in lines).encode("utf-8")
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self.rows.open("ab") as file:
+            file.truncate(self.state.bytes)
             file.write(block)
             file.flush()
             os.fsync(file.fileno())
         self.state.rows += len(lines)
         self.state.bytes += len(block)
         self.state.dropped = dict(Counter(self.state.dropped) + dropped)
-        self._commit()
+        write_manifest(self.folder / _STATE, self.state)
 
     def finish(self) -> None:
         """Put the rows at the output's place, and remove the folder."""
         with atomic(self.output) as temporary:
             self.rows.replace(temporary)
         shutil.rmtree(self.folder)
-
-    def _commit(self) -> None:
-        write_manifest(self.folder / _STATE, self.state)
 
     def _read_state(self, force: bool) -> State | None:
         path = self.folder / _STATE

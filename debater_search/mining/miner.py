@@ -69,6 +69,8 @@ def mine(
         places = Places(keep=work.folder, scratch=Path(scratch))
         candidates = open_candidates(engine, questions, settings, places, show=progress)
         _mine_all(questions, candidates, settings, work, show=progress)
+        if corpus is not None:
+            engine.close()
     summary = summarise(work.rows, work.state.dropped, output, seed=settings.seed)
     write_lines(summary.report, as_markdown(summary, _described(source, split, engine, settings)).splitlines())
     work.finish()
