@@ -100,7 +100,8 @@ def test_scores_are_the_cosines_of_the_encoder(
     mine_one: Callable[..., tuple[Row, Summary]], encoder: FakeEncoder
 ) -> None:
     foreign = "a text on wings that no index holds"
-    row, _ = mine_one([CORPUS[7].text, foreign], window=(1, 3))  # a7 is below the window
+    documents = [*CORPUS[:7], Document('it\'s "a7"', CORPUS[7].text)]
+    row, _ = mine_one([CORPUS[7].text, foreign], documents, window=(1, 3))  # the last one is below the window
     [query] = encoder.encode_queries([QUERY])
     for kind in ("positive", "negative"):
         expected = encoder.encode_documents(row[kind]) @ query
@@ -147,13 +148,13 @@ def test_the_window_counts_ranks_as_a_search_shows_them(mine_one: Callable[..., 
     assert summary.dropped["positive"] == 1
 
 
-def test_no_negative_is_nearer_than_the_margin_or_the_share_to_the_lowest_positive(
+def test_no_negative_is_nearer_than_the_margin_or_the_share_to_the_best_positive(
     mine_one: Callable[..., tuple[Row, Summary]],
 ) -> None:
-    row, summary = mine_one([CORPUS[0].text, CORPUS[2].text], margin=0.15, negatives=8)
-    assert names(row) == ["a4", "a5", "a6", "a7"]
-    assert max(row["negative_scores"]) <= min(row["positive_scores"]) - 0.15
-    assert summary.dropped["margin"] == 2
+    row, summary = mine_one([CORPUS[2].text, CORPUS[0].text], margin=0.15, negatives=8)
+    assert names(row) == ["a3", "a4", "a5", "a6", "a7"]
+    assert max(row["negative_scores"]) <= max(row["positive_scores"]) - 0.15
+    assert (summary.dropped["positive"], summary.dropped["margin"]) == (2, 1)
     row, summary = mine_one(CORPUS[2].text, max_share=0.8, negatives=8)
     assert names(row) == ["a4", "a5", "a6", "a7"]
     assert max(row["negative_scores"]) <= 0.8 * row["positive_scores"][0]
@@ -461,3 +462,24 @@ def test_a_window_beyond_the_corpus_leaves_nothing_behind(
     with pytest.raises(DebaterError, match="begins at rank 9, and there are 8 documents"):
         mine(source, tmp_path / "x" / "o.jsonl", MiningSettings(window=(9, 20)), engine=engine(CORPUS))
     assert not (tmp_path / "x").exists()
+
+
+def test_a_model_that_gives_nan_is_a_sentence(
+    tmp_path: Path,
+    engine: Callable[[list[Document]], SearchEngine],
+    encoder: FakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = engine(CORPUS)
+    monkeypatch.setattr(encoder, "encode_queries", lambda texts, **_: np.full((len(texts), 4096), np.nan, np.float32))
+    source = training_file(tmp_path / "t.jsonl", {"query": QUERY, "positive": "p"})
+    with pytest.raises(DebaterError, match="not finite"):
+        mine(source, tmp_path / "o.jsonl", engine=opened)
+
+
+def test_each_query_is_encoded_once_with_its_instruction(
+    tmp_path: Path, engine: Callable[[list[Document]], SearchEngine], encoder: FakeEncoder
+) -> None:
+    source = training_file(tmp_path / "t.jsonl", {"query": "filler10", "positive": [CORPUS[7].text, "foreign"]})
+    mine(source, tmp_path / "o.jsonl", MiningSettings(instruction="Find:", window=(1, 8)), engine=engine(CORPUS))
+    assert encoder.instructions == ["Find:"]

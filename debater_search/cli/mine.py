@@ -144,7 +144,7 @@ def _show(out: Output, summary: "Summary") -> None:
     scores = [[name, *(f"{value:.3f}" for value in q.values())] for name, q in summary.scores.items() if q]
     out.table("", ["score", *next(iter(summary.scores.values()))], scores)
     for row in summary.nearest[:SHOWN_EXAMPLES]:
-        score, positive = min(zip(row["positive_scores"], row["positive"], strict=True))
+        score, positive = max(zip(row["positive_scores"], row["positive"], strict=True))
         out.show(
             "",
             f"  {_shortened(row['query'])}",

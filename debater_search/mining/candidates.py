@@ -24,7 +24,7 @@ from debater_search.search import SearchEngine
 from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore
 from debater_search.store.manifest import MANIFEST_NAME
-from debater_search.types import Document, Query
+from debater_search.types import Document
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,8 @@ class Candidates(Protocol):
     documents: DocumentStore
     texts: CorpusTexts
 
-    def rank(self, questions: Sequence[Question]) -> list[Ranking]:
-        """The best documents for each question, as deep as the window reaches."""
-        ...
-
-    def score(self, questions: Sequence[Question], rankings: Sequence[Ranking]) -> list[list[float]]:
-        """The score of each positive of each question, given what `rank` answered."""
+    def search(self, questions: Sequence[Question]) -> list[tuple[Ranking, list[float]]]:
+        """For each question the best documents, as deep as the window reaches, and the score of each positive."""
         ...
 
 
@@ -90,45 +86,47 @@ class DenseCandidates:
         self.documents, self.texts = engine.documents, texts
         self._engine, self._foreign, self._settings = engine, foreign, settings
 
-    def rank(self, questions: Sequence[Question]) -> list[Ranking]:
-        """The best documents for each question."""
-        return self._search(questions, self._settings.window[1])
+    def search(self, questions: Sequence[Question]) -> list[tuple[Ranking, list[float]]]:
+        """The best documents for each question; positives below them are found by an exact search among positives.
 
-    def score(self, questions: Sequence[Question], rankings: Sequence[Ranking]) -> list[list[float]]:
-        """Cosine of each positive: as ranked, else by an exact search among the positives, or by its own vector."""
-        places = [[self.texts.position(positive) for positive in question.positives] for question in questions]
+        Raises:
+            DebaterError: the model gives a query NaN or infinity.
+
+        """
+        texts = [question.query for question in questions]
+        queries = self._engine.encoder.encode_queries(texts, instruction=self._settings.instruction)
+        if not np.isfinite(queries).all():
+            raise DebaterError(
+                "The model gives a query a vector that is not finite.",
+                "Check the model, or try --device cpu, which computes in fp32; finished rows are kept.",
+            )
+        rankings = self._rank(texts, queries, self._settings.window[1])
         found = [dict(ranking) for ranking in rankings]
-        unranked = [row for row, at in enumerate(places) if any(p is not None and p not in found[row] for p in at)]
-        if unranked:
-            among = sorted({p for row in unranked for p in places[row] if p is not None})
-            rest = self._search([questions[row] for row in unranked], len(among), among=among)
-            for row, ranking in zip(unranked, rest, strict=True):
+        places = [[self.texts.position(positive) for positive in question.positives] for question in questions]
+        below = [row for row, at in enumerate(places) if {p for p in at if p is not None} - found[row].keys()]
+        if below:
+            among = sorted({place for row in below for place in places[row] if place is not None})
+            rest = self._rank([texts[row] for row in below], queries[below], len(among), self._where(among))
+            for row, ranking in zip(below, rest, strict=True):
                 found[row] |= dict(ranking)
-        foreign = [row for row, at in enumerate(places) if None in at]
-        vectors = dict(zip(foreign, self._encode([questions[row] for row in foreign]), strict=True))
-        return [
+        scores = [
             [
-                found[row][place] if place is not None else float(vectors[row] @ self._foreign[digest(positive)])
+                found[row][place] if place is not None else float(queries[row] @ self._foreign[digest(positive)])
                 for positive, place in zip(question.positives, places[row], strict=True)
             ]
             for row, question in enumerate(questions)
         ]
+        return list(zip(rankings, scores, strict=True))
 
-    def _search(self, questions: Sequence[Question], k: int, *, among: Sequence[int] | None = None) -> list[Ranking]:
-        where = None
-        if among is not None:
-            ids = ("'" + id.replace("'", "''") + "'" for id in self.documents.ids(among))
-            where = f"id in ({', '.join(ids)})"
-        asked = [Query(str(number), question.query) for number, question in enumerate(questions)]
-        run = self._engine.search_batch(asked, k, instruction=self._settings.instruction, where=where)
+    def _rank(self, texts: list[str], queries: np.ndarray, k: int, where: str | None = None) -> list[Ranking]:
+        run = self._engine.search_batch(texts, k, where=where, vectors=queries)
         positions = self.documents.positions(list({id for hits in run.values() for id in hits}))
-        return [[(positions[id], score) for id, score in run[query.id].items()] for query in asked]
+        return [[(positions[id], score) for id, score in hits.items()] for hits in run.values()]
 
-    def _encode(self, questions: Sequence[Question]) -> np.ndarray:
-        texts = [question.query for question in questions]
-        return (
-            self._engine.encoder.encode_queries(texts, instruction=self._settings.instruction) if texts else np.empty(0)
-        )
+    def _where(self, positions: Sequence[int]) -> str:
+        """The filter that keeps to these documents."""
+        ids = ("'" + id.replace("'", "''") + "'" for id in self.documents.ids(positions))
+        return f"id in ({', '.join(ids)})"
 
 
 class LexicalCandidates:
@@ -139,21 +137,18 @@ class LexicalCandidates:
         self._depth = settings.window[1]
         self._candidates = Condition("documents.position < ?", (size,)) if size < len(documents) else None
 
-    def rank(self, questions: Sequence[Question]) -> list[Ranking]:
-        """The best documents for each question, of those that share a word with it."""
-        return [self.documents.search(question.query, self._depth, where=self._candidates) for question in questions]
+    def search(self, questions: Sequence[Question]) -> list[tuple[Ranking, list[float]]]:
+        """The best documents that share a word with each question; a positive that shares none scores 0."""
+        return [self._search(question) for question in questions]
 
-    def score(self, questions: Sequence[Question], rankings: Sequence[Ranking]) -> list[list[float]]:
-        """BM25 of each positive; 0 where it shares no word with the query."""
-        scores = []
-        for question, ranking in zip(questions, rankings, strict=True):
-            places = [self.texts.position(positive) for positive in question.positives]
-            found = dict(ranking)
-            if not found.keys() >= set(places):
-                among = Condition("documents.position IN (SELECT value FROM json_each(?))", (json.dumps(places),))
-                found |= dict(self.documents.search(question.query, len(places), where=among))
-            scores.append([found.get(place, 0.0) if place is not None else 0.0 for place in places])
-        return scores
+    def _search(self, question: Question) -> tuple[Ranking, list[float]]:
+        ranking = self.documents.search(question.query, self._depth, where=self._candidates)
+        found = dict(ranking)
+        places = [self.texts.position(positive) for positive in question.positives]
+        if not found.keys() >= set(places):
+            among = Condition("documents.position IN (SELECT value FROM json_each(?))", (json.dumps(places),))
+            found |= dict(self.documents.search(question.query, len(places), where=among))
+        return ranking, [found.get(place, 0.0) if place is not None else 0.0 for place in places]
 
 
 def _vectors(engine: SearchEngine, foreign: dict[int, str], keep: Path, show: bool) -> dict[int, np.ndarray]:

@@ -123,11 +123,10 @@ def _mined(
     questions: Sequence[Question], candidates: Candidates, settings: MiningSettings
 ) -> tuple[list[str], Counter[str]]:
     """The rows of a block, and what each rule dropped."""
-    rankings = candidates.rank(questions)
-    scores = candidates.score(questions, rankings)
+    found = candidates.search(questions)
     selections = [
         select(question, ranking, positive_scores, candidates.texts, settings)
-        for question, ranking, positive_scores in zip(questions, rankings, scores, strict=True)
+        for question, (ranking, positive_scores) in zip(questions, found, strict=True)
     ]
     chosen = sorted({position for selection in selections for position, _ in selection.negatives})
     texts = {
@@ -141,7 +140,7 @@ def _mined(
             "positive_scores": [round(score, SCORE_DIGITS) for score in positive_scores],
             "negative_scores": [round(score, SCORE_DIGITS) for _, score in selection.negatives],
         }
-        for question, selection, positive_scores in zip(questions, selections, scores, strict=True)
+        for question, selection, (_, positive_scores) in zip(questions, selections, found, strict=True)
     ]
     dropped = sum((selection.dropped for selection in selections), Counter())
     return [json.dumps(row, ensure_ascii=False) for row in rows], dropped

@@ -29,7 +29,7 @@ class Summary:
     """What `mine` wrote.
 
     `per_row` says how many rows have so many negatives, `dropped` how many documents of the windows each rule kept out,
-    `scores` the quantiles of the positives' and the negatives' scores and of the `gap` between a row's lowest positive
+    `scores` the quantiles of the positives' and the negatives' scores and of the `gap` between a row's highest positive
     and highest negative. `nearest` are the rows with the smallest gap, where right answers that nobody marked would
     be; `sample` are rows drawn at random.
     """
@@ -65,7 +65,7 @@ def summarise(rows: Path, dropped: Mapping[str, int], output: Path, *, seed: int
         if number in drawn:
             sample.append(row)
         if row["negative"]:
-            gap = min(row["positive_scores"]) - max(row["negative_scores"])
+            gap = max(row["positive_scores"]) - max(row["negative_scores"])
             scores["gap"].append(gap)
             heapq.heappush(nearest, (-gap, -number, row))
             if len(nearest) > EXAMPLES:
@@ -93,7 +93,7 @@ def as_markdown(summary: Summary, described: Mapping[str, str]) -> str:
         "## Documents in the windows that are no negatives",
         _table(["why", "documents"], [[RULES[rule], f"{n:,}"] for rule, n in summary.dropped.items()]),
         "## Scores",
-        "The gap is a row's lowest positive less its highest negative.",
+        "The gap is a row's highest positive less its highest negative.",
         _table(
             ["", *_QUANTILES], [[name, *(f"{v:.4f}" for v in q.values())] for name, q in summary.scores.items() if q]
         ),

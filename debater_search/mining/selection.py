@@ -43,11 +43,11 @@ def select(
     answers = {position for key in positives for position in texts.holders.get(key, [])}
     positives |= {int(texts.digests[position]) for position in answers}
     query = digest(question.query)
-    lowest = min(positive_scores)
+    best = max(positive_scores)
     limits = {
-        "margin": lowest - settings.margin if settings.margin is not None else None,
+        "margin": best - settings.margin if settings.margin is not None else None,
         # written so that a share below 1 lowers a negative score too
-        "share": lowest - (1 - settings.share) * abs(lowest) if settings.share is not None else None,
+        "share": best - (1 - settings.share) * abs(best) if settings.share is not None else None,
     }
 
     def broken_rule(position: int, score: float) -> str | None:

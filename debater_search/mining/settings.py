@@ -20,7 +20,8 @@ class MiningSettings:
 
     `window` holds the first and the last rank that negatives are taken from, counted from 1 as a search shows them.
     A negative scores at most the positive's score less `margin`, and at most `max_share` of it; of several positives
-    the one with the lowest score counts. `random` choice is a function of `seed`, the query and what passed the rules.
+    the one with the highest score counts, for the farthest of many answers would leave no document below it. `random`
+    choice is a function of `seed`, the query and what passed the rules.
     """
 
     mode: Mode = "dense"

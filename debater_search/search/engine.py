@@ -96,10 +96,11 @@ class SearchEngine:
         mode: Mode = "dense",
         instruction: str | None = None,
         where: str | None = None,
+        vectors: np.ndarray | None = None,
     ) -> Run:
         """Answer many queries at once: {query id: {document id: score}}, best first; plain strings count "0", "1", ….
 
-        A query without hits has an empty entry.
+        A query without hits has an empty entry. `vectors`, float32 [queries, dim], are the queries encoded already.
 
         Raises:
             DebaterError: as `search`.
@@ -107,7 +108,7 @@ class SearchEngine:
         """
         given: list[Query | str] = list(queries)
         asked = [Query(str(i), query) if isinstance(query, str) else query for i, query in enumerate(given)]
-        rankings = self._retrieve([query.text for query in asked], k, mode, instruction, where)
+        rankings = self._retrieve([query.text for query in asked], k, mode, instruction, where, vectors)
         with self._timed("fetch"):
             found = sorted({position for ranking in rankings for position, _ in ranking})
             ids = dict(zip(found, self.documents.ids(found), strict=True))
@@ -157,7 +158,13 @@ class SearchEngine:
         return FaissIndex.load(self.folder / VECTORS_FILE)
 
     def _retrieve(
-        self, queries: Sequence[str], k: int, mode: Mode, instruction: str | None, where: str | None
+        self,
+        queries: Sequence[str],
+        k: int,
+        mode: Mode,
+        instruction: str | None,
+        where: str | None,
+        encoded: np.ndarray | None = None,
     ) -> list[Ranking]:
         _check(queries, k, mode)
         condition = None if where is None else self._condition(where)
@@ -169,7 +176,8 @@ class SearchEngine:
         # The encoder comes before the vectors: on CUDA torch must be imported before faiss.
         encoder = self.encoder
         with self._timed("encode"):
-            encoded = encoder.encode_queries(list(queries), instruction=instruction)
+            if encoded is None:
+                encoded = encoder.encode_queries(list(queries), instruction=instruction)
         vectors = self.vectors
         with self._timed("retrieve"):
             allowed = None if condition is None else np.array(self.documents.positions_where(condition), np.int64)

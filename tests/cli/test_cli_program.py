@@ -6,7 +6,7 @@ import pytest
 import debater_search
 from tests.cli.support import REPOSITORY, Debater
 
-COMMANDS = ("train", "index", "search", "eval", "info", "demo")
+COMMANDS = ("train", "index", "search", "eval", "mine", "info", "demo")
 
 
 def test_help_lists_every_command(debater: Debater) -> None:
