@@ -40,8 +40,8 @@ def select(
 ) -> Selection:
     """Choose a question's negatives from the documents that a search found for it."""
     positives = {digest(positive) for positive in question.positives}
-    answers = {position for key in positives for position in texts.holders.get(key, [])}
-    positives |= {int(texts.digests[position]) for position in answers}
+    # also the whole content of documents that hold a positive below a title
+    positives |= {int(texts.digests[position]) for key in positives for position in texts.holders.get(key, [])}
     query = digest(question.query)
     best = max(positive_scores)
     limits = {
@@ -52,7 +52,7 @@ def select(
 
     def broken_rule(position: int, score: float) -> str | None:
         text = int(texts.digests[position])
-        if text in positives or position in answers:
+        if text in positives:
             return "positive"
         if text == query:
             return "query"

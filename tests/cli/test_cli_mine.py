@@ -52,7 +52,7 @@ def test_json_is_the_summary_and_nothing_else(debater: Debater, train: Path, ind
 def test_settings_reach_the_miner(debater: Debater, train: Path, index: Path) -> None:
     every = debater("mine", str(train), "--max-share", "9", "--output", "a.jsonl", "--json").json
     assert every["negatives"] == 4  # three documents, and each question's positive is one of them
-    less = debater("mine", str(train), "--max-share", "9", "--window", "2:9", "--output", "b.jsonl", "--json").json
+    less = debater("mine", str(train), "--max-share", "9", "--window", "3:10", "--output", "b.jsonl", "--json").json
     assert less["negatives"] < every["negatives"]
     none = debater("mine", str(train), "--margin", "2", "--output", "c.jsonl", "--json").json
     assert none["negatives"] == 0
