@@ -129,8 +129,8 @@ def test_a_positive_is_known_by_its_text_without_the_title_too(
 def test_bm25_scores_a_positive_that_is_not_in_the_corpus_and_never_offers_it(tmp_path: Path) -> None:
     build(CORPUS, None, tmp_path / "words")
     rows = [
-        {"query": QUERY, "positive": f"{QUERY} and more"},
-        {"query": "filler71 and more", "positive": "unrelated"},
+        {"query": QUERY, "positive": f"{QUERY} surplus"},
+        {"query": "filler71 surplus", "positive": "unrelated"},
     ]
     engine = SearchEngine.open(tmp_path / "words")
     mine(
