@@ -26,8 +26,7 @@ def info(
 
 def describe(index: Path) -> dict[str, Any]:
     """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
-    from debater_search.search.folders import open_manifest
-    from debater_search.store.embeddings import EMBEDDINGS_NAME
+    from debater_search.store.folders import open_manifest
     from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, read_manifest
 
     manifest = open_manifest(index)
@@ -35,10 +34,13 @@ def describe(index: Path) -> dict[str, Any]:
         "index": str(index),
         "corpus": manifest.corpus.source,
         "documents": manifest.corpus.documents,
+        "delta": manifest.delta.rows if manifest.delta else 0,
+        "deleted": manifest.deleted,
+        "generation": manifest.generation,
         "type": manifest.type or "lexical only",
     }
     if manifest.encoder is not None:
-        embeddings = read_manifest(index / EMBEDDINGS_NAME / MANIFEST_NAME, EmbeddingsManifest)
+        embeddings = read_manifest(index / manifest.embeddings[0] / MANIFEST_NAME, EmbeddingsManifest)
         facts |= {
             "model": manifest.encoder.name,
             "fingerprint": manifest.encoder.fingerprint,

@@ -33,22 +33,35 @@ def evaluate_steps(
     vectors = encoder.encode_queries(
         [query.text for query in queries], instruction=choose_instruction(task, encoder, instruction)
     )
-    runs = search_steps([query.id for query in queries], vectors, engine.store)
+    runs = search_steps([query.id for query in queries], vectors, engine.store, live=engine.live)
     if task.ignore_identical_ids:
         runs = [without_identical_ids(run) for run in runs]
     return [score_run(run, qrels).metrics for run in runs]
 
 
-def search_steps(query_ids: list[str], queries: np.ndarray, store: "EmbeddingStore", k: int = DEPTH) -> list[Run]:
-    """The best k documents of every query [q, dim] by each thinking step's cosine: one run for each step."""
+def search_steps(
+    query_ids: list[str],
+    queries: np.ndarray,
+    store: "EmbeddingStore",
+    k: int = DEPTH,
+    *,
+    live: np.ndarray | None = None,
+) -> list[Run]:
+    """The best k documents of every query [q, dim] by each thinking step's cosine: one run for each step.
+
+    Only the `live` positions of the store, int64 in order, where given: the others' documents were deleted.
+    """
     ids = np.array(store.ids(), dtype=object)
     best: list[Ranked] = []  # of each step
     start = 0
     for block in store.steps():  # [rows, steps, dim]
-        positions = np.broadcast_to(np.arange(start, start + len(block)), (len(queries), len(block)))
+        rows = np.arange(start, start + len(block))
+        start += len(block)
+        if live is not None:
+            rows, block = rows[kept := np.isin(rows, live)], block[kept]
+        positions = np.broadcast_to(rows, (len(queries), len(block)))
         best = best or [(np.empty((len(queries), 0)), np.empty((len(queries), 0), dtype=int))] * block.shape[1]
         best = [_best(known, queries @ block[:, step].T, positions, k) for step, known in enumerate(best)]
-        start += len(block)
     return [
         {
             query_id: dict(zip(ids[positions[row]], scores[row].tolist(), strict=True))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, get_args
 
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
-from debater_search.indexing.encode import encode_shards
+from debater_search.indexing.encode import SHARD_SIZE, encode_shards
 from debater_search.indexing.output import check_output, claim, workplace
-from debater_search.store.documents import DOCUMENTS_NAME, DocumentStore, write_documents
-from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore, EmbeddingWriter
+from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
+    DOCUMENTS_NAME,
+    EMBEDDINGS_NAME,
     MANIFEST_NAME,
     VECTORS_FILE,
     CorpusInfo,
@@ -54,7 +56,7 @@ def build(
     *,
     type: str = "flat",
     all_steps: bool = False,
-    shard_size: int = 1000,
+    shard_size: int = SHARD_SIZE,
     dtype: DType = "float32",
     encode_only: bool = False,
     embeddings: str | Path | None = None,
@@ -82,7 +84,7 @@ def build(
 
         check_type(type)
 
-    with workplace(folder, force=force) as place:
+    with workplace(folder, force=force, encode_only=encode_only) as place:
         result = BuildResult(folder, 0, info)
 
         with _timed(result, "read"), atomic(place / DOCUMENTS_NAME) as temporary:
@@ -102,14 +104,17 @@ def build(
                 steps = encoder.thinking_steps if all_steps else 0
                 writer = EmbeddingWriter(place / EMBEDDINGS_NAME, info.dim, dtype=dtype, thinking_steps=steps)
                 documents = DocumentStore(place / DOCUMENTS_NAME)
-                result.reused = encode_shards(documents, encoder, writer, shard_size=shard_size, show=progress)
+                positions = range(result.documents)
+                result.reused = encode_shards(
+                    documents, positions, encoder, writer, shard_size=shard_size, show=progress
+                )
                 documents.close()
                 store = writer.finish(-(-result.documents // shard_size), info, corpus_info)
 
         if not encode_only:
             with _timed(result, "index"):
                 if store is not None:
-                    build_vectors(store, place, type)
+                    build_vectors(store, place / VECTORS_FILE, type)
                 result.manifest = _commit(place, folder.name, corpus_info, info, type, result.warnings)
     return result
 
@@ -196,15 +201,15 @@ def _store_documents(corpus: str | Path | Iterable[Document], path: Path) -> tup
     return CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents), warnings
 
 
-def build_vectors(store: EmbeddingStore, place: Path, type: str) -> None:
-    """Build the vector index of a store's embeddings, a shard at a time, into the index folder `place`."""
+def build_vectors(store: EmbeddingStore, path: Path, type: str) -> None:
+    """Build the vector index of a store's embeddings, a shard at a time, in a folder of its own."""
     from debater_search.vectors import FaissIndex
 
     index = FaissIndex(store.manifest.dim, type)
     for shard in store.shards():
         index.add(shard.vectors)
-    (place / VECTORS_FILE).parent.mkdir(exist_ok=True)
-    with atomic(place / VECTORS_FILE) as temporary:
+    path.parent.mkdir(exist_ok=True)
+    with atomic(path) as temporary:
         index.save(temporary)
 
 

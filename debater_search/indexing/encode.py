@@ -16,26 +16,34 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SHARD_SIZE = 1000  # documents; what a kill costs
+
 
 def encode_shards(
-    documents: DocumentStore, encoder: "Encoder", writer: EmbeddingWriter, *, shard_size: int, show: bool
+    documents: DocumentStore,
+    positions: range,
+    encoder: "Encoder",
+    writer: EmbeddingWriter,
+    *,
+    shard_size: int = SHARD_SIZE,
+    show: bool,
 ) -> int:
-    """Encode what has no shard yet, a shard at a time; returns how many documents were found encoded.
+    """Encode what has no shard yet of the documents at `positions`; returns how many were found encoded.
 
     Raises:
         DebaterError: the model gives a document NaN or infinity.
 
     """
-    ranges = [(start, min(start + shard_size, len(documents))) for start in range(0, len(documents), shard_size)]
+    ranges = [(start, min(start + shard_size, positions.stop)) for start in positions[::shard_size]]
     pending = [
         (number, start, stop)
         for number, (start, stop) in enumerate(ranges)
         if not writer.holds(number, documents.ids(range(start, stop)))
     ]
     left = sum(stop - start for _, start, stop in pending)
-    reused = len(documents) - left
+    reused = len(positions) - left
     if reused:
-        logger.info("%s of %s documents were encoded by an earlier run.", f"{reused:,}", f"{len(documents):,}")
+        logger.info("%s of %s documents were encoded by an earlier run.", f"{reused:,}", f"{len(positions):,}")
     with progress("Encoding", left, "documents", enabled=show and left > 0) as bar:
         for number, start, stop in pending:
             batch = documents.read_range(start, stop)

@@ -13,20 +13,18 @@ from pathlib import Path
 from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError
 from debater_search.files import TEMPORARY_SUFFIX, rename_folder
-from debater_search.store.documents import DOCUMENTS_NAME
-from debater_search.store.embeddings import EMBEDDINGS_NAME
+from debater_search.store.generations import is_part
+from debater_search.store.lock import LOCK_NAME, writing
 from debater_search.store.manifest import (
+    DOCUMENTS_NAME,
+    EMBEDDINGS_NAME,
     JOB_NAME,
     MANIFEST_NAME,
-    VECTORS_FILE,
     EncodingJob,
     IndexManifest,
     read_manifest,
     write_manifest,
 )
-
-# results.json: what evaluating an index found may lie beside it
-_PARTS = (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME, VECTORS_FILE.partition("/")[0], "results.json")
 
 
 def check_output(folder: str | Path, *, force: bool = False, encode_only: bool = False) -> None:
@@ -54,26 +52,41 @@ def check_output(folder: str | Path, *, force: bool = False, encode_only: bool =
 
 
 @contextmanager
-def workplace(folder: Path, *, force: bool) -> Iterator[Path]:
-    """Give the folder to build in; when the block ends well, what was built stands at `folder`."""
-    replaces = force and _occupied(folder)
-    place = _sibling(folder, "building") if replaces else folder
-    if _occupied(place) and not _is_ours(place):
-        raise DebaterError(f"{place} is in the way: it is not an index.", "Move it elsewhere.")
-    created = not place.exists()
+def workplace(folder: Path, *, force: bool, encode_only: bool = False) -> Iterator[Path]:
+    """Give the folder to build in, to one writer only; when the block ends well, what was built stands at `folder`.
+
+    Raises:
+        DebaterError: as `check_output`, or another writer is at work there.
+
+    """
+    with _made(folder), writing(folder):
+        check_output(folder, force=force, encode_only=encode_only)  # again: another writer may have finished just now
+        if not (force and _occupied(folder)):
+            yield folder
+            return
+        place = _sibling(folder, "building")
+        if _occupied(place) and not _is_ours(place):
+            raise DebaterError(f"{place} is in the way: it is not an index.", "Move it elsewhere.")
+        with _made(place):
+            yield place
+        _swap(place, folder)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder where there is none; if the block fails before anything was kept in it, it goes again."""
+    created = not folder.exists()
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DebaterError(f"{place} cannot be made: {error.strerror}.", "Choose another --output.") from None
+        raise DebaterError(f"{folder} cannot be made: {error.strerror}.", "Choose another --output.") from None
     try:
-        yield place
+        yield
     except BaseException:
         if created:
             with suppress(OSError):
-                place.rmdir()  # only goes where nothing has been kept yet
+                folder.rmdir()
         raise
-    if replaces:
-        _swap(place, folder)
 
 
 def claim(place: Path, job: EncodingJob | None, *, force: bool) -> None:
@@ -109,16 +122,16 @@ def _difference(found: EncodingJob | None, job: EncodingJob | None) -> str:
 
 def _occupied(folder: Path) -> bool:
     try:
-        return folder.exists() and any(folder.iterdir())
+        return folder.exists() and any(path.name != LOCK_NAME for path in folder.iterdir())
     except OSError as error:
         raise DebaterError(f"{folder} cannot be used: {error.strerror}.", "Choose another --output.") from None
 
 
 def _is_ours(folder: Path) -> bool:
-    names = {name.removesuffix(TEMPORARY_SUFFIX) for name in os.listdir(folder)}
-    if not names <= set(_PARTS):
+    names = set(os.listdir(folder)) - {LOCK_NAME}
+    if not all(map(is_part, names)):
         return False
-    if DOCUMENTS_NAME in names:
+    if {DOCUMENTS_NAME, DOCUMENTS_NAME + TEMPORARY_SUFFIX} & names:
         return True
     try:
         read_manifest(folder / MANIFEST_NAME, IndexManifest)
@@ -136,11 +149,12 @@ def _swap(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     rename_folder(folder, old)
     rename_folder(new, folder)
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _undo_half_a_swap(folder: Path) -> None:
     """Put the old index back if a kill fell between the two renames of `_swap`."""
     old = _sibling(folder, "replaced")
     if old.exists() and not folder.exists():
-        rename_folder(old, folder)
+        with writing(old):  # refused while the swap is still at work
+            rename_folder(old, folder)

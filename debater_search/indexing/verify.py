@@ -2,25 +2,29 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
 from debater_search.indexing.build import build_vectors
 from debater_search.indexing.encode import require_finite
+from debater_search.indexing.model import load_again
 from debater_search.progress import Progress, progress
-from debater_search.store.documents import DOCUMENTS_NAME, DocumentStore
-from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore, EmbeddingWriter
+from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.lock import writing
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
-    VECTORS_FILE,
     EmbeddingsManifest,
     FileInfo,
     IndexManifest,
-    ShardInfo,
     read_manifest,
     write_manifest,
 )
@@ -62,21 +66,33 @@ def verify(
     folder = Path(folder)
     if not folder.is_dir():
         raise DebaterError(f"The index {folder} does not exist.", "Give the folder of an index.")
-    manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
-    embeddings = folder / EMBEDDINGS_NAME
-    shards = read_manifest(embeddings / MANIFEST_NAME, EmbeddingsManifest) if manifest.encoder else None
-    expected = {name: info.sha256 for name, info in manifest.files.items()}
-    expected |= {f"{EMBEDDINGS_NAME}/{shard.file}": shard.sha256 for shard in (shards.shards if shards else [])}
+    with writing(folder) if repair else nullcontext():
+        manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
+        shards = _shard_manifests(folder, manifest)
+        expected = {name: info.sha256 for name, info in manifest.files.items()}
+        expected |= {f"{name}/{shard.file}": shard.sha256 for name, of in shards.items() for shard in of.shards}
 
-    found = Verification(len(expected))
-    with progress("Verifying", len(expected), "files", enabled=show) as bar:
-        found.damaged = list(_damaged(folder, expected, bar))
-    if repair and found.damaged:
-        if DOCUMENTS_NAME in found.damaged:
-            raise DebaterError(f"{folder / DOCUMENTS_NAME} is damaged, and only the corpus can mend that.", MEND)
-        assert shards is not None  # what is damaged and not the documents is made of embeddings
-        _repair(folder, manifest, shards, found, lambda: _load(manifest, model, device), show)
+        found = Verification(len(expected))
+        with progress("Verifying", len(expected), "files", enabled=show) as bar:
+            found.damaged = list(_damaged(folder, expected, bar))
+        if repair and found.damaged:
+            if manifest.documents in found.damaged:
+                raise DebaterError(
+                    f"{folder / manifest.documents} is damaged, and only the corpus can mend that.", MEND
+                )
+            assert manifest.encoder is not None  # what is damaged and not the documents is made of embeddings
+            made_by = manifest.encoder
+            load = partial(load_again, made_by, folder, model=model, device=device)
+            _repair(folder, manifest, shards, found, load, show)
+    if found.damaged and not repair and read_manifest(folder / MANIFEST_NAME, IndexManifest) != manifest:
+        return verify(folder, show=show)  # a writer was at work: what was not found is not part of the index any more
     return found
+
+
+def _shard_manifests(folder: Path, manifest: IndexManifest) -> dict[str, EmbeddingsManifest]:
+    if manifest.encoder is None:
+        return {}
+    return {name: read_manifest(folder / name / MANIFEST_NAME, EmbeddingsManifest) for name in manifest.embeddings}
 
 
 def _damaged(folder: Path, expected: dict[str, str], bar: Progress) -> Iterator[str]:
@@ -90,52 +106,61 @@ def _damaged(folder: Path, expected: dict[str, str], bar: Progress) -> Iterator[
 def _repair(
     folder: Path,
     manifest: IndexManifest,
-    shards: EmbeddingsManifest,
+    shards: dict[str, EmbeddingsManifest],
     found: Verification,
     load: Callable[[], "Encoder"],
     show: bool,
 ) -> None:
     """Shards first, then their manifest, then the vectors, then the index's manifest: killed, it can be run again."""
-    broken = [shard for shard in shards.shards if f"{EMBEDDINGS_NAME}/{shard.file}" in found.damaged]
+    broken = [name for name in found.damaged if name not in manifest.files]
     if broken:
-        encoder = load()
-        if encoder.fingerprint != shards.encoder.fingerprint:
-            raise DebaterError(
-                f"The index {folder} was made by {shards.encoder}, not by {encoder.name}.",
-                "Repair it with the model that made it.",
-            )
-        _encode_again(folder, shards, broken, encoder, show)
-    store = EmbeddingStore.open(folder / EMBEDDINGS_NAME)
-    build_vectors(store, folder, manifest.type or "flat")
-    manifest.files[VECTORS_FILE] = FileInfo.of(folder / VECTORS_FILE)
+        _encode_again(folder, manifest, shards, broken, load(), show)
+    first, *later = (folder / name for name in manifest.embeddings)
+    build_vectors(EmbeddingStore.open(first), folder / manifest.vectors, manifest.type or "flat")
+    if manifest.delta:
+        build_vectors(EmbeddingStore.open(*later), folder / manifest.delta.vectors, "flat")
+    for name in [manifest.vectors, *([manifest.delta.vectors] if manifest.delta else [])]:
+        manifest.files[name] = FileInfo.of(folder / name)
     write_manifest(folder / MANIFEST_NAME, manifest)
     found.repaired = list(found.damaged)
 
 
-def _load(manifest: IndexManifest, model: str | None, device: str) -> "Encoder":
-    from debater_search.encoder import Encoder
-
-    assert manifest.encoder is not None
-    recipe: dict[str, Any] = {**manifest.encoder.recipe, **({"model": model} if model else {})}
-    return Encoder.load(**recipe, device=device)
-
-
 def _encode_again(
-    folder: Path, shards: EmbeddingsManifest, broken: list[ShardInfo], encoder: "Encoder", show: bool
+    folder: Path,
+    manifest: IndexManifest,
+    shards: dict[str, EmbeddingsManifest],
+    broken: list[str],
+    encoder: "Encoder",
+    show: bool,
 ) -> None:
-    steps = shards.thinking_steps
-    writer = EmbeddingWriter(folder / EMBEDDINGS_NAME, shards.dim, dtype=shards.dtype, thinking_steps=steps)
-    documents = DocumentStore(folder / DOCUMENTS_NAME)
+    documents = DocumentStore(folder / manifest.documents)
+    rows = {f"{name}/{shard.file}": shard.rows for name, of in shards.items() for shard in of.shards}
     start = 0
-    with progress("Encoding", sum(shard.rows for shard in broken), "documents", enabled=show) as bar:
-        for number, shard in enumerate(shards.shards):
-            if shard in broken:
-                batch = documents.read_range(start, start + shard.rows)
-                encode = encoder.deliberate if steps else encoder.encode_documents
-                vectors = encode(batch, progress=bar)
-                require_finite(vectors, batch)
-                writer.write(number, [document.id for document in batch], vectors)
-                shard.sha256 = sha256_file(folder / EMBEDDINGS_NAME / shard.file)
-            start += shard.rows
+    with progress("Encoding", sum(rows[name] for name in broken), "documents", enabled=show) as bar:
+        for name, of in shards.items():
+            steps = of.thinking_steps
+            writer = EmbeddingWriter(folder / name, of.dim, dtype=of.dtype, thinking_steps=steps)
+            for number, shard in enumerate(of.shards):
+                if f"{name}/{shard.file}" in broken:
+                    writer.write(number, *_rows(documents, range(start, start + shard.rows), encoder, of, bar))
+                    shard.sha256 = sha256_file(folder / name / shard.file)
+                start += shard.rows
+            write_manifest(folder / name / MANIFEST_NAME, of)
     documents.close()
-    write_manifest(folder / EMBEDDINGS_NAME / MANIFEST_NAME, shards)
+
+
+def _rows(
+    documents: DocumentStore, positions: range, encoder: "Encoder", shards: EmbeddingsManifest, bar: Progress
+) -> tuple[list[str], np.ndarray]:
+    """Ids and embeddings at these positions; where a document was deleted, whose vector nobody asks for, zeros."""
+    live = documents.positions_where(Condition("position >= ? AND position < ?", (positions.start, positions.stop)))
+    batch = documents.read(live)
+    shape = (shards.thinking_steps, shards.dim) if shards.thinking_steps else (shards.dim,)
+    ids, vectors = [""] * len(positions), np.zeros((len(positions), *shape), np.float32)
+    if batch:
+        encoded = (encoder.deliberate if shards.thinking_steps else encoder.encode_documents)(batch, progress=bar)
+        require_finite(encoded, batch)
+        vectors[[position - positions.start for position in live]] = encoded
+    for position, document in zip(live, batch, strict=True):
+        ids[position - positions.start] = document.id
+    return ids, vectors

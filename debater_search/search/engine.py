@@ -1,4 +1,4 @@
-"""SearchEngine: opens an index and answers queries. It only reads."""
+"""SearchEngine: opens an index and answers queries. It only reads, and each query reads one committed state."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,13 @@ import numpy as np
 from debater_search.errors import DebaterError
 from debater_search.search import retrieval
 from debater_search.search.filters import parse_filter, require_fields
-from debater_search.search.folders import open_manifest
-from debater_search.search.retrieval import Ranking
+from debater_search.search.retrieval import Ranking, Vectors
+from debater_search.search.snapshot import Snapshot
 from debater_search.search.snippet import best_snippet
-from debater_search.store.documents import DOCUMENTS_NAME, Condition, DocumentStore
-from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore
-from debater_search.store.manifest import VECTORS_FILE, EncoderInfo, IndexManifest
+from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.manifest import EncoderInfo, IndexManifest
 from debater_search.types import Hit, Query, Run
-from debater_search.vectors import FaissIndex, VectorIndex
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -31,16 +30,17 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 class SearchEngine:
     """An open index. The encoder and the vectors are loaded by the first query that needs them.
 
-    `manifest` says what the index is, `documents` and `store` give its documents and embeddings, and `timings` the
-    seconds that the last query took to encode, to retrieve and to fetch.
+    Each query sees the last change that was committed before it. `manifest` says what the index is, `documents`, `store`
+    and `vectors` give its documents and embeddings, all as the last query saw them; `timings` are the seconds that it
+    took to encode, to retrieve and to fetch.
     """
 
-    def __init__(self, folder: Path, manifest: IndexManifest, encoder: "Encoder | None" = None) -> None:
-        self.folder, self.manifest = folder, manifest
-        self.documents = DocumentStore(folder / DOCUMENTS_NAME)
+    def __init__(self, folder: Path, snapshot: Snapshot, encoder: "Encoder | None" = None) -> None:
+        self.folder, self._snapshot = folder, snapshot
         self.timings: dict[str, float] = {}
+        self._given = encoder
         if encoder is not None:
-            self.encoder = self._same_model(encoder)
+            self.encoder = self._require_same(encoder, snapshot)
 
     @classmethod
     def open(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
@@ -51,7 +51,7 @@ class SearchEngine:
 
         """
         folder = Path(folder)
-        return cls(folder, open_manifest(folder), encoder)
+        return cls(folder, Snapshot.open(folder), encoder)
 
     def search(
         self,
@@ -72,9 +72,9 @@ class SearchEngine:
                 index has no embeddings for this mode.
 
         """
-        ranking = self._retrieve([query], k, mode, instruction, where)[0]
+        snapshot, (ranking,) = self._retrieve([query], k, mode, instruction, where)
         with self._timed("fetch"):
-            documents = self.documents.read([position for position, _ in ranking])
+            documents = snapshot.documents.read([position for position, _ in ranking])
             return [
                 Hit(
                     rank=rank,
@@ -108,10 +108,10 @@ class SearchEngine:
         """
         given: list[Query | str] = list(queries)
         asked = [Query(str(i), query) if isinstance(query, str) else query for i, query in enumerate(given)]
-        rankings = self._retrieve([query.text for query in asked], k, mode, instruction, where, vectors)
+        snapshot, rankings = self._retrieve([query.text for query in asked], k, mode, instruction, where, vectors)
         with self._timed("fetch"):
             found = sorted({position for ranking in rankings for position, _ in ranking})
-            ids = dict(zip(found, self.documents.ids(found), strict=True))
+            ids = dict(zip(found, snapshot.documents.ids(found), strict=True))
             return {
                 query.id: {ids[position]: score for position, score in ranking}
                 for query, ranking in zip(asked, rankings, strict=True)
@@ -119,11 +119,38 @@ class SearchEngine:
 
     def check_filter(self, where: str) -> None:
         """Raise DebaterError if a filter is wrong or names a field that no document has."""
-        self._condition(where)
+        _condition(where, self._current().documents)
 
     def close(self) -> None:
         """Close the index's files."""
-        self.documents.close()
+        self._snapshot.documents.close()
+
+    @property
+    def manifest(self) -> IndexManifest:
+        """What the index is."""
+        return self._snapshot.manifest
+
+    @property
+    def documents(self) -> DocumentStore:
+        """The documents and their lexical index."""
+        return self._snapshot.documents
+
+    @property
+    def store(self) -> EmbeddingStore:
+        """The embeddings of every position; `live` says which of them have a document."""
+        self._dense_index()
+        return self._snapshot.store
+
+    @property
+    def live(self) -> np.ndarray | None:
+        """The positions that have a document, int64, in order; None where all have."""
+        return self._snapshot.live
+
+    @property
+    def vectors(self) -> Vectors:
+        """The index that dense retrieval searches."""
+        self._dense_index()
+        return self._snapshot.vectors
 
     @cached_property
     def encoder(self) -> "Encoder":
@@ -143,19 +170,7 @@ class SearchEngine:
                 f"The model of the index {self.folder} cannot be loaded. {error.message}",
                 "If it lies elsewhere now, name it with --model.",
             ) from error
-        return self._same_model(encoder)
-
-    @cached_property
-    def store(self) -> EmbeddingStore:
-        """The documents' embeddings."""
-        self._dense_index()
-        return EmbeddingStore.open(self.folder / EMBEDDINGS_NAME)
-
-    @cached_property
-    def vectors(self) -> VectorIndex:
-        """The index that dense retrieval searches."""
-        self._dense_index()
-        return FaissIndex.load(self.folder / VECTORS_FILE)
+        return self._require_same(encoder, self._snapshot)
 
     def _retrieve(
         self,
@@ -165,41 +180,69 @@ class SearchEngine:
         instruction: str | None,
         where: str | None,
         encoded: np.ndarray | None = None,
-    ) -> list[Ranking]:
+    ) -> tuple[Snapshot, list[Ranking]]:
+        """The rankings, and the state of the index that they were found in."""
         _check(queries, k, mode)
-        condition = None if where is None else self._condition(where)
-        k = min(k, len(self.documents))
+        while True:
+            snapshot = self._current()
+            try:
+                return snapshot, self._rank(snapshot, queries, k, mode, instruction, where, encoded)
+            except DebaterError:
+                if snapshot.is_current():  # else files that were not open yet may have gone with a change: once more
+                    raise
+
+    def _rank(
+        self,
+        snapshot: Snapshot,
+        queries: Sequence[str],
+        k: int,
+        mode: Mode,
+        instruction: str | None,
+        where: str | None,
+        encoded: np.ndarray | None,
+    ) -> list[Ranking]:
+        documents = snapshot.documents
+        condition = None if where is None else _condition(where, documents)
+        k = min(k, snapshot.manifest.corpus.documents)
         self.timings = {"encode": 0.0, "retrieve": 0.0, "fetch": 0.0}
         if mode == "lexical":
             with self._timed("retrieve"):
-                return retrieval.lexical(self.documents, queries, k, where=condition)
+                return retrieval.lexical(documents, queries, k, where=condition)
         # The encoder comes before the vectors: on CUDA torch must be imported before faiss.
         encoder = self.encoder
         with self._timed("encode"):
             if encoded is None:
                 encoded = encoder.encode_queries(list(queries), instruction=instruction)
-        vectors = self.vectors
+        vectors = snapshot.vectors
         with self._timed("retrieve"):
-            allowed = None if condition is None else np.array(self.documents.positions_where(condition), np.int64)
+            allowed = snapshot.allowed(condition)
             if mode == "dense":
                 return retrieval.dense(vectors, encoded, k, allowed=allowed)
-            return retrieval.hybrid(vectors, self.documents, encoded, queries, k, allowed=allowed, where=condition)
+            return retrieval.hybrid(vectors, documents, encoded, queries, k, allowed=allowed, where=condition)
 
-    def _condition(self, where: str) -> Condition:
-        tree, fields = parse_filter(where)
-        require_fields(fields, self.documents)
-        return tree.condition()
+    def _current(self) -> Snapshot:
+        """The index as it is now; opened again if a change was committed."""
+        if not self._snapshot.is_current():
+            snapshot = Snapshot.open(self.folder)
+            if self._given is not None:
+                self._require_same(self._given, snapshot)
+            loaded, made_by = vars(self).get("encoder"), snapshot.manifest.encoder
+            if loaded is not None and (made_by is None or loaded.fingerprint != made_by.fingerprint):
+                del self.encoder  # `index --force` put another model's index here
+            self._snapshot = snapshot
+        return self._snapshot
 
-    def _dense_index(self) -> EncoderInfo:
-        if self.manifest.encoder is None:
+    def _dense_index(self, snapshot: Snapshot | None = None) -> EncoderInfo:
+        made_by = (snapshot or self._snapshot).manifest.encoder
+        if made_by is None:
             raise DebaterError(
                 f"The index {self.folder} holds words only, no embeddings.",
                 "Search it with --mode lexical, or index the corpus with a model.",
             )
-        return self.manifest.encoder
+        return made_by
 
-    def _same_model(self, encoder: "Encoder") -> "Encoder":
-        made_by = self._dense_index()
+    def _require_same(self, encoder: "Encoder", snapshot: Snapshot) -> "Encoder":
+        made_by = self._dense_index(snapshot)
         if encoder.fingerprint != made_by.fingerprint:
             raise DebaterError(
                 f"The index {self.folder} was made by {made_by}, not by {EncoderInfo.of(encoder)}.",
@@ -212,6 +255,12 @@ class SearchEngine:
         start = time.perf_counter()
         yield
         self.timings[stage] = time.perf_counter() - start
+
+
+def _condition(where: str, documents: DocumentStore) -> Condition:
+    tree, fields = parse_filter(where)
+    require_fields(fields, documents)
+    return tree.condition()
 
 
 def _check(queries: Sequence[str], k: int, mode: str) -> None:

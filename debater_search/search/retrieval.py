@@ -14,7 +14,35 @@ Ranking = list[tuple[int, float]]
 FUSION_DEPTH = 1000
 
 
-def dense(index: VectorIndex, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None) -> list[Ranking]:
+class BaseAndDelta:
+    """Two vector indexes searched as one: the positions of the second follow those of the first."""
+
+    def __init__(self, base: VectorIndex, delta: VectorIndex) -> None:
+        self.base, self.delta = base, delta
+
+    def __len__(self) -> int:
+        return len(self.base) + len(self.delta)
+
+    def search(
+        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `VectorIndex.search`."""
+        first = len(self.base)
+        in_base = in_delta = None
+        if allowed is not None:
+            in_base, in_delta = allowed[allowed < first], allowed[allowed >= first] - first
+        base_scores, base_positions = self.base.search(queries, k, allowed=in_base)
+        delta_scores, delta_positions = self.delta.search(queries, k, allowed=in_delta)
+        scores = np.hstack([base_scores, delta_scores])
+        positions = np.hstack([base_positions, delta_positions + first])
+        order = np.lexsort((positions, -scores))[:, :k]
+        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+
+
+Vectors = VectorIndex | BaseAndDelta
+
+
+def dense(index: Vectors, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None) -> list[Ranking]:
     """Cosine between query and document vectors; queries [q, dim]; only positions that are `allowed`, where given."""
     scores, positions = index.search(queries, k, allowed=allowed)
     return [list(zip(p, s, strict=True)) for p, s in zip(positions.tolist(), scores.tolist(), strict=True)]
@@ -28,7 +56,7 @@ def lexical(
 
 
 def hybrid(
-    index: VectorIndex,
+    index: Vectors,
     documents: DocumentStore,
     vectors: np.ndarray,
     queries: Sequence[str],

@@ -1,13 +1,16 @@
 """`documents.sqlite`: position ↔ id, the documents themselves, and their lexical index (FTS5, BM25).
 
-Positions number the documents from 0 in corpus order; they are the row numbers of the embeddings and of the vectors.
+Positions number the documents from 0 in the order they came; they are the row numbers of the embeddings and of the
+vectors. A position whose document was deleted, or got a new text and thereby a new position, stays empty.
 """
 
 import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +20,23 @@ from debater_search.store.lexical import fts_expression
 from debater_search.store.manifest import MEND
 from debater_search.types import Document
 
-DOCUMENTS_NAME = "documents.sqlite"
-
 # External content: the lexical index points at the documents table instead of keeping the texts a second time.
-_SCHEMA = """
+_SCHEMA = (
+    """
 CREATE TABLE documents (
     position INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     title TEXT NOT NULL,
     text TEXT NOT NULL,
     metadata TEXT NOT NULL
-);
+)
+""",
+    """
 CREATE VIRTUAL TABLE lexical USING fts5(
     title, text, content='documents', content_rowid='position', tokenize='porter unicode61 remove_diacritics 2'
-);
-"""
+)
+""",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Condition:
     parameters: tuple[str | int | float, ...] = ()
 
 
+EVERY = Condition("TRUE")
+_READ_AT_ONCE = 1000  # documents
+
+
 def write_documents(path: Path, documents: Iterable[Document]) -> Written:
     """Stream documents into a new database at `path`; memory does not grow with the corpus.
 
@@ -65,35 +74,58 @@ def write_documents(path: Path, documents: Iterable[Document]) -> Written:
         nonlocal position, current
         for position, document in enumerate(documents):
             current = document.id
-            row = (document.id, document.title, document.text, _as_json(document.metadata))
+            row = row_of(document)
             digest.update(json.dumps(row).encode() + b"\n")
             yield (position, *row)
 
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-    except sqlite3.OperationalError as error:
-        raise _unwritable(path, error) from None
-    try:
-        # The file is written once under a temporary name: a journal would guard what nobody reads.
-        connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;" + _SCHEMA)
+    with new_database(path, lambda: current) as connection:
+        for statement in _SCHEMA:
+            connection.execute(statement)
         connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows())
         if position < 0:
             raise DebaterError("The corpus is empty.", "An index needs at least one document.")
         connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
         connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
+    return Written(position + 1, digest.hexdigest())
+
+
+@contextmanager
+def new_database(path: Path, current: Callable[[], str]) -> Iterator[sqlite3.Connection]:
+    """One transaction on a database under a temporary name, without a journal, which would guard what nobody reads.
+
+    `current` names the document at work, for what is raised when it cannot be written.
+    """
+    connection = None
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        for statement in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "BEGIN"):
+            connection.execute(statement)
+        yield connection
         connection.execute("COMMIT")
     except sqlite3.IntegrityError:
-        raise DebaterError(f"The corpus holds the id {current!r} twice.", "Give every document its own id.") from None
+        raise twice(current()) from None
     except UnicodeEncodeError:
         raise DebaterError(
-            f"Document {current!r} holds half a surrogate pair, which is no character.",
+            f"Document {current()!r} holds half a surrogate pair, which is no character.",
             "Repair the text where the corpus was made.",
         ) from None
     except sqlite3.OperationalError as error:
-        raise _unwritable(path, error) from None
+        raise DebaterError(
+            f"{path} cannot be written: {error}.", "Is the disk full, or the folder read-only?"
+        ) from None
     finally:
-        connection.close()
-    return Written(position + 1, digest.hexdigest())
+        if connection is not None:
+            connection.close()
+
+
+def row_of(document: Document) -> tuple[str, str, str, str]:
+    """Id, title, text and metadata as the database holds them."""
+    return document.id, document.title, document.text, _as_json(document.metadata)
+
+
+def twice(id: str) -> DebaterError:
+    """The error for an id that comes again."""
+    return DebaterError(f"The corpus holds the id {id!r} twice.", "Give every document its own id.")
 
 
 def _as_json(metadata: dict[str, Any]) -> str:
@@ -103,10 +135,6 @@ def _as_json(metadata: dict[str, Any]) -> str:
     except ValueError:
         finite = json.loads(json.dumps(metadata, default=str), parse_constant=lambda _: None)
         return json.dumps(finite, sort_keys=True)
-
-
-def _unwritable(path: Path, error: sqlite3.OperationalError) -> DebaterError:
-    return DebaterError(f"{path} cannot be written: {error}.", "Is the disk full, or the folder read-only?")
 
 
 class DocumentStore:
@@ -119,10 +147,17 @@ class DocumentStore:
             self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
         except sqlite3.Error:
             raise self._unreadable("is missing or cannot be opened") from None
-        self._length = int(self._rows("SELECT coalesce(max(position) + 1, 0) FROM documents")[0][0])
+        weakref.finalize(self, self._connection.close)  # when the last query that reads an old state is over
+        self._rows("SELECT max(position) FROM documents")  # is it a database at all?
 
     def __len__(self) -> int:
-        return self._length
+        return int(self._rows("SELECT count(*) FROM documents")[0][0])
+
+    def __iter__(self) -> Iterator[Document]:
+        """Every document by position, read piece by piece."""
+        end = self._rows("SELECT coalesce(max(position) + 1, 0) FROM documents")[0][0]
+        for start in range(0, end, _READ_AT_ONCE):
+            yield from self.read_range(start, start + _READ_AT_ONCE)
 
     def read(self, positions: Sequence[int]) -> list[Document]:
         """The documents at these positions, in the order asked for."""
@@ -130,7 +165,7 @@ class DocumentStore:
         return [_document(found[position][1:]) for position in positions]
 
     def read_range(self, start: int, stop: int) -> list[Document]:
-        """The documents at positions start … stop - 1."""
+        """The documents at positions start … stop - 1, but for those that were deleted."""
         sql = "SELECT id, title, text, metadata FROM documents WHERE position >= ? AND position < ? ORDER BY position"
         return [_document(row) for row in self._rows(sql, start, stop)]
 
@@ -146,7 +181,7 @@ class DocumentStore:
         sql = "SELECT id, position FROM documents WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._rows(sql, json.dumps(list(ids))))
 
-    def positions_where(self, condition: Condition) -> list[int]:
+    def positions_where(self, condition: Condition = EVERY) -> list[int]:
         """The positions of the documents that a condition allows, in order."""
         sql = f"SELECT position FROM documents WHERE {condition.sql} ORDER BY position"
         return [row[0] for row in self._rows(sql, *condition.parameters)]

@@ -29,8 +29,6 @@ from debater_search.store.manifest import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EMBEDDINGS_NAME = "embeddings"
-
 
 @dataclass(frozen=True)
 class Shard:
@@ -42,14 +40,17 @@ class Shard:
 
 
 class EmbeddingStore:
-    """Reads a finished embeddings folder, a shard at a time; every shard is checked against its hash."""
+    """Reads finished embeddings folders, a shard at a time; every shard is checked against its hash.
 
-    def __init__(self, folder: Path, manifest: EmbeddingsManifest) -> None:
-        self.folder, self.manifest = folder, manifest
+    `manifest` is the first folder's; the rows of `later` ones, made by changes to an index, follow its own.
+    """
+
+    def __init__(self, folder: Path, manifest: EmbeddingsManifest, later: "Sequence[EmbeddingStore]" = ()) -> None:
+        self.folder, self.manifest, self.later = folder, manifest, later
 
     @classmethod
-    def open(cls, folder: str | Path) -> "EmbeddingStore":
-        """Open a folder of shards.
+    def open(cls, folder: str | Path, *later: str | Path) -> "EmbeddingStore":
+        """Open folders of shards by one model.
 
         Raises:
             DebaterError: the manifest is missing or damaged, or a shard that it names is missing.
@@ -60,10 +61,10 @@ class EmbeddingStore:
         for shard in manifest.shards:
             if not (folder / shard.file).is_file():
                 raise DebaterError(f"The shard {folder / shard.file} is missing.", MEND)
-        return cls(folder, manifest)
+        return cls(folder, manifest, [cls.open(other) for other in later])
 
     def __len__(self) -> int:
-        return sum(shard.rows for shard in self.manifest.shards)
+        return sum(shard.rows for shard in self.manifest.shards) + sum(map(len, self.later))
 
     def shards(self) -> Iterator[Shard]:
         """The shards in order.
@@ -74,6 +75,8 @@ class EmbeddingStore:
         """
         for info in self.manifest.shards:
             yield self._read(info)
+        for store in self.later:
+            yield from store.shards()
 
     def ids(self) -> list[str]:
         """Every document id, in order."""

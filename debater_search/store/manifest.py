@@ -13,7 +13,10 @@ SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 MEND = "Run the `debater index` command that made it again, with --force."
 JOB_NAME = "job.json"
-VECTORS_FILE = "vectors/index.faiss"
+DOCUMENTS_NAME = "documents.sqlite"
+EMBEDDINGS_NAME = "embeddings"
+INDEX_FILE = "index.faiss"
+VECTORS_FILE = f"vectors/{INDEX_FILE}"
 
 # Manifests may come from strangers: no name in one may lead out of its folder.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]
@@ -109,8 +112,20 @@ class FileInfo(BaseModel):
         return cls(bytes=path.stat().st_size, sha256=sha256_file(path))
 
 
+class Delta(BaseModel):
+    """What was added to an index since its base was built: how many rows, and the flat index of their vectors."""
+
+    rows: Annotated[int, Field(gt=0)]
+    vectors: FileName
+
+
 class IndexManifest(Manifest):
-    """`manifest.json` of an index. Without an encoder the index is lexical only: no embeddings, no vectors."""
+    """`manifest.json` of an index. Without an encoder the index is lexical only: no embeddings, no vectors.
+
+    `generation` counts the changes since it was built. The rows of the folders in `embeddings`, one after the other, are
+    the documents' positions: the first folder is the base, whose index is `vectors`; the others are the `delta`.
+    `deleted` rows have no document any more.
+    """
 
     name: str
     created: str
@@ -119,6 +134,17 @@ class IndexManifest(Manifest):
     type: str | None
     warnings: list[str]
     files: dict[FileName, FileInfo]
+    generation: Annotated[int, Field(ge=0)] = 0
+    documents: FileName = DOCUMENTS_NAME
+    embeddings: Annotated[list[FileName], Field(min_length=1)] = [EMBEDDINGS_NAME]
+    vectors: FileName = VECTORS_FILE
+    delta: Delta | None = None
+    deleted: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def rows(self) -> int:
+        """How many positions were given out since the base was built; the next document gets this one."""
+        return self.corpus.documents + self.deleted
 
 
 M = TypeVar("M", bound=Manifest)

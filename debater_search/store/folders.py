@@ -3,9 +3,14 @@
 from pathlib import Path
 
 from debater_search.errors import DebaterError
-from debater_search.store.documents import DOCUMENTS_NAME
-from debater_search.store.embeddings import EMBEDDINGS_NAME
-from debater_search.store.manifest import MANIFEST_NAME, MEND, IndexManifest, read_manifest
+from debater_search.store.manifest import (
+    DOCUMENTS_NAME,
+    EMBEDDINGS_NAME,
+    MANIFEST_NAME,
+    MEND,
+    IndexManifest,
+    read_manifest,
+)
 
 
 def list_indexes(parent: str | Path = "indexes") -> list[Path]:

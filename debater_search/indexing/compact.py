@@ -1,0 +1,117 @@
+"""Fold what was added to an index and what was deleted from it into a new base."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from debater_search.errors import DebaterError
+from debater_search.files import atomic
+from debater_search.indexing.build import build_vectors
+from debater_search.indexing.encode import SHARD_SIZE
+from debater_search.progress import progress as show_progress
+from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.generations import changing, documents_name, embeddings_name, vectors_name
+from debater_search.store.manifest import (
+    EMBEDDINGS_NAME,
+    MANIFEST_NAME,
+    MEND,
+    FileInfo,
+    IndexManifest,
+    write_manifest,
+)
+
+
+@dataclass
+class Compaction:
+    """What `compact` did: how many added documents it folded in, and how many deleted rows it dropped."""
+
+    folder: Path
+    generation: int
+    documents: int
+    folded: int
+    dropped: int
+
+
+def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
+    """Make one base of an index's base, additions and deletions. Nothing is encoded; ids and vectors stay the same.
+
+    Raises:
+        DebaterError: there is no such index, it is damaged, or another writer is at work. It is as it was.
+
+    """
+    folder = Path(folder)
+    with changing(folder) as before:
+        folded, dropped = before.delta.rows if before.delta else 0, before.deleted
+        after = before.model_copy(deep=True)
+        if folded or dropped:
+            after.generation += 1
+            after.documents, after.delta, after.deleted = documents_name(after.generation), None, 0
+            documents = DocumentStore(folder / before.documents)
+            with atomic(folder / after.documents) as temporary:
+                written = write_documents(temporary, documents)
+            after.corpus.documents, after.corpus.fingerprint = written.documents, written.fingerprint
+            new = [after.documents]
+            if before.encoder is not None:
+                _rewrite_embeddings(folder, before, after, documents, progress)
+                new.append(after.vectors)
+            documents.close()
+            after.files = {name: FileInfo.of(folder / name) for name in new}
+            write_manifest(folder / MANIFEST_NAME, after)
+        return Compaction(folder, after.generation, after.corpus.documents, folded, dropped)
+
+
+def _rewrite_embeddings(
+    folder: Path, before: IndexManifest, after: IndexManifest, documents: DocumentStore, show: bool
+) -> None:
+    """Write the rows that still have a document into new shards, and index them as the base was indexed."""
+    assert after.encoder is not None
+    store = EmbeddingStore.open(*(folder / name for name in before.embeddings))
+    after.embeddings = [embeddings_name(after.generation)]
+    after.vectors = vectors_name(after.generation, delta=False)
+    writer = EmbeddingWriter(
+        folder / after.embeddings[0],
+        store.manifest.dim,
+        dtype=store.manifest.dtype,
+        thinking_steps=store.manifest.thinking_steps,
+    )
+    count = 0
+    with show_progress("Compacting", after.corpus.documents, "documents", enabled=show) as bar:
+        for ids, vectors in _full_shards(_live_rows(store, documents)):
+            writer.write(count, ids, vectors)
+            bar.advance(len(ids))
+            count += 1
+    build_vectors(writer.finish(count, after.encoder, after.corpus), folder / after.vectors, after.type or "flat")
+
+
+Rows = tuple[list[str], np.ndarray]
+"""Ids, and as many vectors [n, dim] or thinking steps [n, steps, dim]."""
+
+
+def _live_rows(store: EmbeddingStore, documents: DocumentStore) -> Iterator[Rows]:
+    """The rows that still have a document, shard by shard."""
+    positions = np.array(documents.positions_where(), np.int64)
+    start = 0
+    for shard in store.shards():
+        here = positions[np.searchsorted(positions, start) : np.searchsorted(positions, start + len(shard.ids))]
+        ids = [shard.ids[position - start] for position in here]
+        if ids != documents.ids(here.tolist()):
+            raise DebaterError(f"The ids of {EMBEDDINGS_NAME} and documents are not the same.", MEND)
+        yield ids, (shard.vectors if shard.steps is None else shard.steps)[here - start]
+        start += len(shard.ids)
+
+
+def _full_shards(pieces: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows in pieces of SHARD_SIZE; the last may be shorter."""
+    ids: list[str] = []
+    parts: list[np.ndarray] = []
+    for more, vectors in pieces:
+        ids, parts = ids + more, [*parts, vectors]
+        while len(ids) >= SHARD_SIZE:
+            rows = np.concatenate(parts)
+            yield ids[:SHARD_SIZE], rows[:SHARD_SIZE]
+            ids, parts = ids[SHARD_SIZE:], [rows[SHARD_SIZE:]]
+    if ids:
+        yield ids, np.concatenate(parts)

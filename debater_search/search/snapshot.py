@@ -1,0 +1,89 @@
+"""One committed state of an index, as its manifest names it."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from debater_search.errors import DebaterError
+from debater_search.search.retrieval import BaseAndDelta, Vectors
+from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.folders import open_manifest
+from debater_search.store.manifest import MANIFEST_NAME, IndexManifest
+from debater_search.vectors import FaissIndex
+
+
+class Snapshot:
+    """What an index holds by one manifest. None of its files ever changes: who holds it sees no half of a change."""
+
+    def __init__(self, folder: Path, manifest: IndexManifest, identity: os.stat_result) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.documents = DocumentStore(folder / manifest.documents)
+        self._identity = identity
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The index as it is now.
+
+        Raises:
+            DebaterError: there is no such index, or it is unfinished or damaged.
+
+        """
+        while True:
+            identity = _identity(folder)
+            try:
+                manifest = open_manifest(folder)
+                # A writer may have committed since `identity` was taken: then the next query opens once more, no harm.
+                return cls(folder, manifest, identity or (folder / MANIFEST_NAME).stat())
+            except (DebaterError, FileNotFoundError):
+                if _same(_identity(folder), identity):  # else a writer removed what an older manifest names
+                    raise
+
+    def is_current(self) -> bool:
+        """Whether no change was committed since; also while `index --force` has moved the folder away for a moment."""
+        now = _identity(self.folder)
+        return now is None or _same(now, self._identity)
+
+    @cached_property
+    def store(self) -> EmbeddingStore:
+        """The embeddings of all rows."""
+        return EmbeddingStore.open(*(self.folder / name for name in self.manifest.embeddings))
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The index that dense retrieval searches; among its positions only the `allowed` ones have a document."""
+        base = FaissIndex.load(self.folder / self.manifest.vectors)
+        if self.manifest.delta is None:
+            return base
+        return BaseAndDelta(base, FaissIndex.load(self.folder / self.manifest.delta.vectors))
+
+    @cached_property
+    def live(self) -> np.ndarray | None:
+        """The positions that have a document, int64, in order; None where all have."""
+        return np.array(self.documents.positions_where(), np.int64) if self.manifest.deleted else None
+
+    def allowed(self, condition: Condition | None) -> np.ndarray | None:
+        """The positions that dense retrieval may find, int64, in order; None for all."""
+        return self.live if condition is None else np.array(self.documents.positions_where(condition), np.int64)
+
+
+def _identity(folder: Path) -> os.stat_result | None:
+    try:
+        return (folder / MANIFEST_NAME).stat()
+    except OSError:
+        return None
+
+
+def _same(one: os.stat_result | None, other: os.stat_result | None) -> bool:
+    """Whether a manifest is the one it was: every commit makes a new file."""
+    if one is None or other is None:
+        return one is other
+    return (one.st_dev, one.st_ino, one.st_mtime_ns, one.st_size) == (
+        other.st_dev,
+        other.st_ino,
+        other.st_mtime_ns,
+        other.st_size,
+    )

@@ -1,0 +1,76 @@
+"""The files of an index by generation. What a manifest names never changes; a change writes new files beside it.
+
+A fresh index is generation 0: `documents.sqlite`, `embeddings/`, `vectors/`. What generation 3 adds is called
+`documents-3.sqlite`, `embeddings-3/`, `vectors-3/`, `delta-3/`. Readers keep the files of the generation they opened; the
+next writer removes what the manifest no longer names.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from debater_search.errors import DebaterError
+from debater_search.files import TEMPORARY_SUFFIX
+from debater_search.store.folders import open_manifest
+from debater_search.store.lock import writing
+from debater_search.store.manifest import DOCUMENTS_NAME, INDEX_FILE, MANIFEST_NAME, IndexManifest
+
+_OF_A_GENERATION = re.compile(r"(documents(-\d+)?\.sqlite|(embeddings|vectors|delta)(-\d+)?)")
+_BESIDE = {MANIFEST_NAME, "results.json"}  # what evaluating an index found may lie in it
+
+
+def documents_name(generation: int) -> str:
+    """The database that a change writes."""
+    stem, _, ending = DOCUMENTS_NAME.partition(".")
+    return f"{stem}-{generation}.{ending}"
+
+
+def embeddings_name(generation: int) -> str:
+    """The folder of the shards that a change writes."""
+    return f"embeddings-{generation}"
+
+
+def vectors_name(generation: int, *, delta: bool) -> str:
+    """The vector index that a change writes: of the new base, or of all that was added to it."""
+    return f"{'delta' if delta else 'vectors'}-{generation}/{INDEX_FILE}"
+
+
+def is_part(name: str) -> bool:
+    """Whether an index may hold a file or folder of this name, finished or not."""
+    name = name.removesuffix(TEMPORARY_SUFFIX)
+    return name in _BESIDE or _OF_A_GENERATION.fullmatch(name) is not None
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[IndexManifest]:
+    """Be the only writer of a finished index; gives the manifest as it is. A change that fails leaves none of its files.
+
+    Raises:
+        DebaterError: there is no such index, it is damaged, or another writer is at work.
+
+    """
+    open_manifest(folder)
+    with writing(folder):
+        manifest = open_manifest(folder)
+        # A killed change may have left finished shards: its rerun, which is of the same generation, goes on with them.
+        _sweep(folder, manifest, spared=embeddings_name(manifest.generation + 1))
+        try:
+            yield manifest
+        except BaseException:
+            with suppress(OSError, DebaterError):  # what went wrong before is the news
+                _sweep(folder, open_manifest(folder), spared=embeddings_name(manifest.generation + 1))
+            raise
+
+
+def _sweep(folder: Path, manifest: IndexManifest, *, spared: str) -> None:
+    """Remove what earlier generations and killed changes left."""
+    named = {spared, *manifest.embeddings, *(name.partition("/")[0] for name in manifest.files)}
+    for path in list(folder.iterdir()):
+        temporary = is_part(path.name) and path.name.endswith(TEMPORARY_SUFFIX)
+        if temporary or (path.name not in named and _OF_A_GENERATION.fullmatch(path.name)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
