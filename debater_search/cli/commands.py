@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import eval, index, info, mine, search, train, verify
+from debater_search.cli import change, eval, index, info, mine, search, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -45,6 +45,9 @@ def demo(
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "train": (train.train, train.EXAMPLES),
     "index": (index.index, index.EXAMPLES),
+    "add": (change.add, change.ADD_EXAMPLES),
+    "delete": (change.delete, change.DELETE_EXAMPLES),
+    "compact": (change.compact, change.COMPACT_EXAMPLES),
     "search": (search.search, search.EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
     "mine": (mine.mine, mine.EXAMPLES),

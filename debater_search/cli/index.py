@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from debater_search.cli.change import moved_encoder, show_change
 from debater_search.cli.info import describe, show_facts
 from debater_search.cli.options import (
     INDEXES,
@@ -25,7 +26,10 @@ EXAMPLES = examples(
     "debater index papers.jsonl.gz --model checkpoints/debater-2b --output indexes/papers",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
+    "debater index --update papers.jsonl.gz --output indexes/papers",
 )
+
+_UPDATE_TAKES = "Beside it go --output, --model, --base-model, --device and --json; to build anew, use --force alone."
 
 
 def index(
@@ -43,6 +47,9 @@ def index(
     embeddings: Annotated[
         Path | None, typer.Option(help="Build from ready shards instead of encoding.", metavar="DIR")
     ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Change an index: encode what is new or changed, drop what is gone.")
+    ] = False,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -51,9 +58,15 @@ def index(
     with results(as_json) as out:
         from debater_search.data.files import require_exists
         from debater_search.indexing import build, check_output
+        from debater_search.indexing import update as update_index
 
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
+        if update:
+            if force or encode_only or all_steps or embeddings is not None or index_type != "flat":
+                raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
+            encoder = moved_encoder(folder, model, base_model, device)
+            return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
         check_output(folder, force=force, encode_only=encode_only)
         ready = embeddings is not None and model is None
         encoder = None if ready else load_encoder(model, base_model, device)

@@ -1,8 +1,8 @@
 """Change an index in place: add, replace and delete documents. Only new texts are encoded.
 
 A change writes a new generation beside the old one: a changed copy of the documents, shards of the new texts, and a
-flat index of everything added since the base was built. The manifest's rename commits it; until then readers see the old
-state.
+flat index of everything added since the base was built. The manifest's rename commits it; until then readers see the
+old state.
 """
 
 import logging

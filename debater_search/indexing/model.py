@@ -40,11 +40,17 @@ def load_again(
 
 def require_same(encoder: "Encoder", made_by: EncoderInfo | None, folder: Path) -> "Encoder":
     """The encoder, if it is the one that made the index in `folder`; else raises DebaterError, naming both."""
-    if made_by is None:
-        raise DebaterError(f"The index {folder} holds words only: no model made it.", "Leave --model out.")
+    made_by = require_dense(made_by, folder)
     if encoder.fingerprint != made_by.fingerprint:
         raise DebaterError(
             f"The index {folder} was made by {made_by}, not by {EncoderInfo.of(encoder)}.",
             "Use the model that made it, or index the corpus again with this one.",
         )
     return encoder
+
+
+def require_dense(made_by: EncoderInfo | None, folder: Path) -> EncoderInfo:
+    """The model that made an index; DebaterError where none did, for the index holds words only."""
+    if made_by is None:
+        raise DebaterError(f"The index {folder} holds words only: no model made it.", "Leave --model out.")
+    return made_by

@@ -30,9 +30,9 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 class SearchEngine:
     """An open index. The encoder and the vectors are loaded by the first query that needs them.
 
-    Each query sees the last change that was committed before it. `manifest` says what the index is, `documents`, `store`
-    and `vectors` give its documents and embeddings, all as the last query saw them; `timings` are the seconds that it
-    took to encode, to retrieve and to fetch.
+    Each query sees the last change that was committed before it. `manifest` says what the index is, `documents`,
+    `store` and `vectors` give its documents and embeddings, all as the last query saw them; `timings` are the seconds
+    that it took to encode, to retrieve and to fetch.
     """
 
     def __init__(self, folder: Path, snapshot: Snapshot, encoder: "Encoder | None" = None) -> None:

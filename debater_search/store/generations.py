@@ -1,8 +1,8 @@
 """The files of an index by generation. What a manifest names never changes; a change writes new files beside it.
 
 A fresh index is generation 0: `documents.sqlite`, `embeddings/`, `vectors/`. What generation 3 adds is called
-`documents-3.sqlite`, `embeddings-3/`, `vectors-3/`, `delta-3/`. Readers keep the files of the generation they opened; the
-next writer removes what the manifest no longer names.
+`documents-3.sqlite`, `embeddings-3/`, `vectors-3/`, `delta-3/`. Readers keep the files of the generation they opened;
+the next writer removes what the manifest no longer names.
 """
 
 import re
@@ -45,7 +45,7 @@ def is_part(name: str) -> bool:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[IndexManifest]:
-    """Be the only writer of a finished index; gives the manifest as it is. A change that fails leaves none of its files.
+    """Be the only writer of a finished index; gives its manifest. A change that fails leaves none of its files.
 
     Raises:
         DebaterError: there is no such index, it is damaged, or another writer is at work.

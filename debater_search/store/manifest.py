@@ -122,8 +122,8 @@ class Delta(BaseModel):
 class IndexManifest(Manifest):
     """`manifest.json` of an index. Without an encoder the index is lexical only: no embeddings, no vectors.
 
-    `generation` counts the changes since it was built. The rows of the folders in `embeddings`, one after the other, are
-    the documents' positions: the first folder is the base, whose index is `vectors`; the others are the `delta`.
+    `generation` counts the changes since it was built. The rows of the folders in `embeddings`, one after the other,
+    are the documents' positions: the first folder is the base, whose index is `vectors`; the others are the `delta`.
     `deleted` rows have no document any more.
     """
 

@@ -1,0 +1,112 @@
+"""kill -9 at any moment of a change leaves the index before it or after it, and the same change finishes then."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from changes import CHANGES, SEQUENCE, build_and_change
+from fakes import FakeEncoder
+
+from debater_search.indexing import verify
+from debater_search.search import MODES, SearchEngine
+from debater_search.types import Document
+
+QUERIES = ["number 7 unique7. title", "the wing", "flutter took", "another text"]
+State = tuple[int, list[Document], Any]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_and_change(tmp_path_factory.mktemp("original") / "i")
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    tests = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, tests / "changes.py", *arguments], env=environment)
+
+
+def state(index: Path) -> State:
+    engine = SearchEngine.open(index, encoder=FakeEncoder())
+    assert verify(index).sound
+    found = engine.manifest.generation, list(engine.documents), answers(engine)
+    engine.close()
+    return found
+
+
+def answers(engine: SearchEngine) -> Any:
+    return [{q: list(hits) for q, hits in engine.search_batch(QUERIES, 100, mode=mode).items()} for mode in MODES]
+
+
+def require_all_or_nothing(original: Path, tmp_path: Path, change: str, points: Sequence[int]) -> None:
+    before = state(original)
+    CHANGES[change](whole := Path(shutil.copytree(original, tmp_path / "whole")))
+    after = state(whole)
+    assert after != before
+    place = tmp_path / "killed"
+    assert start("KILL", original, place, change, *map(str, points)).wait(timeout=600) == 0
+    killed = list(place.iterdir())
+    assert len(killed) >= (len(points) or 40)
+    seen = []
+    for index in killed:
+        seen.append(state(index))
+        assert seen[-1] in (before, after), index.name
+        CHANGES[change](index)
+        assert state(index) == after, index.name
+        # what the killed change left is gone, but for shards and the generation before, which readers may hold
+        assert sum(path.name.startswith("documents") for path in index.iterdir()) <= 2
+        assert not list(index.rglob("*.tmp"))
+    if not points:
+        assert before in seen
+        assert after in seen
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_killed_change_leaves_the_state_before_or_after(original: Path, tmp_path: Path, change: str) -> None:
+    require_all_or_nothing(original, tmp_path, change, points=random.sample(range(1, 60), 5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_killed_at_its_every_step_leaves_the_state_before_or_after(
+    original: Path, tmp_path: Path, change: str
+) -> None:
+    require_all_or_nothing(original, tmp_path, change, points=())
+
+
+@pytest.mark.slow
+def test_readers_of_an_index_under_change_and_kills_see_committed_states_only(original: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(original, tmp_path / "states"))
+    states = [state(index)]
+    for name in SEQUENCE:
+        CHANGES[name](index)
+        states.append(state(index))
+    expected = [found for _, _, found in states]
+
+    begin = time.monotonic()
+    assert start("RUN", shutil.copytree(original, tmp_path / "timed")).wait() == 0
+    lasts = time.monotonic() - begin
+    seen = []
+    for number in range(30):
+        index = Path(shutil.copytree(original, tmp_path / f"{number}"))
+        engine = SearchEngine.open(index, encoder=FakeEncoder())
+        process = start("RUN", index)
+        end = time.monotonic() + random.uniform(0.3, 1.1) * lasts
+        while process.poll() is None and time.monotonic() < end:
+            seen.append(answers(engine))
+            assert seen[-1] in expected
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert state(index) in states
+        for name in SEQUENCE:
+            CHANGES[name](index)
+        assert answers(engine) == expected[-1]
+    assert len({str(found) for found in seen}) > 3  # it was read while it changed
