@@ -1,4 +1,4 @@
-"""Changes for tests that kill them: python changes.py KILL INDEX PLACE CHANGE POINT…, or python changes.py RUN INDEX."""
+"""Changes for tests that kill them: python changes.py KILL INDEX PLACE CHANGE POINT…, or changes.py RUN INDEX."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "update": lambda index: update(index, [fresh("d8"), *CORPUS[10:], fresh("n2")], encoder=FakeEncoder()),
     "compact": compact,
 }
-SEQUENCE = ["add", "delete", "compact", "update", "add", "compact", "delete", "update"]
+SEQUENCE = 3 * ["add", "delete", "compact", "update", "add", "compact", "delete", "update"]
 
 
 def build_and_change(index: Path) -> Path:
@@ -76,5 +76,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "KILL":
         kill(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], [int(point) for point in sys.argv[5:]])
     else:
+        print("changing", flush=True)
         for name in SEQUENCE:
             CHANGES[name](Path(sys.argv[2]))

@@ -144,6 +144,14 @@ def test_compact_makes_the_index_that_a_build_would(index: Path, tmp_path: Path)
     assert compact(index).generation == done.generation  # there is nothing to fold any more
 
 
+def test_a_compacted_indexs_embeddings_can_be_built_from(index: Path, tmp_path: Path) -> None:
+    add(index, [FLUTTER], encoder=FakeEncoder())
+    compact(index)
+    documents = list(opened(index).documents)
+    again = build(documents, None, tmp_path / "again", embeddings=index).folder
+    require_answers_of(by_id(*documents), again, tmp_path)
+
+
 Step = tuple[str, Any]
 IDS = st.sampled_from([f"d{i}" for i in range(8)])
 DOCUMENTS = st.builds(lambda id, word, year: changed(id, f"{word} wing", year), IDS, st.sampled_from("abc"), st.just(7))

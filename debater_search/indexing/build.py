@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from debater_search.store.manifest import (
     EncodingJob,
     FileInfo,
     IndexManifest,
+    read_manifest,
     write_manifest,
 )
 from debater_search.types import Document
@@ -137,9 +138,7 @@ def _open_ready(
     folder = Path(embeddings)
     if not folder.is_dir():
         raise DebaterError(f"The embeddings folder {folder} does not exist.", "Make it with --encode-only.")
-    if (folder / EMBEDDINGS_NAME).is_dir():
-        folder = folder / EMBEDDINGS_NAME
-    store = EmbeddingStore.open(folder)
+    store = EmbeddingStore.open(_shards_in(folder))
     made_by = store.manifest.encoder
     if encoder is not None and encoder.fingerprint != made_by.fingerprint:
         raise DebaterError(
@@ -149,6 +148,13 @@ def _open_ready(
     if all_steps and not store.manifest.thinking_steps:
         raise DebaterError(f"{folder} holds the last thinking step only.", "Encode the corpus with --all-steps.")
     return store
+
+
+def _shards_in(folder: Path) -> Path:
+    """Where the shards of an `encode_only` output lie, or of an index's base; or the folder itself."""
+    with suppress(DebaterError):
+        return folder / read_manifest(folder / MANIFEST_NAME, IndexManifest).embeddings[0]
+    return folder / EMBEDDINGS_NAME if (folder / EMBEDDINGS_NAME).is_dir() else folder
 
 
 def _require_same_corpus(ready: EmbeddingStore, corpus: CorpusInfo) -> None:
