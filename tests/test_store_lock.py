@@ -153,3 +153,24 @@ def test_a_folder_that_does_not_let_itself_be_written_is_a_sentence(
     monkeypatch.setattr("os.open", refuse)
     with pytest.raises(DebaterError, match="may not be written to"):
         delete(index, ["d0"])
+
+
+def test_a_lock_file_that_its_holder_removed_while_we_opened_it_locks_nothing(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    others: list[int] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not others:  # the last holder leaves, and another writer comes, before we lock what we opened
+            (index / LOCK_NAME).unlink()
+            others.append(os.open(index / LOCK_NAME, os.O_RDWR | os.O_CREAT))
+            real(others[0], operation)
+        real(descriptor, operation)
+
+    real = fcntl.flock
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(DebaterError, match="being written to"):
+        delete(index, ["d0"])
+    os.close(others[0])
