@@ -22,8 +22,8 @@ from debater_search.mining.settings import MiningSettings
 from debater_search.mining.texts import CorpusTexts, all_documents, digest
 from debater_search.search import SearchEngine
 from debater_search.store.documents import Condition, DocumentStore
-from debater_search.store.embeddings import EMBEDDINGS_NAME, EmbeddingStore
-from debater_search.store.manifest import MANIFEST_NAME
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME
 from debater_search.types import Document
 
 

@@ -24,12 +24,12 @@ def digest(text: str) -> int:
 class CorpusTexts:
     """Digests of the documents' contents, and where the wanted texts are. 8 bytes a document stay in memory.
 
-    `digests` is uint64 [positions]; `holders` gives, for the digest of a wanted text, the positions of all documents
+    `digests` is uint64 [positions], EMPTY where a document was deleted; `holders` gives, for the digest of a wanted text, the positions of all documents
     that hold it as their content, or as their text without the title.
     """
 
     def __init__(self, documents: DocumentStore, wanted: set[int], *, show: bool = False) -> None:
-        self.digests = np.zeros(len(documents), np.uint64)
+        self.digests = np.zeros(documents.end, np.uint64)
         self.holders: dict[int, list[int]] = {}
         wanted = wanted - {EMPTY}
         with progress("Reading documents", len(documents), "documents", enabled=show) as bar:
@@ -57,5 +57,5 @@ def all_documents(documents: DocumentStore) -> Iterator[Document]:
 
 
 def _chunks(documents: DocumentStore) -> Iterator[list[Document]]:
-    for start in range(0, len(documents), _CHUNK):
+    for start in range(0, documents.end, _CHUNK):
         yield documents.read_range(start, start + _CHUNK)

@@ -153,9 +153,14 @@ class DocumentStore:
     def __len__(self) -> int:
         return int(self._rows("SELECT count(*) FROM documents")[0][0])
 
+    @property
+    def end(self) -> int:
+        """One more than the highest position; some below it may have no document."""
+        return int(self._rows("SELECT coalesce(max(position) + 1, 0) FROM documents")[0][0])
+
     def __iter__(self) -> Iterator[Document]:
         """Every document by position, read piece by piece."""
-        end = self._rows("SELECT coalesce(max(position) + 1, 0) FROM documents")[0][0]
+        end = self.end
         for start in range(0, end, _READ_AT_ONCE):
             yield from self.read_range(start, start + _READ_AT_ONCE)
 

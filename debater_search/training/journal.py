@@ -32,7 +32,7 @@ class Journal:
         self, bar: Progress, phase: str, step: int, facts: StepFacts, *, queries: int, rate: float, seconds: float
     ) -> None:
         """One optimizer step over `queries`, at a learning `rate`, is done."""
-        speed = {"examples/s": round(queries / seconds, 1), "tokens/s": round(facts.tokens / seconds)}
+        speed = {"examples/s": float(f"{queries / seconds:.4g}"), "tokens/s": round(facts.tokens / seconds)}
         shown = [f"{name} {value:.4f}" for name, value in facts.terms.items()]
         shown += [f"lr {rate:.2e}", f"{speed['examples/s']:.1f} examples/s", f"{speed['tokens/s']:,} tokens/s"]
         shown.append(f"{facts.padding:.1%} padding")
