@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from debater_search.encoder.pruning import POOLED_AT, prune_last_layer, rows
+
 
 class DeliberationModel(nn.Module):
     """A backbone read out at its pooled positions (Chain-of-Deliberation, arXiv 2502.12974, section 3)."""
@@ -17,6 +19,7 @@ class DeliberationModel(nn.Module):
         self.head = head
         """Layers that a sentence-transformers folder puts behind the pooling."""
         self.causal = causal
+        self._prunable = prune_last_layer(backbone)
 
     def forward(self, ids: Tensor, lengths: Tensor, pooling: str, views: int = 1, thinking: int = 0) -> Tensor:
         """Unnormalised views of right-padded sequences.
@@ -31,9 +34,17 @@ class DeliberationModel(nn.Module):
         Returns:
             float32 [B, M, D].
         """
-        hidden = self.backbone(input_ids=ids, attention_mask=self._mask(ids, lengths, thinking)).last_hidden_state
-        pooled = pool(hidden, lengths, pooling, views).float()
-        return self.head(pooled) if self.head is not None else pooled
+        mask, at = self._mask(ids, lengths, thinking), pooled_positions(lengths, pooling, views)
+        if at is not None and self._prunes():
+            pooled = self.backbone(input_ids=ids, attention_mask=mask, **{POOLED_AT: at}).last_hidden_state
+        else:
+            hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+            pooled = rows(hidden, at) if at is not None else pool(hidden, lengths, pooling)
+        return self.head(pooled.float()) if self.head is not None else pooled.float()
+
+    def _prunes(self) -> bool:
+        # Checkpointed layers are entered again in the backward pass, and take no cache.
+        return self._prunable and not (self.training and self.backbone.is_gradient_checkpointing)
 
     def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | None:
         if self.causal:
@@ -66,14 +77,16 @@ def prefix_mask(real: Tensor, lengths: Tensor, thinking: int) -> Tensor:
     return (text[:, None, :] | (earlier & real[:, None, :]))[:, None]
 
 
-def pool(hidden: Tensor, lengths: Tensor, pooling: str, views: int) -> Tensor:
-    """Read [B, M, D] views out of the hidden states [B, L, D]."""
+def pooled_positions(lengths: Tensor, pooling: str, views: int) -> Tensor | None:
+    """The positions [B, M] that are the views, int64; None for poolings over all tokens."""
     if pooling == "last":
-        back = torch.arange(views, 0, -1, device=hidden.device)
-        at = (lengths[:, None] - back).clamp(min=0)
-        return hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
-    if pooling == "cls":
-        return hidden[:, :1]
+        back = torch.arange(views, 0, -1, device=lengths.device)
+        return (lengths[:, None] - back).clamp(min=0)
+    return torch.zeros_like(lengths)[:, None] if pooling == "cls" else None
+
+
+def pool(hidden: Tensor, lengths: Tensor, pooling: str) -> Tensor:
+    """One view [B, 1, D] over all tokens of the hidden states [B, L, D]: `mean`, `max` or `mean_sqrt_len`."""
     hidden = hidden.float()
     real = (torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None])[..., None]
     if pooling == "max":
