@@ -1,7 +1,7 @@
 """A deterministic encoder for tests that need vectors but no model: hashed bags of words, L2-normalised."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ class FakeEncoder:
         self.fingerprint = f"{zlib.crc32(f'{name} {dim} {thinking_steps}'.encode()):08x}" * 8
         self.recipe = {"model": name}
         self.encoded = 0  # documents, over all calls
+        self.batch_tokens, self.calibrations = 2048, 0
         self.instructions: list[str | None] = []
 
     def encode_documents(self, texts: Sequence[str | Document], *, progress: bool | Progress = False) -> np.ndarray:
@@ -29,6 +30,17 @@ class FakeEncoder:
         last = self._bags([text.content if isinstance(text, Document) else text for text in texts])
         steps = [last + 0.1 * missing * np.roll(last, missing, axis=1) for missing in range(self.thinking_steps)]
         return _normalised(np.stack(steps[::-1], axis=1))
+
+    def deliberate_windows(
+        self, windows: Iterable[Sequence[Document]], *, batch_tokens: int | None = None, progress: Progress
+    ) -> Iterator[np.ndarray]:
+        self.used_batch_tokens = batch_tokens
+        for window in windows:
+            yield self.deliberate(window, progress=progress)
+
+    def calibrate(self, documents: Sequence[Document]) -> int:
+        self.calibrations += 1
+        return 1234
 
     def encode_queries(
         self, texts: Sequence[str], *, instruction: str | None = None, progress: bool | Progress = False

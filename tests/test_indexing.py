@@ -14,7 +14,7 @@ from fakes import FakeEncoder, tiny_corpus
 from debater_search.errors import DebaterError
 from debater_search.indexing import build, check_output
 from debater_search.search import SearchEngine
-from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.types import Document
 
 CORPUS = tiny_corpus()
@@ -288,6 +288,35 @@ def test_where_nothing_is_left_to_encode_there_is_no_progress(
     assert "Encoding" not in capsys.readouterr().err
 
 
+def test_the_batch_size_is_chosen_before_the_first_shard_and_kept_by_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("debater_search.indexing.encode.WORTH_CALIBRATING", 20)
+    monkeypatch.setattr("debater_search.indexing.encode.SAMPLE", 5)
+    first = Interrupted(10)
+    with pytest.raises(KeyboardInterrupt):
+        build(CORPUS, first, tmp_path / "i", shard_size=10)
+    assert first.calibrations == 1
+    assert json.loads((tmp_path / "i" / "embeddings" / "job.json").read_text())["batch_tokens"] == 1234
+    again = FakeEncoder()
+    build(CORPUS, again, tmp_path / "i", shard_size=10)
+    assert (again.encoded, again.calibrations, again.used_batch_tokens) == (15, 0, 1234)
+    small = FakeEncoder()
+    build(CORPUS[:10], small, tmp_path / "small")
+    assert (small.calibrations, small.used_batch_tokens) == (0, small.batch_tokens)
+
+
+def test_a_shard_that_cannot_be_written_stops_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(EmbeddingWriter, "write", full)
+    encoder = FakeEncoder()
+    with pytest.raises(OSError, match="disk full"):
+        build(CORPUS, encoder, tmp_path / "i", shard_size=5)
+    assert encoder.encoded <= 15
+
+
 def test_a_folder_that_may_not_be_written_to_is_found_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +325,7 @@ def test_a_folder_that_may_not_be_written_to_is_found_before_any_work(
         check_output(tmp_path / "i")
 
 
-def test_a_killed_process_loses_only_its_shard(tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_the_shards_in_hand(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import os, signal, sys
         from debater_search.indexing import build
@@ -320,4 +349,5 @@ def test_a_killed_process_loses_only_its_shard(tmp_path: Path) -> None:
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(DebaterError, match="unfinished"):
         SearchEngine.open(tmp_path / "i")
-    assert build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10).reused == 20
+    # One was being computed; the one before it was being written, or was written already.
+    assert build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10).reused in (10, 20)

@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from debater_search.encoder.backbone import is_causal, positions
-from debater_search.encoder.batching import pad, token_batches
+from debater_search.encoder.batching import pad
 from debater_search.encoder.hardware import TOKENS_PER_BATCH, choose_attention, choose_device, choose_dtype
 from debater_search.encoder.hub import locate
 from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts, Request, load_parts, write_json
 from debater_search.encoder.model import DeliberationModel
+from debater_search.encoder.pipeline import Pipeline, calibrate
 from debater_search.encoder.spec import FORMAT, EncoderSpec
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
@@ -125,6 +126,11 @@ class Encoder:
         return self.spec.thinking_steps
 
     @property
+    def batch_tokens(self) -> int:
+        """Padded tokens of a forward pass where nothing else is asked for."""
+        return TOKENS_PER_BATCH[self.device.type]
+
+    @property
     def trained_with_instructions(self) -> bool:
         """Whether queries were preceded by instructions in training."""
         return self.spec.trained_with_instructions
@@ -166,8 +172,17 @@ class Encoder:
         self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
     ) -> np.ndarray:
         """Every thinking step of every document, float32 [n, thinking_steps, dim]."""
-        texts = [text.content if isinstance(text, Document) else str(text) for text in texts_or_documents]
-        return self._encode(texts, "document", None, batch_tokens, progress)
+        return self._encode(contents(texts_or_documents), "document", None, batch_tokens, progress)
+
+    def deliberate_windows(
+        self, windows: Iterable[Texts], *, batch_tokens: int | None = None, progress: Progress
+    ) -> Iterator[np.ndarray]:
+        """Every thinking step of documents that come in windows: float32 [n, thinking_steps, dim] a window.
+
+        The next window is taken and tokenized, in a thread, while the model computes this one.
+        """
+        pipeline = Pipeline(self, "document", batch_tokens or self.batch_tokens, progress)
+        return pipeline.run(contents(window) for window in windows)
 
     def set_lengths(self, *, query: int, document: int) -> None:
         """Change the longest query and document, in tokens. Raises DebaterError beyond the model's positions."""
@@ -210,6 +225,15 @@ class Encoder:
         thinking = steps if self.spec.deliberates else 0
         return {"pooling": self.spec.document_pooling, "views": steps, "thinking": thinking}
 
+    def calibrate(self, texts_or_documents: Texts) -> int:
+        """The batch_tokens that encode documents like these fastest on this machine; takes about two seconds.
+
+        In training the usual ones: there processes may have to run the same forward passes in step.
+        """
+        if self.in_training:
+            return self.batch_tokens
+        return calibrate(self, self.token_ids(contents(texts_or_documents), "document"))
+
     def _encode(
         self,
         texts: list[str],
@@ -218,21 +242,15 @@ class Encoder:
         batch_tokens: int | None,
         progress: bool | Progress,
     ) -> np.ndarray:
-        budget = batch_tokens or TOKENS_PER_BATCH[self.device.type]
-        steps = 1 if kind == "query" else self.thinking_steps
-        out = np.empty((len(texts), steps, self.dim), dtype=np.float32)
+        out = np.empty((len(texts), self.reading(kind)["views"], self.dim), dtype=np.float32)
         label, unit = ("Encoding queries", "queries") if kind == "query" else ("Encoding", "documents")
         shown = nullcontext(progress) if isinstance(progress, Progress) else None
-        with (
-            shown or progress_line(label, len(texts), unit, enabled=bool(progress)) as bar,
-            torch.inference_mode(),
-        ):
-            for start in range(0, len(texts), WINDOW):
-                sequences = self.token_ids(texts[start : start + WINDOW], kind, instruction)
-                for rows in token_batches([len(s) for s in sequences], budget):
-                    views = self.views([sequences[row] for row in rows], kind)
-                    out[[start + row for row in rows]] = torch.nn.functional.normalize(views, dim=-1).cpu().numpy()
-                    bar.advance(len(rows))
+        with shown or progress_line(label, len(texts), unit, enabled=bool(progress)) as bar:
+            pipeline = Pipeline(self, kind, batch_tokens or self.batch_tokens, bar, instruction)
+            starts = range(0, len(texts), WINDOW)
+            windows = (texts[start : start + WINDOW] for start in starts)
+            for start, views in zip(starts, pipeline.run(windows), strict=True):
+                out[start : start + len(views)] = views
         return out
 
     def save(
@@ -267,6 +285,11 @@ class Encoder:
                 shutil.copyfile(self.parts.tokenizer_folder / name, folder / name)
         described = {"format": FORMAT, "base_model": base_name, "base_revision": base.revision, **self.spec.as_dict()}
         write_json(folder / CHECKPOINT_FILE, {**described, "provenance": provenance or self.parts.provenance})
+
+
+def contents(texts_or_documents: Texts) -> list[str]:
+    """Documents as the model reads them: title and text."""
+    return [text.content if isinstance(text, Document) else str(text) for text in texts_or_documents]
 
 
 def with_document_length(parts: Parts, length: int) -> EncoderSpec:

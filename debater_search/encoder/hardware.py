@@ -8,8 +8,14 @@ from debater_search.errors import DebaterError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ATTENTIONS = ("auto", "sdpa", "eager", "flash_attention_2")
-TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536, "mps": 16384}
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 """Padded tokens per forward pass: on a CPU what fits the cache, on an accelerator what fills it."""
+BATCHES_TO_TRY = {
+    "cpu": (512, 1024, 2048, 4096),
+    "cuda": (8192, 16384, 32768, 65536, 131072),
+    "mps": (4096, 8192, 16384, 32768),
+}
+"""What a calibration tries instead."""
 
 
 def choose_device(device: str = "auto") -> torch.device:

@@ -43,8 +43,10 @@ class DeliberationModel(nn.Module):
         return self.head(pooled.float()) if self.head is not None else pooled.float()
 
     def _prunes(self) -> bool:
-        # Checkpointed layers are entered again in the backward pass, and take no cache.
-        return self._prunable and not (self.training and self.backbone.is_gradient_checkpointing)
+        if not self.training:
+            return self._prunable
+        # Checkpointed layers take no cache: they are entered again in the backward pass.
+        return self._prunable and not any(getattr(m, "gradient_checkpointing", False) for m in self.backbone.modules())
 
     def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | None:
         if self.causal:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, get_args
 
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
-from debater_search.indexing.encode import SHARD_SIZE, encode_shards
+from debater_search.indexing.encode import SHARD_SIZE, choose_batch_tokens, encode_shards
 from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.store.documents import DocumentStore, write_documents
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
     DOCUMENTS_NAME,
     EMBEDDINGS_NAME,
+    JOB_NAME,
     MANIFEST_NAME,
     VECTORS_FILE,
     CorpusInfo,
@@ -93,21 +94,29 @@ def build(
             result.documents = corpus_info.documents
             if ready:
                 _require_same_corpus(ready, corpus_info)
-            job = _job(info, corpus_info, ready, dtype, all_steps, shard_size)
-            claim(place, job, force=force)
+            job = claim(place, _job(info, corpus_info, ready, dtype, all_steps, shard_size), force=force)
 
         store = None
         with _timed(result, "encode"):
             if ready:
                 store = ready.copy_to(place / EMBEDDINGS_NAME)
                 result.reused = len(store)
-            elif encoder is not None and info is not None:
+            elif encoder is not None and info is not None and job is not None:
                 steps = encoder.thinking_steps if all_steps else 0
                 writer = EmbeddingWriter(place / EMBEDDINGS_NAME, info.dim, dtype=dtype, thinking_steps=steps)
                 documents = DocumentStore(place / DOCUMENTS_NAME)
                 positions = range(result.documents)
+                if job.batch_tokens is None:
+                    job.batch_tokens = choose_batch_tokens(documents, positions, encoder)
+                    write_manifest(writer.folder / JOB_NAME, job)
                 result.reused = encode_shards(
-                    documents, positions, encoder, writer, shard_size=shard_size, show=progress
+                    documents,
+                    positions,
+                    encoder,
+                    writer,
+                    shard_size=shard_size,
+                    show=progress,
+                    batch_tokens=job.batch_tokens,
                 )
                 documents.close()
                 store = writer.finish(-(-result.documents // shard_size), info, corpus_info)

@@ -89,8 +89,10 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def claim(place: Path, job: EncodingJob | None, *, force: bool) -> None:
+def claim(place: Path, job: EncodingJob | None, *, force: bool) -> EncodingJob | None:
     """Register the job whose shards `place` will hold; None is a lexical index, which has none.
+
+    Returns the job, with the batch size of an earlier run of it.
 
     Raises:
         DebaterError: shards of another job are there (without force; with it they are dropped).
@@ -99,8 +101,8 @@ def claim(place: Path, job: EncodingJob | None, *, force: bool) -> None:
     embeddings = place / EMBEDDINGS_NAME
     if _occupied(embeddings):
         found = read_manifest(embeddings / JOB_NAME, EncodingJob) if (embeddings / JOB_NAME).exists() else None
-        if job is not None and found == job:
-            return
+        if job is not None and found is not None and found.model_copy(update={"batch_tokens": None}) == job:
+            return found
         if not force:
             raise DebaterError(
                 f"{place} holds the unfinished work of another command ({_difference(found, job)}).",
@@ -110,13 +112,18 @@ def claim(place: Path, job: EncodingJob | None, *, force: bool) -> None:
     if job is not None:
         embeddings.mkdir(exist_ok=True)
         write_manifest(embeddings / JOB_NAME, job)
+    return job
 
 
 def _difference(found: EncodingJob | None, job: EncodingJob | None) -> str:
     if found is None or job is None:
         return "its embeddings are not this job's"
     asked = job.model_dump()
-    names = [name.replace("_", " ") for name, value in found.model_dump().items() if value != asked[name]]
+    names = [
+        name.replace("_", " ")
+        for name, value in found.model_dump().items()
+        if value != asked[name] and name != "batch_tokens"
+    ]
     return f"different: {', '.join(names)}"
 
 

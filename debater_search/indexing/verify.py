@@ -159,7 +159,7 @@ def _rows(
     ids, vectors = [""] * len(positions), np.zeros((len(positions), *shape), np.float32)
     if batch:
         encoded = (encoder.deliberate if shards.thinking_steps else encoder.encode_documents)(batch, progress=bar)
-        require_finite(encoded, batch)
+        require_finite(encoded, [document.id for document in batch])
         vectors[[position - positions.start for position in live]] = encoded
     for position, document in zip(live, batch, strict=True):
         ids[position - positions.start] = document.id

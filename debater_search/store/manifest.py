@@ -98,6 +98,8 @@ class EncodingJob(Manifest):
     dtype: DType
     all_steps: bool
     shard_size: Annotated[int, Field(gt=0)]
+    batch_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Padded tokens of a forward pass, chosen by the first run and kept by those that go on with its work."""
 
 
 class FileInfo(BaseModel):

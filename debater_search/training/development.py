@@ -1,6 +1,6 @@
 """nDCG@10 while training, by the code of `debater eval`; the processes share the encoding."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,11 @@ class SharedEncoder:
     def deliberate(self, texts: Sequence[Any], **options: Any) -> np.ndarray:
         """As `Encoder.deliberate`."""
         return self._gathered(self._encoder.deliberate(self._share(texts), **options))
+
+    def deliberate_windows(self, windows: Iterable[Sequence[Any]], **options: Any) -> Iterator[np.ndarray]:
+        """As `Encoder.deliberate_windows`."""
+        for window in windows:
+            yield self.deliberate(window, **options)
 
     def _share(self, texts: Sequence[Any]) -> list[Any]:
         chosen = np.array_split(np.arange(len(texts)), self._parallel.processes)[self._parallel.rank]

@@ -1,8 +1,9 @@
 """What every encoder promises: order, norm, and vectors that do not depend on the company they were encoded in."""
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,77 @@ def test_a_callers_progress_line_moves_with_the_batches(tiny_model: Callable[...
     bar = Progress("Encoding", 5, "documents", enabled=False)
     load(tiny_model, "llama", 1).encode_documents(["lift"] * 5, batch_tokens=8, progress=bar)
     assert bar.done == 5
+
+
+def out_of_memory_above(encoder: Encoder, limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A device on which forward passes of more than `limit` padded tokens fail; returns the sizes of the others."""
+    views, sizes = encoder.views, []
+
+    def limited(sequences: list[list[int]], kind: str) -> torch.Tensor:
+        size = len(sequences) * max(map(len, sequences))
+        if size > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        sizes.append(size)
+        return views(sequences, kind)
+
+    monkeypatch.setattr(encoder, "views", limited)
+    return sizes
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_that_is_said(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    texts = [f"{'wing ' * 20}{i}" for i in range(40)]
+    wanted = encoder.encode_documents(texts)
+    sizes = out_of_memory_above(encoder, 200, monkeypatch)
+    assert abs(encoder.encode_documents(texts, batch_tokens=800) - wanted).max() < 1e-5
+    assert "Out of memory on cpu: going on with batches of" in caplog.text
+    assert len(caplog.records) <= 3  # what did not fit once is not tried again
+    assert max(sizes) <= 200
+
+
+def test_a_text_too_large_for_the_device_is_said(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    out_of_memory_above(encoder, 10, monkeypatch)
+    with pytest.raises(DebaterError, match="needs more memory than cpu has"):
+        encoder.encode_documents(["wing " * 50])
+
+
+def test_a_calibration_chooses_what_fits_and_is_fastest(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    sizes = out_of_memory_above(encoder, 1100, monkeypatch)
+    assert encoder.calibrate(["wing " * 20] * 9) in (512, 1024)
+    assert max(sizes) <= 1100
+
+
+def test_equal_texts_are_computed_once(tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load(tiny_model, "llama", 8)
+    texts = ["lift", "drag", "lift", "wing", "drag", "lift"]
+    wanted = np.concatenate([encoder.deliberate([text]) for text in texts])
+    sizes = out_of_memory_above(encoder, 10**9, monkeypatch)
+    bar = Progress("Encoding", 6, "documents", enabled=False)
+    assert abs(encoder.deliberate(texts, batch_tokens=1, progress=bar) - wanted).max() < 1e-5
+    assert len(sizes) == 3
+    assert bar.done == 6
+
+
+def test_windows_come_back_in_order(tiny_model: Callable[..., Path]) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    taken = []
+
+    def windows() -> Iterator[list[str]]:
+        for texts in (["lift", "drag"], [], ["wing"]):
+            taken.append(texts)
+            yield texts
+
+    bar = Progress("Encoding", 3, "documents", enabled=False)
+    found = list(encoder.deliberate_windows(windows(), progress=bar))
+    assert [len(views) for views in found] == [2, 0, 1]
+    assert abs(np.concatenate(found) - encoder.deliberate(["lift", "drag", "wing"])).max() < 1e-5
+    assert len(taken) == 3
+    assert re.fullmatch(r"[\d,]+ tokens/s · \d+% padding", bar.facts)

@@ -1,0 +1,140 @@
+"""Windows of texts on their way through the model: tokenized a window ahead, each text once, in batches that fit."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from debater_search.encoder.batching import longest_first, rows_within
+from debater_search.encoder.hardware import BATCHES_TO_TRY
+from debater_search.errors import DebaterError
+from debater_search.progress import Progress
+
+if TYPE_CHECKING:
+    from debater_search.encoder.encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_SECONDS = 2.0
+CALIBRATION_ROUNDS = 5
+WORTH_IT = 1.03
+"""A larger batch must be this much faster than a smaller one, which pads less and needs less memory."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Texts ready for the model: token ids of each different text, and which of them each text is."""
+
+    sequences: list[list[int]]
+    which: np.ndarray
+
+
+class Pipeline:
+    """Encodes windows of texts one after another; what it learns (a batch that did not fit) holds for the next too."""
+
+    def __init__(
+        self, encoder: "Encoder", kind: str, batch_tokens: int, bar: Progress, instruction: str | None = None
+    ) -> None:
+        self._encoder, self._kind, self._instruction = encoder, kind, instruction
+        self._budget, self._bar = batch_tokens, bar
+        self._tokens = self._padded = 0
+        self._seconds = 0.0
+
+    def run(self, windows: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
+        """L2-normalised views of each window's texts, float32 [n, views, dim], in order.
+
+        Raises:
+            DebaterError: a single text needs more memory than the device has.
+        """
+        coming = iter(windows)
+        with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as thread:
+            ahead = thread.submit(self._tokenize_next, coming)
+            while (window := ahead.result()) is not None:
+                ahead = thread.submit(self._tokenize_next, coming)
+                yield self._encode(window)
+
+    def _tokenize_next(self, windows: Iterator[Sequence[str]]) -> Window | None:
+        texts = next(windows, None)
+        if texts is None:
+            return None
+        different = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        sequences = self._encoder.token_ids(list(different), self._kind, self._instruction)
+        return Window(sequences, np.array([different[text] for text in texts], dtype=np.int64))
+
+    @torch.inference_mode()
+    def _encode(self, window: Window) -> np.ndarray:
+        lengths = [len(sequence) for sequence in window.sequences]
+        texts_of = np.bincount(window.which, minlength=len(lengths))
+        views = self._encoder.reading(self._kind)["views"]
+        out = np.empty((len(lengths), views, self._encoder.dim), dtype=np.float32)
+        order = longest_first(lengths)
+        while order:
+            rows = order[: rows_within(self._budget, lengths[order[0]])]
+            start = time.perf_counter()
+            try:
+                computed = self._encoder.views([window.sequences[row] for row in rows], self._kind)
+                out[rows] = normalize(computed, dim=-1).cpu().numpy()
+            except torch.OutOfMemoryError:
+                fits = False
+            else:
+                fits = True
+            if not fits:  # outside the handler: its traceback holds what the forward pass had computed
+                self._take_less(len(rows), lengths[order[0]])
+                continue
+            order = order[len(rows) :]
+            self._seconds += time.perf_counter() - start
+            self._tokens += sum(lengths[row] for row in rows)
+            self._padded += len(rows) * lengths[rows[0]]
+            self._bar.advance(int(texts_of[rows].sum()), self._facts())
+        return out if len(out) == len(window.which) else out[window.which]
+
+    def _take_less(self, rows: int, longest: int) -> None:
+        where = self._encoder.device
+        if rows == 1:
+            raise DebaterError(
+                f"A text of {longest} tokens needs more memory than {where} has.",
+                "Use a smaller max_length, another --device, or free memory on this one.",
+            )
+        self._budget = rows * longest // 2
+        log.warning("Out of memory on %s: going on with batches of %s tokens.", where, f"{self._budget:,}")
+        if where.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _facts(self) -> str:
+        rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
+        return f"{rate:,.0f} tokens/s · {1 - self._tokens / max(1, self._padded):.0%} padding"
+
+
+@torch.inference_mode()
+def calibrate(encoder: "Encoder", documents: Sequence[list[int]]) -> int:
+    """The batch size, in padded tokens, at which the model encodes documents of the typical length fastest.
+
+    Real forward passes, the sizes in turn and several times over, smallest first, until the time is up.
+    """
+    typical = sorted(documents, key=len)[len(documents) // 2]
+    sizes = BATCHES_TO_TRY[encoder.device.type]
+    best = dict.fromkeys(sizes, float("inf"))  # seconds a token
+    encoder.views([typical], "document")
+    begin = time.perf_counter()
+    for _ in range(CALIBRATION_ROUNDS):
+        for size in sizes:
+            if time.perf_counter() - begin > CALIBRATION_SECONDS:
+                break
+            rows = rows_within(size, len(typical))
+            start = time.perf_counter()
+            try:
+                encoder.views([typical] * rows, "document").cpu()
+            except torch.OutOfMemoryError:
+                break
+            best[size] = min(best[size], (time.perf_counter() - start) / (rows * len(typical)))
+    chosen = sizes[0]
+    for size in sizes[1:]:
+        if best[size] * WORTH_IT < best[chosen]:
+            chosen = size
+    return chosen
