@@ -5,6 +5,7 @@ Shape letters: B sequences, L longest sequence, D hidden size, M views (thinking
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from debater_search.encoder.pruning import POOLED_AT, prune_last_layer, rows
@@ -43,10 +44,15 @@ class DeliberationModel(nn.Module):
         return self.head(pooled.float()) if self.head is not None else pooled.float()
 
     def _prunes(self) -> bool:
-        if not self.training:
-            return self._prunable
-        # Checkpointed layers take no cache: they are entered again in the backward pass.
-        return self._prunable and not any(getattr(m, "gradient_checkpointing", False) for m in self.backbone.modules())
+        """Whether the last layer may be entered twice.
+
+        Not if its parameters are sharded (FSDP2: processes whose batches are pooled unlike each other fell out of step
+        in the backward pass), and not in training if it is checkpointed (such layers take no cache).
+        """
+        if not self._prunable or isinstance(self, FSDPModule):
+            return False
+        modules = self.backbone.modules() if self.training else ()
+        return not any(getattr(module, "gradient_checkpointing", False) for module in modules)
 
     def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | None:
         if self.causal:
