@@ -241,6 +241,10 @@ def test_a_calibration_chooses_what_fits_and_is_fastest(
     sizes = out_of_memory_above(encoder, 1100, monkeypatch)
     assert encoder.calibrate(["wing " * 20] * 9) in (512, 1024)
     assert max(sizes) <= 1100
+    encoder.in_training = True  # processes that train together must run as many forward passes
+    sizes.clear()
+    assert encoder.calibrate(["wing " * 20] * 9) == encoder.batch_tokens
+    assert sizes == []
 
 
 def test_equal_texts_are_computed_once(tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
