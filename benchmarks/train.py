@@ -110,14 +110,24 @@ def ours(model: str, case: dict[str, int], folder: Path, *, cached: bool, profil
 def theirs(model: str, case: dict[str, int], folder: Path, *, cached: bool) -> dict[str, Any]:
     import torch
     from datasets import Dataset
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
     from sentence_transformers.losses import CachedMultipleNegativesRankingLoss, MultipleNegativesRankingLoss
     from sentence_transformers.models import Pooling, Transformer
     from transformers import TrainerCallback
 
     body = Transformer(model, max_seq_length=case["length"])
-    dimension = body.get_word_embedding_dimension() if hasattr(body, "get_word_embedding_dimension") else body.get_embedding_dimension()
-    encoder = SentenceTransformer(modules=[body, Pooling(dimension, "mean" if "decoder" not in model else "lasttoken")], device="cpu")
+    dimension = (
+        body.get_word_embedding_dimension()
+        if hasattr(body, "get_word_embedding_dimension")
+        else body.get_embedding_dimension()
+    )
+    encoder = SentenceTransformer(
+        modules=[body, Pooling(dimension, "mean" if "decoder" not in model else "lasttoken")], device="cpu"
+    )
     encoder.float()
     given = rows(case["batch"] * case["steps"])
     limits = {"query": case["query"], "positive": case["length"], "negative": case["length"]}
@@ -150,7 +160,9 @@ def theirs(model: str, case: dict[str, int], folder: Path, *, cached: bool) -> d
         disable_tqdm=True,
         logging_steps=10**6,
     )
-    trainer = SentenceTransformerTrainer(encoder, arguments, train_dataset=Dataset.from_list(given), loss=loss, callbacks=[Clock()])
+    trainer = SentenceTransformerTrainer(
+        encoder, arguments, train_dataset=Dataset.from_list(given), loss=loss, callbacks=[Clock()]
+    )
     trainer.train()
     seconds = [end - start for start, end in zip(starts[SKIPPED:-1], starts[SKIPPED + 1 :], strict=True)]
     mean_tokens = sum(counted) / len(counted)
@@ -213,8 +225,15 @@ def flops_a_token(model: str) -> float:
 def run_one(program: str, case: str, folder: str, *, cached: bool) -> dict[str, Any]:
     """One run in a fresh process."""
     command = [sys.executable, __file__, "--child", program, "--case", case, "--folder", folder]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT), "TRANSFORMERS_VERBOSITY": "error"}
-    done = subprocess.run([*command, *(["--cached"] if cached else [])], env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPATH": str(ROOT),
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+    done = subprocess.run(
+        [*command, *(["--cached"] if cached else [])], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(done.stderr)
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -235,7 +254,9 @@ def child(program: str, case: str, folder: Path, cached: bool) -> None:
 
 def compare(case: str, rounds: int, folder: str) -> None:
     sizes = CASES[case]
-    print(f"\n### {case}: batch {sizes['batch']}, documents of {sizes['length']} tokens, fp32, all weights\n", flush=True)
+    print(
+        f"\n### {case}: batch {sizes['batch']}, documents of {sizes['length']} tokens, fp32, all weights\n", flush=True
+    )
     model_folder(case, Path(folder))
     ways = [("ours", True), ("theirs", True), ("ours", False), ("theirs", False)]
     results: dict[tuple[str, bool], list[dict[str, Any]]] = {way: [] for way in ways}

@@ -21,6 +21,8 @@ class DeliberationModel(nn.Module):
         """Layers that a sentence-transformers folder puts behind the pooling."""
         self.causal = causal
         self._prunable = prune_last_layer(backbone)
+        self.packs = causal and backbone.config._attn_implementation == "flash_attention_2"
+        """Whether sequences are laid end to end, without padding: FlashAttention takes their lengths."""
 
     def forward(self, ids: Tensor, lengths: Tensor, pooling: str, views: int = 1, thinking: int = 0) -> Tensor:
         """Unnormalised views of right-padded sequences.
@@ -36,12 +38,23 @@ class DeliberationModel(nn.Module):
             float32 [B, M, D].
         """
         mask, at = self._mask(ids, lengths, thinking), pooled_positions(lengths, pooling, views)
-        if at is not None and self._prunes():
+        if at is not None and self.packs:
+            pooled = self._packed(ids, lengths, at)
+        elif at is not None and self._prunes():
             pooled = self.backbone(input_ids=ids, attention_mask=mask, **{POOLED_AT: at}).last_hidden_state
         else:
             hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
             pooled = rows(hidden, at) if at is not None else pool(hidden, lengths, pooling)
         return self.head(pooled.float()) if self.head is not None else pooled.float()
+
+    def _packed(self, ids: Tensor, lengths: Tensor, at: Tensor) -> Tensor:
+        """Hidden states [B, M, D] at positions `at` of each row; nothing that the model multiplies is padding."""
+        position = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        real = position < lengths[:, None]
+        # Positions that begin again at 0 are what transformers tells the sequences apart by.
+        hidden = self.backbone(input_ids=ids[real][None], position_ids=position[real][None]).last_hidden_state[0]
+        first = lengths.cumsum(0) - lengths
+        return hidden[first[:, None] + at]
 
     def _prunes(self) -> bool:
         """Whether the last layer may be entered twice.

@@ -88,7 +88,7 @@ def train_step(
         for number, (chunk, gradient) in enumerate(zip(chunks, gradients, strict=True)):
             with parallel.reducing(now=number == len(chunks) - 1):
                 _views(encoder, batch.texts, chunk, seed + number).backward(gradient)
-    return _facts(terms, batch, chunks)
+    return _facts(terms, batch, chunks, packed=encoder.model.packs)
 
 
 def _objective(loss: DeliberationLoss, leaves: list[Tensor], batch: Prepared) -> Terms:
@@ -112,10 +112,10 @@ def _required(gradient: Tensor | None) -> Tensor:
     return gradient
 
 
-def _facts(terms: Terms, batch: Prepared, chunks: Sequence[Chunk]) -> StepFacts:
+def _facts(terms: Terms, batch: Prepared, chunks: Sequence[Chunk], *, packed: bool) -> StepFacts:
     names = [name for name, _ in terms]
     tokens = sum(len(text.ids) for text in batch.texts)
-    padded = sum(chunk.tokens for chunk in chunks)
+    padded = tokens if packed else sum(chunk.tokens for chunk in chunks)
     values = torch.stack([*(value.detach().float() for _, value in terms)])
     shared = mean_over_processes(torch.cat([values, values.new_tensor([tokens, padded])])).tolist()
     *means, tokens_each, padded_each = shared

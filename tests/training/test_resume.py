@@ -144,7 +144,7 @@ def test_memory_that_runs_out_lowers_the_chunks_and_a_resumed_run_keeps_them(
 
     def small_memory(self: Encoder, sequences: list[list[int]], kind: str) -> torch.Tensor:
         tokens = len(sequences) * max(map(len, sequences))
-        if tokens > 120 and self.in_training:
+        if tokens > 60 and self.in_training:
             raise torch.OutOfMemoryError("full")
         sizes.append(tokens)
         return views(self, sequences, kind)
@@ -155,10 +155,10 @@ def test_memory_that_runs_out_lowers_the_chunks_and_a_resumed_run_keeps_them(
     monkeypatch.setattr("debater_search.training.budget.LEAST_TOKENS", 32)
     monkeypatch.setattr(Encoder, "views", small_memory)
     folder = train(settings, output=tmp_path / "small")
-    assert "going on in chunks of 93 tokens" in caplog.text
-    assert max(sizes) <= 120
+    assert "going on in chunks of 46 tokens" in caplog.text
+    assert max(sizes) <= 60
     assert len(metrics(folder)) == len(expected)
-    assert json.loads((folder / "checkpoint-2" / "trainer_state.json").read_text())["cache_tokens"] == 93
+    assert json.loads((folder / "checkpoint-2" / "trainer_state.json").read_text())["cache_tokens"] == 46
 
     (folder / "debater.json").unlink()
     caplog.clear()
