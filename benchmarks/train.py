@@ -1,4 +1,4 @@
-"""Training steps beside sentence-transformers' trainer: `python benchmarks/train.py [--case minilm|decoder] [--rounds 3]`.
+"""Training steps beside sentence-transformers' trainer: `python benchmarks/train.py [--case minilm] [--rounds 3]`.
 
 Same model, rows, global batch, lengths, optimizer, number type and loss family (in-batch and hard negatives, scale 20);
 all weights are trained. Every run is a fresh process; runs of both programs alternate and medians are compared. The
@@ -108,7 +108,6 @@ def ours(model: str, case: dict[str, int], folder: Path, *, cached: bool, profil
 
 
 def theirs(model: str, case: dict[str, int], folder: Path, *, cached: bool) -> dict[str, Any]:
-    import torch
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
@@ -120,21 +119,12 @@ def theirs(model: str, case: dict[str, int], folder: Path, *, cached: bool) -> d
     from transformers import TrainerCallback
 
     body = Transformer(model, max_seq_length=case["length"])
-    dimension = (
-        body.get_word_embedding_dimension()
-        if hasattr(body, "get_word_embedding_dimension")
-        else body.get_embedding_dimension()
-    )
-    encoder = SentenceTransformer(
-        modules=[body, Pooling(dimension, "mean" if "decoder" not in model else "lasttoken")], device="cpu"
-    )
-    encoder.float()
+    pooling = Pooling(body.get_embedding_dimension(), "lasttoken" if "decoder" in model else "mean")
+    encoder = SentenceTransformer(modules=[body, pooling], device="cpu").float()
     given = rows(case["batch"] * case["steps"])
     limits = {"query": case["query"], "positive": case["length"], "negative": case["length"]}
-    counted = [
-        sum(min(limits[k], len(ids)) for k in limits for ids in body.tokenizer([r[k] for r in given[n : n + case["batch"]]])["input_ids"])
-        for n in range(0, len(given), case["batch"])
-    ]  # fmt: skip
+    lengths = {name: [len(ids) for ids in body.tokenizer([row[name] for row in given])["input_ids"]] for name in limits}
+    tokens = sum(min(limit, n) for name, limit in limits.items() for n in lengths[name])
     starts: list[float] = []
 
     class Clock(TrainerCallback):
@@ -165,8 +155,7 @@ def theirs(model: str, case: dict[str, int], folder: Path, *, cached: bool) -> d
     )
     trainer.train()
     seconds = [end - start for start, end in zip(starts[SKIPPED:-1], starts[SKIPPED + 1 :], strict=True)]
-    mean_tokens = sum(counted) / len(counted)
-    return {"seconds": seconds, "tokens": mean_tokens * len(seconds), "threads": torch.get_num_threads()}
+    return {"seconds": seconds, "tokens": tokens / case["steps"] * len(seconds)}
 
 
 def profiled(settings: Any) -> dict[str, Any]:
@@ -176,15 +165,16 @@ def profiled(settings: Any) -> dict[str, Any]:
 
     from debater_search.training.loss import DeliberationLoss
     from debater_search.training.run import Run
-    from debater_search.training.steps import prepare, train_step
+    from debater_search.training.steps import How, prepare, train_step
 
     run = Run(settings, Path("unused"), "cpu", False)
     run.encoder.model.train()
     loss = DeliberationLoss(**dict(settings.loss))
+    how = How(1, run.parallel, settings.gradient_cache or None)
     batches = [prepare(run.encoder, run.data.batch(step)) for step in range(2)]
-    train_step(run.encoder, loss, batches[0], seed=1, cache_tokens=settings.gradient_cache or None)
+    train_step(run.encoder, loss, batches[0], how)
     with profiler(activities=[ProfilerActivity.CPU]) as record:
-        train_step(run.encoder, loss, batches[1], seed=1, cache_tokens=settings.gradient_cache or None)
+        train_step(run.encoder, loss, batches[1], how)
     kinds = {
         "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn"),
         "attention": ("attention", "_scaled_dot"),
@@ -273,8 +263,15 @@ def compare(case: str, rounds: int, folder: str) -> None:
     for program, cached in ways:
         found, rate = results[program, cached], speed[program, cached]
         extra = 4 / 3 if cached else 1  # the first pass without gradients is done again
-        print(f"| {names[program]} | {'cached' if cached else 'in one'} | {rate:,.0f} | {rate / speed['theirs', cached]:.2f} "
-              f"| {rate * flops * extra / 1e9 / peak:.0%} | {max(r['memory'] for r in found):,.0f} |")  # fmt: skip
+        cells = [
+            names[program],
+            "cached" if cached else "in one",
+            f"{rate:,.0f}",
+            f"{rate / speed['theirs', cached]:.2f}",
+            f"{rate * flops * extra / 1e9 / peak:.0%}",
+            f"{max(r['memory'] for r in found):,.0f}",
+        ]
+        print(f"| {' | '.join(cells)} |")
     print(f"\nPadding of ours: {results['ours', True][0]['padding']:.1%}. Matrix product's peak: {peak:.0f} GFLOP/s.")
     for cached in (True, False):
         shares = run_one("profile", case, folder, cached=cached)

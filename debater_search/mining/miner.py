@@ -19,6 +19,7 @@ from debater_search.mining.settings import MiningSettings
 from debater_search.mining.work import Job, Work
 from debater_search.progress import progress as progress_line
 from debater_search.search import SearchEngine
+from debater_search.store.lock import writing
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,14 @@ def _job(questions: Sequence[Question], engine: SearchEngine, settings: MiningSe
 
 
 def _mine_all(
+    questions: Sequence[Question], candidates: Candidates, settings: MiningSettings, work: Work, *, show: bool
+) -> None:
+    work.folder.mkdir(parents=True, exist_ok=True)
+    with writing(work.folder):
+        _mine_rest(questions, candidates, settings, work, show=show)
+
+
+def _mine_rest(
     questions: Sequence[Question], candidates: Candidates, settings: MiningSettings, work: Work, *, show: bool
 ) -> None:
     done = work.state.rows

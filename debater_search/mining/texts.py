@@ -24,8 +24,8 @@ def digest(text: str) -> int:
 class CorpusTexts:
     """Digests of the documents' contents, and where the wanted texts are. 8 bytes a document stay in memory.
 
-    `digests` is uint64 [positions], EMPTY where a document was deleted; `holders` gives, for the digest of a wanted text, the positions of all documents
-    that hold it as their content, or as their text without the title.
+    `digests` is uint64 [positions], EMPTY where a document was deleted; `holders` gives, for the digest of a wanted
+    text, the positions of all documents that hold it as their content, or as their text without the title.
     """
 
     def __init__(self, documents: DocumentStore, wanted: set[int], *, show: bool = False) -> None:

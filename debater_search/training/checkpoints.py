@@ -19,6 +19,7 @@ from debater_search.encoder import Encoder
 from debater_search.encoder.layouts import CHECKPOINT_FILE, write_json
 from debater_search.errors import DebaterError
 from debater_search.files import atomic_folder
+from debater_search.store.lock import LOCK_NAME
 from debater_search.training.batches import TrainingData
 from debater_search.training.parallel import Parallel
 from debater_search.training.settings import TrainingSettings
@@ -29,7 +30,7 @@ STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safe
 PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
 OUR_FOLDERS = re.compile(r"\.{0,2}(checkpoint-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
-    r"metrics\.jsonl|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
+    r"writer\.lock|metrics\.jsonl|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
     r"|special_tokens_map\.json|(adapter_)?model.*\.safetensors(\.index\.json)?"
 )
 
@@ -79,6 +80,8 @@ def is_ours(output: Path) -> bool:
 def clear(output: Path) -> None:
     """Remove an earlier run from a folder that `is_ours`."""
     for path in output.iterdir():
+        if path.name == LOCK_NAME:  # held by whoever clears
+            continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

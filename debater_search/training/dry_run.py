@@ -108,11 +108,13 @@ def memory_per_device(encoder: Encoder, settings: TrainingSettings, tokens: int,
     documents = settings.batch_size * (1 + settings.negatives)
     views = documents * encoder.thinking_steps * hidden * FLOAT32 * 3  # as gathered, normalised, with gradients
     scores = settings.batch_size // processes * documents * encoder.thinking_steps * FLOAT32 * 3
-    return weights + trained + chunk * kept + views + scores
+    return LIBRARIES + weights + trained + chunk * kept + views + scores
 
 
-ATTENTION_STATES, INNER_STATES, LORA_STATES = 8, 3, 1
-"""Tensors of the hidden and of the feed-forward size that a layer keeps for a token."""
+ATTENTION_STATES, INNER_STATES, LORA_STATES = 12, 3, 1
+"""Tensors of the hidden and of the feed-forward size that a layer keeps for a token; see benchmarks/memory.py."""
+LIBRARIES = 300_000_000
+"""Bytes of workspaces that libraries take."""
 
 
 def _tokens(batch: Prepared) -> int:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ from debater_search.training.loss import DeliberationLoss
 from debater_search.training.parallel import Parallel
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
-from debater_search.training.steps import Prepared, StepFacts, prepare, train_step, warm_step
+from debater_search.training.steps import How, Prepared, StepFacts, prepare, prepare_warm, train_step, warm_step
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +41,9 @@ class Phase:
     batch_size: int
     optimizer: Optimizer
     schedule: LRScheduler
-    read: Callable[[int], Prepared | list[str]]
+    read: Callable[[int], Prepared]
     """What a step needs; done ahead, in a thread."""
-    work: Callable[[int, Prepared | list[str]], StepFacts]
+    work: Callable[[Prepared, How], StepFacts]
     """Accumulates the gradients of one step."""
 
 
@@ -98,12 +97,13 @@ class Run:
         teacher = load_start(self.settings, self.device, thinking=False)
         optimizer, schedule = self._optimizer(warm.learning_rate, max(1, warm.steps // 10), warm.steps, "linear")
 
-        def work(_step: int, texts: Prepared | list[str]) -> StepFacts:
-            assert isinstance(texts, list)
-            return warm_step(self.encoder, teacher, texts, warm.length, warm.views, self.parallel)
+        def read(step: int) -> Prepared:
+            texts = self.data.warm_texts(step, warm.batch_size, self.parallel.rank, self.parallel.processes)
+            return prepare_warm(self.encoder, teacher, texts, warm.length)
 
-        read = partial(self.data.warm_texts, count=warm.batch_size, rank=self.parallel.rank,
-                       processes=self.parallel.processes)  # fmt: skip
+        def work(batch: Prepared, how: How) -> StepFacts:
+            return warm_step(self.encoder, teacher, batch, warm.views, how)
+
         return Phase("Warm start", warm.steps, warm.batch_size, optimizer, schedule, read, work)
 
     def _main_phase(self, done: int) -> Phase:
@@ -116,13 +116,8 @@ class Run:
         def read(step: int) -> Prepared:
             return prepare(self.encoder, self.data.batch(step, self.parallel.rank, self.parallel.processes))
 
-        def work(step: int, batch: Prepared | list[str]) -> StepFacts:
-            assert isinstance(batch, Prepared)
-            if step == done:
-                self.cache_tokens = fitting_budget(self.encoder, batch, self.cache_tokens, self.parallel)
-            seed = self._seed(step, main=True)
-            return train_step(self.encoder, loss, batch, seed=seed, cache_tokens=self.cache_tokens,
-                              parallel=self.parallel)  # fmt: skip
+        def work(batch: Prepared, how: How) -> StepFacts:
+            return train_step(self.encoder, loss, batch, how)
 
         return Phase("Training", s.max_steps, s.batch_size, optimizer, schedule, read, work)
 
@@ -153,8 +148,9 @@ class Run:
             for step in range(done, phase.steps):
                 began = time.monotonic()
                 read, coming = coming.result(), ahead.submit(phase.read, step + 1)
-                torch.manual_seed(self._seed(step, main=main))
-                facts = phase.work(step, read)
+                if main and step == done:
+                    self.cache_tokens = fitting_budget(self.encoder, read, self.cache_tokens, self.parallel)
+                facts = phase.work(read, How(self._seed(step, main=main), self.parallel, self.cache_tokens))
                 norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.settings.max_grad_norm)
                 self._check(facts.loss, checkpoints.whole(norm).item(), phase, step, read)
                 rate = float(phase.schedule.get_last_lr()[0])
@@ -211,15 +207,14 @@ class Run:
     def _made_by(self) -> dict[str, object]:
         return {**self.made_by, "metrics": self.journal.last}
 
-    def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int, read: Prepared | list[str]) -> None:
+    def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int, read: Prepared) -> None:
         """Stop before an update that would spoil the weights."""
         if is_finite(loss, gradient_norm):
             return
         kept = checkpoints.newest_complete(self.folder)
         what = "gradient" if is_finite(loss) else "loss"
-        rows = f" Its rows: {read.place}." if isinstance(read, Prepared) else ""
         raise DebaterError(
-            f"The {what} is not a number at step {step + 1} of {phase.name.lower()}.{rows}",
+            f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {read.place}.",
             f"Lower learning_rate. {f'The last good checkpoint is {kept}.' if kept else ''}".strip(),
         )
 

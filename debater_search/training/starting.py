@@ -1,9 +1,14 @@
 """What a run starts from: the model as the settings want it, and whether its limits leave room for texts."""
 
+import logging
+from pathlib import Path
+
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import cut_documents
+
+log = logging.getLogger(__name__)
 
 
 def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True, weights: bool = True) -> Encoder:
@@ -25,6 +30,8 @@ def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True
         )
     encoder.set_lengths(query=settings.max_length.query, document=settings.max_length.document)
     instructed = any(data.instruction for data in settings.data)
+    if instructed and (bare := [Path(data.path).name for data in settings.data if not data.instruction]):
+        log.warning("No instruction is set for %s, while other sets have one.", ", ".join(bare))
     encoder.set_instruction(settings.search_instruction, trained_with_instructions=instructed)
     return encoder
 

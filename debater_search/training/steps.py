@@ -1,7 +1,7 @@
 """One optimizer step's worth of gradients, with or without gradient caching, and the warm start's."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,12 +31,27 @@ class StepFacts:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch as token ids: queries, positives, negatives."""
+    """One process's share of a step as token ids."""
 
     texts: list[Text]
-    queries: int
-    labels: Labels
     place: str
+    """Where the rows of all processes come from, for messages."""
+    queries: int = 0
+    """The first of the texts; positives and negatives follow."""
+    labels: Labels = field(default_factory=Labels)
+    targets: tuple[Text, ...] = ()
+    """Of a warm start: the same texts as the teacher reads them."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How the gradients of a step are made."""
+
+    seed: int
+    """Dropout is a function of it and of the chunk's number."""
+    parallel: Parallel
+    cache_tokens: int | None = None
+    """Tokens of a chunk whose activations are dropped and made again; None: all are kept."""
 
 
 def prepare(encoder: Encoder, batch: Batch) -> Prepared:
@@ -50,51 +65,84 @@ def prepare(encoder: Encoder, batch: Batch) -> Prepared:
         positive_scores=torch.tensor(batch.positive_scores),
         negative_scores=torch.tensor(batch.negative_scores),
     )
-    return Prepared(texts, len(batch.queries), labels.to(encoder.device), batch.place)
+    return Prepared(texts, batch.place, len(batch.queries), labels.to(encoder.device))
 
 
-def train_step(
-    encoder: Encoder,
-    loss: DeliberationLoss,
-    batch: Prepared,
-    *,
-    seed: int,
-    cache_tokens: int | None = None,
-    parallel: Parallel | None = None,
-) -> StepFacts:
-    """Accumulate the gradients of one batch into the encoder's parameters, averaged over the processes.
+def prepare_warm(encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: int) -> Prepared:
+    """Tokenize texts for the warm start, as student and teacher read them."""
+    student, target = ([Text(ids, "document") for ids in cut_documents(e, texts, length)] for e in (encoder, teacher))
+    return Prepared(student, "the warm start's texts", targets=tuple(target))
 
-    With `cache_tokens` the batch is encoded in chunks of that many tokens whose activations are dropped and made again
-    (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk. Dropout is a function of `seed` and the
-    chunk's number.
+
+def train_step(encoder: Encoder, loss: DeliberationLoss, batch: Prepared, how: How) -> StepFacts:
+    """Accumulate the gradients of one batch into the encoder's parameters, averaged over the processes."""
+
+    def objective(views: list[Tensor]) -> Terms:
+        documents = torch.stack(views[batch.queries :])  # [Q + K, M, D]
+        queries = torch.stack(views[: batch.queries])[:, -1]
+        return loss.terms(queries, documents[: batch.queries], documents[batch.queries :], batch.labels)
+
+    terms, chunks = accumulate(encoder, batch.texts, objective, how)
+    names, values = zip(*((name, value.detach().float()) for name, value in terms), strict=True)
+    means = dict(zip(names, mean_over_processes(torch.stack(values)).tolist(), strict=True))
+    return _facts(means.pop("total"), means, encoder, batch, chunks)
+
+
+def warm_step(encoder: Encoder, teacher: Encoder, batch: Prepared, views: str, how: How) -> StepFacts:
+    """Gradients of the warm start: thinking steps learn the base model's own embedding of the same text.
+
+    1 - cosine, plus the mean squared error between the batch's similarity matrices: each text alone, and their order.
     """
-    parallel = parallel or Parallel(encoder)
-    chunks = parallel.even(cut(batch.texts, cache_tokens or CHUNK_TOKENS))
-    # Only FSDP needs as many chunks on every process; those it adds are encoded and count for nothing.
-    leaves: list[Tensor] = [torch.empty(0)] * len(batch.texts)
+    with torch.no_grad():
+        taught: list[Tensor] = [torch.empty(0)] * len(batch.targets)
+        for chunk in cut(batch.targets, CHUNK_TOKENS):
+            for position, view in zip(chunk.positions, _views(teacher, batch.targets, chunk, how.seed), strict=True):
+                taught[position] = view[-1]
+        target = gathered(normalize(torch.stack(taught), dim=-1))[0]
+    found: dict[str, float] = {}
+
+    def objective(leaves: list[Tensor]) -> Terms:
+        student = gathered(normalize(torch.stack(leaves), dim=-1))[0]  # [B, M, D]: the whole loss on every process
+        steps = range(student.shape[1]) if views == "all" else [student.shape[1] - 1]
+        apart = torch.stack([1 - (student[:, i] * target).sum(-1).mean() for i in steps]).mean()
+        among = target @ target.T
+        order = torch.stack([mse_loss(student[:, i] @ student[:, i].T, among) for i in steps]).mean()
+        found.update(distance=apart.item(), order=order.item())
+        return Terms(apart + order, apart)
+
+    _, chunks = accumulate(encoder, batch.texts, objective, how)
+    return _facts(sum(found.values()), found, encoder, batch, chunks)
+
+
+def accumulate(
+    encoder: Encoder, texts: Sequence[Text], objective: Callable[[list[Tensor]], Terms], how: How
+) -> tuple[Terms, list[Chunk]]:
+    """Add the gradients of `objective`, a function of all texts' views [M, D], to the encoder's parameters.
+
+    With `how.cache_tokens` the texts are encoded in chunks of that many tokens whose activations are dropped and made
+    again (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
+    """
+    cached, parallel = how.cache_tokens is not None, how.parallel
+    chunks = parallel.even(cut(texts, how.cache_tokens or CHUNK_TOKENS))
+    last = len(chunks) - 1
+    leaves: list[Tensor] = [torch.empty(0)] * len(texts)
     kept: list[Tensor] = []
     for number, chunk in enumerate(chunks):
-        with torch.set_grad_enabled(cache_tokens is None), parallel.reducing(now=number == len(chunks) - 1):
-            views = _views(encoder, batch.texts, chunk, seed + number)
-        kept += [views] if cache_tokens is None else []
-        for position, view in zip(chunk.positions, views.detach(), strict=False):
+        with torch.set_grad_enabled(not cached), parallel.reducing(now=number == last):
+            views = _views(encoder, texts, chunk, how.seed + number)
+        kept += [] if cached else [views]
+        for position, view in zip(chunk.positions, views.detach(), strict=True):
             leaves[position] = view.requires_grad_()
-    terms = _objective(loss, leaves, batch)
+    terms = objective(leaves)
     terms.total.backward()
     gradients = [_gradient(chunk, leaves) for chunk in chunks]
-    if cache_tokens is None:
-        parallel.backward(kept, gradients)
-    else:
+    if cached:
         for number, (chunk, gradient) in enumerate(zip(chunks, gradients, strict=True)):
-            with parallel.reducing(now=number == len(chunks) - 1):
-                _views(encoder, batch.texts, chunk, seed + number).backward(gradient)
-    return _facts(terms, batch, chunks, packed=encoder.model.packs)
-
-
-def _objective(loss: DeliberationLoss, leaves: list[Tensor], batch: Prepared) -> Terms:
-    documents = torch.stack(leaves[batch.queries :])  # [Q + K, M, D]
-    queries = torch.stack(leaves[: batch.queries])[:, -1]
-    return loss.terms(queries, documents[: batch.queries], documents[batch.queries :], batch.labels)
+            with parallel.reducing(now=number == last):
+                _views(encoder, texts, chunk, how.seed + number).backward(gradient)
+    else:
+        parallel.backward(kept, gradients)
+    return terms, chunks
 
 
 def _views(encoder: Encoder, texts: Sequence[Text], chunk: Chunk, seed: int) -> Tensor:
@@ -103,49 +151,18 @@ def _views(encoder: Encoder, texts: Sequence[Text], chunk: Chunk, seed: int) -> 
 
 
 def _gradient(chunk: Chunk, leaves: list[Tensor]) -> Tensor:
-    gradients = torch.stack([_required(leaves[position].grad) for position in chunk.positions])
+    each = [leaves[position].grad for position in chunk.positions]
+    gradients = torch.stack([gradient for gradient in each if gradient is not None])
     return gradients if chunk.counts else torch.zeros_like(gradients)
 
 
-def _required(gradient: Tensor | None) -> Tensor:
-    assert gradient is not None  # every view takes part in the loss
-    return gradient
-
-
-def _facts(terms: Terms, batch: Prepared, chunks: Sequence[Chunk], *, packed: bool) -> StepFacts:
-    names = [name for name, _ in terms]
-    tokens = sum(len(text.ids) for text in batch.texts)
-    padded = tokens if packed else sum(chunk.tokens for chunk in chunks)
-    values = torch.stack([*(value.detach().float() for _, value in terms)])
-    shared = mean_over_processes(torch.cat([values, values.new_tensor([tokens, padded])])).tolist()
-    *means, tokens_each, padded_each = shared
-    by_name = dict(zip(names, means, strict=True))
-    total = by_name.pop("total")
-    return StepFacts(total, by_name, round(tokens_each * world_size()), padding(tokens_each, padded_each))
-
-
-def warm_step(
-    encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: int, views: str, parallel: Parallel
+def _facts(
+    loss: float, terms: dict[str, float], encoder: Encoder, batch: Prepared, chunks: Sequence[Chunk]
 ) -> StepFacts:
-    """Gradients of the warm start: thinking steps learn the base model's own embedding of the same text.
-
-    1 - cosine, plus the mean squared error between the batch's similarity matrices: each text alone, and their order.
-    """
-    ids = cut_documents(encoder, texts, length)
-    with parallel.reducing(now=True):
-        student = normalize(encoder.views(ids, "document"), dim=-1)  # [B, M, D]
-    with torch.no_grad():
-        target = normalize(teacher.views(cut_documents(teacher, texts, length), "document")[:, -1], dim=-1)
-    student, target = gathered(student)[0], gathered(target)[0]  # the whole loss on every process
-    taught = range(student.shape[1]) if views == "all" else [student.shape[1] - 1]
-    apart = torch.stack([1 - (student[:, i] * target).sum(-1).mean() for i in taught]).mean()
-    among = target @ target.T
-    order = torch.stack([mse_loss(student[:, i] @ student[:, i].T, among) for i in taught]).mean()
-    (apart + order).backward()
-    tokens = sum(len(row) for row in ids)
-    padded = len(ids) * max(len(row) for row in ids)
-    terms = {"distance": apart.item(), "order": order.item()}
-    return StepFacts(sum(terms.values()), terms, tokens * world_size(), padding(tokens, padded))
+    tokens = sum(len(text.ids) for text in batch.texts)
+    padded = tokens if encoder.model.packs else sum(chunk.tokens for chunk in chunks)
+    means = mean_over_processes(torch.tensor([tokens, padded], dtype=torch.float64, device=encoder.device)).tolist()
+    return StepFacts(loss, terms, round(means[0] * world_size()), padding(*means))
 
 
 def cut_documents(encoder: Encoder, texts: Sequence[str], length: int) -> list[list[int]]:

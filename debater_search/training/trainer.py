@@ -2,11 +2,13 @@
 
 import json
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
 from debater_search.errors import DebaterError
+from debater_search.store.lock import writing
 from debater_search.training import checkpoints
 from debater_search.training.batches import TrainingData
 from debater_search.training.launch import in_a_group, joined, launch
@@ -81,12 +83,14 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
     resume_from = checkpoints.newest_complete(folder) if resume else None
     run = Run(settings, folder, device, progress, resume_from)  # finds mistakes before anything is dropped
     run.parallel.wait()  # all processes have seen the folder as it was
-    if run.parallel.is_main:
-        if resume_from is None and folder.exists():
-            checkpoints.clear(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-    run.parallel.wait()
-    return run.go()
+    with ExitStack() as alone:
+        if run.parallel.is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+            alone.enter_context(writing(folder))
+            if resume_from is None:
+                checkpoints.clear(folder)
+        run.parallel.wait()
+        return run.go()
 
 
 def _one_a_card(device: str) -> int:

@@ -19,7 +19,7 @@ from debater_search.training.checkpoints import whole
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.steps import prepare, train_step
+from debater_search.training.steps import How, prepare, train_step
 
 
 def one_step(settings: TrainingSettings, cache_tokens: int | None) -> tuple[float, Run, Counter[int]]:
@@ -30,7 +30,7 @@ def one_step(settings: TrainingSettings, cache_tokens: int | None) -> tuple[floa
     batch = prepare(run.encoder, run.data.batch(0, run.parallel.rank, run.parallel.processes))
     loss = DeliberationLoss(**dict(settings.loss))
     with counted_reductions(run) as reductions:
-        facts = train_step(run.encoder, loss, batch, seed=1, cache_tokens=cache_tokens, parallel=run.parallel)
+        facts = train_step(run.encoder, loss, batch, How(1, run.parallel, cache_tokens))
     return facts.loss, run, reductions
 
 

@@ -11,7 +11,7 @@ from debater_search.training import (
 )
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.steps import prepare, train_step
+from debater_search.training.steps import How, prepare, train_step
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
@@ -29,7 +29,7 @@ def test_cached_gradients_equal_uncached_ones(
 
     def gradients(cache_tokens: int | None) -> tuple[float, list[torch.Tensor]]:
         encoder.model.zero_grad()
-        facts = train_step(encoder, DeliberationLoss(), batch, seed=5, cache_tokens=cache_tokens)
+        facts = train_step(encoder, DeliberationLoss(), batch, How(5, run.parallel, cache_tokens))
         return facts.loss, [p.grad.clone() for p in encoder.model.parameters() if p.grad is not None]
 
     (loss, plain), (cached_loss, cached) = gradients(None), gradients(70)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from topics import metrics
 
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
+from debater_search.store.lock import writing
 from debater_search.training import (
     train,
 )
@@ -218,6 +220,16 @@ from debater_search.training import train
 from debater_search.training.settings import TrainingSettings
 train(TrainingSettings.model_validate_json(open(sys.argv[1]).read()), resume=True)
 """
+
+
+def test_a_second_run_in_the_same_folder_is_told_who_writes_there(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    folder = train(config())
+    (folder / "debater.json").unlink()
+    with writing(folder), pytest.raises(DebaterError, match=f"is being written to by process {os.getpid()} since"):
+        train(config(), resume=True)
+    assert train(config(), resume=True) == folder
 
 
 @pytest.mark.slow

@@ -188,3 +188,12 @@ def test_a_model_without_weights_has_the_shapes_of_one_with_them(
     }
     assert all(p.is_meta for p in shapes.model.parameters())
     assert shapes.token_ids(["wing"], "document") == whole.token_ids(["wing"], "document")
+
+
+def test_a_set_without_an_instruction_among_others_that_have_one_is_named(
+    config: Callable[..., TrainingSettings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = str(tmp_path / "rows.jsonl")
+    shutil.copyfile(config().data[0].path, tmp_path / "more.jsonl")
+    plan(config(data=[{"path": rows, "instruction": "find:"}, {"path": str(tmp_path / "more.jsonl")}]))
+    assert "No instruction is set for more.jsonl" in caplog.text
