@@ -24,6 +24,7 @@ from debater_search.progress import duration
 EXAMPLES = examples(
     "debater index data/cranfield",
     "debater index papers.jsonl.gz --model checkpoints/debater-2b --output indexes/papers",
+    "debater index papers.jsonl --memory 4GB --recall 0.98",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
     "debater index --update papers.jsonl.gz --output indexes/papers",
@@ -40,8 +41,20 @@ def index(
     base_model: BaseModel = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: indexes/CORPUS'S NAME.")] = None,
     index_type: Annotated[
-        str, typer.Option("--type", help="How vectors are searched: flat (exact).", metavar="TYPE")
-    ] = "flat",
+        str,
+        typer.Option(
+            "--type",
+            help="How vectors are searched: auto, flat (exact), hnsw, ivf, sq8, ivfpq, binary, or as FAISS spells it.",
+            metavar="TYPE",
+        ),
+    ] = "auto",
+    memory: Annotated[
+        str | None,
+        typer.Option(help="What auto may fill, such as 4GB. Default: half of the machine's.", metavar="SIZE"),
+    ] = None,
+    recall: Annotated[
+        float, typer.Option(help="Recall@10 against exact search that the search is tuned to reach.")
+    ] = 0.95,
     all_steps: Annotated[bool, typer.Option("--all-steps", help="Store every thinking step's vectors too.")] = False,
     encode_only: Annotated[bool, typer.Option("--encode-only", help="Stop after embeddings/: no index.")] = False,
     embeddings: Annotated[
@@ -59,11 +72,13 @@ def index(
         from debater_search.data.files import require_exists
         from debater_search.indexing import build, check_output
         from debater_search.indexing import update as update_index
+        from debater_search.vectors import parse_memory
 
+        choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
         if update:
-            if force or encode_only or all_steps or embeddings is not None or index_type != "flat":
+            if force or encode_only or all_steps or embeddings is not None or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
@@ -75,6 +90,8 @@ def index(
             encoder,
             folder,
             type=index_type,
+            memory=choice[1],
+            recall=recall,
             all_steps=all_steps,
             encode_only=encode_only,
             embeddings=embeddings,

@@ -39,6 +39,12 @@ def describe(index: Path) -> dict[str, Any]:
         "generation": manifest.generation,
         "type": manifest.type or "lexical only",
     }
+    if manifest.vector_search is not None:
+        facts |= {
+            "vectors": manifest.vector_search.reason,
+            "parameters": manifest.vector_search.parameters,
+            "recall": {f"@{depth}": value for depth, value in manifest.vector_search.recall.items()},
+        }
     if manifest.encoder is not None:
         embeddings = read_manifest(index / manifest.embeddings[0] / MANIFEST_NAME, EmbeddingsManifest)
         facts |= {
@@ -56,7 +62,7 @@ def describe(index: Path) -> dict[str, Any]:
 def show_facts(out: Output, facts: dict[str, Any]) -> None:
     """Print what `describe` found, for people."""
     shown = {**facts, "size": size_in_words(facts["bytes"])} if "bytes" in facts else facts
-    skipped = {"bytes", "warnings", "fingerprint"}
+    skipped = {"bytes", "warnings", "fingerprint"} | {name for name, value in facts.items() if value == {}}
     out.facts([(name.replace("_", " "), _shown(value)) for name, value in shown.items() if name not in skipped])
 
 
@@ -70,4 +76,6 @@ def size_in_words(size: float) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part:.4g}" for name, part in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)

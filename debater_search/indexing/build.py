@@ -28,6 +28,7 @@ from debater_search.store.manifest import (
     FileInfo,
     IndexManifest,
     read_manifest,
+    VectorSearch,
     write_manifest,
 )
 from debater_search.types import Document
@@ -56,7 +57,9 @@ def build(
     encoder: "Encoder | None",
     folder: str | Path,
     *,
-    type: str = "flat",
+    type: str = "auto",
+    memory: int | None = None,
+    recall: float = 0.95,
     all_steps: bool = False,
     shard_size: int = SHARD_SIZE,
     dtype: DType = "float32",
@@ -68,8 +71,10 @@ def build(
     """Build the index of a corpus in `folder`; killed and called again with the same arguments, it goes on.
 
     Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
-    from. `encode_only` stops when the shards are complete. `all_steps` stores every thinking step. `force` replaces
-    a finished index at the moment when the new one is complete.
+    from. `type` is how vectors are searched: `auto`, a name of `vectors.TYPES`, or a FAISS factory string; `auto` keeps
+    within `memory`, in bytes, and recall@10 is tuned to reach `recall`. `encode_only` stops when the shards are
+    complete. `all_steps` stores every thinking step. `force` replaces a finished index at the moment when the new one
+    is complete.
 
     Raises:
         DebaterError: the corpus is bad or empty; the folder is taken; a setting has no such value; the embeddings
@@ -82,9 +87,10 @@ def build(
     ready = _open_ready(embeddings, encoder, all_steps, encode_only) if embeddings is not None else None
     info = ready.manifest.encoder if ready else EncoderInfo.of(encoder) if encoder is not None else None
     if info is not None and not encode_only:
-        from debater_search.vectors import check_type
+        from debater_search.vectors import check_recall, check_type
 
-        check_type(type)
+        check_type(type, ready.manifest.dim if ready else info.dim)
+        check_recall(recall)
 
     with workplace(folder, force=force, encode_only=encode_only) as place:
         result = BuildResult(folder, 0, info)
@@ -123,9 +129,13 @@ def build(
 
         if not encode_only:
             with _timed(result, "index"):
+                chosen, vectors = None, None
                 if store is not None:
-                    build_vectors(store, place / VECTORS_FILE, type)
-                result.manifest = _commit(place, folder.name, corpus_info, info, type, result.warnings)
+                    chosen, vectors, warnings = build_vectors(
+                        store, place / VECTORS_FILE, type, memory=memory, recall=recall
+                    )
+                    result.warnings += warnings
+                result.manifest = _commit(place, folder.name, corpus_info, info, chosen, vectors, result.warnings)
     return result
 
 
@@ -216,20 +226,43 @@ def _store_documents(corpus: str | Path | Iterable[Document], path: Path) -> tup
     return CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents), warnings
 
 
-def build_vectors(store: EmbeddingStore, path: Path, type: str) -> None:
-    """Build the vector index of a store's embeddings, a shard at a time, in a folder of its own."""
-    from debater_search.vectors import FaissIndex
+def build_vectors(
+    store: EmbeddingStore, path: Path, type: str, *, memory: int | None = None, recall: float = 0.95
+) -> tuple[str, VectorSearch, list[str]]:
+    """Build the vector index of a store's embeddings, in a folder of its own.
 
-    index = FaissIndex(store.manifest.dim, type)
-    for shard in store.shards():
-        index.add(shard.vectors)
+    Returns its type, what the manifest keeps of it, and warnings.
+    """
+    from debater_search.vectors import build_index, gpu_count, make_plan
+
+    dim = store.manifest.dim
+    plan = make_plan(type, len(store), dim, memory=memory, recall=recall, gpus=gpu_count())
+    if plan.type != type:
+        logger.info("Vectors: %s.", plan.reason)
     path.parent.mkdir(exist_ok=True)
     with atomic(path) as temporary:
-        index.save(temporary)
+        built = build_index((shard.vectors for shard in store.shards()), dim, plan, temporary, recall=recall)
+    warnings = []
+    if not built.reached:
+        warnings.append(
+            f"A recall@10 of {recall:g} cannot be reached with {plan.factory}: it is {built.recall[10]:.3f} at most. "
+            "Choose a more exact --type (sq8, ivf, hnsw, flat)."
+        )
+        logger.warning(warnings[0])
+    info = VectorSearch(
+        factory=plan.factory, reason=plan.reason, parameters=built.parameters, target=recall, recall=built.recall
+    )
+    return plan.type, info, warnings
 
 
 def _commit(
-    place: Path, name: str, corpus: CorpusInfo, encoder: EncoderInfo | None, type: str, warnings: list[str]
+    place: Path,
+    name: str,
+    corpus: CorpusInfo,
+    encoder: EncoderInfo | None,
+    type: str | None,
+    vectors: VectorSearch | None,
+    warnings: list[str],
 ) -> IndexManifest:
     files = [DOCUMENTS_NAME] if encoder is None else [DOCUMENTS_NAME, VECTORS_FILE]
     manifest = IndexManifest(
@@ -237,7 +270,8 @@ def _commit(
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         encoder=encoder,
         corpus=corpus,
-        type=None if encoder is None else type,
+        type=type,
+        vector_search=vectors,
         warnings=warnings,
         files={file: FileInfo.of(place / file) for file in files},
     )

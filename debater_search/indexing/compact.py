@@ -83,7 +83,12 @@ def _rewrite_embeddings(
             writer.write(count, ids, vectors)
             bar.advance(len(ids))
             count += 1
-    build_vectors(writer.finish(count, after.encoder, after.corpus), folder / after.vectors, after.type or "flat")
+    after.type, after.vector_search, _ = build_vectors(
+        writer.finish(count, after.encoder, after.corpus),
+        folder / after.vectors,
+        after.type or "flat",
+        recall=after.target_recall,
+    )
 
 
 Rows = tuple[list[str], np.ndarray]

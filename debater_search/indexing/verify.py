@@ -116,7 +116,9 @@ def _repair(
     if broken:
         _encode_again(folder, manifest, shards, broken, load(), show)
     first, *later = (folder / name for name in manifest.embeddings)
-    build_vectors(EmbeddingStore.open(first), folder / manifest.vectors, manifest.type or "flat")
+    manifest.type, manifest.vector_search, _ = build_vectors(
+        EmbeddingStore.open(first), folder / manifest.vectors, manifest.type or "flat", recall=manifest.target_recall
+    )
     if manifest.delta:
         build_vectors(EmbeddingStore.open(*later), folder / manifest.delta.vectors, "flat")
     for name in [manifest.vectors, *([manifest.delta.vectors] if manifest.delta else [])]:

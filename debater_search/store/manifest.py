@@ -121,6 +121,19 @@ class Delta(BaseModel):
     vectors: FileName
 
 
+class VectorSearch(BaseModel):
+    """How the vectors are searched: the FAISS factory string and why it was chosen, search parameters, and recall.
+
+    `recall` is against exact search at each depth, as measured; `target` what recall@10 was tuned to reach.
+    """
+
+    factory: str
+    reason: str
+    parameters: dict[str, float]
+    target: float
+    recall: dict[int, float]
+
+
 class IndexManifest(Manifest):
     """`manifest.json` of an index. Without an encoder the index is lexical only: no embeddings, no vectors.
 
@@ -134,6 +147,7 @@ class IndexManifest(Manifest):
     encoder: EncoderInfo | None
     corpus: CorpusInfo
     type: str | None
+    vector_search: VectorSearch | None = None
     warnings: list[str]
     files: dict[FileName, FileInfo]
     generation: Annotated[int, Field(ge=0)] = 0
@@ -142,6 +156,11 @@ class IndexManifest(Manifest):
     vectors: FileName = VECTORS_FILE
     delta: Delta | None = None
     deleted: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def target_recall(self) -> float:
+        """What recall@10 is tuned to reach when the vectors are built again."""
+        return self.vector_search.target if self.vector_search else 0.95
 
     @property
     def rows(self) -> int:

@@ -1,112 +1,194 @@
-"""VectorIndex on FAISS. The library is imported on first use, through `import_faiss` only."""
+"""VectorIndex on FAISS: one file, opened without reading it, searched with the parameters that it holds."""
 
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution
+from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from debater_search.errors import DebaterError
+from debater_search.vectors.gpu import on_gpus
+from debater_search.vectors.library import import_faiss
 
-# Index types by the name users give them → FAISS factory strings; scores are inner products in every type.
-TYPES = {"flat": "Flat"}
+# A filter that allows no more vectors than this is always answered by scanning them all.
+EXACT_UP_TO = 50_000
 
 _MEND = "Run the `debater index` command that made it again, with --force."
+_DEPTH = 128  # hits; recall was measured down to about here
+_GPU_HITS = 2048  # what FAISS can select on a GPU
+_LINKS_A_STEP = 32  # vectors that a graph search looks at for each that it keeps, about
 
-_CPU_WHEEL = "faiss-cpu"
-_GPU_WHEELS = ("faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
-
-
-def check_type(type: str) -> None:
-    """Raise DebaterError unless there is such an index type and FAISS is there to build it."""
-    if type not in TYPES:
-        raise DebaterError(f"There is no index type {type!r}.", f"Types: {', '.join(TYPES)}.")
-    import_faiss()
-
-
-def import_faiss() -> Any:
-    """The faiss module.
-
-    Raises:
-        DebaterError: it is not installed, or two of its wheels are, which overwrite each other's files.
-
-    """
-    gpu = [wheel for wheel in _GPU_WHEELS if _installed(wheel)]
-    if gpu and _installed(_CPU_WHEEL):
-        raise DebaterError(
-            f"{_CPU_WHEEL} and {gpu[0]} are both installed and overwrite each other's files: "
-            f"uninstall {_CPU_WHEEL} if this machine has an NVIDIA GPU, else {gpu[0]}.",
-            f"With a GPU: pip uninstall {_CPU_WHEEL} && pip install --force-reinstall --no-deps {gpu[0]}. "
-            f"Without: pip uninstall {gpu[0]} && pip install --force-reinstall --no-deps {_CPU_WHEEL}.",
-        )
-    try:
-        return import_module("faiss")
-    except ImportError as error:
-        if error.name == "faiss":
-            message = "The FAISS library is not installed."
-        else:
-            message = f"The FAISS library does not load: {error}."
-        raise DebaterError(message, 'Install it: pip install "debater-search[cpu]".') from None
-
-
-def _installed(wheel: str) -> bool:
-    try:
-        distribution(wheel)
-    except PackageNotFoundError:
-        return False
-    return True
+# Queries [q, dim] and a number of hits → scores and positions [q, hits], best first, -1 where there are no more.
+Look = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 class FaissIndex:
-    """A FAISS index over inner products."""
+    """Inner products over float vectors, exact or by way of a FAISS index that leads to the likely ones.
 
-    def __init__(self, dim: int, type: str = "flat") -> None:
-        check_type(type)
+    `FaissIndex(dim)` is empty and exact, and grows by `add`; other types are built into a file (`build_index`).
+    """
+
+    def __init__(self, dim: int) -> None:
+        self._take(import_faiss().IndexFlatIP(dim))
+
+    def _take(self, index: Any) -> None:
+        """Find the parts of an index: rescoring over (rotation over (lists or graph)), and its float vectors."""
         faiss = import_faiss()
-        self._index = faiss.index_factory(dim, TYPES[type], faiss.METRIC_INNER_PRODUCT)
+        self._owner = index  # the views below do not keep it alive
+        self._near: Any = None
+        self._index = faiss.downcast_index(index)
+        self._refine = self._index if isinstance(self._index, faiss.IndexRefine) else None
+        base = faiss.downcast_index(self._refine.base_index) if self._refine else self._index
+        self._transform = base if isinstance(base, faiss.IndexPreTransform) else None
+        self._base = faiss.downcast_index(base.index) if self._transform else base
+        self._ivf = self._base if isinstance(self._base, faiss.IndexIVF) else None
+        self._graph = self._base if isinstance(self._base, faiss.IndexHNSW) else None
+        if self._refine:
+            self._floats = faiss.downcast_index(self._refine.refine_index)
+        else:
+            self._floats = faiss.downcast_index(self._graph.storage) if self._graph else self._index
+        self.exact = isinstance(self._index, faiss.IndexFlat)
+        filters = (faiss.IndexIVF, faiss.IndexHNSW, faiss.IndexScalarQuantizer, faiss.IndexRaBitQ)
+        self._filters = isinstance(self._base, filters)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
     def add(self, vectors: np.ndarray) -> None:
-        """Append vectors, float32 [n, dim]."""
+        """Append vectors, float32 [n, dim], to an exact index in memory."""
         self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
     def search(
         self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and positions of the best vectors for queries [q, dim], among the `allowed` ones; ties by position."""
+        """Scores and positions of the best vectors for queries [q, dim], among the `allowed` ones; ties by position.
+
+        Exact where at most EXACT_UP_TO vectors are allowed, or a large share of all is wanted. Elsewhere a filter, as
+        a k beyond _DEPTH, widens the search, so that recall does not fall below what was measured.
+        """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         there = len(self) if allowed is None else len(allowed)
         k = min(k, there)
-        best_scores = np.empty((len(queries), k), np.float32)
-        best_positions = np.empty((len(queries), k), np.int64)
-        if k == 0:
-            return best_scores, best_positions
-        only = None if allowed is None else self._only(allowed)
-        # FAISS cuts ties at k as it likes: look further until the cut falls between two different scores.
-        pending, wide = np.arange(len(queries)), min(k + 1, there)
-        while len(pending):
-            scores, positions = self._index.search(queries[pending], wide, params=only)
-            order = np.lexsort((positions, -scores))[:, :k]
-            best_scores[pending] = np.take_along_axis(scores, order, axis=1)
-            best_positions[pending] = np.take_along_axis(positions, order, axis=1)
-            tied = scores[:, k - 1] == scores[:, -1]
-            pending = pending[tied] if wide < there else pending[:0]
-            wide = min(2 * wide, there)
-        return best_scores, best_positions
+        if k == 0 or len(queries) == 0:
+            return np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        widening = max(1.0, k / _DEPTH) * len(self) / there
+        if self.exact or 10 * k >= there or (allowed is not None and self._better_scanned(there, widening)):
+            return _ranked(self._scan(allowed), queries, k, there)
+        scores, positions = _ranked(self._probe(allowed, widening), queries, k, there)
+        short = (positions < 0).any(axis=1)  # lists or graph led to fewer than k vectors
+        if short.any():
+            scores[short], positions[short] = _ranked(self._scan(allowed), queries[short], k, there)
+        return scores, positions
 
-    def _only(self, allowed: np.ndarray) -> Any:
-        """Search parameters that keep FAISS to these positions."""
-        faiss = import_faiss()
+    def _better_scanned(self, allowed: int, widening: float) -> bool:
+        if allowed <= EXACT_UP_TO or not self._filters:
+            return True
+        return self._graph is not None and self._graph.hnsw.efSearch * widening * _LINKS_A_STEP >= allowed
+
+    def _scan(self, allowed: np.ndarray | None) -> Look:
+        """Compare with every allowed vector."""
+        faiss, floats = import_faiss(), self._floats
+        if isinstance(floats, faiss.IndexIVF):
+            only = faiss.SearchParametersIVF(nprobe=floats.nlist, **self._selector(allowed))
+        elif allowed is not None:
+            chosen = faiss.IDSelectorArray(np.ascontiguousarray(allowed, np.int64))  # goes from one to the next
+            only = faiss.SearchParameters(sel=chosen)
+        elif self.exact:
+            return self._nearest
+        else:
+            only = None
+        return lambda queries, k: floats.search(queries, k, params=only)
+
+    def _probe(self, allowed: np.ndarray | None, widening: float) -> Look:
+        """Search as the index was tuned to, or so many times wider."""
+        if allowed is None and widening == 1:
+            return self._nearest
+        faiss, index = import_faiss(), self._index
+        selector = self._selector(allowed)
+        parameters = None
+        if self._ivf:
+            probes = min(self._ivf.nlist, ceil(self._ivf.nprobe * widening))
+            parameters = faiss.SearchParametersIVF(nprobe=probes, **selector)
+        elif self._graph:
+            parameters = faiss.SearchParametersHNSW(efSearch=ceil(self._graph.hnsw.efSearch * widening), **selector)
+        elif selector:
+            parameters = faiss.SearchParameters(**selector)
+        if self._transform:
+            parameters = faiss.SearchParametersPreTransform(index_params=parameters)
+        if self._refine:
+            parameters = faiss.IndexRefineSearchParameters(k_factor=self._refine.k_factor, base_index_params=parameters)
+        return lambda queries, k: index.search(queries, k, params=parameters)
+
+    def _nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        near = self._index if self._near is None or k > _GPU_HITS else self._near
+        scores, positions = near.search(queries, k)
+        return scores, positions
+
+    def to_gpus(self, *, shard: bool = True) -> None:
+        """Keep a copy on the GPUs, a part on each (`shard`) or all on each, for searches that no filter narrows.
+
+        Rescoring stays on the CPU, next to the float vectors.
+
+        Raises:
+            DebaterError: FAISS has no GPU form of this type.
+
+        """
+        try:
+            if self._refine:
+                near = import_faiss().IndexRefine(on_gpus(self._refine.base_index, shard=shard), self._floats)
+                near.k_factor = self._refine.k_factor
+            else:
+                near = on_gpus(self._index, shard=shard)
+        except RuntimeError:
+            raise DebaterError("FAISS cannot search this type of index on GPUs.", "Take flat, ivf or sq8.") from None
+        self._near = near
+
+    def _selector(self, allowed: np.ndarray | None) -> dict[str, Any]:
+        if allowed is None:
+            return {}
         mask = np.zeros(len(self), np.bool_)
         mask[allowed] = True
-        return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
+        return {"sel": import_faiss().IDSelectorBitmap(np.packbits(mask, bitorder="little"))}
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The search parameters that this index has, as tuned: nprobe, efSearch, k_factor (candidates per hit)."""
+        found: dict[str, float] = {}
+        if self._ivf:
+            found["nprobe"] = int(self._ivf.nprobe)
+        if self._graph:
+            found["efSearch"] = int(self._graph.hnsw.efSearch)
+        if self._refine:
+            found["k_factor"] = float(self._refine.k_factor)
+        return found
+
+    @property
+    def widest(self) -> int:
+        """The largest nprobe or efSearch there is sense in; 0 where there is neither."""
+        if self._ivf:
+            return int(self._ivf.nlist)
+        return min(len(self), 2048) if self._graph else 0
+
+    def configure(self, *, breadth: int | None = None, k_factor: int | None = None) -> None:
+        """Set nprobe or efSearch, whichever there is, and the candidates that are rescored for each hit."""
+        if breadth is not None and self._ivf:
+            self._ivf.nprobe = breadth
+        if breadth is not None and self._graph:
+            self._graph.hnsw.efSearch = breadth
+        if k_factor is not None and self._refine:
+            self._refine.k_factor = k_factor
 
     def save(self, path: Path) -> None:
-        """Write the index to a file."""
+        """Write the index to a file, with its search parameters; any FAISS program can read it."""
         import_faiss().write_index(self._index, str(path))
+
+    @classmethod
+    def of(cls, index: Any) -> Self:
+        """Wrap an index of the FAISS library."""
+        wrapped = cls.__new__(cls)
+        wrapped._take(index)
+        return wrapped
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -119,9 +201,30 @@ class FaissIndex:
         faiss = import_faiss()
         if not path.is_file():
             raise DebaterError(f"{path} is missing.", _MEND)
-        loaded = cls.__new__(cls)
         try:
-            loaded._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            return cls.of(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
         except RuntimeError:
             raise DebaterError(f"{path} is damaged: FAISS cannot read it.", _MEND) from None
-        return loaded
+
+
+def _ranked(look: Look, queries: np.ndarray, k: int, there: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best that `look` finds, equal scores in the order of their positions.
+
+    FAISS cuts ties at k as it likes: look further until the cut falls between two different scores.
+    """
+    wide = min(k + 1, there)
+    scores, positions = look(queries, wide)
+    if (scores[:, 1:] < scores[:, :-1]).all():
+        return scores[:, :k], positions[:, :k]
+    best_scores, best_positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    pending = np.arange(len(queries))
+    while True:
+        order = np.lexsort((positions, -scores))[:, :k]
+        best_scores[pending] = np.take_along_axis(scores, order, axis=1)
+        best_positions[pending] = np.take_along_axis(positions, order, axis=1)
+        tied = (scores[:, k - 1] == scores[:, -1]) & (positions[:, -1] >= 0)
+        pending = pending[tied]
+        if wide == there or not len(pending):
+            return best_scores, best_positions
+        wide = min(2 * wide, there)
+        scores, positions = look(queries[pending], wide)

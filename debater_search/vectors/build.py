@@ -1,0 +1,173 @@
+"""Build an index file from vectors that arrive in chunks: on disk first, then trained, added, tuned and measured."""
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from debater_search.errors import DebaterError
+from debater_search.vectors.faiss import FaissIndex
+from debater_search.vectors.gpu import assigner, cluster_on_gpus
+from debater_search.vectors.library import import_faiss
+from debater_search.vectors.planner import POINTS_A_LIST, Plan
+from debater_search.vectors.recall import DEPTHS, RecallTest, tune
+
+_CHUNK = 8192  # vectors that are added at once
+_CONSTRUCTION = 100  # efConstruction of graphs
+_TRAINING = 50_000  # vectors to train on, more where there are many lists
+_LEAST_TRAINING = 256  # vectors; what 8-bit codes need, repeated where there are fewer
+_FLOATS_SUFFIX = ".floats"
+
+
+@dataclass(frozen=True)
+class Built:
+    """How an index came out: search parameters, recall at each depth, and whether the target was reached."""
+
+    parameters: dict[str, float]
+    recall: dict[int, float]
+    reached: bool
+
+
+def build_index(chunks: Iterable[np.ndarray], dim: int, plan: Plan, path: Path, *, recall: float) -> Built:
+    """Build the planned index of all chunks, float32 [n, dim] each, in the file `path`.
+
+    The floats go to disk as they come, beside `path` (for a flat index, to `path` itself), and are mapped from there.
+    What is in memory is the index without what it can map, one chunk, and the training sample. Deterministic, but for
+    graphs that several threads build: those depend on which thread is first.
+
+    Raises:
+        DebaterError: the factory string wants more vectors to train on than there are.
+
+    """
+    flat = plan.factory == "Flat"
+    staged = path if flat else path.with_name(path.name + _FLOATS_SUFFIX)
+    try:
+        rows = _write_floats(staged, chunks, dim)
+        floats = FaissIndex.load(staged)
+        if flat:
+            return Built({}, dict.fromkeys(DEPTHS, 1.0), True)
+        index = FaissIndex.of(_with_floats(_fill(plan, rows), staged))
+        test = RecallTest.sample(rows, floats)
+        reached = tune(index, test, recall)
+        measured = {depth: test.recall(index, depth) for depth in DEPTHS}
+        index.save(path)
+        return Built(index.parameters, measured, reached)
+    finally:
+        if not flat:
+            staged.unlink(missing_ok=True)
+
+
+def _write_floats(path: Path, chunks: Iterable[np.ndarray], dim: int) -> np.ndarray:
+    """Write a flat index without holding it in memory; returns its rows [n, dim], mapped.
+
+    FAISS's file of a flat index is a header, which holds the number of vectors and of floats, and then the floats.
+    """
+    faiss = import_faiss()
+    header = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dim)))
+    count = 0
+    with path.open("wb") as file:
+        file.write(header)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk, dtype=np.float32).data)
+            count += len(chunk)
+        header[8:16] = struct.pack("<q", count)
+        header[-8:] = struct.pack("<Q", count * dim)
+        file.seek(0)
+        file.write(header)
+    if count == 0:
+        return np.empty((0, dim), np.float32)
+    return np.memmap(path, np.float32, "r", offset=len(header), shape=(count, dim))
+
+
+def _fill(plan: Plan, rows: np.ndarray) -> Any:
+    """The FAISS index of a plan, trained and with all rows."""
+    faiss = import_faiss()
+    index = faiss.index_factory(rows.shape[1], plan.factory, faiss.METRIC_INNER_PRODUCT)
+    if isinstance(index, faiss.IndexHNSW):
+        index.hnsw.efConstruction = _CONSTRUCTION
+    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    if isinstance(inner, faiss.IndexIVF):
+        inner.cp.min_points_per_centroid = 1  # what is few was planned so, and need not be warned of
+    if isinstance(inner, faiss.IndexPQ):
+        inner.do_polysemous_training = False  # takes minutes, for a kind of search that is not used here
+    if not index.is_trained:
+        sample = _sample(rows, getattr(inner, "nlist", 0), asked_for=plan.type == plan.factory)
+        with cluster_on_gpus(inner):
+            _train(index, sample, plan)
+    if isinstance(index, faiss.IndexIVF) and _plain_lists(index):
+        _add_to_lists(index, rows)
+        return index
+    _reserve(index, len(rows))
+    for chunk in _chunks(rows):
+        index.add(chunk)
+    return index
+
+
+def _sample(rows: np.ndarray, lists: int, *, asked_for: bool) -> np.ndarray:
+    """Random rows to train on; repeated where there are very few, unless the user asked for just this training."""
+    wanted = min(len(rows), max(POINTS_A_LIST * lists, _TRAINING))
+    chosen = np.sort(np.random.default_rng(0).choice(len(rows), wanted, replace=False))
+    sample = _aligned(rows[chosen])
+    return sample if asked_for or wanted >= _LEAST_TRAINING else np.resize(sample, (_LEAST_TRAINING, rows.shape[1]))
+
+
+def _train(index: Any, sample: np.ndarray, plan: Plan) -> None:
+    try:
+        index.train(sample)
+    except RuntimeError:
+        raise DebaterError(
+            f"The index type {plan.factory} cannot be trained on {len(sample):,} vectors: it takes more.",
+            "Choose one with fewer lists or shorter codes, or --type auto.",
+        ) from None
+
+
+def _add_to_lists(index: Any, rows: np.ndarray) -> None:
+    """Add to inverted lists that have their final size from the start: growing ones would hold up to twice that."""
+    faiss = import_faiss()
+    assign = assigner(index.quantizer)
+    lists = np.concatenate([assign(chunk) for chunk in _chunks(rows)])
+    for number, size in enumerate(np.bincount(lists[lists >= 0], minlength=index.nlist)):
+        index.invlists.resize(number, int(size))
+        index.invlists.resize(number, 0)  # keeps what it has reserved
+    start = 0
+    for chunk in _chunks(rows):
+        to = np.ascontiguousarray(lists[start : start + len(chunk)])
+        index.add_core(len(chunk), faiss.swig_ptr(chunk), None, faiss.swig_ptr(to))
+        start += len(chunk)
+
+
+def _plain_lists(index: Any) -> bool:
+    faiss = import_faiss()
+    return isinstance(faiss.downcast_InvertedLists(index.invlists), faiss.ArrayInvertedLists)
+
+
+def _reserve(index: Any, rows: int) -> None:
+    """Give a graph's vectors their room at once."""
+    faiss = import_faiss()
+    codes = faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
+    if isinstance(codes, faiss.IndexFlatCodes):
+        codes.codes.resize(rows * codes.code_size)
+        codes.codes.resize(0)
+
+
+def _with_floats(index: Any, staged: Path) -> Any:
+    """An index whose hits are rescored with the float vectors, unless it has those itself and can scan them all."""
+    faiss = import_faiss()
+    if type(index) is faiss.IndexHNSWFlat or (
+        type(index) is faiss.IndexIVFFlat and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlat)
+    ):
+        return index
+    mapped = faiss.read_index(str(staged), faiss.IO_FLAG_MMAP_IFC)
+    return faiss.IndexRefine(index, mapped)
+
+
+def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), _CHUNK):
+        yield _aligned(rows[start : start + _CHUNK])
+
+
+def _aligned(rows: np.ndarray) -> np.ndarray:
+    return np.require(rows, np.float32, ["C", "A"])
