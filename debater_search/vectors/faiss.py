@@ -34,7 +34,7 @@ class FaissIndex:
 
     def _take(self, index: Any) -> None:
         """Find the parts of an index: rescoring over (rotation over (lists or graph)), and its float vectors."""
-        faiss = import_faiss()
+        faiss = self._faiss = import_faiss()  # its checks take longer than a search
         self._owner = index  # the views below do not keep it alive
         self._near: Any = None
         self._index = faiss.downcast_index(index)
@@ -76,8 +76,8 @@ class FaissIndex:
         if self.exact or 10 * k >= there or (allowed is not None and self._better_scanned(there, widening)):
             return _ranked(self._scan(allowed), queries, k, there)
         scores, positions = _ranked(self._probe(allowed, widening), queries, k, there)
-        short = (positions < 0).any(axis=1)  # lists or graph led to fewer than k vectors
-        if short.any():
+        if positions[:, -1].min() < 0:  # lists or graph led to fewer than k vectors
+            short = positions[:, -1] < 0
             scores[short], positions[short] = _ranked(self._scan(allowed), queries[short], k, there)
         return scores, positions
 
@@ -88,7 +88,7 @@ class FaissIndex:
 
     def _scan(self, allowed: np.ndarray | None) -> Look:
         """Compare with every allowed vector."""
-        faiss, floats = import_faiss(), self._floats
+        faiss, floats = self._faiss, self._floats
         if isinstance(floats, faiss.IndexIVF):
             only = faiss.SearchParametersIVF(nprobe=floats.nlist, **self._selector(allowed))
         elif allowed is not None:
@@ -104,7 +104,7 @@ class FaissIndex:
         """Search as the index was tuned to, or so many times wider."""
         if allowed is None and widening == 1:
             return self._nearest
-        faiss, index = import_faiss(), self._index
+        faiss, index = self._faiss, self._index
         selector = self._selector(allowed)
         parameters = None
         if self._ivf:
@@ -136,7 +136,7 @@ class FaissIndex:
         """
         try:
             if self._refine:
-                near = import_faiss().IndexRefine(on_gpus(self._refine.base_index, shard=shard), self._floats)
+                near = self._faiss.IndexRefine(on_gpus(self._refine.base_index, shard=shard), self._floats)
                 near.k_factor = self._refine.k_factor
             else:
                 near = on_gpus(self._index, shard=shard)
@@ -149,7 +149,7 @@ class FaissIndex:
             return {}
         mask = np.zeros(len(self), np.bool_)
         mask[allowed] = True
-        return {"sel": import_faiss().IDSelectorBitmap(np.packbits(mask, bitorder="little"))}
+        return {"sel": self._faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))}
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -181,7 +181,7 @@ class FaissIndex:
 
     def save(self, path: Path) -> None:
         """Write the index to a file, with its search parameters; any FAISS program can read it."""
-        import_faiss().write_index(self._index, str(path))
+        self._faiss.write_index(self._index, str(path))
 
     @classmethod
     def of(cls, index: Any) -> Self:
