@@ -23,7 +23,7 @@ from debater_search.vectors import TYPES, FaissIndex, build_index, make_plan
 
 DIM = 384
 QUERIES = 300
-FILTERS = (0.5, 0.1, 0.01, 0.001)
+FILTERS = (0.75, 0.5, 0.1, 0.01, 0.001)
 _CHUNK = 10_000
 
 
@@ -159,7 +159,7 @@ def measure(n: int, types: list[str], folder: Path) -> None:
     print("|--|--|--|" + "--:|" * 11)
     print("\n".join(rows))
     print("\nWith a filter:\n")
-    print("| type | " + " | ".join(f"{share:.1%} p50 ms | recall@10" for share in FILTERS) + " |")
+    print("| type | " + " | ".join(f"{share:.4g} p50 ms | recall@10" for share in FILTERS) + " |")
     print("|--|" + "--:|" * 2 * len(FILTERS))
     print("\n".join(filtered), flush=True)
 

@@ -351,3 +351,31 @@ def test_a_killed_process_loses_only_the_shards_in_hand(tmp_path: Path) -> None:
         SearchEngine.open(tmp_path / "i")
     # One was being computed; the one before it was being written, or was written already.
     assert build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10).reused in (10, 20)
+
+
+def test_an_index_of_another_type_keeps_its_recall_in_the_manifest(tmp_path: Path) -> None:
+    result = build(tiny_corpus(400), FakeEncoder(), tmp_path / "i", type="ivfpq", recall=0.9)
+    assert result.manifest is not None
+    vectors = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).manifest.vectors
+    assert vectors is not None
+    assert vectors == result.manifest.vectors
+    assert (vectors.factory, vectors.target) == ("IVF10,PQ32x4fs", 0.9)
+    assert vectors.recall[10] >= 0.9
+    assert sorted(path.name for path in (tmp_path / "i" / "vectors").iterdir()) == ["index.faiss"]
+
+
+def test_a_recall_out_of_reach_becomes_a_warning(tmp_path: Path) -> None:
+    corpus = [Document(f"d{i}", f"word{i} word{i * 7 % 97} word{i * 5 % 89}") for i in range(1500)]
+    result = build(corpus, FakeEncoder(), tmp_path / "i", type="PCA1,Flat", recall=1.0)
+    assert "recall@10 of 1 cannot be reached with PCA1,Flat" in result.warnings[0]
+    assert result.manifest is not None
+    assert result.manifest.warnings == result.warnings
+
+
+def test_a_manifest_of_before_index_types_is_read(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    path = tmp_path / "i" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    del manifest["vectors"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert len(SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).search("wing", 3)) == 3

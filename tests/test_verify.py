@@ -89,6 +89,16 @@ def test_vectors_are_repaired_without_a_model(index: Path, monkeypatch: pytest.M
     assert verify(index, repair=True).sound
 
 
+def test_vectors_of_another_type_are_repaired_as_they_were(tmp_path: Path) -> None:
+    documents = [Document(f"d{i}", f"wing number {i} lifts {i % 17} of {i % 31}") for i in range(1500)]
+    build(documents, FakeEncoder(), tmp_path / "i", type="binary", recall=0.8)
+    content, manifest = (tmp_path / "i" / VECTORS).read_bytes(), (tmp_path / "i" / "manifest.json").read_bytes()
+    (tmp_path / "i" / VECTORS).unlink()
+    assert verify(tmp_path / "i", repair=True).sound
+    assert (tmp_path / "i" / VECTORS).read_bytes() == content
+    assert (tmp_path / "i" / "manifest.json").read_bytes() == manifest
+
+
 def test_another_model_does_not_repair(index: Path) -> None:
     flip_a_bit(index / SHARD)
     with pytest.raises(DebaterError, match="was made by fake"):

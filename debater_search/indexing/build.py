@@ -27,8 +27,8 @@ from debater_search.store.manifest import (
     EncodingJob,
     FileInfo,
     IndexManifest,
-    read_manifest,
     VectorSearch,
+    read_manifest,
     write_manifest,
 )
 from debater_search.types import Document

@@ -94,9 +94,8 @@ def _fill(plan: Plan, rows: np.ndarray) -> Any:
     if isinstance(inner, faiss.IndexPQ):
         inner.do_polysemous_training = False  # takes minutes, for a kind of search that is not used here
     if not index.is_trained:
-        sample = _sample(rows, getattr(inner, "nlist", 0), asked_for=plan.type == plan.factory)
         with cluster_on_gpus(inner):
-            _train(index, sample, plan)
+            _train(index, _sample(rows, getattr(inner, "nlist", 0), asked_for=plan.type == plan.factory), plan)
     if isinstance(index, faiss.IndexIVF) and _plain_lists(index):
         _add_to_lists(index, rows)
         return index
@@ -120,7 +119,7 @@ def _train(index: Any, sample: np.ndarray, plan: Plan) -> None:
     except RuntimeError:
         raise DebaterError(
             f"The index type {plan.factory} cannot be trained on {len(sample):,} vectors: it takes more.",
-            "Choose one with fewer lists or shorter codes, or --type auto.",
+            "Choose one with fewer lists or shorter codes, or --type auto; what was encoded is kept for that.",
         ) from None
 
 

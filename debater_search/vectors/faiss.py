@@ -75,7 +75,9 @@ class FaissIndex:
         widening = max(1.0, k / _DEPTH) * len(self) / there
         if self.exact or 10 * k >= there or (allowed is not None and self._better_scanned(there, widening)):
             return _ranked(self._scan(allowed), queries, k, there)
-        scores, positions = _ranked(self._probe(allowed, widening), queries, k, there)
+        scores, positions = self._probe(allowed, widening)(queries, k)
+        if not _all_different(scores):
+            scores, positions = _in_order(scores, positions)
         if positions[:, -1].min() < 0:  # lists or graph led to fewer than k vectors
             short = positions[:, -1] < 0
             scores[short], positions[short] = _ranked(self._scan(allowed), queries[short], k, there)
@@ -214,17 +216,25 @@ def _ranked(look: Look, queries: np.ndarray, k: int, there: int) -> tuple[np.nda
     """
     wide = min(k + 1, there)
     scores, positions = look(queries, wide)
-    if (scores[:, 1:] < scores[:, :-1]).all():
+    if _all_different(scores):
         return scores[:, :k], positions[:, :k]
     best_scores, best_positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
     pending = np.arange(len(queries))
     while True:
-        order = np.lexsort((positions, -scores))[:, :k]
-        best_scores[pending] = np.take_along_axis(scores, order, axis=1)
-        best_positions[pending] = np.take_along_axis(positions, order, axis=1)
-        tied = (scores[:, k - 1] == scores[:, -1]) & (positions[:, -1] >= 0)
-        pending = pending[tied]
+        scores, positions = _in_order(scores, positions)
+        best_scores[pending], best_positions[pending] = scores[:, :k], positions[:, :k]
+        pending = pending[scores[:, k - 1] == scores[:, -1]]
         if wide == there or not len(pending):
             return best_scores, best_positions
         wide = min(2 * wide, there)
         scores, positions = look(queries[pending], wide)
+
+
+def _all_different(scores: np.ndarray) -> bool:
+    return bool((scores[:, 1:] < scores[:, :-1]).all())
+
+
+def _in_order(scores: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Best first, equal scores by position."""
+    order = np.lexsort((positions, -scores))
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)

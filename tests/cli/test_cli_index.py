@@ -36,6 +36,37 @@ def test_json_says_what_was_built_and_nothing_else(
     assert made["stored_steps"] == made["thinking_steps"] == 3
 
 
+def test_type_choice_parameters_and_measured_recall_are_shown(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    made = debater("index", str(corpus), "--output", "x", "--type", "binary", "--recall", "0.9")
+    assert "vectors         binary (IVF1,RaBitQ), as asked for\n" in made.out
+    assert "parameters      nprobe 1, k_factor 2\n" in made.out
+    assert "recall          @10 1, @100 1\n" in made.out
+    facts = debater("info", "x", "--json").json
+    assert facts["type"] == "binary"
+    assert facts["recall"] == {"@10": 1.0, "@100": 1.0}
+    assert (
+        debater("search", "propellers are loud", "--index", "x", "-k", "9", "--json").json["hits"][0]["id"] == "noise"
+    )
+
+
+def test_a_type_that_needs_more_documents_costs_no_encoding(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    refused = debater("index", str(corpus), "--type", "IVF1024,Flat")
+    assert refused.code == 2
+    assert "IVF1024,Flat cannot be trained on 3 vectors" in refused.err
+    again = debater("index", str(corpus))
+    assert again.code == 0
+    assert "type            flat" in again.out
+
+
+def test_auto_says_why(debater: Debater, fake_model: list[dict[str, Any]], corpus: Path) -> None:
+    made = debater("index", str(corpus), "--memory", "1GB")
+    assert "flat (Flat): 3 vectors of 64 dimensions are few enough to compare all with each query" in made.out
+
+
 def test_shards_encoded_before_make_an_index_without_a_model(
     debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
 ) -> None:
@@ -130,6 +161,9 @@ def test_an_odd_text_is_indexed_and_counted_in_a_warning(
     [
         (["-"], "--output"),
         (["flight.jsonl", "--type", "round"], "round"),
+        (["flight.jsonl", "--type", "IVF4,Flat,RFlat"], "RFlat"),
+        (["flight.jsonl", "--memory", "plenty"], "plenty"),
+        (["flight.jsonl", "--recall", "95"], "95"),
         (["flight.jsonl", "--embeddings", "nowhere"], "nowhere"),
     ],
 )
