@@ -220,7 +220,8 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("type", ALL_TYPES)
-def test_the_same_vectors_make_the_same_file(type: str, tmp_path: Path) -> None:
+def test_the_same_vectors_make_the_same_file(type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("debater_search.vectors.build._TRAINING", 500)  # a sample, not all
     import_faiss().omp_set_num_threads(1)  # the graph of several threads depends on which is first
     rows = clustered(1500)
     for name in ("a", "b"):
