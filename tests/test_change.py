@@ -405,6 +405,28 @@ def test_a_copied_index_is_changed_and_searched_where_it_lies(index: Path, tmp_p
     require_answers_of(by_id(*(d for d in CORPUS if d.id != "d3"), FLUTTER), copy, tmp_path)
 
 
+@pytest.mark.parametrize("type", ["hnsw", "ivf", "binary"])
+def test_an_index_of_another_type_changes_as_a_flat_one(tmp_path: Path, type: str) -> None:
+    for name in (type, "flat"):
+        build(tiny_corpus(1200), FakeEncoder(), tmp_path / name, type=name, recall=0.99)
+        delete(tmp_path / name, [f"d{i}" for i in range(0, 1200, 3)])
+        add(tmp_path / name, [FLUTTER, changed("d7")], encoder=FakeEncoder())
+    for step in (lambda folder: None, compact):
+        found = []
+        for name in (type, "flat"):
+            step(tmp_path / name)
+            found.append(
+                [hit.id for hit in SearchEngine.open(tmp_path / name, encoder=FakeEncoder()).search("flutter", 900)]
+            )
+        assert found[0] == found[1]
+        assert len(found[0]) == 801
+    engine = SearchEngine.open(tmp_path / type, encoder=FakeEncoder())
+    assert engine.manifest.type == type
+    assert engine.manifest.target_recall == 0.99
+    assert engine.manifest.vector_search is not None
+    assert engine.manifest.vector_search.recall[10] >= 0.99
+
+
 def full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -415,7 +437,7 @@ def full(*_: Any, **__: Any) -> None:
         "shutil.copyfile",
         "debater_search.store.embeddings.EmbeddingWriter.write",
         "debater_search.store.embeddings.EmbeddingWriter.finish",
-        "debater_search.vectors.FaissIndex.save",
+        "debater_search.vectors.build_index",
         "debater_search.indexing.change.write_manifest",
         "debater_search.files._fsync",
     ],

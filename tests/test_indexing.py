@@ -356,9 +356,9 @@ def test_a_killed_process_loses_only_the_shards_in_hand(tmp_path: Path) -> None:
 def test_an_index_of_another_type_keeps_its_recall_in_the_manifest(tmp_path: Path) -> None:
     result = build(tiny_corpus(400), FakeEncoder(), tmp_path / "i", type="ivfpq", recall=0.9)
     assert result.manifest is not None
-    vectors = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).manifest.vectors
+    vectors = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).manifest.vector_search
     assert vectors is not None
-    assert vectors == result.manifest.vectors
+    assert vectors == result.manifest.vector_search
     assert (vectors.factory, vectors.target) == ("IVF10,PQ32x4fs", 0.9)
     assert vectors.recall[10] >= 0.9
     assert sorted(path.name for path in (tmp_path / "i" / "vectors").iterdir()) == ["index.faiss"]
@@ -376,6 +376,6 @@ def test_a_manifest_of_before_index_types_is_read(tmp_path: Path) -> None:
     build(CORPUS, FakeEncoder(), tmp_path / "i")
     path = tmp_path / "i" / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    del manifest["vectors"]
+    del manifest["vector_search"]
     path.write_text(json.dumps(manifest), encoding="utf-8")
     assert len(SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).search("wing", 3)) == 3

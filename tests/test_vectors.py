@@ -216,6 +216,14 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         FaissIndex.load(path)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_is_a_sentence() -> None:
+    index = FaissIndex(DIM)
+    index.add(vectors(1000))
+    with pytest.raises(DebaterError, match="cannot be written"):
+        index.save(Path("/dev/full"))
+
+
 # Building
 
 

@@ -182,8 +182,18 @@ class FaissIndex:
             self._refine.k_factor = k_factor
 
     def save(self, path: Path) -> None:
-        """Write the index to a file, with its search parameters; any FAISS program can read it."""
-        self._faiss.write_index(self._index, str(path))
+        """Write the index to a file, with its search parameters; any FAISS program can read it.
+
+        Raises:
+            DebaterError: it cannot be written, as where the disk is full.
+
+        """
+        try:
+            self._faiss.write_index(self._index, str(path))
+        except RuntimeError:
+            raise DebaterError(
+                f"{path} cannot be written.", "Is the disk full? What was encoded is kept: run the command again."
+            ) from None
 
     @classmethod
     def of(cls, index: Any) -> Self:
