@@ -6,15 +6,19 @@ Under torch.distributed, Q and K are a process's own, and its candidates are tho
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, normalize, softmax
+from torch.utils.checkpoint import checkpoint
 
 from debater_search.training.gather import gathered, mean_over_processes, world_size
 
 Contrast = Literal["max", "last", "mean"]
+
+BLOCK = 2**21
+"""Scores that are held at a time; more queries than give so many are taken in blocks."""
 
 
 @dataclass(frozen=True)
@@ -116,23 +120,37 @@ class DeliberationLoss(nn.Module):
         """The loss and its parts for this process's queries; their mean over the processes is the whole batch's."""
         if negatives is None:
             negatives = positives[:0]
-        batch = _Gathered.of(queries, positives, negatives, labels or Labels())
+        whole = _Gathered.of(queries, positives, negatives, labels or Labels())
+        blocks = whole.blocks(max(1, BLOCK // whole.documents.shape[:2].numel()))
         dims = [d for d in self.matryoshka if d < queries.shape[-1]]
-        parts = [self._terms(batch, dim) for dim in (*dims, queries.shape[-1])]
-        return Terms(**{name: torch.stack([dict(p)[name] for p in parts]).mean() for name, _ in parts[0]})
+        sums: dict[str, Tensor] = {}
+        for dim in (*dims, queries.shape[-1]):
+            documents = unit(whole.documents[..., :dim])
+            for block in blocks:
+                for name, value in self._block(block, documents, keep=len(blocks) == 1):
+                    share = value * (block.share / (len(dims) + 1))
+                    sums[name] = sums[name] + share if name in sums else share
+        return Terms(**sums)
 
-    def _terms(self, batch: "_Gathered", dim: int) -> Terms:
-        cosines = step_scores(batch.queries[:, :dim], batch.documents[..., :dim])  # [Q, C, M]
+    def _block(self, batch: "_Gathered", documents: Tensor, *, keep: bool) -> Terms:
+        """The terms of some queries; without `keep` their scores are dropped and made again for the gradients."""
+        if keep:
+            return self._terms(batch, documents)
+        return cast(Terms, checkpoint(self._terms, batch, documents, use_reentrant=False, preserve_rng_state=False))
+
+    def _terms(self, batch: "_Gathered", documents: Tensor) -> Terms:
+        queries = unit(batch.queries[:, : documents.shape[-1]])
+        cosines = torch.einsum("qd,cmd->qcm", queries, documents)  # [Q, C, M]
         best, last = cosines.max(-1).values, cosines[..., -1]  # S_max: its gradient goes to one step; S_last
         contrasted = {"max": best, "last": last, "mean": cosines.mean(-1)}[self.contrast]
         left_out = self._left_out(contrasted.detach(), batch)
         contrast = cross_entropy(_without(left_out, self.scale * contrasted), batch.own, reduction="none")
-        weighted, weights = batch.mean(contrast), 1.0
+        weighted, weights = contrast.mean(), 1.0
         parts = {"contrast": weighted}
         if self.distill:
             teacher = softmax(_without(left_out, self.scale * best.detach()), dim=-1)
             student = log_softmax(_without(left_out, self.scale * last), dim=-1)
-            parts["distill"] = batch.mean(-(teacher * student.masked_fill(left_out, 0)).sum(-1))
+            parts["distill"] = -(teacher * student.masked_fill(left_out, 0)).sum(-1).mean()
             weighted, weights = weighted + self.distill_weight * parts["distill"], weights + self.distill_weight
         if self.teacher is not None:
             parts["teacher"] = self._taught(last, batch)
@@ -165,7 +183,7 @@ class DeliberationLoss(nn.Module):
             targets = (scores.gather(1, batch.own[:, None]) - scores).nan_to_num()
             negatives = known.scatter(1, batch.own[:, None], False)
             each = ((margins - targets).square() * negatives).sum(-1) / negatives.sum(-1).clamp(min=1)
-        return batch.mean(torch.where(taught.squeeze(1), each, 0))
+        return torch.where(taught.squeeze(1), each, 0).mean()
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,7 @@ class _Gathered:
     queries: Tensor  # [Q, D]
     documents: Tensor  # [C, M, D]: all positives in the processes' order, then all negatives
     own: Tensor  # [Q]: column of each query's positive
-    share: float  # mean over own queries -> share of the mean over all, times the number of processes
+    share: float  # of these queries in the mean over those of all processes, times the number of processes
     known_positives: Tensor | None  # bool [Q, C]
     teacher_scores: Tensor | None  # [Q, C], not a number where unknown or another query's
 
@@ -193,9 +211,19 @@ class _Gathered:
             _teacher_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
         )
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean of [Q], weighted by this process's share of the queries."""
-        return values.mean() * self.share
+    def blocks(self, size: int) -> list["_Gathered"]:
+        """The same in parts of `size` queries, each with its share."""
+
+        def some(rows: Tensor | None) -> list[Tensor | None]:
+            return [None] * parts if rows is None else list(rows.split(size))
+
+        parts = -(-len(self.own) // size)
+        each = zip(self.queries.split(size), self.own.split(size), some(self.known_positives),
+                   some(self.teacher_scores), strict=True)  # fmt: skip
+        return [
+            _Gathered(queries, self.documents, own, self.share * len(own) / len(self.own), known, scores)
+            for queries, own, known, scores in each
+        ]
 
 
 def _known_positives(labels: Labels, queries: int) -> Tensor | None:
@@ -224,6 +252,9 @@ def _without(left_out: Tensor, scores: Tensor) -> Tensor:
 
 def step_scores(queries: Tensor, documents: Tensor) -> Tensor:
     """Cosine of every query [Q, D] with every thinking step of every document [C, M, D]: [Q, C, M]."""
-    number_type = torch.promote_types(queries.dtype, torch.float32)  # half precision rounds cosines too much
-    queries, documents = queries.to(number_type), documents.to(number_type)
-    return torch.einsum("qd,cmd->qcm", normalize(queries, dim=-1), normalize(documents, dim=-1))
+    return torch.einsum("qd,cmd->qcm", unit(queries), unit(documents))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """L2-normalised, in float32 at least: half precision rounds cosines too much."""
+    return normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1)

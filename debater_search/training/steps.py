@@ -135,13 +135,12 @@ def accumulate(
             leaves[position] = view.requires_grad_()
     terms = objective(leaves)
     terms.total.backward()
-    gradients = [_gradient(chunk, leaves) for chunk in chunks]
     if cached:
-        for number, (chunk, gradient) in enumerate(zip(chunks, gradients, strict=True)):
+        for number, chunk in enumerate(chunks):
             with parallel.reducing(now=number == last):
-                _views(encoder, texts, chunk, how.seed + number).backward(gradient)
+                _views(encoder, texts, chunk, how.seed + number).backward(_gradient(chunk, leaves))
     else:
-        parallel.backward(kept, gradients)
+        parallel.backward(kept, [_gradient(chunk, leaves) for chunk in chunks])
     return terms, chunks
 
 

@@ -168,3 +168,16 @@ def test_matryoshka_averages_the_loss_over_shorter_vectors() -> None:
     queries, positives, negatives = random_batch(4, 2)
     each = [DeliberationLoss()(queries[:, :d], positives[..., :d], negatives[..., :d]).item() for d in (2, 4, 6)]
     assert DeliberationLoss(matryoshka=[2, 4])(queries, positives, negatives).item() == pytest.approx(np.mean(each))
+
+
+def test_many_queries_are_scored_in_blocks_with_the_same_value_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = Labels(same_query=torch.arange(7), same_text=torch.tensor([0, 1, 2, 3, 4, 5, 6, 2, 8, 9]))
+    results = []
+    for block in (2**21, 70):  # all queries, two at a time
+        monkeypatch.setattr("debater_search.training.loss.BLOCK", block)
+        batch = [tensor.requires_grad_() for tensor in random_batch(7, 3)]
+        loss = DeliberationLoss(matryoshka=[3])(*batch, labels)
+        loss.backward()
+        results.append([loss, *(tensor.grad for tensor in batch)])
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
