@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import shutil
 from importlib.metadata import version
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
 PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
-OUR_FOLDERS = re.compile(r"\.{0,2}(checkpoint-\d+|best|final)(\.tmp)?|tensorboard")
+OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
     r"writer\.lock|metrics\.jsonl|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
     r"|special_tokens_map\.json|(adapter_)?model.*\.safetensors(\.index\.json)?"
@@ -98,12 +99,20 @@ def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: in
 
 
 def newest_complete(output: Path) -> Path | None:
-    """The last checkpoint that training can go on from."""
-    found = {
-        int(m.group(1)): p for p in output.glob("checkpoint-*") if (m := re.fullmatch(r"checkpoint-(\d+)", p.name))
-    }
-    complete = [step for step, path in found.items() if (path / STATE_FILE).is_file()]
-    return found[max(complete)] if complete else None
+    """The last checkpoint that training can go on from: one of training itself, else one of its warm start."""
+    for kind in ("checkpoint", "warm"):
+        named = {path: re.fullmatch(rf"{kind}-(\d+)", path.name) for path in output.glob(f"{kind}-*")}
+        steps = {int(m.group(1)): path for path, m in named.items() if m and (path / STATE_FILE).is_file()}
+        if steps:
+            return steps[max(steps)]
+    return None
+
+
+def drop_warm(output: Path, before: float = math.inf) -> None:
+    """Remove checkpoints of the warm start, of which only the last is of use, and none once training has begun."""
+    for path in output.glob("warm-*"):
+        if (m := re.fullmatch(r"warm-(\d+)", path.name)) and int(m.group(1)) < before:
+            shutil.rmtree(path)
 
 
 def saved_state(checkpoint: Path) -> dict[str, Any]:

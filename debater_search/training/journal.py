@@ -49,10 +49,12 @@ class Journal:
         if self.trackers is not None:
             self.trackers.log({"phase": phase, **entry}, entry["step"])
 
-    def go_on_from(self, step: int) -> list[float]:
-        """Drop what was written of steps that will be run again; the scores measured up to `step`."""
+    def go_on_from(self, step: int, *, warm: bool = False) -> list[float]:
+        """Drop what was written of steps that will be run again; the scores measured up to `step` (`warm`: of the
+        warm start).
+        """
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        kept = [e for line in lines if (e := _entry(line)) and (e["phase"] == "warm start" or e["step"] <= step)]
+        kept = [e for line in lines if (e := _entry(line)) and self._is_before(e, step, warm)]
         if self.writes:
             self.path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
         if self.trackers is not None:
@@ -60,6 +62,11 @@ class Journal:
         for entry in kept:
             self.last[entry["phase"]] = {name: value for name, value in entry.items() if name != "phase"}
         return [e[SCORE] for e in kept if e["phase"] == EVALUATION]
+
+    @staticmethod
+    def _is_before(entry: dict[str, Any], step: int, warm: bool) -> bool:
+        of_warm_start = entry["phase"] == "warm start"
+        return entry["step"] <= step if of_warm_start == warm else of_warm_start
 
     def close(self) -> None:
         """Draw the picture and let the trackers finish."""

@@ -74,28 +74,29 @@ class Run:
     def go(self) -> Path:
         """Both phases, the final checkpoint, the picture."""
         self.journal = Journal(self.settings, self.folder, writes=self.parallel.is_main)
-        done = int(self.state["step"])
+        warm, done = bool(self.state.get("warm")), int(self.state["step"])
         self._describe()
         if self.resume_from is not None:
-            self.scores = self.journal.go_on_from(done)
+            self.scores = self.journal.go_on_from(done, warm=warm)
             log.info("Going on from %s.", self.resume_from)
-        elif self.settings.warm_start is not None and self.encoder.spec.deliberates:
-            self._run_phase(self._warm_phase(), 0)
+        if warm or (self.resume_from is None and self.settings.warm_start and self.encoder.spec.deliberates):
+            self._run_phase(self._warm_phase(done), done)
             self._save(0, None)
-        phase = self._main_phase(done)
-        if self.resume_from is not None:
-            checkpoints.restore_optimizer(self.resume_from, phase.optimizer)
-        last = self._run_phase(phase, done)
+            warm, done = False, 0
+            if self.parallel.is_main:
+                checkpoints.drop_warm(self.folder)
+        last = self._run_phase(self._main_phase(done), done)
         self.encoder.model.eval()
         self.journal.close()
         checkpoints.publish(self.folder, self.encoder, self._made_by(), step=last, parallel=self.parallel)
         return self.folder
 
-    def _warm_phase(self) -> Phase:
+    def _warm_phase(self, done: int) -> Phase:
         warm = self.settings.warm_start
         assert warm is not None
         teacher = load_start(self.settings, self.device, thinking=False)
-        optimizer, schedule = self._optimizer(warm.learning_rate, max(1, warm.steps // 10), warm.steps, "linear")
+        rising = max(1, warm.steps // 10)
+        optimizer, schedule = self._optimizer(warm.learning_rate, rising, warm.steps, "linear", done)
 
         def read(step: int) -> Prepared:
             texts = self.data.warm_texts(step, warm.batch_size, self.parallel.rank, self.parallel.processes)
@@ -130,7 +131,10 @@ class Run:
     ) -> tuple[Optimizer, LRScheduler]:
         groups = [{"params": self._trainable(), "initial_lr": rate}]
         optimizer = AdamW(groups, lr=rate, weight_decay=self.settings.weight_decay)
-        return optimizer, SCHEDULES[kind](optimizer, warmup, steps, last_epoch=done - 1)
+        schedule = SCHEDULES[kind](optimizer, warmup, steps, last_epoch=done - 1)
+        if done and self.resume_from is not None:
+            checkpoints.restore_optimizer(self.resume_from, optimizer)
+        return optimizer, schedule
 
     def _trainable(self) -> list[torch.nn.Parameter]:
         return [p for p in self.encoder.model.parameters() if p.requires_grad]
@@ -162,6 +166,8 @@ class Run:
                                   seconds=seconds)  # fmt: skip
                 if main and self._after_step(step + 1, phase.optimizer):
                     return step + 1
+                if not main and (step + 1) % self.settings.save_steps == 0 and step + 1 < phase.steps:
+                    self._save(step + 1, phase.optimizer, warm=True)
         return phase.steps
 
     def _after_step(self, step: int, optimizer: Optimizer) -> bool:
@@ -189,19 +195,21 @@ class Run:
                                          optimizer=None, parallel=self.parallel)  # fmt: skip
         self.encoder.model.train()
 
-    def _save(self, step: int, optimizer: Optimizer | None) -> None:
+    def _save(self, step: int, optimizer: Optimizer | None, *, warm: bool = False) -> None:
         self.encoder.model.eval()
         # A run can go on from here: an optimizer without steps stands for a phase not begun.
         fresh = optimizer or AdamW(self._trainable())
         checkpoints.write_checkpoint(
-            self.folder / f"checkpoint-{step}",
+            self.folder / f"{'warm' if warm else 'checkpoint'}-{step}",
             self.encoder,
             self._made_by(),
             step=step,
             optimizer=fresh,
             parallel=self.parallel,
-            state={"cache_tokens": self.cache_tokens},
+            state={"cache_tokens": self.cache_tokens, "warm": warm},
         )
+        if warm and self.parallel.is_main:
+            checkpoints.drop_warm(self.folder, before=step)
         self.encoder.model.train()
 
     def _made_by(self) -> dict[str, object]:

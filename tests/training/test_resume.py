@@ -232,6 +232,32 @@ def test_a_second_run_in_the_same_folder_is_told_who_writes_there(
     assert train(config(), resume=True) == folder
 
 
+def test_a_warm_start_goes_on_where_it_was_killed(
+    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(warm_start={"steps": 7, "batch_size": 4})
+    whole = train(settings, output=tmp_path / "whole")
+    assert not list(whole.glob("warm-*"))
+    step, steps = Journal.step, []
+
+    def killed(self: Journal, bar: object, phase: str, number: int, *rest: object, **more: object) -> None:
+        steps.append((phase, number))
+        if (phase, number) == ("warm start", 6):
+            raise KeyboardInterrupt
+        step(self, bar, phase, number, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Journal, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, output=tmp_path / "killed")
+    assert [path.name for path in (tmp_path / "killed").glob("warm-*")] == ["warm-4"]
+    monkeypatch.setattr(Journal, "step", step)
+    again = train(settings, output=tmp_path / "killed", resume=True)
+    name = "adapter_model.safetensors"
+    assert (again / name).read_bytes() == (whole / name).read_bytes()
+    for phase in ("warm start", "training"):
+        assert [r["loss"] for r in metrics(again, phase)] == [r["loss"] for r in metrics(whole, phase)]
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     config: Callable[..., TrainingSettings], tmp_path: Path, development: Path
