@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LENGTH, CHUNK = 64, 2048
+LENGTH, CHUNK = 64, 4096
 RUNS = [(False, 32), (False, 128), (CHUNK, 32), (CHUNK, 128), (CHUNK, 512)]
 """(gradient_cache, batch): 512 without a cache needs more than 12 GB."""
 

@@ -35,7 +35,7 @@ def cut(texts: Sequence[Text], budget: int) -> list[Chunk]:
     """Forward passes of one kind and at most `budget` padded tokens, padded less than `MOST_PADDING` in all."""
     lengths = [len(text.ids) for text in texts]
     passes: list[list[int]] = []
-    for kind in ("query", "document"):
+    for kind in ("document", "query"):
         at = [i for i, text in enumerate(texts) if text.kind == kind]
         passes += [[at[row] for row in rows] for rows in token_batches([lengths[i] for i in at], budget)]
     passes = _tightened([sorted(positions, key=lengths.__getitem__) for positions in passes], lengths)

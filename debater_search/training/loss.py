@@ -17,7 +17,7 @@ from debater_search.training.gather import gathered, mean_over_processes, world_
 
 Contrast = Literal["max", "last", "mean"]
 
-BLOCK = 2**21
+BLOCK = 2**19
 """Scores that are held at a time; more queries than give so many are taken in blocks."""
 
 
