@@ -47,8 +47,28 @@ class TrainingExample:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a document stands in one ranking; `rank` starts at 1."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a document is a hit: its places by vectors and by words, and its cosine at every stored thinking step.
+
+    None where the document is not in that ranking, or there is none.
+    """
+
+    dense: Place | None
+    lexical: Place | None
+    steps: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result; `rank` starts at 1."""
+    """One search result; `rank` starts at 1. It has an `explanation` where one was asked for."""
 
     rank: int
     id: str
@@ -57,7 +77,11 @@ class Hit:
     text: str = ""
     snippet: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    explanation: Explanation | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The hit as plain JSON types."""
-        return asdict(self)
+        """The hit as plain JSON types; without `explanation` where there is none."""
+        fields = asdict(self)
+        if self.explanation is None:
+            del fields["explanation"]
+        return fields

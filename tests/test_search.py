@@ -164,7 +164,7 @@ def test_a_wrong_filter_is_refused_before_the_model_is_loaded(folder: Path) -> N
         with pytest.raises(DebaterError, match=message):
             engine.search("wing", where=where)
         with pytest.raises(DebaterError, match=message):
-            engine.check_filter(where)
+            engine.check(where=where)
     assert "encoder" not in vars(engine)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from debater_search.cli.output import Output, printable
-from debater_search.types import Hit
+from debater_search.types import Explanation, Hit
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 MATCH = "bold yellow"
 
 
-def hits_document(query: str, hits: Sequence[Hit], timings: Mapping[str, float]) -> dict[str, Any]:
-    """What `search --json` prints for one query."""
-    return {"query": query, "hits": [hit.as_dict() for hit in hits], "timings": dict(timings)}
+def hits_document(asked: Mapping[str, str], hits: Sequence[Hit], timings: Mapping[str, float]) -> dict[str, Any]:
+    """What `search --json` prints for one query, or for one document that others are to be like."""
+    return {**asked, "hits": [hit.as_dict() for hit in hits], "timings": dict(timings)}
 
 
 def show_hits(out: Output, query: str, hits: Sequence[Hit]) -> None:
-    """Print rank, score, title and id of each hit, and its snippet below."""
+    """Print rank, score, title and id of each hit; below them its snippet and, where there is one, its explanation."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -33,10 +33,21 @@ def show_hits(out: Output, query: str, hits: Sequence[Hit]) -> None:
         head = Text(f"{hit.rank:>{rank_width}}  ") + Text(f"{score:>{score_width}}  ", style="cyan")
         head += highlighted(hit.title, query, style="bold") + Text(" " if hit.title else "")
         out.show(head + Text(f"[{printable(hit.id)}]", style="dim"))
-        if hit.snippet:
-            snippet = highlighted(hit.snippet, query)
-            out.show(Padding(snippet, (0, 0, 0, indent)) if out.on_terminal else Text(" " * indent) + snippet)
+        below = [highlighted(hit.snippet, query)] if hit.snippet else []
+        if hit.explanation:
+            below.append(Text(explained(hit.explanation), style="dim"))
+        for line in below:
+            out.show(Padding(line, (0, 0, 0, indent)) if out.on_terminal else Text(" " * indent) + line)
     return None
+
+
+def explained(explanation: Explanation) -> str:
+    """Places by vectors and by words, and the cosine at each thinking step, on one line."""
+    places = [("dense", explanation.dense), ("lexical", explanation.lexical)]
+    parts = [f"{name} {place.score:.4f} (rank {place.rank})" if place else f"{name} –" for name, place in places]
+    if explanation.steps:
+        parts.append("steps " + " ".join(f"{score:.4f}" for score in explanation.steps))
+    return " · ".join(parts)
 
 
 def highlighted(text: str, query: str, style: str = "") -> "Text":

@@ -18,6 +18,13 @@ class Mode(StrEnum):
     hybrid = "hybrid"
 
 
+class Rescore(StrEnum):
+    """Which thinking steps decide, where all are stored."""
+
+    max = "max"
+    mean = "mean"
+
+
 Model = Annotated[
     str | None,
     typer.Option(

@@ -3,6 +3,8 @@
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Protocol
 
 from debater_search.cli.errors import MISTAKE, explain
@@ -12,8 +14,10 @@ from debater_search.errors import DebaterError
 
 HELP = (
     "One query a line. :k 20 shows 20 hits, :mode lexical searches by words, "
-    ":where year > 2020 filters (:where alone: no more), :q leaves."
+    ":where year > 2020 filters (:where alone: no more), :like ID shows what is like a document, :q leaves."
 )
+HISTORY = 1000  # lines kept from prompt to prompt
+EXPECTED = {"k": "a whole number from 1", "mode": "one of " + ", ".join(Mode), "like": "the id of a document"}
 
 
 class Conversation(Protocol):
@@ -28,6 +32,9 @@ class Conversation(Protocol):
     def answer(self, query: str) -> None:
         """Search and print."""
 
+    def answer_like(self, id: str) -> None:
+        """Search for what is like a document and print."""
+
 
 def converse(search: Conversation, out: Output) -> int:
     """Answer line after line until `:q` or the end of input; a line that fails is explained and the next one read.
@@ -35,22 +42,23 @@ def converse(search: Conversation, out: Output) -> int:
     Returns the exit code: 2 if a line of a pipe failed, else 0.
     """
     failed = False
-    for line in _lines(out):
-        try:
-            if line == ":q":
-                break
-            if line.startswith(":"):
-                obey(line, search)
-            else:
-                search.answer(line)
-        except DebaterError as error:
-            explain(error)
-            failed = True
+    with _history(out):
+        for line in _lines(out):
+            try:
+                if line == ":q":
+                    break
+                if line.startswith(":"):
+                    obey(line, search)
+                else:
+                    search.answer(line)
+            except DebaterError as error:
+                explain(error)
+                failed = True
     return MISTAKE if failed and not sys.stdin.isatty() else 0
 
 
 def obey(line: str, search: Conversation) -> None:
-    """Change a setting: `:k 20`, `:mode lexical`, `:where year > 2020`. Raises DebaterError for anything else."""
+    """Do what `:k 20`, `:mode lexical`, `:where year > 2020` or `:like ID` says; DebaterError for anything else."""
     name, _, value = line[1:].partition(" ")
     value = value.strip()
     if name == "k" and value.isascii() and value.isdigit() and int(value) > 0:
@@ -59,11 +67,33 @@ def obey(line: str, search: Conversation) -> None:
         search.mode = Mode(value)
     elif name == "where":
         search.restrict(value or None)
-    elif name in ("k", "mode"):
-        expected = "a whole number from 1" if name == "k" else "one of " + ", ".join(Mode)
-        raise DebaterError(f":{name} takes {expected}, not {value!r}.", HELP)
+    elif name == "like" and value:
+        search.answer_like(value)
+    elif name in EXPECTED:
+        raise DebaterError(f":{name} takes {EXPECTED[name]}, not {value!r}.", HELP)
     else:
         raise DebaterError(f"There is no command {line!r}.", HELP)
+
+
+@contextmanager
+def _history(out: Output) -> Iterator[None]:
+    """What a person types is there again in the next prompt, where the platform has readline."""
+    if not sys.stdin.isatty() or not out.on_terminal or out.as_json or find_spec("readline") is None:
+        yield
+        return
+    import readline
+
+    from debater_search.data.cache import cache_folder
+
+    file = cache_folder("prompt") / "history"
+    with suppress(OSError):  # the first time there is none
+        readline.read_history_file(file)
+    readline.set_history_length(HISTORY)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            readline.write_history_file(file)
 
 
 def _lines(out: Output) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`debater search`: one query, a prompt, or a file of queries."""
 
 import logging
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from debater_search.cli.options import (
     Instruction,
     Json,
     Mode,
+    Rescore,
     SearchMode,
     examples,
 )
 from debater_search.cli.output import Output, results
 from debater_search.cli.prompt import converse
 from debater_search.errors import DebaterError
+from debater_search.types import Hit
 
 if TYPE_CHECKING:
     from debater_search.search import SearchEngine
@@ -33,6 +36,7 @@ EXAMPLES = examples(
     'debater search "how do wings stall at low speed"',
     'debater search "boundary layer" --index indexes/cranfield -k 20 --json',
     "debater search flutter --where \"year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'\"",
+    "debater search --like 1706.03762 --mode hybrid --explain",
     "debater search                   # a prompt that keeps the model loaded",
     "debater search --queries queries.jsonl -k 1000 --run run.trec",
 )
@@ -48,6 +52,14 @@ def search(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     mode: SearchMode = Mode.dense,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Of the two rankings that --mode hybrid fuses. Default: 1,1.", metavar="DENSE,LEXICAL"),
+    ] = None,
+    rescore: Annotated[
+        Rescore | None,
+        typer.Option(help="Order the nearest anew by their stored thinking steps: the best, or the mean of them."),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -55,6 +67,10 @@ def search(
             help="Keep to documents by metadata, id, title: = != < <= > >= in (…), is missing, and, or, not, ().",
             metavar="FILTER",
         ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="Instead of QUERY: documents like this one, by its stored vector.", metavar="ID"),
     ] = None,
     model: Annotated[
         str | None,
@@ -65,23 +81,29 @@ def search(
     queries: Annotated[Path | None, typer.Option(help="Answer a file of queries; needs --run.", metavar="FILE")] = None,
     run: Annotated[Path | None, typer.Option(help="Where --queries writes its TREC run.", metavar="OUT")] = None,
     force: Force = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show where the time went.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show why each hit is there, and where the time went.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Search an index.
 
-    Without QUERY, read one query a line; `:k 20`, `:mode lexical`, `:where year > 2020` and `:q` are understood there.
+    Without QUERY, read one query a line; `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID` and `:q` are
+    understood there.
     """
     with results(as_json) as out:
-        _check(query, queries, run, force)
+        _check(query, like, queries, run, force)
+        fusion = _parse_weights(weights)
         engine = open_engine(index, model, base_model, device)
-        conversation = Search(engine, out, k, mode, instruction, explain)
+        conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion)
         conversation.restrict(where)
         if queries is not None and run is not None:
             conversation.answer_file(queries, run)
         elif query is not None:
             conversation.answer(query)
+        elif like is not None:
+            conversation.answer_like(like)
         else:
             conversation.load()
             raise typer.Exit(converse(conversation, out))
@@ -97,18 +119,20 @@ class Search:
     mode: Mode
     instruction: str | None
     explain: bool
+    rescore: Rescore | None
+    weights: tuple[float, float]
     where: str | None = None
 
     def restrict(self, where: str | None) -> None:
         """Search only the documents that a filter allows, or with None all again; DebaterError if it is wrong."""
-        if where is not None:
-            self.engine.check_filter(where)
+        self.engine.check(where=where)
         self.where = where
 
     def load(self) -> float:
         """Load the model and the vectors if the mode needs them and they are not there yet; returns the seconds."""
         start = time.perf_counter()
         if self.mode is not Mode.lexical:
+            self.engine.check(rescore=self._rescore)  # before seconds go into loading
             _ = self.engine.encoder, self.engine.vectors
         return time.perf_counter() - start
 
@@ -116,12 +140,13 @@ class Search:
         """Search for `query` and print the hits."""
         _require_text(query)
         load = self.load()
-        hits = self.engine.search(query, self.k, **self._settings())
-        timings = {"load": load, **self.engine.timings}
-        if self.out.as_json:
-            return self.out.json(hits_document(query, hits, timings))
-        show_hits(self.out, query, hits)
-        return self._explain(timings)
+        hits = self.engine.search(query, self.k, instruction=self.instruction, explain=self.explain, **self._settings())
+        self._show({"query": query}, hits, {"load": load, **self.engine.timings}, marked=query)
+
+    def answer_like(self, id: str) -> None:
+        """Search for documents like one of the index and print the hits; the model is not needed."""
+        hits = self.engine.more_like(id, self.k, explain=self.explain, **self._settings())
+        self._show({"like": id}, hits, self.engine.timings)
 
     def answer_file(self, queries: Path, run: Path) -> None:
         """Search for every query of a file and write the run."""
@@ -129,26 +154,41 @@ class Search:
 
         asked = read_queries(queries)
         load = self.load()
-        found = self.engine.search_batch(asked, self.k, **self._settings())
+        found = self.engine.search_batch(asked, self.k, instruction=self.instruction, **self._settings())
         timings = {"load": load, **self.engine.timings}
         write_run(found, run, depth=self.k)
         if self.out.as_json:
             return self.out.json({"run": str(run), "queries": len(found), "timings": timings})
         self.out.facts([("run", str(run)), ("queries", f"{len(found):,}")])
-        return self._explain(timings)
+        return self._show_timings(timings)
+
+    @property
+    def _rescore(self) -> Any:
+        return None if self.rescore is None else self.rescore.value
 
     def _settings(self) -> dict[str, Any]:
-        return {"mode": self.mode.value, "instruction": self.instruction, "where": self.where}
+        return {"mode": self.mode.value, "where": self.where, "rescore": self._rescore, "weights": self.weights}
 
-    def _explain(self, timings: dict[str, float]) -> None:
+    def _show(self, asked: dict[str, str], hits: list[Hit], timings: dict[str, float], *, marked: str = "") -> None:
+        """Print hits, with the words of `marked` highlighted."""
+        if self.out.as_json:
+            return self.out.json(hits_document(asked, hits, timings))
+        show_hits(self.out, marked, hits)
+        return self._show_timings(timings)
+
+    def _show_timings(self, timings: dict[str, float]) -> None:
         if self.explain:
             self.out.facts([(stage, f"{1000 * seconds:,.1f} ms") for stage, seconds in timings.items()])
 
 
-def _check(query: str | None, queries: Path | None, run: Path | None, force: bool) -> None:
+def _check(query: str | None, like: str | None, queries: Path | None, run: Path | None, force: bool) -> None:
     """Refuse what cannot work before the model is loaded."""
-    if query is not None and queries is not None:
-        raise DebaterError("There is a QUERY and there is --queries.", "Give one of them.")
+    ways = [("QUERY", query), ("--like", like), ("--queries", queries)]
+    given = [name for name, value in ways if value is not None]
+    if len(given) > 1:
+        raise DebaterError(f"There are {given[0]} and {given[1]}.", "Give one of them.")
+    if not given and sys.stdin is None:
+        raise DebaterError("There is no QUERY, and standard input is closed.", "Give a QUERY, --like or --queries.")
     if (queries is None) != (run is None):
         raise DebaterError("--queries and --run go together.", "Give both: --queries FILE --run OUT.")
     if run is not None and run.exists() and not force:
@@ -159,6 +199,16 @@ def _check(query: str | None, queries: Path | None, run: Path | None, force: boo
         require_writable(run)
     if query is not None:
         _require_text(query)
+
+
+def _parse_weights(text: str | None) -> tuple[float, float]:
+    if text is None:
+        return 1.0, 1.0
+    try:
+        dense, lexical = map(float, text.split(","))
+    except ValueError:
+        raise DebaterError(f"--weights takes two numbers, not {text!r}.", "An example: --weights 2,1.") from None
+    return dense, lexical
 
 
 def _require_text(query: str) -> None:

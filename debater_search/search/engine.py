@@ -1,21 +1,21 @@
 """SearchEngine: opens an index and answers queries. It only reads, and each query reads one committed state."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
 from debater_search.errors import DebaterError
-from debater_search.search import retrieval
-from debater_search.search.filters import parse_filter, require_fields
-from debater_search.search.retrieval import Ranking, Vectors
+from debater_search.search.answer import Asked, Found, explanations, rank, read_hits
+from debater_search.search.request import EQUAL, Mode, Request, Rescore, Weights, require_texts, require_vectors
+from debater_search.search.retrieval import Vectors
 from debater_search.search.snapshot import Snapshot
-from debater_search.search.snippet import best_snippet
-from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import EncoderInfo, IndexManifest
 from debater_search.types import Hit, Query, Run
@@ -23,8 +23,7 @@ from debater_search.types import Hit, Query, Run
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
 
-Mode = Literal["dense", "lexical", "hybrid"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+T = TypeVar("T")
 
 
 class SearchEngine:
@@ -61,32 +60,64 @@ class SearchEngine:
         mode: Mode = "dense",
         instruction: str | None = None,
         where: str | None = None,
+        rescore: Rescore | None = None,
+        weights: Weights = EQUAL,
+        explain: bool = False,
     ) -> list[Hit]:
         """The k best documents for a query; all that match where there are fewer.
 
         `instruction` None is the model's own default, "" none. `where` is a filter over the documents' metadata, id and
         title, such as `year >= 2020 and venue in ('ACL', 'SIGIR')`: only documents that pass it are ranked, exactly.
+        `rescore` orders the 100 (or k, if more) nearest documents anew by the best ("max") or the "mean" cosine of
+        their stored thinking steps. `weights` are those of the dense and the lexical ranking in hybrid mode. With
+        `explain` each hit says why it is one: `Hit.explanation`.
 
         Raises:
-            DebaterError: the query is empty, k < 1, the filter is wrong or names a field that no document has, or the
-                index has no embeddings for this mode.
+            DebaterError: the query is empty, k < 1, the filter is wrong or names a field that no document has, a
+                weight is not above 0, or the index has no embeddings for this mode, or no steps to rescore by.
 
         """
-        snapshot, (ranking,) = self._retrieve([query], k, mode, instruction, where)
-        with self._timed("fetch"):
-            documents = snapshot.documents.read([position for position, _ in ranking])
-            return [
-                Hit(
-                    rank=rank,
-                    id=document.id,
-                    score=score,
-                    title=document.title,
-                    text=document.text,
-                    snippet=best_snippet(query, document.text),
-                    metadata=document.metadata,
-                )
-                for rank, (document, (_, score)) in enumerate(zip(documents, ranking, strict=True), start=1)
-            ]
+        request = Request(k, mode, where, rescore, weights)
+        require_texts([query])
+
+        def hits(snapshot: Snapshot) -> list[Hit]:
+            found, asked = self._rank(snapshot, request, [query], lambda: self._encode(snapshot, [query], instruction))
+            return self._hits(snapshot, request, asked, found[0], explain)
+
+        return self._on_one_state(hits)
+
+    def more_like(
+        self,
+        id: str,
+        k: int = 10,
+        *,
+        mode: Mode = "dense",
+        where: str | None = None,
+        rescore: Rescore | None = None,
+        weights: Weights = EQUAL,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """The k documents most like one of the index, which is not among them; by its stored vector, without a model.
+
+        In the other modes title and text are the query.
+
+        Raises:
+            DebaterError: there is no document of this id; else as `search`.
+
+        """
+        request = Request(k, mode, where, rescore, weights)
+
+        def hits(snapshot: Snapshot) -> list[Hit]:
+            position = snapshot.documents.positions([id]).get(id)
+            if position is None:
+                raise DebaterError(f"There is no document {id!r} in {self.folder}.", "Hits show the ids there are.")
+            (document,) = snapshot.documents.read([position])
+            found, asked = self._rank(
+                snapshot, request, [document.content], lambda: self._stored(snapshot, position), but=position
+            )
+            return self._hits(snapshot, request, asked, found[0], explain)
+
+        return self._on_one_state(hits)
 
     def search_batch(
         self,
@@ -96,6 +127,8 @@ class SearchEngine:
         mode: Mode = "dense",
         instruction: str | None = None,
         where: str | None = None,
+        rescore: Rescore | None = None,
+        weights: Weights = EQUAL,
         vectors: np.ndarray | None = None,
     ) -> Run:
         """Answer many queries at once: {query id: {document id: score}}, best first; plain strings count "0", "1", ….
@@ -103,23 +136,32 @@ class SearchEngine:
         A query without hits has an empty entry. `vectors`, float32 [queries, dim], are the queries encoded already.
 
         Raises:
-            DebaterError: as `search`.
+            DebaterError: as `search`; or `vectors` are not [queries, dim], or not finite.
 
         """
         given: list[Query | str] = list(queries)
         asked = [Query(str(i), query) if isinstance(query, str) else query for i, query in enumerate(given)]
-        snapshot, rankings = self._retrieve([query.text for query in asked], k, mode, instruction, where, vectors)
-        with self._timed("fetch"):
-            found = sorted({position for ranking in rankings for position, _ in ranking})
-            ids = dict(zip(found, snapshot.documents.ids(found), strict=True))
-            return {
-                query.id: {ids[position]: score for position, score in ranking}
-                for query, ranking in zip(asked, rankings, strict=True)
-            }
+        texts = [query.text for query in asked]
+        request = Request(k, mode, where, rescore, weights)
+        require_texts(texts)
 
-    def check_filter(self, where: str) -> None:
-        """Raise DebaterError if a filter is wrong or names a field that no document has."""
-        _condition(where, self._current().documents)
+        def run(snapshot: Snapshot) -> Run:
+            rankings, _ = self._rank(
+                snapshot, request, texts, lambda: self._encode(snapshot, texts, instruction, vectors)
+            )
+            with self._timed("fetch"):
+                positions = sorted({position for found in rankings for position, _ in found.best})
+                ids = dict(zip(positions, snapshot.documents.ids(positions), strict=True))
+                return {
+                    query.id: {ids[position]: score for position, score in found.best}
+                    for query, found in zip(asked, rankings, strict=True)
+                }
+
+        return self._on_one_state(run)
+
+    def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
+        """Raise DebaterError, before anything is loaded, for what this index cannot filter or rescore by."""
+        self._check(self._current(), where, rescore)
 
     def close(self) -> None:
         """Close the index's files."""
@@ -172,21 +214,12 @@ class SearchEngine:
             ) from error
         return self._require_same(encoder, self._snapshot)
 
-    def _retrieve(
-        self,
-        queries: Sequence[str],
-        k: int,
-        mode: Mode,
-        instruction: str | None,
-        where: str | None,
-        encoded: np.ndarray | None = None,
-    ) -> tuple[Snapshot, list[Ranking]]:
-        """The rankings, and the state of the index that they were found in."""
-        _check(queries, k, mode)
+    def _on_one_state(self, work: Callable[[Snapshot], T]) -> T:
+        """The work done on one committed state of the index."""
         while True:
             snapshot = self._current()
             try:
-                return snapshot, self._rank(snapshot, queries, k, mode, instruction, where, encoded)
+                return work(snapshot)
             except DebaterError:
                 if snapshot.is_current():  # else files that were not open yet may have gone with a change: once more
                     raise
@@ -194,31 +227,53 @@ class SearchEngine:
     def _rank(
         self,
         snapshot: Snapshot,
-        queries: Sequence[str],
-        k: int,
-        mode: Mode,
-        instruction: str | None,
-        where: str | None,
-        encoded: np.ndarray | None,
-    ) -> list[Ranking]:
-        documents = snapshot.documents
-        condition = None if where is None else _condition(where, documents)
-        k = min(k, snapshot.manifest.corpus.documents)
+        request: Request,
+        texts: Sequence[str],
+        vectors: Callable[[], np.ndarray],
+        *,
+        but: int | None = None,
+    ) -> tuple[list[Found], Asked]:
+        """What is found for each text, and what was asked; `vectors` [q, dim] are made only if the mode needs them."""
         self.timings = {"encode": 0.0, "retrieve": 0.0, "fetch": 0.0}
-        if mode == "lexical":
-            with self._timed("retrieve"):
-                return retrieval.lexical(documents, queries, k, where=condition)
-        # The encoder comes before the vectors: on CUDA torch must be imported before faiss.
+        self._check(snapshot, request.where, request.rescore)
+        encoded = None
+        if request.mode != "lexical":
+            self._dense_index(snapshot)
+            encoded = vectors()
+            _ = snapshot.vectors  # opened before time is taken
+        asked = Asked(texts, encoded, but)
+        with self._timed("retrieve"):
+            return rank(snapshot, request, asked), asked
+
+    def _hits(self, snapshot: Snapshot, request: Request, asked: Asked, found: Found, explained: bool) -> list[Hit]:
+        with self._timed("fetch"):
+            hits = read_hits(snapshot, asked, found)
+        if not explained:
+            return hits
+        reasons = explanations(snapshot, request, asked, found)
+        return [replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True)]
+
+    def _encode(
+        self, snapshot: Snapshot, texts: Sequence[str], instruction: str | None, ready: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The queries' vectors; the encoder comes before the vectors: on CUDA torch must be imported before faiss."""
         encoder = self.encoder
         with self._timed("encode"):
-            if encoded is None:
-                encoded = encoder.encode_queries(list(queries), instruction=instruction)
-        vectors = snapshot.vectors
-        with self._timed("retrieve"):
-            allowed = snapshot.allowed(condition)
-            if mode == "dense":
-                return retrieval.dense(vectors, encoded, k, allowed=allowed)
-            return retrieval.hybrid(vectors, documents, encoded, queries, k, allowed=allowed, where=condition)
+            vectors = encoder.encode_queries(list(texts), instruction=instruction) if ready is None else ready
+            return require_vectors(vectors, len(texts), self._dense_index(snapshot).dim)
+
+    def _stored(self, snapshot: Snapshot, position: int) -> np.ndarray:
+        """A document's own vector, [1, dim]."""
+        with self._timed("encode"):
+            ((start, shard),) = snapshot.store.holding(np.array([position]))
+            return shard.vectors[[position - start]]
+
+    def _check(self, snapshot: Snapshot, where: str | None, rescore: Rescore | None) -> None:
+        if where is not None:
+            snapshot.restriction(where)
+        if rescore is not None:
+            self._dense_index(snapshot)
+            snapshot.store.require_steps()
 
     def _current(self) -> Snapshot:
         """The index as it is now; opened again if a change was committed."""
@@ -255,20 +310,3 @@ class SearchEngine:
         start = time.perf_counter()
         yield
         self.timings[stage] = time.perf_counter() - start
-
-
-def _condition(where: str, documents: DocumentStore) -> Condition:
-    tree, fields = parse_filter(where)
-    require_fields(fields, documents)
-    return tree.condition()
-
-
-def _check(queries: Sequence[str], k: int, mode: str) -> None:
-    if mode not in MODES:
-        raise DebaterError(f"There is no search mode {mode!r}.", f"Modes: {', '.join(MODES)}.")
-    if k < 1:
-        raise DebaterError(f"{k} hits cannot be returned.", "Ask for 1 or more with -k.")
-    for number, query in enumerate(queries, start=1):
-        if not query.strip():
-            which = "The query" if len(queries) == 1 else f"Query {number} of {len(queries)}"
-            raise DebaterError(f"{which} is empty.", "Ask something.")

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from debater_search.search.request import EQUAL
 from debater_search.store.documents import Condition, DocumentStore
 from debater_search.vectors import VectorIndex
 
 Ranking = list[tuple[int, float]]
 
-# Both rankings are fused to this depth even where fewer hits are wanted, so that k does not change the order.
-FUSION_DEPTH = 1000
+FUSION_DEPTH = 1000  # of the two rankings that hybrid search fuses, at least
 
 
 class BaseAndDelta:
@@ -55,31 +55,16 @@ def lexical(
     return [documents.search(query, k, where=where) for query in queries]
 
 
-def hybrid(
-    index: Vectors,
-    documents: DocumentStore,
-    vectors: np.ndarray,
-    queries: Sequence[str],
-    k: int,
-    *,
-    allowed: np.ndarray | None = None,
-    where: Condition | None = None,
-) -> list[Ranking]:
-    """Dense and lexical rankings fused by reciprocal rank; `allowed` and `where` are the same filter."""
-    depth = max(k, FUSION_DEPTH)
-    by_meaning = dense(index, vectors, depth, allowed=allowed)
-    by_words = lexical(documents, queries, depth, where=where)
-    return [reciprocal_rank_fusion(pair, k) for pair in zip(by_meaning, by_words, strict=True)]
-
-
-def reciprocal_rank_fusion(rankings: Iterable[Ranking], k: int, *, constant: int = 60) -> Ranking:
-    """Sum over the rankings of 1 / (constant + rank), ranks from 1; ties by position.
+def reciprocal_rank_fusion(
+    rankings: Iterable[Ranking], k: int, *, weights: Iterable[float] = EQUAL, constant: int = 60
+) -> Ranking:
+    """Sum over the rankings of weight / (constant + rank), ranks from 1; ties by position.
 
     Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods",
     SIGIR 2009.
     """
     fused: dict[int, float] = defaultdict(float)
-    for ranking in rankings:
+    for ranking, weight in zip(rankings, weights, strict=True):
         for rank, (position, _) in enumerate(ranking, start=1):
-            fused[position] += 1 / (constant + rank)
+            fused[position] += weight / (constant + rank)
     return sorted(fused.items(), key=lambda hit: (-hit[1], hit[0]))[:k]

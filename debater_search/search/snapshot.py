@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 
 from debater_search.errors import DebaterError
+from debater_search.search.filters import parse_filter, require_fields
 from debater_search.search.retrieval import BaseAndDelta, Vectors
-from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import open_manifest
 from debater_search.store.manifest import MANIFEST_NAME, IndexManifest
@@ -23,6 +24,7 @@ class Snapshot:
         self.folder, self.manifest = folder, manifest
         self.documents = DocumentStore(folder / manifest.documents)
         self._identity = identity
+        self._restriction: Restriction | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -65,9 +67,31 @@ class Snapshot:
         """The positions that have a document, int64, in order; None where all have."""
         return np.array(self.documents.positions_where(), np.int64) if self.manifest.deleted else None
 
-    def allowed(self, condition: Condition | None) -> np.ndarray | None:
-        """The positions that dense retrieval may find, int64, in order; None for all."""
-        return self.live if condition is None else np.array(self.documents.positions_where(condition), np.int64)
+    def restriction(self, where: str) -> "Restriction":
+        """What a filter allows; the last one is kept, for queries come one after the other under the same filter.
+
+        Raises:
+            DebaterError: the filter is wrong, or names a field that no document has.
+
+        """
+        restriction = self._restriction
+        if restriction is None or restriction.where != where:
+            self._restriction = restriction = Restriction(where, self.documents)
+        return restriction
+
+
+class Restriction:
+    """A filter over the documents of a snapshot."""
+
+    def __init__(self, where: str, documents: DocumentStore) -> None:
+        tree, fields = parse_filter(where)
+        require_fields(fields, documents)
+        self.where, self.condition, self._documents = where, tree.condition(), documents
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """The positions of the documents that pass, int64, in order."""
+        return np.array(self._documents.positions_where(self.condition), np.int64)
 
 
 def _identity(folder: Path) -> os.stat_result | None:

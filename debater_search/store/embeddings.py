@@ -73,10 +73,29 @@ class EmbeddingStore:
             DebaterError: a shard is truncated, damaged, or not what the manifest says.
 
         """
+        for store, info in self._places():
+            yield store._read(info)
+
+    def holding(self, positions: np.ndarray) -> Iterator[tuple[int, Shard]]:
+        """The shards with any of these positions, int64 in ascending order, each with the position of its first row.
+
+        Raises:
+            DebaterError: as `shards`.
+
+        """
+        start = 0
+        for store, info in self._places():
+            low, high = np.searchsorted(positions, [start, start + info.rows])
+            if low < high:
+                yield start, store._read(info)
+            start += info.rows
+
+    def _places(self) -> "Iterator[tuple[EmbeddingStore, ShardInfo]]":
+        """Every shard's store and place in it, in order."""
         for info in self.manifest.shards:
-            yield self._read(info)
+            yield self, info
         for store in self.later:
-            yield from store.shards()
+            yield from store._places()
 
     def ids(self) -> list[str]:
         """Every document id, in order."""
@@ -86,6 +105,13 @@ class EmbeddingStore:
         """All embeddings, float32 [n, dim]."""
         return np.concatenate([shard.vectors for shard in self.shards()])
 
+    def require_steps(self) -> None:
+        """Raise DebaterError where only the last thinking step was stored."""
+        if not self.manifest.thinking_steps:
+            raise DebaterError(
+                f"{self.folder} holds the last thinking step only.", "Index the corpus again with --all-steps."
+            )
+
     def steps(self) -> Iterator[np.ndarray]:
         """Every thinking step, shard by shard, float32 [rows, steps, dim].
 
@@ -93,10 +119,7 @@ class EmbeddingStore:
             DebaterError: only the last step was stored.
 
         """
-        if not self.manifest.thinking_steps:
-            raise DebaterError(
-                f"{self.folder} holds the last thinking step only.", "Index the corpus again with --all-steps."
-            )
+        self.require_steps()
         for shard in self.shards():
             assert shard.steps is not None
             yield shard.steps

@@ -1,10 +1,12 @@
 """The most important ways through the command line, as processes of their own and with the real default model."""
 
 import json
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,34 @@ def test_an_interrupt_at_any_moment_ends_in_one_line_and_130(
     assert "Traceback" not in err
 
 
+def test_what_a_person_typed_is_there_again_in_the_next_prompt(process: Start, index: Path) -> None:
+    def converse(keys: bytes) -> str:
+        person, terminal = os.openpty()
+        running = process(
+            "search",
+            "--mode",
+            "lexical",
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            environment={"TERM": "xterm"},
+        )
+        os.close(terminal)
+        seen = b""
+        with os.fdopen(person, "r+b", buffering=0) as screen, suppress(OSError):  # EIO where the process has ended
+            while piece := screen.read(4096):
+                if b"query> " in seen + piece and keys:
+                    screen.write(keys)
+                    keys = b""
+                seen += piece
+        assert running.wait(timeout=60) == 0
+        return seen.decode()
+
+    assert "[noise]" in converse(b"propellers\n:q\n")
+    up = b"\x1b[A"
+    assert "[noise]" in converse(up + up + b"\n:q\n")
+
+
 def test_an_interrupt_at_the_prompt_is_130(process: Start, index: Path) -> None:
     running = process("search", "--mode", "lexical", "--json")
     assert running.stdin is not None
@@ -72,6 +102,13 @@ def test_an_interrupt_at_the_prompt_is_130(process: Start, index: Path) -> None:
     code, out, err = finish(running)
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "Interrupted."
+
+
+def test_without_a_query_and_with_stdin_closed_the_ways_to_ask_are_said(process: Start, index: Path) -> None:
+    running = process("search", "--mode", "lexical", stdin=None, preexec_fn=lambda: os.close(0))
+    code, out, err = finish(running)
+    assert (code, out) == (2, "")
+    assert err == ("Error: There is no QUERY, and standard input is closed.\nGive a QUERY, --like or --queries.\n")
 
 
 def test_a_reader_that_leaves_is_met_in_silence(process: Start, index: Path) -> None:

@@ -1,0 +1,58 @@
+"""Scores by the stored thinking steps: to order candidates anew, and to explain hits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from debater_search.search.request import Rescore
+from debater_search.search.retrieval import Ranking
+from debater_search.store.embeddings import EmbeddingStore
+
+# Candidates of a query whose steps are read, at least: they lie in many shards, and reading one takes milliseconds.
+RESCORE_DEPTH = 100
+_AT_ONCE = 512  # pairs of a query and a document: their vectors lie in memory side by side
+
+
+def rescore(
+    rankings: Sequence[Ranking], queries: np.ndarray, store: EmbeddingStore, how: Rescore, depth: int
+) -> list[Ranking]:
+    """Order the first `depth` of each ranking by the best or the mean cosine of their thinking steps; ties by position.
+
+    What comes behind them stays as it was. Queries are [q, dim].
+
+    Raises:
+        DebaterError: only the last step was stored.
+
+    """
+    heads = [ranking[:depth] for ranking in rankings]
+    rows = np.repeat(np.arange(len(heads)), [len(head) for head in heads])
+    positions = np.array([position for head in heads for position, _ in head], np.int64)
+    cosines = step_cosines(store, queries, rows, positions)
+    scores = iter((cosines.max(axis=1) if how == "max" else cosines.mean(axis=1)).tolist())
+    return [
+        sorted(((position, next(scores)) for position, _ in head), key=lambda hit: (-hit[1], hit[0])) + ranking[depth:]
+        for head, ranking in zip(heads, rankings, strict=True)
+    ]
+
+
+def step_cosines(store: EmbeddingStore, queries: np.ndarray, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Cosine between query `rows[i]` of `queries` [q, dim] and each step of the document at `positions[i]`: [i, steps].
+
+    Every shard is read once, and one at a time.
+
+    Raises:
+        DebaterError: only the last step was stored.
+
+    """
+    store.require_steps()
+    cosines = np.empty((len(positions), store.manifest.thinking_steps), np.float32)
+    order = np.argsort(positions, kind="stable")
+    ordered = positions[order]
+    for start, shard in store.holding(ordered):
+        assert shard.steps is not None
+        low, high = np.searchsorted(ordered, [start, start + len(shard.ids)])
+        for first in range(low, high, _AT_ONCE):
+            pairs = order[first : min(first + _AT_ONCE, high)]
+            steps = shard.steps[positions[pairs] - start]  # [pairs, steps, dim]
+            cosines[pairs] = np.einsum("psd,pd->ps", steps, queries[rows[pairs]], optimize=True)
+    return cosines
