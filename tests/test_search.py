@@ -5,13 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import FakeEncoder, tiny_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
-from debater_search.indexing import build
+from debater_search.indexing import add, build
 from debater_search.search import MODES, Mode, SearchEngine, latest_index, list_indexes
 from debater_search.search.retrieval import reciprocal_rank_fusion
 from debater_search.search.snippet import MAX_SNIPPET, best_snippet
@@ -88,6 +89,70 @@ def test_the_instruction_reaches_the_encoder(folder: Path) -> None:
 def test_bad_requests_are_sentences(engine: SearchEngine, query: str, k: int, mode: Mode, message: str) -> None:
     with pytest.raises(DebaterError, match=message):
         engine.search(query, k, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rescore": "best"}, "rescored by 'best'. By: max, mean"),
+        ({"rescore": "max", "mode": "lexical"}, "no thinking steps"),
+        ({"weights": (1, 0)}, "no weights"),
+        ({"weights": (-1, 1)}, "no weights"),
+        ({"weights": (float("nan"), 1)}, "no weights"),
+        ({"weights": (1, float("inf"))}, "no weights"),
+        ({"weights": (1, 1, 1)}, "no weights"),
+    ],
+)
+def test_settings_that_make_no_sense_are_sentences(engine: SearchEngine, settings: dict, message: str) -> None:
+    with pytest.raises(DebaterError, match=message):
+        engine.search("wing", **settings)
+    with pytest.raises(DebaterError, match=message):
+        engine.search_batch(["wing"], **settings)
+    with pytest.raises(DebaterError, match=message):
+        engine.more_like("d7", **settings)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_not_finite_is_named_and_finds_nothing(folder: Path, bad: float) -> None:
+    class Broken(FakeEncoder):
+        def encode_queries(self, texts, **settings):  # type: ignore[no-untyped-def]
+            vectors = super().encode_queries(texts, **settings)
+            vectors[-1, 3] = bad
+            return vectors
+
+    engine = SearchEngine.open(folder, encoder=Broken())
+    for mode in ("dense", "hybrid"):
+        with pytest.raises(DebaterError, match="query 1 of 1 holds numbers that are not finite"):
+            engine.search("wing", mode=mode)
+        with pytest.raises(DebaterError, match="query 2 of 2 holds numbers that are not finite"):
+            engine.search_batch(["wing", "flow"], mode=mode)
+
+
+@pytest.mark.parametrize("shape", [(2, 64), (1, 63), (64,)])
+def test_vectors_of_another_shape_are_refused(engine: SearchEngine, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DebaterError, match=r"have the shape .*not \(1, 64\)"):
+        engine.search_batch(["wing"], vectors=np.ones(shape, np.float32))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_query_of_100000_words_is_answered(engine: SearchEngine, mode: Mode) -> None:
+    query = " ".join(["unique7 number 7 wing", *(f"word{i}" for i in range(100_000))])
+    assert len(engine.search(query, 3, mode=mode, explain=True)) == 3
+    if mode != "dense":  # the fake model drowns in so many words
+        assert engine.search(query, 1, mode=mode)[0].id == "d7"
+
+
+def test_what_a_filter_allows_is_looked_up_once_until_the_index_changes(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
+    asked: list[str] = []
+    engine.documents._connection.set_trace_callback(asked.append)
+    for _ in range(3):
+        assert len(engine.search("wing", 100, where="year < 3")) == 3
+    assert len([sql for sql in asked if sql.startswith("SELECT position FROM documents WHERE EXISTS")]) == 1
+    assert len(engine.search("wing", 100, where="year < 4")) == 4
+    add(tmp_path / "i", [Document("new", "A wing.", "", {"year": 1})], encoder=FakeEncoder())
+    assert len(engine.search("wing", 100, where="year < 4")) == 5
 
 
 def test_an_empty_query_in_a_batch_is_numbered(engine: SearchEngine) -> None:
@@ -279,6 +344,16 @@ def test_reciprocal_rank_fusion_by_hand() -> None:
     fused = reciprocal_rank_fusion([[(4, 0.9), (2, 0.8)], [(2, 7.0), (1, 5.0)]], 10)
     assert fused == [(2, 1 / 62 + 1 / 61), (4, 1 / 61), (1, 1 / 62)]
     assert reciprocal_rank_fusion([[(5, 1.0)], [(3, 1.0)]], 1) == [(3, 1 / 61)]
+    assert reciprocal_rank_fusion([[(5, 1.0)], [(3, 1.0)]], 2, weights=(3, 2)) == [(5, 3 / 61), (3, 2 / 61)]
+
+
+def test_weights_move_hybrid_search_towards_one_of_its_rankings(engine: SearchEngine) -> None:
+    query = "unique3 unique8 unique9 number number number 7"
+    dense, lexical = ([hit.id for hit in engine.search(query, 25, mode=mode)] for mode in ("dense", "lexical"))
+    assert dense != lexical
+    for weights, order in [((1e6, 1), dense), ((1, 1e6), lexical)]:
+        assert [hit.id for hit in engine.search(query, 25, mode="hybrid", weights=weights)] == order
+        assert list(engine.search_batch([query], 25, mode="hybrid", weights=weights)["0"]) == order
 
 
 def test_the_snippet_is_the_sentence_that_shares_most_words() -> None:

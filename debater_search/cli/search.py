@@ -89,8 +89,8 @@ def search(
 ) -> None:
     """Search an index.
 
-    Without QUERY, read one query a line; `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID` and `:q` are
-    understood there.
+    Without QUERY, read one query a line.
+    Understood there: `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID`, `:q`.
     """
     with results(as_json) as out:
         _check(query, like, queries, run, force)
@@ -128,12 +128,14 @@ class Search:
         self.engine.check(where=where)
         self.where = where
 
-    def load(self) -> float:
+    def load(self, *, model: bool = True) -> float:
         """Load the model and the vectors if the mode needs them and they are not there yet; returns the seconds."""
         start = time.perf_counter()
         if self.mode is not Mode.lexical:
             self.engine.check(rescore=self._rescore)  # before seconds go into loading
-            _ = self.engine.encoder, self.engine.vectors
+            if model:
+                _ = self.engine.encoder  # before the vectors: on CUDA torch must be imported before faiss
+            _ = self.engine.vectors
         return time.perf_counter() - start
 
     def answer(self, query: str) -> None:
@@ -145,8 +147,9 @@ class Search:
 
     def answer_like(self, id: str) -> None:
         """Search for documents like one of the index and print the hits; the model is not needed."""
+        load = self.load(model=False)
         hits = self.engine.more_like(id, self.k, explain=self.explain, **self._settings())
-        self._show({"like": id}, hits, self.engine.timings)
+        self._show({"like": id}, hits, {"load": load, **self.engine.timings})
 
     def answer_file(self, queries: Path, run: Path) -> None:
         """Search for every query of a file and write the run."""

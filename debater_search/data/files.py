@@ -53,6 +53,8 @@ def open_stream(path: str | Path) -> Iterator[BinaryIO]:
     A missing, unreadable or damaged file raises DebaterError, also while the stream is being read.
     """
     require_exists(path)
+    if str(path) == STDIN and sys.stdin is None:
+        raise DebaterError("Standard input is closed.", "Name a file, or pipe the rows in.")
     try:
         if str(path) == STDIN:
             yield sys.stdin.buffer

@@ -104,11 +104,19 @@ def test_an_interrupt_at_the_prompt_is_130(process: Start, index: Path) -> None:
     assert err.splitlines()[-1] == "Interrupted."
 
 
-def test_without_a_query_and_with_stdin_closed_the_ways_to_ask_are_said(process: Start, index: Path) -> None:
-    running = process("search", "--mode", "lexical", stdin=None, preexec_fn=lambda: os.close(0))
-    code, out, err = finish(running)
-    assert (code, out) == (2, "")
-    assert err == ("Error: There is no QUERY, and standard input is closed.\nGive a QUERY, --like or --queries.\n")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search"], "Error: There is no QUERY, and standard input is closed.\nGive a QUERY, --like or --queries.\n"),
+        (
+            ["search", "--queries", "-", "--run", "r"],
+            "Error: Standard input is closed.\nName a file, or pipe the rows in.\n",
+        ),
+    ],
+)
+def test_a_closed_stdin_is_a_sentence(process: Start, index: Path, arguments: list[str], message: str) -> None:
+    running = process(*arguments, "--index", str(index), stdin=None, preexec_fn=lambda: os.close(0))
+    assert finish(running) == (2, "", message)
 
 
 def test_a_reader_that_leaves_is_met_in_silence(process: Start, index: Path) -> None:

@@ -46,6 +46,61 @@ def test_explain_shows_where_the_time_went(debater: Debater, index: Path) -> Non
     assert [line.split()[0] for line in out.splitlines()[-4:]] == ["load", "encode", "retrieve", "fetch"]
 
 
+def test_explain_gives_the_places_of_every_hit(debater: Debater, index: Path) -> None:
+    lines = debater("search", "propellers", "--mode", "hybrid", "--explain").out.splitlines()
+    explained = [line.split() for line in lines if " · " in line]
+    assert [(line[0], line[3]) for line in explained] == [("dense", "1)"), ("dense", "2)"), ("dense", "3)")]
+    assert [line[5:9] for line in explained[1:]] == 2 * [["lexical", "–"]]
+    assert explained[0][5] == "lexical"
+    assert explained[0][8] == "1)"
+    hit = debater("search", "propellers", "--explain", "--json").json["hits"][0]
+    assert list(hit)[-1] == "explanation"
+    assert hit["explanation"]["dense"] == {"rank": 1, "score": hit["score"]}
+    assert hit["explanation"]["lexical"]["rank"] == 1
+    assert hit["explanation"]["steps"] is None
+
+
+def test_every_stored_step_is_explained_and_can_rescore(debater: Debater, index: Path, corpus: Path) -> None:
+    assert debater("index", str(corpus), "--all-steps", "--output", "steps").code == 0
+    search = ("search", "wing", "--index", "steps", "--json", "--explain")
+    for hit in debater(*search, "--rescore", "max").json["hits"]:
+        assert len(hit["explanation"]["steps"]) == 3
+        assert hit["score"] == pytest.approx(max(hit["explanation"]["steps"]), abs=1e-6)
+    assert "· steps 0." in debater("search", "wing", "--index", "steps", "--explain").out
+
+
+def test_rescoring_without_stored_steps_is_refused_before_the_model_is_loaded(
+    debater: Debater, index: Path, fake_model: list[dict[str, Any]]
+) -> None:
+    outcome = debater("search", "wing", "--rescore", "mean")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--all-steps" in outcome.err
+    assert fake_model == []
+
+
+def test_weights_decide_what_hybrid_search_shows_first(debater: Debater, index: Path) -> None:
+    search = ("search", "propellers propellers wing wing wing wing", "--mode", "hybrid", "-k", "1", "--json")
+    first = {weights: debater(*search, "--weights", weights).json["hits"][0]["id"] for weights in ("1000,1", "1,1000")}
+    assert first == {"1000,1": "layer", "1,1000": "noise"}
+
+
+def test_documents_like_another_need_no_model(debater: Debater, index: Path, fake_model: list[dict[str, Any]]) -> None:
+    answer = debater("search", "--like", "stall", "--json").json
+    assert list(answer) == ["like", "hits", "timings"]
+    assert set(answer["timings"]) == {"load", "encode", "retrieve", "fetch"}
+    assert [hit["id"] for hit in answer["hits"]] == ["layer", "noise"]
+    assert debater("search", "--like", "stall", "--where", "year > 1900").out.splitlines()[0].endswith("[noise]")
+    assert fake_model == []
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_a_line_of_100000_words_is_a_query(debater: Debater, index: Path, mode: str) -> None:
+    line = " ".join(["propellers", *(f"word{i}" for i in range(100_000))])
+    outcome = debater("search", "--mode", mode, "--json", stdin=line + "\n")
+    assert outcome.code == 0
+    assert "noise" in [hit["id"] for hit in json.loads(outcome.out)["hits"]]
+
+
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
 def test_where_keeps_to_the_documents_that_pass(debater: Debater, index: Path, mode: str) -> None:
     search = ("search", "loud wing", "--mode", mode, "--json", "--where")
@@ -116,6 +171,13 @@ def test_a_model_that_did_not_make_the_index_is_refused(debater: Debater, index:
         (["wing", "--mode", "psychic"], "psychic"),
         (["wing", "--queries", "q.jsonl", "--run", "r"], "--queries"),
         (["--queries", "q.jsonl"], "--run"),
+        (["wing", "--like", "stall"], "--like"),
+        (["--like", "nobody"], "nobody"),
+        (["wing", "--weights", "2"], "two numbers"),
+        (["wing", "--weights", "a,b"], "two numbers"),
+        (["wing", "--weights", "0,1"], "above 0"),
+        (["wing", "--rescore", "median"], "median"),
+        (["wing", "--rescore", "max", "--mode", "lexical"], "no thinking steps"),
         (["--queries", "none.jsonl", "--run", "r"], "none.jsonl"),
     ],
 )
@@ -162,7 +224,16 @@ def test_piped_lines_are_answered_one_by_one_with_the_model_loaded_once(
     assert len(fake_model) == 1
 
 
-@pytest.mark.parametrize("line", [":k 0", ":k many", ":mode psychic", ":fly", "\udcff"])
+def test_the_prompt_shows_what_is_like_a_document(debater: Debater, index: Path) -> None:
+    outcome = debater("search", "--json", stdin=":like stall\n:like  layer \n")
+    assert outcome.code == 0
+    answers = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [(answer["like"], len(answer["hits"])) for answer in answers] == [("stall", 2), ("layer", 2)]
+
+
+@pytest.mark.parametrize(
+    "line", [":like", ":like nobody", ":like \udcff", ":k 0", ":k many", ":mode psychic", ":fly", "\udcff"]
+)
 def test_a_bad_line_fails_alone(debater: Debater, index: Path, line: str) -> None:
     outcome = debater("search", "--json", stdin=f"wing\n{line}\nwing\n")
     assert outcome.code == 2
