@@ -145,12 +145,12 @@ class DeliberationLoss(nn.Module):
         contrasted = {"max": best, "last": last, "mean": cosines.mean(-1)}[self.contrast]
         left_out = self._left_out(contrasted.detach(), batch)
         contrast = cross_entropy(_without(left_out, self.scale * contrasted), batch.own, reduction="none")
-        weighted, weights = contrast.mean(), 1.0
+        weighted, weights = _mean(contrast), 1.0
         parts = {"contrast": weighted}
         if self.distill:
             teacher = softmax(_without(left_out, self.scale * best.detach()), dim=-1)
             student = log_softmax(_without(left_out, self.scale * last), dim=-1)
-            parts["distill"] = -(teacher * student.masked_fill(left_out, 0)).sum(-1).mean()
+            parts["distill"] = _mean(-(teacher * student.masked_fill(left_out, 0)).sum(-1))
             weighted, weights = weighted + self.distill_weight * parts["distill"], weights + self.distill_weight
         if self.teacher is not None:
             parts["teacher"] = self._taught(last, batch)
@@ -183,7 +183,7 @@ class DeliberationLoss(nn.Module):
             targets = (scores.gather(1, batch.own[:, None]) - scores).nan_to_num()
             negatives = known.scatter(1, batch.own[:, None], False)
             each = ((margins - targets).square() * negatives).sum(-1) / negatives.sum(-1).clamp(min=1)
-        return torch.where(taught.squeeze(1), each, 0).mean()
+        return _mean(torch.where(taught.squeeze(1), each, 0))
 
 
 @dataclass(frozen=True)
@@ -217,11 +217,11 @@ class _Gathered:
         def some(rows: Tensor | None) -> list[Tensor | None]:
             return [None] * parts if rows is None else list(rows.split(size))
 
-        parts = -(-len(self.own) // size)
+        parts = max(1, -(-len(self.own) // size))
         each = zip(self.queries.split(size), self.own.split(size), some(self.known_positives),
                    some(self.teacher_scores), strict=True)  # fmt: skip
         return [
-            _Gathered(queries, self.documents, own, self.share * len(own) / len(self.own), known, scores)
+            _Gathered(queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), known, scores)
             for queries, own, known, scores in each
         ]
 
@@ -244,6 +244,11 @@ def _teacher_scores(labels: Labels, own: Tensor, total: int, first_negative: int
     scores[torch.arange(len(own)), own] = labels.positive_scores
     scores[labels.owners, torch.arange(len(labels.owners), device=own.device) + first_negative] = labels.negative_scores
     return scores
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Mean of [Q]; 0 of none, for a process may be without queries where others have some."""
+    return values.sum() / max(1, len(values))
 
 
 def _without(left_out: Tensor, scores: Tensor) -> Tensor:

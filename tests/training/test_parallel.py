@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from shares import SHARES, batch
 from topics import WORDS, metrics
 
 from debater_search.errors import DebaterError
-from debater_search.training import train
+from debater_search.training import DeliberationLoss, train
 from debater_search.training.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[2]
@@ -63,15 +64,20 @@ def settings_of(way: dict[str, Any], rows: Path, model: Path, **more: Any) -> di
     }
 
 
+def torchrun(processes: int, *program: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """A program in a group of processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*command, *program], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr
+    return done
+
+
 def gradients_of(processes: int, folder: Path, jobs: list[dict[str, Any]]) -> dict[str, tuple[dict, dict]]:
     """Gradients and facts of every job, from a group of processes started by torchrun."""
     folder.mkdir()
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    script = str(ROOT / "tests" / "training" / "group.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([*command, script, str(folder)], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    torchrun(processes, str(ROOT / "tests" / "training" / "group.py"), str(folder))
     out = {}
     for job in jobs:
         path = folder / f"{job['name']}.safetensors"
@@ -169,6 +175,20 @@ def test_six_steps_on_any_number_of_processes_end_with_the_weights_of_one(
     parallel: str,
 ) -> None:
     require_equal_weights(processes, longer("llama", lora, parallel, cache), tmp_path)
+
+
+def test_the_loss_of_uneven_and_empty_shares_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    torchrun(2, str(ROOT / "tests" / "training" / "shares.py"), str(tmp_path))
+    found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+    for name, (queries, negatives) in SHARES.items():
+        whole = [rows.requires_grad_() for rows in batch(sum(queries), sum(negatives))]
+        value = DeliberationLoss()(*whole)
+        value.backward()
+        for each in found:
+            assert each[f"{name}.value"].item() == pytest.approx(value.item(), abs=1e-9), name
+        for number, rows in enumerate(whole):
+            gradient = torch.cat([each[f"{name}.{number}"] for each in found])
+            assert torch.allclose(gradient, rows.grad, atol=1e-9), name
 
 
 def children_of(pid: int) -> list[int]:
