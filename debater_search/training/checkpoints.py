@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
 PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
+GO_ON_OR_START_OVER = "Go on with the new one: --resume --force. Start over: --force."
 OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
     r"writer\.lock|metrics\.jsonl|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
@@ -79,11 +80,16 @@ def is_ours(output: Path) -> bool:
 
 
 def clear(output: Path) -> None:
-    """Remove an earlier run from a folder that `is_ours`."""
+    """Remove an earlier run from a folder that `is_ours`; what is half removed counts neither as finished nor as whole."""
+    (output / CHECKPOINT_FILE).unlink(missing_ok=True)
+    folders = [path for path in output.iterdir() if path.is_dir()]
+    for folder in folders:
+        (folder / STATE_FILE).unlink(missing_ok=True)
+    for folder in folders:
+        shutil.rmtree(folder)
     for path in output.iterdir():
-        if path.name == LOCK_NAME:  # held by whoever clears
-            continue
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.name != LOCK_NAME:  # held by whoever clears
+            path.unlink()
 
 
 def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int, parallel: Parallel) -> None:
@@ -132,9 +138,12 @@ def run_config(output: str | Path) -> dict[str, Any] | None:
 
 def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> bool:
     """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
-    if folder.is_dir() and not is_ours(folder):
-        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
     require_writable(folder)
+    if folder.exists() and not folder.is_dir():
+        raise DebaterError(f"{folder} is a file.", "Choose another --output.")
+    before = run_config(folder) if resume else None
+    if folder.is_dir() and before is None and not is_ours(folder):  # a run that goes on deletes nothing
+        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
     finished = (folder / CHECKPOINT_FILE).is_file()
     if folder.is_dir() and any(folder.iterdir()) and not resume and not force:
         raise DebaterError(
@@ -143,17 +152,23 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
             if finished
             else "Add --resume to go on, --force to start over, or choose another --output.",
         )
-    before = run_config(folder) if resume else None
     if resume and before is None:
         log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
-    if before is not None and not force and (changed := _changed(before, settings.model_dump(mode="json"))):
+    changed = _changed(before, settings.model_dump(mode="json")) if before is not None else []
+    if changed and not force:
         raise DebaterError(
-            f"The run in {folder} was begun with another config (different: {', '.join(changed)}).",
-            "Go on with the new one: --resume --force. Start over: --force.",
+            f"The run in {folder} was begun with another config (different: {', '.join(changed)}).", GO_ON_OR_START_OVER
         )
-    if resume and finished:
+    if not (resume and finished):
+        return False
+    if changed and newest_complete(folder) is None:
+        raise DebaterError(
+            f"The run in {folder} is finished and left no checkpoint to go on from.",
+            "Start over with --force, or choose another --output.",
+        )
+    if not changed:
         log.warning("%s is finished: nothing to resume.", folder)
-    return resume and finished
+    return not changed
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -168,18 +183,37 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return names
 
 
-def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
-    """Put a checkpoint's weights into an encoder that was made trainable in the same way."""
-    backbone = encoder.model.backbone
-    if hasattr(backbone, "peft_config"):
-        from peft import set_peft_model_state_dict
+def require_same_data(checkpoint: Path, made_by: dict[str, Any]) -> None:
+    """Raise DebaterError where the rows are no longer those that a checkpoint was trained on."""
+    before = json.loads((checkpoint / CHECKPOINT_FILE).read_text(encoding="utf-8"))["provenance"]["data"]
+    if changed := sorted(name for name, rows in made_by["data"].items() if before.get(name, rows) != rows):
+        raise DebaterError(
+            f"Data has changed since {checkpoint} was written: {', '.join(changed)}.", GO_ON_OR_START_OVER
+        )
 
-        set_peft_model_state_dict(backbone, load_file(checkpoint / "adapter_model.safetensors"))
+
+def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
+    """Put a checkpoint's weights into an encoder that was made trainable in the same way.
+
+    Raises DebaterError where they do not fit: the config makes another model.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    backbone = encoder.model.backbone
+    adapted = hasattr(backbone, "peft_config")
+    saved: dict[str, torch.Tensor] = {}
+    for path in sorted(checkpoint.glob("adapter_model.safetensors" if adapted else "model*.safetensors")):
+        saved |= load_file(path)
+    own = get_peft_model_state_dict(backbone, save_embedding_layers=False) if adapted else backbone.state_dict()
+    if not saved or any(name not in own or own[name].shape != tensor.shape for name, tensor in saved.items()):
+        raise DebaterError(
+            f"The weights in {checkpoint} do not fit the model that this config makes.",
+            "Go on with the model, thinking_steps and lora of before, or start over: --force.",
+        )
+    if adapted:
+        set_peft_model_state_dict(backbone, saved)
     else:
-        weights: dict[str, torch.Tensor] = {}
-        for path in sorted(checkpoint.glob("model*.safetensors")):
-            weights |= load_file(path)
-        backbone.load_state_dict(weights, strict=False)
+        backbone.load_state_dict(saved, strict=False)  # tied weights are saved once
 
 
 def restore_optimizer(checkpoint: Path, optimizer: Optimizer) -> None:

@@ -69,7 +69,9 @@ class Run:
             checkpoints.restore_weights(resume_from, self.encoder)
         self.parallel = Parallel(self.encoder, settings.parallel)
         self.scores: list[float] = []
-        self.cache_tokens: int | None = self.state.get("cache_tokens") or settings.gradient_cache or None
+        self.cache_tokens: int | None = settings.gradient_cache or None
+        if self.state.get("config", {}).get("gradient_cache") == settings.gradient_cache:
+            self.cache_tokens = self.state["cache_tokens"]  # as much as memory was found to hold
 
     def go(self) -> Path:
         """Both phases, the final checkpoint, the picture."""
@@ -168,7 +170,7 @@ class Run:
                     return step + 1
                 if not main and (step + 1) % self.settings.save_steps == 0 and step + 1 < phase.steps:
                     self._save(step + 1, phase.optimizer, warm=True)
-        return phase.steps
+        return max(done, phase.steps)  # a changed config may end before the step it goes on from
 
     def _after_step(self, step: int, optimizer: Optimizer) -> bool:
         """Measure and save where it is time; True where measurements say to stop."""

@@ -82,6 +82,8 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
         return folder
     resume_from = checkpoints.newest_complete(folder) if resume else None
     run = Run(settings, folder, device, progress, resume_from)  # finds mistakes before anything is dropped
+    if resume_from is not None and not force:
+        checkpoints.require_same_data(resume_from, run.made_by)
     run.parallel.wait()  # all processes have seen the folder as it was
     with ExitStack() as alone:
         if run.parallel.is_main:
@@ -89,6 +91,9 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
             alone.enter_context(writing(folder))
             if resume_from is None:
                 checkpoints.clear(folder)
+            (folder / checkpoints.CHECKPOINT_FILE).unlink(
+                missing_ok=True
+            )  # a finished run that goes on is not finished
         run.parallel.wait()
         return run.go()
 

@@ -18,9 +18,8 @@ from topics import metrics
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.store.lock import writing
-from debater_search.training import (
-    train,
-)
+from debater_search.training import plan, train
+from debater_search.training.checkpoints import clear
 from debater_search.training.journal import Journal
 from debater_search.training.settings import TrainingSettings
 
@@ -79,6 +78,130 @@ def test_resume_with_a_changed_config_names_what_changed(config: Callable[..., T
         train(changed, resume=True)
     assert train(changed, resume=True, force=True) == folder
     assert metrics(folder)[-1]["learning_rate"] < 1e-3
+
+
+def unfinished(folder: Path) -> Path:
+    """A run's folder as if it had been killed before its end."""
+    (folder / "debater.json").unlink()
+    return folder
+
+
+def test_a_finished_run_goes_on_with_a_changed_config_where_that_is_forced(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = train(config())
+    with pytest.raises(DebaterError, match="max_steps") as mistake:
+        train(config(max_steps=8), resume=True)
+    assert "--resume --force" in mistake.value.hint
+    train(config(max_steps=8), resume=True, force=True)
+    assert "nothing to resume" not in caplog.text
+    assert [row["step"] for row in metrics(folder)] == list(range(1, 9))
+    assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 8
+
+
+def test_a_finished_run_without_checkpoints_is_kept_where_going_on_is_forced(
+    config: Callable[..., TrainingSettings],
+) -> None:
+    folder = train(config(max_steps=1))
+    with pytest.raises(DebaterError, match="no checkpoint to go on from"):
+        train(config(max_steps=2), resume=True, force=True)
+    assert (folder / "debater.json").is_file()
+
+
+def test_fewer_steps_than_a_resumed_run_has_done_end_it_where_it_is(config: Callable[..., TrainingSettings]) -> None:
+    folder = unfinished(train(config()))
+    train(config(max_steps=3), resume=True, force=True)
+    assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 4
+
+
+def test_resume_with_changed_data_names_the_set(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    folder = unfinished(train(config()))
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("wing", "wong"))
+    with pytest.raises(DebaterError, match=r"Data has changed since .*checkpoint-4 was written: rows"):
+        train(config(), resume=True)
+    assert train(config(), resume=True, force=True) == folder
+
+
+@pytest.mark.parametrize(
+    "change", [{"lora": {"r": 2, "alpha": 4}}, {"lora": None}, {"family": "llama"}, {"thinking_steps": 2}]
+)
+def test_weights_that_do_not_fit_a_changed_config_are_a_sentence(
+    config: Callable[..., TrainingSettings], change: dict[str, object]
+) -> None:
+    unfinished(train(config(max_steps=3)))
+    with pytest.raises(DebaterError, match="do not fit the model"):
+        train(config(**change), resume=True, force=True)  # type: ignore[arg-type]
+
+
+def test_full_weights_do_not_go_on_as_an_adapter(config: Callable[..., TrainingSettings]) -> None:
+    unfinished(train(config(lora=None, max_steps=3, learning_rate=1e-3)))
+    with pytest.raises(DebaterError, match="do not fit the model"):
+        train(config(), resume=True, force=True)
+
+
+def test_full_weights_resumed_end_with_the_same_bytes(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    settings = config("llama", lora=None, learning_rate=1e-3)
+    whole = train(settings, output=tmp_path / "whole")
+    again = train(settings, output=unfinished(train(settings)), resume=True)
+    assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("removed", range(1, 5))
+def test_a_run_killed_while_it_clears_the_old_one_is_neither_finished_nor_resumed_from_a_part(
+    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    whole = train(config(), output=tmp_path / "whole")
+    folder, left, unlink = train(config()), [removed], os.unlink
+
+    def killed(path: object, *rest: object, **more: object) -> None:
+        if "events" not in str(path):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        unlink(path, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "unlink", killed)
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: path.exists() and killed(path))
+    with pytest.raises(KeyboardInterrupt):
+        clear(folder)
+    monkeypatch.undo()
+    name = "adapter_model.safetensors"
+    assert (train(config(), resume=True) / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_changed_chunk_size_is_not_overruled_by_the_checkpoint(
+    config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished(train(config(gradient_cache=200)))
+    budgets: list[int | None] = []
+
+    def noted(_encoder: object, _batch: object, budget: int | None, _parallel: object) -> int | None:
+        budgets.append(budget)
+        return budget
+
+    monkeypatch.setattr("debater_search.training.run.fitting_budget", noted)
+    unfinished(train(config(gradient_cache=100), resume=True, force=True))
+    train(config(gradient_cache=False), resume=True, force=True)
+    assert budgets == [100, None]
+
+
+def test_a_run_goes_on_beside_files_that_it_did_not_write(config: Callable[..., TrainingSettings]) -> None:
+    folder = unfinished(train(config()))
+    (folder / "notes.txt").write_text("keep")
+    assert train(config(), resume=True) == folder
+    assert (folder / "notes.txt").read_text() == "keep"
+    with pytest.raises(DebaterError, match="not a training run's"):
+        train(config(), force=True)
+
+
+def test_an_output_that_is_a_file_is_refused_before_anything_is_read(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("keep")
+    for start in (train, plan):
+        with pytest.raises(DebaterError, match="file is a file"):
+            start(config(data=[{"path": "nowhere.jsonl"}]), output=tmp_path / "file", force=True)  # type: ignore[operator]
 
 
 def test_a_mistake_found_at_the_start_leaves_the_old_output(
