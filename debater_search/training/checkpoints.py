@@ -3,13 +3,17 @@
 import json
 import logging
 import math
+import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
@@ -32,8 +36,8 @@ PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
 GO_ON_OR_START_OVER = "Go on with the new one: --resume --force. Start over: --force."
 OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
-    r"writer\.lock|metrics\.jsonl|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json|tokenizer(_config)?\.json"
-    r"|special_tokens_map\.json|(adapter_)?model.*\.safetensors(\.index\.json)?"
+    r"writer\.lock|metrics\.jsonl(\.tmp)?|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json"
+    r"|tokenizer(_config)?\.json|special_tokens_map\.json|(adapter_)?model.*\.safetensors(\.index\.json)?"
 )
 
 
@@ -59,13 +63,14 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint beside its place and rename it into it; with `optimizer` training can go on from it.
 
-    All processes call it, the main one writes. `state` is what else going on needs.
+    All processes call it, the main one writes. `state` is what else going on needs. Raises DebaterError where the disk
+    does not take it; the checkpoints before it stay.
     """
     sharded = parallel is not None and parallel.sharded
     weights = {n: whole(t) for n, t in encoder.model.backbone.state_dict().items()} if sharded else None
     moments = _optimizer_tensors(optimizer) if optimizer is not None else None
     if parallel is None or parallel.is_main:
-        with atomic_folder(folder) as unfinished:
+        with _told_of_the_disk(folder), atomic_folder(folder) as unfinished:
             encoder.save(unfinished, provenance={**made_by, "step": step}, weights=weights)
             if moments is not None:
                 save_file(moments, unfinished / OPTIMIZER_FILE)
@@ -74,13 +79,29 @@ def write_checkpoint(
         parallel.wait()
 
 
+@contextmanager
+def _told_of_the_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = (
+            error.errno if isinstance(error, OSError) else next(iter(re.findall(r"os error (\d+)", str(error))), None)
+        )
+        if number is None:
+            raise
+        raise DebaterError(
+            f"{folder} cannot be written: {os.strerror(int(number))}.",
+            "The checkpoints before it are whole: make room and go on with --resume.",
+        ) from error
+
+
 def is_ours(output: Path) -> bool:
     """Whether a folder holds nothing but what training writes; anything else in it is never deleted."""
     return all((OUR_FOLDERS if path.is_dir() else OUR_FILES).fullmatch(path.name) for path in output.iterdir())
 
 
 def clear(output: Path) -> None:
-    """Remove an earlier run from a folder that `is_ours`; what is half removed counts neither as finished nor as whole."""
+    """Remove an earlier run from a folder that `is_ours`; what a kill leaves of it is neither finished nor complete."""
     (output / CHECKPOINT_FILE).unlink(missing_ok=True)
     folders = [path for path in output.iterdir() if path.is_dir()]
     for folder in folders:
@@ -104,21 +125,26 @@ def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: in
     parallel.wait()
 
 
-def newest_complete(output: Path) -> Path | None:
-    """The last checkpoint that training can go on from: one of training itself, else one of its warm start."""
+def newest_complete(output: Path, *, before: float = math.inf) -> Path | None:
+    """The last checkpoint that training can go on from, of those before a step; of a warm start if there is no other."""
     for kind in ("checkpoint", "warm"):
-        named = {path: re.fullmatch(rf"{kind}-(\d+)", path.name) for path in output.glob(f"{kind}-*")}
-        steps = {int(m.group(1)): path for path, m in named.items() if m and (path / STATE_FILE).is_file()}
+        steps = [step for step, path in _numbered(output, kind) if step < before and (path / STATE_FILE).is_file()]
         if steps:
-            return steps[max(steps)]
+            return output / f"{kind}-{max(steps)}"
     return None
 
 
 def drop_warm(output: Path, before: float = math.inf) -> None:
     """Remove checkpoints of the warm start, of which only the last is of use, and none once training has begun."""
-    for path in output.glob("warm-*"):
-        if (m := re.fullmatch(r"warm-(\d+)", path.name)) and int(m.group(1)) < before:
+    for step, path in _numbered(output, "warm"):
+        if step < before:
             shutil.rmtree(path)
+
+
+def _numbered(output: Path, kind: str) -> list[tuple[int, Path]]:
+    """Folders named after a step."""
+    named = ((re.fullmatch(rf"{kind}-(\d+)", path.name), path) for path in output.glob(f"{kind}-*"))
+    return [(int(match.group(1)), path) for match, path in named if match]
 
 
 def saved_state(checkpoint: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from debater_search.data.files import write_lines
 from debater_search.progress import Progress
 from debater_search.training.checkpoints import METRICS_FILE, PICTURE_FILE
 from debater_search.training.settings import TrainingSettings
@@ -56,7 +57,7 @@ class Journal:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
         kept = [e for line in lines if (e := _entry(line)) and self._is_before(e, step, warm)]
         if self.writes:
-            self.path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
+            write_lines(self.path, map(json.dumps, kept))
         if self.trackers is not None:
             self.trackers.replay(kept)
         for entry in kept:

@@ -221,11 +221,17 @@ class Run:
         """Stop before an update that would spoil the weights."""
         if is_finite(loss, gradient_norm):
             return
-        kept = checkpoints.newest_complete(self.folder)
+        spoiled = (
+            self.folder / f"checkpoint-{step}"
+        )  # where a loss is none, the weights before it are not to be trusted
         what = "gradient" if is_finite(loss) else "loss"
+        good = checkpoints.newest_complete(self.folder, before=step if what == "loss" else math.inf)
+        hints = ["Lower learning_rate.", f"The last good checkpoint is {good}." if good else ""]
+        if what == "loss" and spoiled.is_dir():
+            hints.append(f"Remove {spoiled} before --resume: its weights gave this loss.")
         raise DebaterError(
             f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {read.place}.",
-            f"Lower learning_rate. {f'The last good checkpoint is {kept}.' if kept else ''}".strip(),
+            " ".join(filter(None, hints)),
         )
 
     def _describe(self) -> None:

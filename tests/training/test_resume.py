@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from topics import metrics
 
 from debater_search.encoder import Encoder
@@ -231,6 +232,32 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(
     assert list((tmp_path / "out").glob("checkpoint-*/debater.json"))
 
 
+def test_weights_that_give_no_loss_are_not_called_the_last_good_checkpoint(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    spoiling = {"learning_rate": 1e30, "max_grad_norm": 1e30, "warmup_steps": 0, "save_steps": 1}
+    with pytest.raises(DebaterError, match="loss is not a number at step 2") as told:
+        train(config(lora=None, warm_start={"steps": 1}, **spoiling))
+    out = tmp_path / "out"
+    assert f"last good checkpoint is {out / 'checkpoint-0'}." in told.value.hint
+    assert f"Remove {out / 'checkpoint-1'} before --resume" in told.value.hint
+
+
+def test_a_log_is_whole_also_where_going_on_is_killed(
+    config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unfinished(train(config()))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), resume=True)
+    monkeypatch.undo()
+    assert [row["step"] for row in metrics(folder)] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_gradient_that_is_not_a_number_stops_before_it_reaches_the_weights(
     config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,8 +332,12 @@ def test_memory_too_small_for_any_chunk_is_a_sentence(
         train(config())
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left (os error 28)")],
+)
 def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
-    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     whole = train(config(), output=tmp_path / "whole")
     save = Encoder.save
@@ -314,11 +345,12 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
     def full(self: Encoder, folder: Path, **more: object) -> None:
         save(self, folder, **more)  # type: ignore[arg-type]
         if "checkpoint-4" in folder.name:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise error
 
     monkeypatch.setattr(Encoder, "save", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DebaterError, match=r"checkpoint-4 cannot be written: No space left on device\.") as told:
         train(config())
+    assert "--resume" in told.value.hint
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "out").glob("*checkpoint*")) == ["checkpoint-2"]
     again = train(config(), resume=True)
