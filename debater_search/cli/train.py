@@ -52,9 +52,11 @@ def train(
         translation = {"translated": translated} if released else {}
         where: dict[str, Any] = {"output": output, "resume": resume, "force": force, "device": device}
         if dry_run:
-            plan = training.plan(settings, **where, processes=processes or 1)
+            plan = training.plan(settings, **where, processes=processes)
             return out.json({"plan": plan.as_dict(), **translation}) if as_json else show_plan(out, plan.as_dict())
         checkpoint = training.train(settings, **where, processes=processes, progress=True)
+        if not training.speaks():  # one of several that torchrun has started
+            return None
         if as_json:
             return out.json({"checkpoint": str(checkpoint), **translation})
         out.facts([("checkpoint", str(checkpoint))])

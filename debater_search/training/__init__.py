@@ -2,6 +2,7 @@
 
 from debater_search.training.checkpoints import run_config
 from debater_search.training.dry_run import plan
+from debater_search.training.launch import speaks
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.released import is_released_config, translate_released_config
 from debater_search.training.settings import TrainingSettings, load_config
@@ -14,6 +15,7 @@ __all__ = [
     "load_config",
     "plan",
     "run_config",
+    "speaks",
     "train",
     "translate_released_config",
 ]

@@ -12,6 +12,7 @@ from debater_search.training import checkpoints
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import TrainingData
 from debater_search.training.development import DevelopmentSet
+from debater_search.training.launch import processes_for
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
 from debater_search.training.steps import Prepared, prepare
@@ -45,14 +46,15 @@ def plan(
     resume: bool = False,
     force: bool = False,
     device: str = "auto",
-    processes: int = 1,
+    processes: int | None = None,
 ) -> Plan:
     """What `train` with the same arguments would do. Loads no weights and writes nothing.
 
     Raises DebaterError for all that would fail at the start of training, or later: data, lengths, the development set,
-    trackers, an output that is taken, a disk without room for checkpoints.
+    trackers, processes without work, an output that is taken, a disk without room for checkpoints.
     """
     folder = Path(output or settings.output)
+    processes = processes_for(settings, processes, device)
     checkpoints.is_finished(folder, settings, resume=resume, force=force)
     require_trackers(settings.report_to)
     data = TrainingData(settings)

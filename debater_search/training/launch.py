@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from debater_search.errors import DebaterError
+from debater_search.training.settings import TrainingSettings
 
 PATIENCE = timedelta(minutes=30)
 """How long processes wait for each other: evaluation and saving make some wait for others."""
@@ -27,6 +28,36 @@ def in_a_group() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def speaks() -> bool:
+    """Whether this process reports: alone, or as the first of its group."""
+    return not in_a_group() or os.environ["RANK"] == "0"
+
+
+def processes_for(settings: TrainingSettings, asked: int | None, device: str) -> int:
+    """How many processes to start: as many as asked, or one a card. Raises DebaterError as `require_shares`."""
+    cards = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    processes = asked if asked is not None else max(1, cards)
+    require_shares(settings, processes)
+    return processes
+
+
+def require_shares(settings: TrainingSettings, processes: int) -> None:
+    """Raise DebaterError where there are no processes, or some would have no part in a step."""
+    if processes < 1:
+        raise DebaterError(f"processes is {processes}.", "Use 1 or more.")
+    if processes > settings.batch_size:
+        raise DebaterError(
+            f"There are more processes ({processes}) than queries in a batch ({settings.batch_size}).",
+            "Raise batch_size or lower --processes.",
+        )
+    if settings.warm_start is not None and processes > settings.warm_start.batch_size:
+        raise DebaterError(
+            f"There are more processes ({processes}) than texts in a step of the warm start "
+            f"({settings.warm_start.batch_size}).",
+            "Raise warm_start.batch_size or lower --processes.",
+        )
+
+
 @contextmanager
 def joined(device: str) -> Iterator[str]:
     """Be one of the group that the environment describes; gives the device that is this process's own."""
@@ -34,18 +65,23 @@ def joined(device: str) -> Iterator[str]:
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cards else "cpu" if device == "auto" else device
     if cards:
         torch.cuda.set_device(own)
+    logger = logging.getLogger("debater_search")
+    level = logger.level
+    if not speaks():
+        logger.setLevel(logging.CRITICAL)
     dist.init_process_group("nccl" if cards else "gloo", timeout=PATIENCE)
     try:
         yield own
     finally:
         dist.destroy_process_group()
+        logger.setLevel(level)
 
 
 def launch(processes: int, job: dict[str, Any]) -> None:
     """Run `train(**job)` in as many processes of this machine; returns when all are done.
 
     When one fails the others are stopped. Raises the DebaterError that a process raised, one that names a process that
-    was killed, or RuntimeError with the traceback of a bug.
+    was killed, the OSError or MemoryError of one, or RuntimeError with the traceback of a bug.
     """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -72,10 +108,10 @@ def launch(processes: int, job: dict[str, Any]) -> None:
             raise KeyboardInterrupt from stopped
         except ChildFailedError as failed:
             killed = {rank: failure.exitcode for rank, failure in failed.failures.items() if failure.exitcode < 0}
-            raise _explained(place, processes, killed) from None
+            raise explained(place, processes, killed) from None
 
 
-def _explained(place: Path, processes: int, killed: dict[int, int]) -> Exception:
+def explained(place: Path, processes: int, killed: dict[int, int]) -> Exception:
     """What went wrong: the first process to fail says it, unless one was killed and could say nothing."""
     for rank, code in killed.items():
         if -code != signal.SIGTERM:  # that is how the others are stopped
@@ -89,6 +125,10 @@ def _explained(place: Path, processes: int, killed: dict[int, int]) -> Exception
     error = json.loads(told[0].read_text(encoding="utf-8"))
     if "message" in error:
         return DebaterError(error["message"], error["hint"])
+    if "os_error" in error:
+        return OSError(*error["os_error"])
+    if "memory" in error:
+        return MemoryError(error["memory"])
     return RuntimeError(f"process {told[0].stem.removeprefix('error-')} of {processes} failed:\n{error['traceback']}")
 
 

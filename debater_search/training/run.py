@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim import AdamW, Optimizer
@@ -64,7 +65,7 @@ class Run:
             log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
         self.made_by = checkpoints.provenance(settings, self.data)
         self.development = DevelopmentSet(settings.eval, settings.seed) if settings.eval is not None else None
-        self.state = checkpoints.saved_state(resume_from) if resume_from is not None else {"step": 0}
+        self.state: dict[str, Any] = checkpoints.saved_state(resume_from) if resume_from is not None else {"step": 0}
         if resume_from is not None:
             checkpoints.restore_weights(resume_from, self.encoder)
         self.parallel = Parallel(self.encoder, settings.parallel)

@@ -5,13 +5,11 @@ import logging
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
-
-from debater_search.errors import DebaterError
 from debater_search.store.lock import writing
 from debater_search.training import checkpoints
 from debater_search.training.batches import TrainingData
-from debater_search.training.launch import in_a_group, joined, launch
+from debater_search.training.gather import world_size
+from debater_search.training.launch import in_a_group, joined, launch, processes_for, require_shares, speaks
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings, load_config
 
@@ -47,15 +45,9 @@ def train(
     folder = Path(output or settings.output)
     if in_a_group():
         with joined(device) as own:
-            return _train(settings, folder, resume=resume, force=force, device=own, progress=progress)
-    count = processes if processes is not None else _one_a_card(device)
-    if count < 1:
-        raise DebaterError(f"processes is {count}.", "Use 1 or more.")
-    if count > settings.batch_size:
-        raise DebaterError(
-            f"There are more processes ({count}) than queries in a batch ({settings.batch_size}).",
-            "Raise batch_size or lower --processes.",
-        )
+            require_shares(settings, world_size())
+            return _train(settings, folder, resume=resume, force=force, device=own, progress=progress and speaks())
+    count = processes_for(settings, processes, device)
     if count == 1:
         return _train(settings, folder, resume=resume, force=force, device=device, progress=progress)
     # Mistakes are found, and data is indexed, before processes are started that would all do so.
@@ -96,7 +88,3 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
             )  # a finished run that goes on is not finished
         run.parallel.wait()
         return run.go()
-
-
-def _one_a_card(device: str) -> int:
-    return max(1, torch.cuda.device_count()) if device in ("auto", "cuda") else 1

@@ -9,6 +9,7 @@ import time
 import traceback
 import warnings
 from pathlib import Path
+from typing import Any
 
 from debater_search.errors import DebaterError
 
@@ -24,23 +25,29 @@ def main(folder: Path) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("debater_search").setLevel(logging.WARNING if rank == "0" else logging.CRITICAL)
     logging.getLogger("debater_search.training").setLevel(logging.INFO if rank == "0" else logging.CRITICAL)
+    for said_before in ("data", "training.checkpoints"):  # by the process that started this one
+        logging.getLogger(f"debater_search.{said_before}").setLevel(logging.ERROR)
     try:
         from debater_search.training.settings import TrainingSettings
         from debater_search.training.trainer import train
 
         job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         settings = TrainingSettings.model_validate(job.pop("config"))
-        train(settings, **{**job, "progress": job["progress"] and rank == "0"})
+        train(settings, **job)
     except KeyboardInterrupt:
         return INTERRUPTED
     except DebaterError as error:
         return _tell(folder, rank, {"message": error.message, "hint": error.hint})
-    except BaseException:
+    except OSError as error:
+        return _tell(folder, rank, {"os_error": [error.errno, error.strerror or str(error), error.filename]})
+    except BaseException as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
+            return _tell(folder, rank, {"memory": str(error)})
         return _tell(folder, rank, {"traceback": traceback.format_exc()})
     return 0
 
 
-def _tell(folder: Path, rank: str, error: dict[str, str]) -> int:
+def _tell(folder: Path, rank: str, error: dict[str, Any]) -> int:
     unfinished = folder / f"error-{rank}.tmp"
     unfinished.write_text(json.dumps(error), encoding="utf-8")
     unfinished.replace(folder / f"error-{rank}.json")

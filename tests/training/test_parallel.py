@@ -19,7 +19,8 @@ from shares import SHARES, batch
 from topics import WORDS, metrics
 
 from debater_search.errors import DebaterError
-from debater_search.training import DeliberationLoss, train
+from debater_search.training import DeliberationLoss, plan, train
+from debater_search.training.launch import explained
 from debater_search.training.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[2]
@@ -230,6 +231,39 @@ def test_a_mistake_that_only_processes_find_is_told_as_one(
         train(settings, output=tmp_path / "out", processes=2)
 
 
-def test_more_processes_than_examples_are_refused(longer: Callable[..., TrainingSettings], tmp_path: Path) -> None:
-    with pytest.raises(DebaterError, match=r"more processes \(11\) than queries in a batch \(10\)"):
-        train(longer("bert", LORA, "ddp", None), output=tmp_path / "out", processes=11)
+@pytest.mark.parametrize("start", [train, plan])
+def test_processes_without_work_are_refused(
+    longer: Callable[..., TrainingSettings], tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    settings = longer("bert", LORA, "ddp", None)  # batches of 10, of 5 in the warm start
+    for processes, sentence in (
+        (11, r"more processes \(11\) than queries in a batch \(10\)"),
+        (6, r"more processes \(6\) than texts in a step of the warm start \(5\)"),
+        (0, "processes is 0"),
+    ):
+        with pytest.raises(DebaterError, match=sentence):
+            start(settings, output=tmp_path / "out", processes=processes)
+
+
+def test_under_torchrun_one_process_speaks_and_too_many_are_refused(
+    longer: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    settings = longer("bert", LORA, "ddp", None).model_copy(update={"warm_start": None, "max_steps": 1, "eval": None})
+    (tmp_path / "c.json").write_text(settings.model_dump_json())
+    program = tmp_path / "debater.py"
+    program.write_text("import sys\nfrom debater_search.cli import main\nsys.exit(main())\n")
+    command = [str(program), "train", str(tmp_path / "c.json"), "--json"]
+    done = torchrun(2, *command, "--output", str(tmp_path / "out"))
+    assert json.loads(done.stdout) == {"checkpoint": str(tmp_path / "out")}
+    assert done.stderr.count("Training ") == 1
+    refused = torchrun(2, *command, "batch_size=1", "--output", str(tmp_path / "new"), code=1)
+    assert "more processes (2) than queries in a batch (1)" in refused.stderr
+
+
+def test_what_a_file_did_to_a_process_is_no_bug(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "debater_search.training.worker", str(tmp_path)]  # there is no job.json
+    done = subprocess.run(command, env={**os.environ, "RANK": "0", "PYTHONPATH": str(ROOT)}, timeout=120)
+    assert done.returncode == 1
+    error = explained(tmp_path, 2, {})
+    assert isinstance(error, FileNotFoundError)
+    assert error.filename == str(tmp_path / "job.json")
