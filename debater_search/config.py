@@ -192,7 +192,7 @@ def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict
 def _follow(schema: type[BaseModel], location: Key) -> tuple[Key, type[BaseModel] | None]:
     """The key that pydantic's `loc` means (it also names members of unions), and the model that its last part is of."""
     key: list[str | int] = []
-    model: type[BaseModel] | None = schema
+    holder: type[BaseModel] | None = schema
     annotation: Any = schema
     for position, part in enumerate(location):
         model = next(_models(annotation), None)
@@ -206,7 +206,8 @@ def _follow(schema: type[BaseModel], location: Key) -> tuple[Key, type[BaseModel
         elif model is None or position < len(location) - 1:
             continue
         key.append(part)
-    return tuple(key), model
+        holder = model
+    return tuple(key), holder
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -1,5 +1,6 @@
 """Which rows make which batch: a function of seed and step alone."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -78,6 +79,15 @@ class TrainingData:
             )
 
     @property
+    def names(self) -> list[str]:
+        """What each set is called: by its path where several bear the same name."""
+        named = Counter(rows.source for rows in self.sets)
+        return [
+            rows.source if named[rows.source] == 1 else data.path
+            for rows, data in zip(self.sets, self.settings.data, strict=True)
+        ]
+
+    @property
     def examples(self) -> int:
         """Rows over all sets."""
         return sum(len(rows) for rows in self.sets)
@@ -124,7 +134,7 @@ class TrainingData:
     def first_examples(self) -> list[tuple[str, str, TrainingExample]]:
         """The first row of every set: its name, the query as it will be read, and the row."""
         rows = [Row(chosen, 0, 0) for chosen in range(len(self.sets))]
-        return [(self.sets[r.set].source, self._query(r, e := self._example(r)), e) for r in rows]
+        return [(self.names[r.set], self._query(r, e := self._example(r)), e) for r in rows]
 
     def _example(self, row: Row) -> TrainingExample:
         return self.sets[row.set].example(row.number, pick=row.turn)

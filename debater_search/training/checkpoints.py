@@ -46,7 +46,7 @@ def provenance(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     return {
         "config": settings.model_dump(mode="json"),
-        "data": {rows.source: rows.fingerprint for rows in data.sets},
+        "data": {name: rows.fingerprint for name, rows in zip(data.names, data.sets, strict=True)},
         "versions": {"debater-search": __version__, **versions},
     }
 

@@ -77,7 +77,7 @@ def plan(
         "parameters": sum(p.numel() for p in parameters),
         "trainable": trained,
         "thinking_steps": encoder.thinking_steps,
-        "sets": {rows.source: len(rows) for rows in data.sets},
+        "sets": {name: len(rows) for name, rows in zip(data.names, data.sets, strict=True)},
         "rows": data.examples,
         "steps": settings.max_steps,
         "steps_per_epoch": data.steps_per_epoch,

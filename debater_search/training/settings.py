@@ -13,7 +13,7 @@ from debater_search.training.released import is_released_config, settings_of
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
 
 
 class DataSet(_Section):
@@ -109,7 +109,9 @@ class TrainingSettings(_Section):
     )
     homogeneous: bool = Field(True, description="A batch holds one set only: its positives are harder negatives.")
     temperature: PositiveFloat = Field(
-        1.0, description="Mixture of sets: 1 by size, larger evens them out (rows^(1/temperature)); times weight."
+        1.0,
+        allow_inf_nan=True,
+        description="Mixture of sets: 1 by size, larger evens them out (rows^(1/temperature)); times weight.",
     )
     max_bad: int = Field(0, ge=0, description="Bad rows of a set that are left out; one more stops before training.")
     loss: Loss = Field(Loss(), description="The objective.")

@@ -37,7 +37,7 @@ def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True
 
 
 def require_room(encoder: Encoder, settings: TrainingSettings) -> None:
-    """Raise DebaterError where a limit leaves nothing of a text: every text would then be the same."""
+    """Raise DebaterError where a limit leaves nothing of a text, as all would be the same, or a vector is too short."""
     given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
     for instruction in [settings.search_instruction, *(lead for leads in given for lead in leads)]:
         if not encoder.leaves_room(instruction):
@@ -50,6 +50,10 @@ def require_room(encoder: Encoder, settings: TrainingSettings) -> None:
     if len(empty) >= settings.max_length.document:
         raise DebaterError(
             f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
+        )
+    if too_long := [dim for dim in settings.loss.matryoshka if dim > encoder.dim]:
+        raise DebaterError(
+            f"loss.matryoshka names {too_long[0]} dimensions, and the model has {encoder.dim}.", "Name shorter ones."
         )
     if settings.warm_start is not None:
         cut_documents(encoder, [""], settings.warm_start.length)

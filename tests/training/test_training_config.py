@@ -1,6 +1,7 @@
 """What a config may say, and mistakes that are found before anything is trained."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,11 +61,44 @@ def test_a_model_that_could_not_be_saved_is_refused_at_the_start(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("mistake", ["gradient_cache=true", "gradient_cache=-1", "seed=-1", f"seed={2**63}"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "gradient_cache=true",
+        "gradient_cache=-1",
+        "seed=-1",
+        f"seed={2**63}",
+        "learning_rate=.inf",
+        "loss.mask_margin=.nan",
+    ],
+)
 def test_numbers_that_training_cannot_use_are_refused(tmp_path: Path, mistake: str) -> None:
     (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: x}]\n")
-    with pytest.raises(DebaterError, match=mistake.partition("=")[0]):
+    with pytest.raises(DebaterError, match=mistake.partition("=")[0]) as told:
         load_config(tmp_path / "c.yaml", [mistake])
+    assert told.value.hint != "Mend it in the config."  # it says what the setting means
+
+
+def test_an_endless_temperature_reaches_processes_as_it_is(config: Callable[..., TrainingSettings]) -> None:
+    settings = config(temperature=math.inf)
+    assert TrainingSettings.model_validate(json.loads(settings.model_dump_json())) == settings
+
+
+def test_shorter_dimensions_than_the_models_are_trained_and_longer_ones_refused(
+    config: Callable[..., TrainingSettings],
+) -> None:
+    assert plan(config(loss={"matryoshka": [8, 32]}))
+    with pytest.raises(DebaterError, match="names 64 dimensions, and the model has 32"):
+        plan(config(loss={"matryoshka": [8, 64]}))
+
+
+def test_sets_of_the_same_name_are_told_apart(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    shutil.copyfile(config().data[0].path, tmp_path / "more" / "rows.jsonl")
+    paths = [str(tmp_path / "rows.jsonl"), str(tmp_path / "more" / "rows.jsonl")]
+    planned = plan(config(data=[{"path": path} for path in paths]))
+    assert planned.facts["sets"] == dict.fromkeys(paths, len(WORDS))
+    assert [example["set"] for example in planned.examples] == paths
 
 
 def test_paths_in_a_config_are_relative_to_it(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
