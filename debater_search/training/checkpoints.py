@@ -128,9 +128,9 @@ def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: in
 def newest_complete(output: Path, *, before: float = math.inf) -> Path | None:
     """The last checkpoint that training can go on from, of those before a step; of a warm start if there is no other."""
     for kind in ("checkpoint", "warm"):
-        steps = [step for step, path in _numbered(output, kind) if step < before and (path / STATE_FILE).is_file()]
-        if steps:
-            return output / f"{kind}-{max(steps)}"
+        found = [(step, path) for step, path in _numbered(output, kind) if (path / STATE_FILE).is_file()]
+        if earlier := [path for step, path in sorted(found) if step < before]:
+            return earlier[-1]
     return None
 
 

@@ -78,6 +78,8 @@ class Run:
         """Both phases, the final checkpoint, the picture."""
         self.journal = Journal(self.settings, self.folder, writes=self.parallel.is_main)
         warm, done = bool(self.state.get("warm")), int(self.state["step"])
+        if warm and self.settings.warm_start is None:  # left out by a changed config: what it taught stays
+            warm, done = False, 0
         self._describe()
         if self.resume_from is not None:
             self.scores = self.journal.go_on_from(done, warm=warm)
@@ -222,9 +224,8 @@ class Run:
         """Stop before an update that would spoil the weights."""
         if is_finite(loss, gradient_norm):
             return
-        spoiled = (
-            self.folder / f"checkpoint-{step}"
-        )  # where a loss is none, the weights before it are not to be trusted
+        # Where a loss is none, the weights before it are not to be trusted.
+        spoiled = self.folder / f"{'checkpoint' if phase.name == 'Training' else 'warm'}-{step}"
         what = "gradient" if is_finite(loss) else "loss"
         good = checkpoints.newest_complete(self.folder, before=step if what == "loss" else math.inf)
         hints = ["Lower learning_rate.", f"The last good checkpoint is {good}." if good else ""]

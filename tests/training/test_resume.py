@@ -413,6 +413,18 @@ def test_a_warm_start_goes_on_where_it_was_killed(
         assert [r["loss"] for r in metrics(again, phase)] == [r["loss"] for r in metrics(whole, phase)]
 
 
+def test_a_killed_warm_start_goes_on_as_training_where_a_changed_config_leaves_it_out(
+    config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = "debater_search.training.checkpoints.drop_warm"
+    monkeypatch.setattr(drop, lambda *_, **__: shutil.rmtree(tmp_path / "out" / "checkpoint-0", ignore_errors=True))
+    unfinished(train(config(warm_start={"steps": 3, "batch_size": 4}, max_steps=1)))
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "out").glob("*-*")] == ["warm-2"]
+    folder = train(config(), resume=True, force=True)
+    assert [row["step"] for row in metrics(folder)] == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     config: Callable[..., TrainingSettings], tmp_path: Path, development: Path
