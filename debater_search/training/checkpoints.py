@@ -126,7 +126,9 @@ def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: in
 
 
 def newest_complete(output: Path, *, before: float = math.inf) -> Path | None:
-    """The last checkpoint that training can go on from, of those before a step; of a warm start if there is no other."""
+    """The last checkpoint that training can go on from, of those before a step; one of the warm start if there is no
+    other.
+    """
     for kind in ("checkpoint", "warm"):
         found = [(step, path) for step, path in _numbered(output, kind) if (path / STATE_FILE).is_file()]
         if earlier := [path for step, path in sorted(found) if step < before]:
@@ -168,33 +170,46 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     if folder.exists() and not folder.is_dir():
         raise DebaterError(f"{folder} is a file.", "Choose another --output.")
     before = run_config(folder) if resume else None
-    if folder.is_dir() and before is None and not is_ours(folder):  # a run that goes on deletes nothing
-        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
+    if before is None:
+        _require_clearable(folder, settings, force=resume or force)
+        if resume:
+            log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
+        return False
+    changed = _changed(before, settings.model_dump(mode="json"))
+    if changed and not force:
+        raise DebaterError(
+            f"The run in {folder} was begun with another config (different: {', '.join(changed)}).", GO_ON_OR_START_OVER
+        )
     finished = (folder / CHECKPOINT_FILE).is_file()
-    if folder.is_dir() and any(folder.iterdir()) and not resume and not force:
+    if finished and changed and newest_complete(folder) is None:
+        raise DebaterError(
+            f"The run in {folder} is finished and left no checkpoint to go on from.",
+            "Start over with --force, or choose another --output.",
+        )
+    if finished and not changed:
+        log.warning("%s is finished: nothing to resume.", folder)
+    return finished and not changed
+
+
+def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool) -> None:
+    """Raise DebaterError where a new run would remove what is not an earlier one's, or (without `force`) any run."""
+    if not folder.is_dir():
+        return
+    if not is_ours(folder):
+        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
+    if Path(settings.model).is_dir() and Path(settings.model).resolve().is_relative_to(folder.resolve()):
+        raise DebaterError(
+            f"The model to train lies in the output folder {folder}, which a new run clears.",
+            "Choose another --output.",
+        )
+    if any(folder.iterdir()) and not force:
+        finished = (folder / CHECKPOINT_FILE).is_file()
         raise DebaterError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
             "Add --force to start over, or choose another --output."
             if finished
             else "Add --resume to go on, --force to start over, or choose another --output.",
         )
-    if resume and before is None:
-        log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
-    changed = _changed(before, settings.model_dump(mode="json")) if before is not None else []
-    if changed and not force:
-        raise DebaterError(
-            f"The run in {folder} was begun with another config (different: {', '.join(changed)}).", GO_ON_OR_START_OVER
-        )
-    if not (resume and finished):
-        return False
-    if changed and newest_complete(folder) is None:
-        raise DebaterError(
-            f"The run in {folder} is finished and left no checkpoint to go on from.",
-            "Start over with --force, or choose another --output.",
-        )
-    if not changed:
-        log.warning("%s is finished: nothing to resume.", folder)
-    return not changed
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -196,6 +196,16 @@ def test_a_run_goes_on_beside_files_that_it_did_not_write(config: Callable[..., 
         train(config(), force=True)
 
 
+@pytest.mark.parametrize("inside", ["", "checkpoint-2"])
+def test_the_model_to_train_is_not_cleared_with_the_output(
+    config: Callable[..., TrainingSettings], inside: str
+) -> None:
+    folder = train(config(max_steps=3))
+    with pytest.raises(DebaterError, match="lies in the output folder"):
+        train(config(model=str(folder / inside)), force=True)
+    assert Encoder.load(folder / inside, device="cpu").thinking_steps == 3
+
+
 def test_an_output_that_is_a_file_is_refused_before_anything_is_read(
     config: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
