@@ -170,8 +170,9 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     if folder.exists() and not folder.is_dir():
         raise DebaterError(f"{folder} is a file.", "Choose another --output.")
     before = run_config(folder) if resume else None
+    finished = (folder / CHECKPOINT_FILE).is_file()
     if before is None:
-        _require_clearable(folder, settings, force=resume or force)
+        _require_clearable(folder, settings, force=force or (resume and not finished))
         if resume:
             log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
         return False
@@ -180,7 +181,6 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
         raise DebaterError(
             f"The run in {folder} was begun with another config (different: {', '.join(changed)}).", GO_ON_OR_START_OVER
         )
-    finished = (folder / CHECKPOINT_FILE).is_file()
     if finished and changed and newest_complete(folder) is None:
         raise DebaterError(
             f"The run in {folder} is finished and left no checkpoint to go on from.",

@@ -196,6 +196,15 @@ def test_a_run_goes_on_beside_files_that_it_did_not_write(config: Callable[..., 
         train(config(), force=True)
 
 
+def test_a_model_that_no_run_made_is_not_cleared_by_resume(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    Encoder.load(config().model, device="cpu").save(tmp_path / "out")
+    with pytest.raises(DebaterError, match="finished training run"):
+        train(config(), resume=True)
+    assert (tmp_path / "out" / "debater.json").is_file()
+
+
 @pytest.mark.parametrize("inside", ["", "checkpoint-2"])
 def test_the_model_to_train_is_not_cleared_with_the_output(
     config: Callable[..., TrainingSettings], inside: str
