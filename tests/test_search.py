@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -384,3 +385,17 @@ def test_snippets_of_huge_texts_are_quick(text: str) -> None:
     start = time.perf_counter()
     best_snippet("wing flutter", text)
     assert time.perf_counter() - start < 5  # linear: a fraction of a second; quadratic: minutes
+
+
+def test_an_index_of_cut_vectors_cuts_queries_alike(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    from debater_search.encoder import Encoder
+
+    build(tiny_corpus(), Encoder.load(tiny_model("llama"), dim=8, device="cpu"), tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i")
+    assert engine.store.manifest.dim == engine.encoder.dim == 8
+    scores = {hit.id: hit.score for hit in engine.search("wing", 25)}
+    assert scores["d7"] == pytest.approx(
+        engine.encoder.encode_queries(["wing"])[0] @ engine.store.vectors()[7], abs=1e-6
+    )
+    with pytest.raises(DebaterError, match="was made by"):
+        SearchEngine.open(tmp_path / "i", encoder=Encoder.load(tiny_model("llama"), device="cpu"))

@@ -56,6 +56,9 @@ def index(
         float, typer.Option(help="Recall@10 against exact search that the search is tuned to reach.")
     ] = 0.95,
     all_steps: Annotated[bool, typer.Option("--all-steps", help="Store every thinking step's vectors too.")] = False,
+    dim: Annotated[
+        int | None, typer.Option(help="Cut vectors to their first N numbers (Matryoshka models).", metavar="N")
+    ] = None,
     encode_only: Annotated[bool, typer.Option("--encode-only", help="Stop after embeddings/: no index.")] = False,
     embeddings: Annotated[
         Path | None, typer.Option(help="Build from ready shards instead of encoding.", metavar="DIR")
@@ -78,13 +81,16 @@ def index(
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
         if update:
-            if force or encode_only or all_steps or embeddings is not None or choice != ("auto", None, 0.95):
+            kept = (force, encode_only, all_steps, embeddings, dim, choice)
+            if kept != (False, False, False, None, None, ("auto", None, 0.95)):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
         check_output(folder, force=force, encode_only=encode_only)
         ready = embeddings is not None and model is None
-        encoder = None if ready else load_encoder(model, base_model, device)
+        if ready and dim is not None:
+            raise DebaterError("Ready embeddings are taken as they are.", "Leave --dim out, or encode the corpus anew.")
+        encoder = None if ready else load_encoder(model, base_model, device, dim)
         result = build(
             corpus,
             encoder,

@@ -52,11 +52,12 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a finished output.
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")]
 
 
-def load_encoder(model: str | None, base_model: str | None, device: str) -> Any:
+def load_encoder(model: str | None, base_model: str | None, device: str, dim: int | None = None) -> Any:
     """Load the model that the options name, or the default one. Raises DebaterError where it cannot be."""
     from debater_search.encoder import Encoder
 
-    return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device)
+    cut = {} if dim is None else {"dim": dim}
+    return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device, **cut)
 
 
 def examples(*lines: str) -> str:

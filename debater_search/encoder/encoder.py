@@ -45,7 +45,9 @@ class Encoder:
     (≤ 1e-5 in float32). `progress` shows a line on stderr, or advances a line that the caller shows.
     """
 
-    def __init__(self, parts: Parts, *, name: str, recipe: dict[str, Any], device: torch.device) -> None:
+    def __init__(
+        self, parts: Parts, *, name: str, recipe: dict[str, Any], device: torch.device, dim: int | None = None
+    ) -> None:
         self.parts = parts
         self.spec: EncoderSpec = parts.spec
         self.tokenizer = parts.tokenizer
@@ -60,6 +62,12 @@ class Encoder:
         """Set while weights change: the fingerprint then follows the weights in memory, not their files."""
         self.recipe = recipe
         """Arguments of `Encoder.load` that make this encoder again; plain JSON types."""
+        self._cut_at = dim
+        if dim is not None and not 1 <= dim <= self.full_dim:
+            raise DebaterError(
+                f"dim={dim} is not possible: the vectors of {name} have {self.full_dim} dimensions.",
+                f"Use 1 to {self.full_dim}; it should be one that the model was trained for (Matryoshka).",
+            )
 
     @classmethod
     def load(
@@ -72,6 +80,7 @@ class Encoder:
         attention: str = "auto",
         thinking_steps: int | None = None,
         max_length: int | None = None,
+        dim: int | None = None,
         weights: bool = True,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (minilm, debater-2b, debater-4b, smollm2-135m).
@@ -86,6 +95,7 @@ class Encoder:
             thinking_steps: on a model made for deliberation, read it out after that many steps; on a plain model,
                 more than 1 makes an untrained DEBATER start.
             max_length: tokens of a document, thinking tokens included.
+            dim: keep the first `dim` numbers of every vector, normalised again; for Matryoshka models.
             weights: False: shapes and tokenizer only, to know a model without loading it; it tokenizes, but does
                 not encode.
 
@@ -110,12 +120,19 @@ class Encoder:
             "base_model": _findable(base) if base is not None else None,
             "thinking_steps": thinking_steps,
             "max_length": max_length,
+            "dim": dim,
         }
-        return cls(parts, name=str(model), recipe={k: v for k, v in recipe.items() if v is not None}, device=where)
+        recipe = {k: v for k, v in recipe.items() if v is not None}
+        return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim)
 
     @property
     def dim(self) -> int:
         """Length of a vector."""
+        return self._cut_at or self.full_dim
+
+    @property
+    def full_dim(self) -> int:
+        """Length of a vector as the model gives it, before it is cut to `dim`."""
         if self.model.head is not None:
             return int(list(self.model.head.parameters())[-1].shape[0])
         return int(self.model.backbone.config.hidden_size)
@@ -139,7 +156,9 @@ class Encoder:
     def fingerprint(self) -> str:
         """sha256 over weights, templates, pooling and lengths: equal fingerprints make equal vectors."""
         weights = [_tensors_sha256(self.model)] if self.in_training else self._file_hashes
-        identity = {"spec": self.spec.as_dict(), "weights": weights}
+        identity: dict[str, Any] = {"spec": self.spec.as_dict(), "weights": weights}
+        if self.dim < self.full_dim:
+            identity["dim"] = self.dim
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @cached_property

@@ -79,7 +79,7 @@ class Pipeline:
             start = time.perf_counter()
             try:
                 computed = self._encoder.views([window.sequences[row] for row in rows], self._kind)
-                out[rows] = normalize(computed, dim=-1).cpu().numpy()
+                out[rows] = normalize(computed[..., : self._encoder.dim], dim=-1).cpu().numpy()
             except torch.OutOfMemoryError:
                 fits = False
             else:

@@ -37,6 +37,7 @@ class Recipe(TypedDict, total=False):
     base_model: str
     thinking_steps: int
     max_length: int
+    dim: int
 
 
 class EncoderInfo(BaseModel):

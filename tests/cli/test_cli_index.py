@@ -165,6 +165,8 @@ def test_an_odd_text_is_indexed_and_counted_in_a_warning(
         (["flight.jsonl", "--memory", "plenty"], "plenty"),
         (["flight.jsonl", "--recall", "95"], "95"),
         (["flight.jsonl", "--embeddings", "nowhere"], "nowhere"),
+        (["flight.jsonl", "--embeddings", "nowhere", "--dim", "8"], "--dim"),
+        (["flight.jsonl", "--update", "--dim", "8"], "--update"),
     ],
 )
 def test_an_impossible_request_leaves_nothing(

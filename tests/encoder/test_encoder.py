@@ -273,3 +273,26 @@ def test_windows_come_back_in_order(tiny_model: Callable[..., Path]) -> None:
     assert abs(np.concatenate(found) - encoder.deliberate(["lift", "drag", "wing"])).max() < 1e-5
     assert len(taken) == 3
     assert re.fullmatch(r"[\d,]+ tokens/s · \d+% padding", bar.facts)
+
+
+def test_cut_vectors_are_the_first_numbers_normalised_again(tiny_model: Callable[..., Path]) -> None:
+    whole, cut = (Encoder.load(tiny_model("llama"), thinking_steps=4, dim=dim, device="cpu") for dim in (None, 8))
+    texts = ["lift", "drag of a wing"]
+    for method in ("deliberate", "encode_documents", "encode_queries"):
+        wanted = getattr(whole, method)(texts)[..., :8]
+        wanted /= np.linalg.norm(wanted, axis=-1, keepdims=True)
+        np.testing.assert_allclose(getattr(cut, method)(texts), wanted, atol=1e-6)
+    assert (cut.dim, whole.dim) == (8, 32)
+
+
+def test_a_cut_encoder_is_another_encoder_that_its_recipe_makes_again(tiny_model: Callable[..., Path]) -> None:
+    whole, cut = (Encoder.load(tiny_model("llama"), dim=dim, device="cpu") for dim in (None, 8))
+    assert cut.fingerprint != whole.fingerprint
+    assert Encoder.load(**cut.recipe, device="cpu").fingerprint == cut.fingerprint
+    assert Encoder.load(tiny_model("llama"), dim=32, device="cpu").fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("dim", [0, -1, 33])
+def test_vectors_are_not_cut_to_more_than_they_hold(tiny_model: Callable[..., Path], dim: int) -> None:
+    with pytest.raises(DebaterError, match="have 32 dimensions"):
+        Encoder.load(tiny_model("llama"), dim=dim, device="cpu")
