@@ -28,6 +28,7 @@ class Progress:
         self.label, self.total, self.unit = label, total, unit
         self.done = self._before = 0
         self.facts = ""
+        self._tokens = self._padded = 0
         self._enabled = enabled
         self._start = time.monotonic()
         self._last_line, self._printed = self._start, ""
@@ -43,9 +44,16 @@ class Progress:
         """Count `done` units as finished before the clock started; they do not enter the rate."""
         self.done = self._before = done
 
-    def advance(self, n: int = 1, facts: str = "") -> None:
-        """`n` more units are done; `facts` (loss, tokens/s, …) replace those shown before."""
+    def advance(self, n: int = 1, facts: str = "", *, tokens: int = 0, padded: int = 0) -> None:
+        """`n` more units are done; `facts` (loss, …) replace those shown before.
+
+        `tokens` were encoded for them, `padded` counts padding too: their rate and the share of padding are facts.
+        """
         self.done += n
+        if padded:
+            self._tokens, self._padded = self._tokens + tokens, self._padded + padded
+            rate = self._tokens / max(time.monotonic() - self._start, 1e-9)
+            facts = f"{rate:,.0f} tokens/s · {1 - self._tokens / self._padded:.0%} padding"
         self.facts = facts or self.facts
         if self._live is not None:
             self._live.update(self.line())

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ class FakeEncoder:
         self.name, self.dim, self.thinking_steps = name, dim, thinking_steps
         self.fingerprint = f"{zlib.crc32(f'{name} {dim} {thinking_steps}'.encode()):08x}" * 8
         self.recipe = {"model": name}
+        self.device, self.dtype = SimpleNamespace(type="cpu"), "float32"
         self.encoded = 0  # documents, over all calls
         self.batch_tokens, self.calibrations = 2048, 0
         self.instructions: list[str | None] = []

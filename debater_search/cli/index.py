@@ -25,6 +25,7 @@ EXAMPLES = examples(
     "debater index data/cranfield",
     "debater index papers.jsonl.gz --model checkpoints/debater-2b --output indexes/papers",
     "debater index papers.jsonl --memory 4GB --recall 0.98",
+    "debater index papers.jsonl --workers 4",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
     "debater index --update papers.jsonl.gz --output indexes/papers",
@@ -59,6 +60,9 @@ def index(
     dim: Annotated[
         int | None, typer.Option(help="Cut vectors to their first N numbers (Matryoshka models).", metavar="N")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that encode. Default: one a GPU, else 1.", metavar="N")
+    ] = None,
     encode_only: Annotated[bool, typer.Option("--encode-only", help="Stop after embeddings/: no index.")] = False,
     embeddings: Annotated[
         Path | None, typer.Option(help="Build from ready shards instead of encoding.", metavar="DIR")
@@ -73,7 +77,7 @@ def index(
     """Encode a corpus and build its index."""
     with results(as_json) as out:
         from debater_search.data.files import require_exists
-        from debater_search.indexing import build, check_output
+        from debater_search.indexing import build, check_output, usual_workers
         from debater_search.indexing import update as update_index
         from debater_search.vectors import parse_memory
 
@@ -81,8 +85,8 @@ def index(
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
         if update:
-            kept = (force, encode_only, all_steps, embeddings, dim, choice)
-            if kept != (False, False, False, None, None, ("auto", None, 0.95)):
+            kept = (force, encode_only, all_steps, embeddings, dim, workers, choice)
+            if kept != (False, False, False, None, None, None, ("auto", None, 0.95)):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
@@ -101,6 +105,7 @@ def index(
             all_steps=all_steps,
             encode_only=encode_only,
             embeddings=embeddings,
+            workers=workers or usual_workers(device),
             force=force,
             progress=True,
         )

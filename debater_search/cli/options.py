@@ -56,7 +56,7 @@ def load_encoder(model: str | None, base_model: str | None, device: str, dim: in
     """Load the model that the options name, or the default one. Raises DebaterError where it cannot be."""
     from debater_search.encoder import Encoder
 
-    cut = {} if dim is None else {"dim": dim}
+    cut: dict[str, Any] = {} if dim is None else {"dim": dim}
     return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device, **cut)
 
 

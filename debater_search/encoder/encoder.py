@@ -143,6 +143,11 @@ class Encoder:
         return self.spec.thinking_steps
 
     @property
+    def dtype(self) -> str:
+        """The number type of its weights, as `load` takes it."""
+        return str(self.model.backbone.dtype).removeprefix("torch.")
+
+    @property
     def batch_tokens(self) -> int:
         """Padded tokens of a forward pass where nothing else is asked for."""
         return TOKENS_PER_BATCH[self.device.type]

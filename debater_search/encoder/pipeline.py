@@ -43,8 +43,6 @@ class Pipeline:
     ) -> None:
         self._encoder, self._kind, self._instruction = encoder, kind, instruction
         self._budget, self._bar = batch_tokens, bar
-        self._tokens = self._padded = 0
-        self._seconds = 0.0
 
     def run(self, windows: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
         """L2-normalised views of each window's texts, float32 [n, views, dim], in order.
@@ -76,7 +74,6 @@ class Pipeline:
         order = longest_first(lengths)
         while order:
             rows = order[: rows_within(self._budget, lengths[order[0]])]
-            start = time.perf_counter()
             try:
                 computed = self._encoder.views([window.sequences[row] for row in rows], self._kind)
                 out[rows] = normalize(computed[..., : self._encoder.dim], dim=-1).cpu().numpy()
@@ -88,10 +85,11 @@ class Pipeline:
                 self._take_less(len(rows), lengths[order[0]])
                 continue
             order = order[len(rows) :]
-            self._seconds += time.perf_counter() - start
-            self._tokens += sum(lengths[row] for row in rows)
-            self._padded += len(rows) * lengths[rows[0]]
-            self._bar.advance(int(texts_of[rows].sum()), self._facts())
+            self._bar.advance(
+                int(texts_of[rows].sum()),
+                tokens=sum(lengths[row] for row in rows),
+                padded=len(rows) * lengths[rows[0]],
+            )
         return out if len(out) == len(window.which) else out[window.which]
 
     def _take_less(self, rows: int, longest: int) -> None:
@@ -105,10 +103,6 @@ class Pipeline:
         log.warning("Out of memory on %s: going on with batches of %s tokens.", where, f"{self._budget:,}")
         if where.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _facts(self) -> str:
-        rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
-        return f"{rate:,.0f} tokens/s · {1 - self._tokens / max(1, self._padded):.0%} padding"
 
 
 @torch.inference_mode()

@@ -5,6 +5,7 @@ from debater_search.indexing.change import Change, add, delete, update
 from debater_search.indexing.compact import Compaction, compact
 from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output
+from debater_search.indexing.pool import usual_workers
 from debater_search.indexing.verify import Verification, verify
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "delete",
     "load_again",
     "update",
+    "usual_workers",
     "verify",
 ]

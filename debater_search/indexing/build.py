@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, get_args
 
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
-from debater_search.indexing.encode import SHARD_SIZE, choose_batch_tokens, encode_shards
+from debater_search.indexing.encode import choose_batch_tokens, encode_shards
 from debater_search.indexing.output import check_output, claim, workplace
+from debater_search.indexing.shards import SHARD_SIZE, Shards
 from debater_search.store.documents import DocumentStore, write_documents
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
@@ -65,6 +66,7 @@ def build(
     dtype: DType = "float32",
     encode_only: bool = False,
     embeddings: str | Path | None = None,
+    workers: int = 1,
     force: bool = False,
     progress: bool = False,
 ) -> BuildResult:
@@ -73,7 +75,8 @@ def build(
     Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
     from. `type` is how vectors are searched: `auto`, a name of `vectors.TYPES`, or a FAISS factory string; `auto` keeps
     within `memory`, in bytes, and recall@10 is tuned to reach `recall`. `encode_only` stops when the shards are
-    complete. `all_steps` stores every thinking step. `force` replaces a finished index at the moment when the new one
+    complete. `all_steps` stores every thinking step. `workers` processes encode, on the GPUs in turn if the encoder is
+    on one; ids and vectors are the same however many. `force` replaces a finished index at the moment when the new one
     is complete.
 
     Raises:
@@ -82,7 +85,7 @@ def build(
 
     """
     folder = Path(folder).resolve()
-    _check_settings(shard_size, dtype, encode_only, lexical=encoder is None and embeddings is None)
+    _check_settings(shard_size, workers, dtype, encode_only, lexical=encoder is None and embeddings is None)
     check_output(folder, force=force, encode_only=encode_only)
     ready = _open_ready(embeddings, encoder, all_steps, encode_only) if embeddings is not None else None
     info = ready.manifest.encoder if ready else EncoderInfo.of(encoder) if encoder is not None else None
@@ -115,17 +118,10 @@ def build(
                 if job.batch_tokens is None:
                     job.batch_tokens = choose_batch_tokens(documents, positions, encoder)
                     write_manifest(writer.folder / JOB_NAME, job)
-                result.reused = encode_shards(
-                    documents,
-                    positions,
-                    encoder,
-                    writer,
-                    shard_size=shard_size,
-                    show=progress,
-                    batch_tokens=job.batch_tokens,
-                )
+                shards = Shards(documents, positions, writer, shard_size, job.batch_tokens)
+                result.reused = encode_shards(shards, encoder, workers=workers, show=progress)
                 documents.close()
-                store = writer.finish(-(-result.documents // shard_size), info, corpus_info)
+                store = writer.finish(len(shards), info, corpus_info)
 
         if not encode_only:
             with _timed(result, "index"):
@@ -139,9 +135,11 @@ def build(
     return result
 
 
-def _check_settings(shard_size: int, dtype: str, encode_only: bool, *, lexical: bool) -> None:
+def _check_settings(shard_size: int, workers: int, dtype: str, encode_only: bool, *, lexical: bool) -> None:
     if shard_size < 1:
         raise DebaterError(f"A shard cannot hold {shard_size} documents.", "Give a shard size of 1 or more.")
+    if workers < 1:
+        raise DebaterError(f"{workers} workers cannot encode.", "Take 1 or more.")
     if dtype not in get_args(DType):
         raise DebaterError(f"Embeddings cannot be stored as {dtype!r}.", f"Types: {', '.join(get_args(DType))}.")
     if encode_only and lexical:

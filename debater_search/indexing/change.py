@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debater_search.indexing.build import build_vectors
-from debater_search.indexing.encode import SHARD_SIZE, encode_shards
+from debater_search.indexing.encode import encode_shards
 from debater_search.indexing.model import load_again, require_same
+from debater_search.indexing.shards import SHARD_SIZE, Shards
 from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import DocumentEdits, edit_documents
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
@@ -204,10 +205,11 @@ def _encode(
     encoder = encoder or load_again(after.encoder, folder, device=device)
     writer = EmbeddingWriter(place, base.dim, dtype=base.dtype, thinking_steps=base.thinking_steps)
     documents = DocumentStore(folder / after.documents)
-    reused = encode_shards(documents, positions, encoder, writer, show=show)
+    shards = Shards(documents, positions, writer)
+    reused = encode_shards(shards, encoder, show=show)
     documents.close()
     what = CorpusInfo(source=after.corpus.source, fingerprint=after.corpus.fingerprint, documents=len(positions))
-    writer.finish(-(-len(positions) // SHARD_SIZE), after.encoder, what)
+    writer.finish(len(shards), after.encoder, what)
     return len(positions) - reused
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
 from debater_search.indexing.build import build_vectors
-from debater_search.indexing.encode import SHARD_SIZE
+from debater_search.indexing.shards import SHARD_SIZE
 from debater_search.progress import progress as show_progress
 from debater_search.store.documents import DocumentStore, write_documents
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter

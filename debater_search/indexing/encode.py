@@ -1,23 +1,20 @@
-"""From stored documents to embedding shards; shards that an earlier run finished are kept."""
+"""From stored documents to embedding shards, in this process or in several; shards of an earlier run are kept."""
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from debater_search.errors import DebaterError
-from debater_search.progress import progress
+from debater_search.indexing.pool import encode_in_workers
+from debater_search.indexing.shards import Shards
+from debater_search.progress import Progress, progress
 from debater_search.store.documents import DocumentStore
-from debater_search.store.embeddings import EmbeddingWriter
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
-SHARD_SIZE = 1000  # documents; what a kill costs
 WORTH_CALIBRATING = 2000
 """Documents from which on the two seconds that a calibration takes are likely to come back."""
 SAMPLE = 256
@@ -32,57 +29,34 @@ def choose_batch_tokens(documents: DocumentStore, positions: range, encoder: "En
     return chosen
 
 
-def encode_shards(
-    documents: DocumentStore,
-    positions: range,
-    encoder: "Encoder",
-    writer: EmbeddingWriter,
-    *,
-    shard_size: int = SHARD_SIZE,
-    show: bool,
-    batch_tokens: int | None = None,
-) -> int:
-    """Encode what has no shard yet of the documents at `positions`; returns how many were found encoded.
+def encode_shards(shards: Shards, encoder: "Encoder", *, workers: int = 1, show: bool) -> int:
+    """Encode the shards that are missing; returns how many documents were found encoded.
 
-    A shard is written, in a thread, while the model computes the next one.
+    More than one of `workers` are processes of their own, if there are as many shards; each loads the model.
 
     Raises:
-        DebaterError: the model gives a document NaN or infinity.
+        DebaterError: the model gives a document NaN or infinity; or a worker died again and again.
 
     """
-    ranges = [(start, min(start + shard_size, positions.stop)) for start in positions[::shard_size]]
-    pending = [
-        (number, start, stop)
-        for number, (start, stop) in enumerate(ranges)
-        if not writer.holds(number, documents.ids(range(start, stop)))
-    ]
-    left = sum(stop - start for _, start, stop in pending)
-    reused = len(positions) - left
+    missing = shards.missing()
+    left = sum(len(shards.rows(number)) for number in missing)
+    reused = len(shards.positions) - left
     if reused:
-        logger.info("%s of %s documents were encoded by an earlier run.", f"{reused:,}", f"{len(positions):,}")
-    windows = (documents.read_range(start, stop) for _, start, stop in pending)
-    with (
-        progress("Encoding", left, "documents", enabled=show and left > 0) as bar,
-        ThreadPoolExecutor(1, thread_name_prefix="write") as thread,
-    ):
-        written: Future[None] | None = None
-        encoded = encoder.deliberate_windows(windows, batch_tokens=batch_tokens, progress=bar)
-        for (number, start, stop), steps in zip(pending, encoded, strict=True):
-            ids = documents.ids(range(start, stop))
-            require_finite(steps, ids)
-            if written is not None:
-                written.result()
-            written = thread.submit(writer.write, number, ids, steps if writer.thinking_steps else steps[:, -1])
-        if written is not None:
-            written.result()
+        logger.info("%s of %s documents were encoded by an earlier run.", f"{reused:,}", f"{len(shards.positions):,}")
+    workers = min(workers, len(missing))
+    with progress("Encoding", left, "documents", enabled=show and left > 0) as bar:
+        if workers > 1:
+            encode_in_workers(shards, missing, encoder, workers, bar)
+        else:
+            _encode_here(shards, missing, encoder, bar)
     return reused
 
 
-def require_finite(embeddings: np.ndarray, ids: Sequence[str]) -> None:
-    """Raise DebaterError, naming the document, where a vector holds NaN or infinity."""
-    finite = np.isfinite(embeddings).reshape(len(ids), -1).all(axis=1)
-    if not finite.all():
-        raise DebaterError(
-            f"The model gives document {ids[int(finite.argmin())]!r} an embedding that is not finite.",
-            "Check the model, or try --device cpu, which computes in fp32; finished shards are kept.",
-        )
+def _encode_here(shards: Shards, numbers: Sequence[int], encoder: "Encoder", bar: Progress) -> None:
+    before: Future[None] | None = None
+    for _, writing in shards.encode(numbers, encoder, bar):
+        if before is not None:
+            before.result()
+        before = writing
+    if before is not None:
+        before.result()

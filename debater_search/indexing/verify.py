@@ -13,8 +13,8 @@ import numpy as np
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
 from debater_search.indexing.build import build_vectors
-from debater_search.indexing.encode import require_finite
 from debater_search.indexing.model import load_again
+from debater_search.indexing.shards import require_finite
 from debater_search.progress import Progress, progress
 from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter

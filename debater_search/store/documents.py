@@ -141,7 +141,7 @@ class DocumentStore:
     """The documents of an index, opened for reading only; safe to share between threads."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
@@ -232,7 +232,7 @@ class DocumentStore:
             raise self._unreadable(f"is damaged ({error})") from None
 
     def _unreadable(self, what: str) -> DebaterError:
-        return DebaterError(f"{self._path} {what}.", MEND)
+        return DebaterError(f"{self.path} {what}.", MEND)
 
 
 def _document(row: tuple[str, str, str, str]) -> Document:

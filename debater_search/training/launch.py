@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from debater_search.errors import DebaterError
+from debater_search.processes import share_of_threads
 from debater_search.training.settings import TrainingSettings
 
 PATIENCE = timedelta(minutes=30)
@@ -135,15 +136,13 @@ def explained(place: Path, processes: int, killed: dict[int, int]) -> Exception:
 @contextmanager
 def _environment(processes: int) -> Iterator[None]:
     """Threads shared among the processes; what the user has set stays."""
-    name, threads = "OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // processes)
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = str(threads)
+    ours = share_of_threads(processes)
+    os.environ.update(ours)
     try:
         yield
     finally:
-        del os.environ[name]
+        for name in ours:
+            del os.environ[name]
 
 
 @contextmanager
