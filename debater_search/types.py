@@ -26,6 +26,19 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Where a passage stands in its document: `text[start:stop]`, preceded by the first `title` characters of title."""
+
+    title: int
+    start: int
+    stop: int
+
+    def of(self, document: Document) -> Document:
+        """The passage as a document of its own, with the id of the whole."""
+        return Document(document.id, document.text[self.start : self.stop], document.title[: self.title])
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One question, with the id that qrels and runs call it by."""
 

@@ -1,5 +1,6 @@
 """A deterministic encoder for tests that need vectors but no model: hashed bags of words, L2-normalised."""
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ class FakeEncoder:
         self.name, self.dim, self.thinking_steps = name, dim, thinking_steps
         self.fingerprint = f"{zlib.crc32(f'{name} {dim} {thinking_steps}'.encode()):08x}" * 8
         self.recipe = {"model": name}
+        self.spec = SimpleNamespace(document_length=64)
         self.device, self.dtype = SimpleNamespace(type="cpu"), "float32"
         self.encoded = 0  # documents, over all calls
         self.batch_tokens, self.calibrations = 2048, 0
@@ -39,6 +41,14 @@ class FakeEncoder:
         self.used_batch_tokens = batch_tokens
         for window in windows:
             yield self.deliberate(window, progress=progress)
+
+    def token_ids(self, texts: Sequence[str], kind: str) -> list[list[int]]:
+        return [[0, *(zlib.crc32(word.encode()) for word in text.split()), 1] for text in texts]
+
+    def token_offsets(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Words are tokens."""
+        found = ([match.span() for match in re.finditer(r"\S+", text)] for text in texts)
+        return [np.array(spans, np.int64).reshape(-1, 2) for spans in found]
 
     def calibrate(self, documents: Sequence[Document]) -> int:
         self.calibrations += 1

@@ -25,7 +25,7 @@ EXAMPLES = examples(
     "debater index data/cranfield",
     "debater index papers.jsonl.gz --model checkpoints/debater-2b --output indexes/papers",
     "debater index papers.jsonl --memory 4GB --recall 0.98",
-    "debater index papers.jsonl --workers 4",
+    "debater index books.jsonl --passages 256 --overlap 32 --workers 4",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
     "debater index --update papers.jsonl.gz --output indexes/papers",
@@ -60,6 +60,11 @@ def index(
     dim: Annotated[
         int | None, typer.Option(help="Cut vectors to their first N numbers (Matryoshka models).", metavar="N")
     ] = None,
+    passages: Annotated[
+        int | None,
+        typer.Option(help="Cut documents into passages of at most N tokens; hits are documents.", metavar="N"),
+    ] = None,
+    overlap: Annotated[int, typer.Option(help="Tokens that passages have in common.", metavar="N")] = 32,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that encode. Default: one a GPU, else 1.", metavar="N")
     ] = None,
@@ -85,11 +90,13 @@ def index(
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
         if update:
-            kept = (force, encode_only, all_steps, embeddings, dim, workers, choice)
-            if kept != (False, False, False, None, None, None, ("auto", None, 0.95)):
+            given = (embeddings, dim, passages, overlap != 32, workers)
+            if force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
+        if overlap != 32 and passages is None:
+            raise DebaterError("--overlap is of passages.", "Give --passages too, such as --passages 256.")
         check_output(folder, force=force, encode_only=encode_only)
         ready = embeddings is not None and model is None
         if ready and dim is not None:
@@ -105,6 +112,8 @@ def index(
             all_steps=all_steps,
             encode_only=encode_only,
             embeddings=embeddings,
+            passages=passages,
+            overlap=overlap,
             workers=workers or usual_workers(device),
             force=force,
             progress=True,

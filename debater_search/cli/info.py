@@ -34,6 +34,7 @@ def describe(index: Path) -> dict[str, Any]:
         "index": str(index),
         "corpus": manifest.corpus.source,
         "documents": manifest.corpus.documents,
+        **({"passages": manifest.passages.count} if manifest.passages else {}),
         "delta": manifest.delta.rows if manifest.delta else 0,
         "deleted": manifest.deleted,
         "generation": manifest.generation,

@@ -228,11 +228,16 @@ class Encoder:
 
     def token_ids(self, texts: Sequence[str], kind: str, instruction: str | None = None) -> list[list[int]]:
         """Texts of `kind` query or document as token ids, cut to the model's lengths."""
-        texts = [text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        texts = encodable(texts)
         template, spec = self.spec.template, self.spec
         if kind == "query":
             return template.query_ids(self.tokenizer, texts, spec.query_length, instruction)
         return template.document_ids(self.tokenizer, texts, spec.document_length)
+
+    def token_offsets(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Where the tokens of each bare text begin and end, in characters: int64 [tokens, 2]; nothing is cut."""
+        found = self.tokenizer.encode_batch(encodable(texts), add_special_tokens=False)
+        return [np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in found]
 
     def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
         """One forward pass: token ids of `kind` → unnormalised views, float32 [n, views, dim], with gradients."""
@@ -314,6 +319,11 @@ class Encoder:
 def contents(texts_or_documents: Texts) -> list[str]:
     """Documents as the model reads them: title and text."""
     return [text.content if isinstance(text, Document) else str(text) for text in texts_or_documents]
+
+
+def encodable(texts: Iterable[str]) -> list[str]:
+    """Texts that UTF-8 can hold: half a surrogate pair becomes a question mark, in its place."""
+    return [text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8") for text in texts]
 
 
 def with_document_length(parts: Parts, length: int) -> EncoderSpec:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, get_args
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
 from debater_search.indexing.encode import choose_batch_tokens, encode_shards
+from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output, claim, workplace
+from debater_search.indexing.passages import Splitter
+from debater_search.indexing.ready import open_ready, require_same_corpus
 from debater_search.indexing.shards import SHARD_SIZE, Shards
 from debater_search.store.documents import DocumentStore, write_documents
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
@@ -28,10 +31,12 @@ from debater_search.store.manifest import (
     EncodingJob,
     FileInfo,
     IndexManifest,
+    Passages,
+    PassageSettings,
     VectorSearch,
-    read_manifest,
     write_manifest,
 )
+from debater_search.store.passages import Split
 from debater_search.types import Document
 
 if TYPE_CHECKING:
@@ -64,6 +69,8 @@ def build(
     all_steps: bool = False,
     shard_size: int = SHARD_SIZE,
     dtype: DType = "float32",
+    passages: int | None = None,
+    overlap: int = 32,
     encode_only: bool = False,
     embeddings: str | Path | None = None,
     workers: int = 1,
@@ -76,8 +83,10 @@ def build(
     from. `type` is how vectors are searched: `auto`, a name of `vectors.TYPES`, or a FAISS factory string; `auto` keeps
     within `memory`, in bytes, and recall@10 is tuned to reach `recall`. `encode_only` stops when the shards are
     complete. `all_steps` stores every thinking step. `workers` processes encode, on the GPUs in turn if the encoder is
-    on one; ids and vectors are the same however many. `force` replaces a finished index at the moment when the new one
-    is complete.
+    on one; ids and vectors are the same however many. With `passages` documents are cut into passages that the model
+    reads as that many tokens at most, title and its own included, with up to `overlap` tokens in common; a search
+    still answers with documents, by the best passage of each. `force` replaces a finished index at the moment when the
+    new one is complete.
 
     Raises:
         DebaterError: the corpus is bad or empty; the folder is taken; a setting has no such value; the embeddings
@@ -85,10 +94,16 @@ def build(
 
     """
     folder = Path(folder).resolve()
-    _check_settings(shard_size, workers, dtype, encode_only, lexical=encoder is None and embeddings is None)
+    lexical = encoder is None and embeddings is None
+    _check_settings(shard_size, workers, dtype, encode_only, lexical=lexical)
+    settings = _passage_settings(passages, overlap, all_steps, lexical=lexical)
     check_output(folder, force=force, encode_only=encode_only)
-    ready = _open_ready(embeddings, encoder, all_steps, encode_only) if embeddings is not None else None
+    ready = open_ready(embeddings, encoder, all_steps, settings, encode_only) if embeddings is not None else None
     info = ready.manifest.encoder if ready else EncoderInfo.of(encoder) if encoder is not None else None
+    settings = ready.manifest.passages if ready else settings
+    split = None
+    if settings is not None and info is not None:
+        split = Splitter(encoder or load_again(info, Path(embeddings or folder), weights=False), settings)
     if info is not None and not encode_only:
         from debater_search.vectors import check_recall, check_type
 
@@ -99,11 +114,11 @@ def build(
         result = BuildResult(folder, 0, info)
 
         with _timed(result, "read"), atomic(place / DOCUMENTS_NAME) as temporary:
-            corpus_info, result.warnings = _store_documents(corpus, temporary)
+            corpus_info, rows, result.warnings = _store_documents(corpus, temporary, split)
             result.documents = corpus_info.documents
             if ready:
-                _require_same_corpus(ready, corpus_info)
-            job = claim(place, _job(info, corpus_info, ready, dtype, all_steps, shard_size), force=force)
+                require_same_corpus(ready, corpus_info, rows)
+            job = claim(place, _job(info, corpus_info, ready, dtype, all_steps, shard_size, settings), force=force)
 
         store = None
         with _timed(result, "encode"):
@@ -114,14 +129,14 @@ def build(
                 steps = encoder.thinking_steps if all_steps else 0
                 writer = EmbeddingWriter(place / EMBEDDINGS_NAME, info.dim, dtype=dtype, thinking_steps=steps)
                 documents = DocumentStore(place / DOCUMENTS_NAME)
-                positions = range(result.documents)
+                positions = range(rows)
                 if job.batch_tokens is None:
                     job.batch_tokens = choose_batch_tokens(documents, positions, encoder)
                     write_manifest(writer.folder / JOB_NAME, job)
                 shards = Shards(documents, positions, writer, shard_size, job.batch_tokens)
                 result.reused = encode_shards(shards, encoder, workers=workers, show=progress)
                 documents.close()
-                store = writer.finish(len(shards), info, corpus_info)
+                store = writer.finish(len(shards), info, corpus_info, settings)
 
         if not encode_only:
             with _timed(result, "index"):
@@ -131,7 +146,9 @@ def build(
                         store, place / VECTORS_FILE, type, memory=memory, recall=recall
                     )
                     result.warnings += warnings
-                result.manifest = _commit(place, folder.name, corpus_info, info, chosen, vectors, result.warnings)
+                result.manifest = _commit(
+                    place, folder.name, corpus_info, info, settings, rows, chosen, vectors, result.warnings
+                )
     return result
 
 
@@ -146,40 +163,18 @@ def _check_settings(shard_size: int, workers: int, dtype: str, encode_only: bool
         raise DebaterError("There is no model to encode with.", "Name one with --model.")
 
 
-def _open_ready(
-    embeddings: str | Path, encoder: "Encoder | None", all_steps: bool, encode_only: bool
-) -> EmbeddingStore:
-    """Open ready shards: an embeddings folder, or the output of an `encode_only` build that holds one."""
-    if encode_only:
-        raise DebaterError("The embeddings are there already.", "Use either --embeddings or --encode-only.")
-    folder = Path(embeddings)
-    if not folder.is_dir():
-        raise DebaterError(f"The embeddings folder {folder} does not exist.", "Make it with --encode-only.")
-    store = EmbeddingStore.open(_shards_in(folder))
-    made_by = store.manifest.encoder
-    if encoder is not None and encoder.fingerprint != made_by.fingerprint:
+def _passage_settings(tokens: int | None, overlap: int, all_steps: bool, *, lexical: bool) -> PassageSettings | None:
+    if tokens is None:
+        return None
+    if tokens < 1 or overlap < 0:
         raise DebaterError(
-            f"The embeddings in {folder} were made by {made_by}, not by {EncoderInfo.of(encoder)}.",
-            "Leave --model out, or encode the corpus with it.",
+            f"There are no passages of {tokens} tokens with {overlap} in common.", "Try --passages 256 --overlap 32."
         )
-    if all_steps and not store.manifest.thinking_steps:
-        raise DebaterError(f"{folder} holds the last thinking step only.", "Encode the corpus with --all-steps.")
-    return store
-
-
-def _shards_in(folder: Path) -> Path:
-    """Where the shards of an `encode_only` output lie, or of an index's base; or the folder itself."""
-    with suppress(DebaterError):
-        return folder / read_manifest(folder / MANIFEST_NAME, IndexManifest).embeddings[0]
-    return folder / EMBEDDINGS_NAME if (folder / EMBEDDINGS_NAME).is_dir() else folder
-
-
-def _require_same_corpus(ready: EmbeddingStore, corpus: CorpusInfo) -> None:
-    if ready.manifest.corpus.fingerprint != corpus.fingerprint:
-        raise DebaterError(
-            f"The embeddings in {ready.folder} were made of another corpus ({ready.manifest.corpus.source}).",
-            "Give the corpus they were made of, or encode this one.",
-        )
+    if lexical:
+        raise DebaterError("Passages are counted in a model's tokens, and there is no model.", "Name one with --model.")
+    if all_steps:
+        raise DebaterError("Passages are stored by their last thinking step only.", "Leave --all-steps out.")
+    return PassageSettings(tokens=tokens, overlap=overlap)
 
 
 def _job(
@@ -189,6 +184,7 @@ def _job(
     dtype: DType,
     all_steps: bool,
     shard_size: int,
+    passages: PassageSettings | None,
 ) -> EncodingJob | None:
     if encoder is None:
         return None
@@ -201,11 +197,14 @@ def _job(
         dtype=dtype,
         all_steps=all_steps,
         shard_size=shard_size,
+        passages=passages,
     )
 
 
-def _store_documents(corpus: str | Path | Iterable[Document], path: Path) -> tuple[CorpusInfo, list[str]]:
-    """Stream the corpus into SQLite; returns what it is, and the reader's warnings, one line a kind."""
+def _store_documents(
+    corpus: str | Path | Iterable[Document], path: Path, split: Split | None
+) -> tuple[CorpusInfo, int, list[str]]:
+    """Stream the corpus into SQLite; returns what it is, how many rows it has, and the reader's warnings by kind."""
     warnings: list[str] = []
     if isinstance(corpus, str | Path):
         from debater_search.data import read_corpus
@@ -214,14 +213,15 @@ def _store_documents(corpus: str | Path | Iterable[Document], path: Path) -> tup
         source = called(corpus)
         logger.info("Reading %s.", source)
         reader = read_corpus(corpus)
-        written = write_documents(path, reader)
+        written = write_documents(path, reader, split)
         warnings = reader.warnings
         for warning in warnings:
             logger.warning(warning)
     else:
         source = "documents in memory"
-        written = write_documents(path, corpus)
-    return CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents), warnings
+        written = write_documents(path, corpus, split)
+    info = CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents)
+    return info, written.rows, warnings
 
 
 def build_vectors(
@@ -258,6 +258,8 @@ def _commit(
     name: str,
     corpus: CorpusInfo,
     encoder: EncoderInfo | None,
+    passages: PassageSettings | None,
+    rows: int,
     type: str | None,
     vectors: VectorSearch | None,
     warnings: list[str],
@@ -270,6 +272,7 @@ def _commit(
         corpus=corpus,
         type=type,
         vector_search=vectors,
+        passages=None if passages is None else Passages(**passages.model_dump(), count=rows),
         warnings=warnings,
         files={file: FileInfo.of(place / file) for file in files},
     )

@@ -9,12 +9,14 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debater_search.indexing.build import build_vectors
 from debater_search.indexing.encode import encode_shards
 from debater_search.indexing.model import load_again, require_same
+from debater_search.indexing.passages import Splitter
 from debater_search.indexing.shards import SHARD_SIZE, Shards
 from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import DocumentEdits, edit_documents
@@ -32,6 +34,7 @@ from debater_search.store.manifest import (
     read_manifest,
     write_manifest,
 )
+from debater_search.store.passages import Split
 from debater_search.types import Document
 
 if TYPE_CHECKING:
@@ -152,7 +155,8 @@ def _change(
         after = before.model_copy(deep=True)
         after.generation += 1
         after.documents = documents_name(after.generation)
-        with edit_documents(folder / before.documents, folder / after.documents, before.rows) as edits:
+        split = _splitter(before, folder, encoder)
+        with edit_documents(folder / before.documents, folder / after.documents, before.rows, split) as edits:
             edit(edits)
         change = Change(
             folder=folder,
@@ -170,6 +174,8 @@ def _change(
         after.corpus.documents = change.documents
         after.corpus.fingerprint = edits.fingerprint(before.corpus.fingerprint)
         after.deleted += edits.vacated
+        if after.passages is not None:
+            after.passages.count += edits.end - edits.first - edits.vacated
         if corpus is not None:
             after.corpus.source = corpus.source if replaces else before.corpus.source
             after.warnings = list(dict.fromkeys([*([] if replaces else before.warnings), *corpus.warnings]))
@@ -182,6 +188,19 @@ def _change(
         after.files |= {name: FileInfo.of(folder / name) for name in new}
         write_manifest(folder / MANIFEST_NAME, after)
         return change
+
+
+def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") -> Split | None:
+    """What cuts new documents as those of the index were cut; its tokenizer is loaded when the first of them comes."""
+    made_by, settings = before.encoder, before.passages
+    if settings is None or made_by is None:
+        return None
+
+    @cache
+    def splitter() -> Splitter:
+        return Splitter(encoder or load_again(made_by, folder, weights=False), settings)
+
+    return lambda documents: splitter()(documents)
 
 
 def _encode(
@@ -200,6 +219,7 @@ def _encode(
             dtype=base.dtype,
             all_steps=bool(base.thinking_steps),
             shard_size=SHARD_SIZE,
+            passages=base.passages,
         ),
     )
     encoder = encoder or load_again(after.encoder, folder, device=device)
@@ -209,7 +229,7 @@ def _encode(
     reused = encode_shards(shards, encoder, show=show)
     documents.close()
     what = CorpusInfo(source=after.corpus.source, fingerprint=after.corpus.fingerprint, documents=len(positions))
-    writer.finish(len(shards), after.encoder, what)
+    writer.finish(len(shards), after.encoder, what, base.passages)
     return len(positions) - reused
 
 

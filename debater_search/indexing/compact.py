@@ -51,7 +51,7 @@ def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
             after.documents, after.delta, after.deleted = documents_name(after.generation), None, 0
             documents = DocumentStore(folder / before.documents)
             with atomic(folder / after.documents) as temporary:
-                written = write_documents(temporary, documents)
+                written = write_documents(temporary, documents, documents.spans if documents.split else None)
             after.corpus.documents, after.corpus.fingerprint = written.documents, written.fingerprint
             new = [after.documents]
             if before.encoder is not None:
@@ -78,13 +78,13 @@ def _rewrite_embeddings(
         thinking_steps=store.manifest.thinking_steps,
     )
     count = 0
-    with show_progress("Compacting", after.corpus.documents, "documents", enabled=show) as bar:
+    with show_progress("Compacting", len(store) - before.deleted, "rows", enabled=show) as bar:
         for ids, vectors in _full_shards(_live_rows(store, documents)):
             writer.write(count, ids, vectors)
             bar.advance(len(ids))
             count += 1
     after.type, after.vector_search, _ = build_vectors(
-        writer.finish(count, after.encoder, after.corpus),
+        writer.finish(count, after.encoder, after.corpus, store.manifest.passages),
         folder / after.vectors,
         after.type or "flat",
         recall=after.target_recall,
@@ -97,12 +97,12 @@ Rows = tuple[list[str], np.ndarray]
 
 def _live_rows(store: EmbeddingStore, documents: DocumentStore) -> Iterator[Rows]:
     """The rows that still have a document, shard by shard."""
-    positions = np.array(documents.positions_where(), np.int64)
+    positions = np.array([position for position, _ in documents.rows()], np.int64)
     start = 0
     for shard in store.shards():
         here = positions[np.searchsorted(positions, start) : np.searchsorted(positions, start + len(shard.ids))]
         ids = [shard.ids[position - start] for position in here]
-        if ids != documents.ids(here.tolist()):
+        if ids != documents.row_ids(start, start + len(shard.ids)):
             raise DebaterError(f"The ids of {EMBEDDINGS_NAME} and documents are not the same.", MEND)
         yield ids, (shard.vectors if shard.steps is None else shard.steps)[here - start]
         start += len(shard.ids)

@@ -24,7 +24,8 @@ def choose_batch_tokens(documents: DocumentStore, positions: range, encoder: "En
     """Padded tokens of a forward pass for this job: measured for large ones, the device's usual for small ones."""
     if len(positions) < WORTH_CALIBRATING:
         return encoder.batch_tokens
-    chosen = encoder.calibrate(documents.read(positions[:: len(positions) // SAMPLE]))
+    sample = positions[:: len(positions) // SAMPLE]
+    chosen = encoder.calibrate([text for position in sample for text in documents.read_rows(position, position + 1)])
     logger.info("Batches of %s tokens: the fastest here.", f"{chosen:,}")
     return chosen
 
@@ -38,13 +39,14 @@ def encode_shards(shards: Shards, encoder: "Encoder", *, workers: int = 1, show:
         DebaterError: the model gives a document NaN or infinity; or a worker died again and again.
 
     """
+    unit = "passages" if shards.documents.split else "documents"
     missing = shards.missing()
     left = sum(len(shards.rows(number)) for number in missing)
     reused = len(shards.positions) - left
     if reused:
-        logger.info("%s of %s documents were encoded by an earlier run.", f"{reused:,}", f"{len(shards.positions):,}")
+        logger.info("%s of %s %s were encoded by an earlier run.", f"{reused:,}", f"{len(shards.positions):,}", unit)
     workers = min(workers, len(missing))
-    with progress("Encoding", left, "documents", enabled=show and left > 0) as bar:
+    with progress("Encoding", left, unit, enabled=show and left > 0) as bar:
         if workers > 1:
             encode_in_workers(shards, missing, encoder, workers, bar)
         else:

@@ -17,8 +17,11 @@ def load_again(
     model: str | None = None,
     base_model: str | None = None,
     device: str = "auto",
+    weights: bool = True,
 ) -> "Encoder":
     """Load the model that made the index in `folder`; `model` says where it is now, if it was moved.
+
+    Without `weights` it only tokenizes, and is taken on trust.
 
     Raises:
         DebaterError: it cannot be loaded, or is another one.
@@ -28,6 +31,8 @@ def load_again(
 
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     recipe: dict[str, Any] = {**made_by.recipe, **moved}  # lengths and the like stay those of the index
+    if not weights:
+        recipe["weights"] = False
     try:
         encoder = Encoder.load(**recipe, device=device)
     except DebaterError as error:
@@ -35,7 +40,7 @@ def load_again(
             f"The model of the index {folder} cannot be loaded. {error.message}",
             "If it lies elsewhere now, name it with --model.",
         ) from error
-    return require_same(encoder, made_by, folder)
+    return require_same(encoder, made_by, folder) if weights else encoder
 
 
 def require_same(encoder: "Encoder", made_by: EncoderInfo | None, folder: Path) -> "Encoder":

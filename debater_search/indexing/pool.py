@@ -169,7 +169,7 @@ class _Pool:
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self._deaths[number] += 1
         if self._deaths[number] > RESTARTS:
-            ids = self._shards.documents.ids(self._shards.rows(number))
+            ids = self._shards.ids(number)
             raise DebaterError(
                 f"A worker died {self._deaths[number]} times on documents {ids[0]!r} to {ids[-1]!r} ({cause}).",
                 "Perhaps memory ran out: take fewer --workers. The same command goes on with the finished shards.",

@@ -40,7 +40,7 @@ class Shards:
 
     def missing(self) -> list[int]:
         """The numbers of the shards that are not there, whole, for exactly these documents."""
-        return [number for number in range(len(self)) if not self.writer.holds(number, self._ids(number))]
+        return [number for number in range(len(self)) if not self.writer.holds(number, self.ids(number))]
 
     def encode(
         self, numbers: Iterable[int], encoder: "Encoder", progress: Progress
@@ -59,19 +59,21 @@ class Shards:
             for number in numbers:
                 taken.append(number)
                 rows = self.rows(number)
-                yield self.documents.read_range(rows.start, rows.stop)
+                yield self.documents.read_rows(rows.start, rows.stop)
 
         encoded = encoder.deliberate_windows(windows(), batch_tokens=self.batch_tokens, progress=progress)
         with ThreadPoolExecutor(1, thread_name_prefix="write") as thread:
             for steps in encoded:
                 number = taken.popleft()
-                ids = self._ids(number)
+                ids = self.ids(number)
                 require_finite(steps, ids)
                 vectors = steps if self.writer.thinking_steps else steps[:, -1]
                 yield number, thread.submit(self.writer.write, number, ids, vectors)
 
-    def _ids(self, number: int) -> list[str]:
-        return self.documents.ids(self.rows(number))
+    def ids(self, number: int) -> list[str]:
+        """The ids of a shard's documents, one for each row."""
+        rows = self.rows(number)
+        return self.documents.row_ids(rows.start, rows.stop)
 
 
 def require_finite(embeddings: np.ndarray, ids: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from debater_search.indexing.build import build_vectors
 from debater_search.indexing.model import load_again
 from debater_search.indexing.shards import require_finite
 from debater_search.progress import Progress, progress
-from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.lock import writing
 from debater_search.store.manifest import (
@@ -155,8 +155,8 @@ def _rows(
     documents: DocumentStore, positions: range, encoder: "Encoder", shards: EmbeddingsManifest, bar: Progress
 ) -> tuple[list[str], np.ndarray]:
     """Ids and embeddings at these positions; where a document was deleted, whose vector nobody asks for, zeros."""
-    live = documents.positions_where(Condition("position >= ? AND position < ?", (positions.start, positions.stop)))
-    batch = documents.read(live)
+    live = [position for position, _ in documents.rows(positions.start, positions.stop)]
+    batch = documents.read_rows(positions.start, positions.stop)
     shape = (shards.thinking_steps, shards.dim) if shards.thinking_steps else (shards.dim,)
     ids, vectors = [""] * len(positions), np.zeros((len(positions), *shape), np.float32)
     if batch:

@@ -4,13 +4,12 @@ import re
 from bisect import bisect_left
 from functools import lru_cache
 
+from debater_search.sentences import SENTENCE_END
 from debater_search.store.lexical import query_words
 
 MAX_SNIPPET = 300  # characters
 MAX_READ = 100_000  # characters of a text that are looked at: a snippet must not take longer than the search
 
-# No alternative begins with \s: on long runs of blanks that would take quadratic time.
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|(?<=[。！？])")
 _WORD = re.compile(r"[^\W_]+")
 _SUFFIXES = ("ations", "ation", "ingly", "ings", "ing", "edly", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
 
@@ -18,7 +17,7 @@ _SUFFIXES = ("ations", "ation", "ingly", "ings", "ing", "edly", "ied", "ies", "e
 def best_snippet(query: str, text: str) -> str:
     """The sentence with most of the query's words, the first of equals, cut to a window where it is long."""
     stems = {stem(word) for word in query_words(query)}
-    sentences = [sentence for sentence in _SENTENCE_END.split(text[:MAX_READ]) if _WORD.search(sentence)]
+    sentences = [sentence for sentence in SENTENCE_END.split(text[:MAX_READ]) if _WORD.search(sentence)]
     if not sentences:
         return ""
     best = max(sentences, key=lambda sentence: len(stems & {stem(word) for word in words(sentence)}))

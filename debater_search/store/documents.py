@@ -12,13 +12,16 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from debater_search.errors import DebaterError
 from debater_search.store.lexical import fts_expression
 from debater_search.store.manifest import MEND
-from debater_search.types import Document
+from debater_search.store.passages import SCHEMA as PASSAGES
+from debater_search.store.passages import Split, has_passages, insert_passages, spans_of
+from debater_search.types import Document, Span
 
 # External content: the lexical index points at the documents table instead of keeping the texts a second time.
 _SCHEMA = (
@@ -41,9 +44,10 @@ CREATE VIRTUAL TABLE lexical USING fts5(
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_documents` stored: how many documents, and the sha256 over their contents in order."""
+    """What `write_documents` stored: how many documents, in how many positions; the sha256 over their contents."""
 
     documents: int
+    rows: int
     fingerprint: str
 
 
@@ -57,10 +61,13 @@ class Condition:
 
 EVERY = Condition("TRUE")
 _READ_AT_ONCE = 1000  # documents
+SPLIT_AT_ONCE = 64  # documents; they may be long
 
 
-def write_documents(path: Path, documents: Iterable[Document]) -> Written:
-    """Stream documents into a new database at `path`; memory does not grow with the corpus.
+def write_documents(path: Path, documents: Iterable[Document], split: Split | None = None) -> Written:
+    """Stream documents into a new database at `path`, with the passages that `split` makes of them, if it is given.
+
+    Memory does not grow with the corpus.
 
     Raises:
         DebaterError: the corpus is empty, an id comes twice, a text holds characters that no encoding has, or the
@@ -68,25 +75,24 @@ def write_documents(path: Path, documents: Iterable[Document]) -> Written:
 
     """
     digest = hashlib.sha256()
-    position, current = -1, ""
-
-    def rows() -> Iterator[tuple[int, str, str, str, str]]:
-        nonlocal position, current
-        for position, document in enumerate(documents):
-            current = document.id
-            row = row_of(document)
-            digest.update(json.dumps(row).encode() + b"\n")
-            yield (position, *row)
-
+    written, end, current = 0, 0, ""
+    stream = iter(documents)
     with new_database(path, lambda: current) as connection:
-        for statement in _SCHEMA:
+        for statement in (*_SCHEMA, *(PASSAGES if split else ())):
             connection.execute(statement)
-        connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows())
-        if position < 0:
+        while batch := list(islice(stream, SPLIT_AT_ONCE)):
+            for document, spans in spans_of(split, batch):
+                current = document.id
+                row = row_of(document)
+                digest.update(json.dumps(row).encode() + b"\n")
+                connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (end, *row))
+                end += insert_passages(connection, end, spans) if split else 1
+                written += 1
+        if not written:
             raise DebaterError("The corpus is empty.", "An index needs at least one document.")
         connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
         connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
-    return Written(position + 1, digest.hexdigest())
+    return Written(written, end, digest.hexdigest())
 
 
 @contextmanager
@@ -149,6 +155,9 @@ class DocumentStore:
             raise self._unreadable("is missing or cannot be opened") from None
         weakref.finalize(self, self._connection.close)  # when the last query that reads an old state is over
         self._rows("SELECT max(position) FROM documents")  # is it a database at all?
+        self.split = has_passages(self._connection)
+        """Whether what is encoded are passages of documents."""
+        self._encoded = "passages" if self.split else "(SELECT position, position AS document FROM documents)"
 
     def __len__(self) -> int:
         return int(self._rows("SELECT count(*) FROM documents")[0][0])
@@ -156,7 +165,8 @@ class DocumentStore:
     @property
     def end(self) -> int:
         """One more than the highest position; some below it may have no document."""
-        return int(self._rows("SELECT coalesce(max(position) + 1, 0) FROM documents")[0][0])
+        table = "passages" if self.split else "documents"
+        return int(self._rows(f"SELECT coalesce(max(position) + 1, 0) FROM {table}")[0][0])
 
     def __iter__(self) -> Iterator[Document]:
         """Every document by position, read piece by piece."""
@@ -190,6 +200,34 @@ class DocumentStore:
         """The positions of the documents that a condition allows, in order."""
         sql = f"SELECT position FROM documents WHERE {condition.sql} ORDER BY position"
         return [row[0] for row in self._rows(sql, *condition.parameters)]
+
+    def read_rows(self, start: int, stop: int) -> list[Document]:
+        """What is encoded at positions start … stop - 1: documents, or passages of them, but for deleted ones."""
+        if not self.split:
+            return self.read_range(start, stop)
+        sql = "SELECT document, title, start, stop FROM passages WHERE position >= ? AND position < ? ORDER BY position"
+        rows = self._rows(sql, start, stop)
+        whole = {position: self.read([position])[0] for position in dict.fromkeys(row[0] for row in rows)}
+        return [Span(*span).of(whole[position]) for position, *span in rows]
+
+    def row_ids(self, start: int, stop: int) -> list[str]:
+        """The ids of the documents that are encoded at positions start … stop - 1; those of passages come again."""
+        sql = (
+            f"SELECT id FROM {self._encoded} AS encoded JOIN documents ON documents.position = encoded.document "
+            "WHERE encoded.position >= ? AND encoded.position < ? ORDER BY encoded.position"
+        )
+        return [row[0] for row in self._rows(sql, start, stop)]
+
+    def rows(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
+        """Every position that is encoded, from `start` on and before `stop`, with the position of its document."""
+        sql = f"SELECT position, document FROM {self._encoded} WHERE position >= ? AND position < ? ORDER BY position"
+        return self._rows(sql, start, self.end if stop is None else stop)
+
+    def spans(self, documents: Sequence[Document]) -> list[list[Span]]:
+        """The stored passages of these documents."""
+        sql = "SELECT title, start, stop FROM passages WHERE document = ? ORDER BY position"
+        places = self.positions([document.id for document in documents])
+        return [[Span(*row) for row in self._rows(sql, places[document.id])] for document in documents]
 
     def has_field(self, name: str) -> bool:
         """Whether any document has this metadata field."""

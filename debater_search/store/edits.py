@@ -15,6 +15,7 @@ from pathlib import Path
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
 from debater_search.store.documents import new_database, row_of, twice
+from debater_search.store.passages import Split, delete_passages, has_passages, insert_passages
 from debater_search.types import Document
 
 _AT_ONCE = 1000  # documents
@@ -23,11 +24,14 @@ _AT_ONCE = 1000  # documents
 class DocumentEdits:
     """What one change does to the documents, with counts. New texts stand at positions `first` … `end` - 1."""
 
-    def __init__(self, connection: sqlite3.Connection, first: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, first: int, split: Split | None) -> None:
         self.first = self.end = first
+        self.vacated = 0
+        """How many positions lost their document: it was deleted, or put again with another text."""
         self.added = self.updated = self.deleted = self.unchanged = 0
         self.current = ""
-        self._connection = connection
+        self._connection, self._split = connection, split
+        self._of_passages = has_passages(connection)
         self._seen = bytearray(first)  # of each old position, whether its document was put
         self._digest = hashlib.sha256()
 
@@ -35,11 +39,6 @@ class DocumentEdits:
     def changed(self) -> bool:
         """Whether anything is different from before."""
         return bool(self.added or self.updated or self.deleted)
-
-    @property
-    def vacated(self) -> int:
-        """How many positions lost their document: deleted, or put again with another text."""
-        return (self.end - self.first - self.added) + self.deleted
 
     def fingerprint(self, before: str) -> str:
         """The corpus's fingerprint after this change, made from the one before and from what has changed."""
@@ -103,7 +102,12 @@ class DocumentEdits:
         self._note(row)
         self._connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (self.end, *row))
         self._connection.execute("INSERT INTO lexical (rowid, title, text) VALUES (?, ?, ?)", (self.end, *row[1:3]))
-        self.end += 1
+        if not self._of_passages:
+            self.end += 1
+        else:
+            assert self._split is not None
+            (spans,) = self._split([Document(id=row[0], title=row[1], text=row[2])])
+            self.end += insert_passages(self._connection, self.end, spans)
 
     def _remove(self, positions: Sequence[int]) -> None:
         for position in positions:
@@ -115,6 +119,7 @@ class DocumentEdits:
                 (position,),
             )
             self._connection.execute("DELETE FROM documents WHERE position = ?", (position,))
+            self.vacated += delete_passages(self._connection, position) if self._of_passages else 1
 
     def _known(self, ids: Sequence[str]) -> dict[str, tuple[int, str, str, str]]:
         sql = "SELECT id, position, title, text, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))"
@@ -125,8 +130,10 @@ class DocumentEdits:
 
 
 @contextmanager
-def edit_documents(source: Path, target: Path, first: int) -> Iterator[DocumentEdits]:
+def edit_documents(source: Path, target: Path, first: int, split: Split | None = None) -> Iterator[DocumentEdits]:
     """Change a copy of a database; `target` is there when the block ends well. New texts get positions from `first` on.
+
+    `split` makes the passages of new texts, in a database of passages.
 
     Raises:
         DebaterError: `target` cannot be written; the block put an id twice or a text that is none; or no document is
@@ -137,7 +144,7 @@ def edit_documents(source: Path, target: Path, first: int) -> Iterator[DocumentE
     with atomic(target) as temporary:
         shutil.copyfile(source, temporary)
         with new_database(temporary, lambda: edits.current if edits else "") as connection:
-            edits = DocumentEdits(connection, first)
+            edits = DocumentEdits(connection, first, split)
             yield edits
             if not edits.count():
                 raise DebaterError(

@@ -21,6 +21,7 @@ from debater_search.store.manifest import (
     DType,
     EmbeddingsManifest,
     EncoderInfo,
+    PassageSettings,
     ShardInfo,
     read_manifest,
     write_manifest,
@@ -194,7 +195,9 @@ class EmbeddingWriter:
                 pa.table(columns), temporary, compression="zstd", use_dictionary=False, write_page_checksum=True
             )
 
-    def finish(self, shards: int, encoder: EncoderInfo, corpus: CorpusInfo) -> EmbeddingStore:
+    def finish(
+        self, shards: int, encoder: EncoderInfo, corpus: CorpusInfo, passages: PassageSettings | None = None
+    ) -> EmbeddingStore:
         """Write the manifest over shards 0 … shards - 1; the folder is complete from here on."""
         import pyarrow.parquet as pq
 
@@ -205,6 +208,7 @@ class EmbeddingWriter:
             dim=self.dim,
             dtype=self.dtype,
             thinking_steps=self.thinking_steps,
+            passages=passages,
             shards=[
                 ShardInfo(file=path.name, rows=pq.read_metadata(path).num_rows, sha256=sha256_file(path))
                 for path in paths

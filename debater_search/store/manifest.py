@@ -80,14 +80,31 @@ class ShardInfo(BaseModel):
     sha256: str
 
 
+class PassageSettings(BaseModel):
+    """How documents were cut: tokens of a passage, the title and the model's own included, and tokens in common."""
+
+    tokens: Annotated[int, Field(gt=0)]
+    overlap: Annotated[int, Field(ge=0)]
+
+
+class Passages(PassageSettings):
+    """`count` is how many passages the documents have."""
+
+    count: Annotated[int, Field(gt=0)]
+
+
 class EmbeddingsManifest(Manifest):
-    """`embeddings/manifest.json`; `thinking_steps` is how many steps are stored beside the embedding, 0 for none."""
+    """`embeddings/manifest.json`; `thinking_steps` is how many steps are stored beside the embedding, 0 for none.
+
+    With `passages` the rows are passages, and the id of a document comes once for each of its own.
+    """
 
     encoder: EncoderInfo
     corpus: CorpusInfo
     dim: Annotated[int, Field(gt=0)]
     dtype: DType
     thinking_steps: Annotated[int, Field(ge=0)]
+    passages: PassageSettings | None = None
     shards: list[ShardInfo]
 
 
@@ -99,6 +116,7 @@ class EncodingJob(Manifest):
     dtype: DType
     all_steps: bool
     shard_size: Annotated[int, Field(gt=0)]
+    passages: PassageSettings | None = None
     batch_tokens: Annotated[int, Field(gt=0)] | None = None
     """Padded tokens of a forward pass, chosen by the first run and kept by those that go on with its work."""
 
@@ -139,8 +157,8 @@ class IndexManifest(Manifest):
     """`manifest.json` of an index. Without an encoder the index is lexical only: no embeddings, no vectors.
 
     `generation` counts the changes since it was built. The rows of the folders in `embeddings`, one after the other,
-    are the documents' positions: the first folder is the base, whose index is `vectors`; the others are the `delta`.
-    `deleted` rows have no document any more.
+    are the positions of the documents, or of their passages: the first folder is the base, whose index is `vectors`;
+    the others are the `delta`. `deleted` rows have no document any more.
     """
 
     name: str
@@ -149,6 +167,7 @@ class IndexManifest(Manifest):
     corpus: CorpusInfo
     type: str | None
     vector_search: VectorSearch | None = None
+    passages: Passages | None = None
     warnings: list[str]
     files: dict[FileName, FileInfo]
     generation: Annotated[int, Field(ge=0)] = 0
@@ -166,7 +185,7 @@ class IndexManifest(Manifest):
     @property
     def rows(self) -> int:
         """How many positions were given out since the base was built; the next document gets this one."""
-        return self.corpus.documents + self.deleted
+        return (self.passages.count if self.passages else self.corpus.documents) + self.deleted
 
 
 M = TypeVar("M", bound=Manifest)

@@ -1,0 +1,71 @@
+"""Shards that were encoded before, to build an index from."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from debater_search.errors import DebaterError
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.manifest import (
+    EMBEDDINGS_NAME,
+    MANIFEST_NAME,
+    CorpusInfo,
+    EncoderInfo,
+    IndexManifest,
+    PassageSettings,
+    read_manifest,
+)
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+
+def open_ready(
+    embeddings: str | Path,
+    encoder: "Encoder | None",
+    all_steps: bool,
+    passages: PassageSettings | None,
+    encode_only: bool,
+) -> EmbeddingStore:
+    """Open ready shards: an embeddings folder, or the output of an `encode_only` build that holds one.
+
+    Raises:
+        DebaterError: they are not there, or not what is asked for: of another model, without steps, cut otherwise.
+
+    """
+    if encode_only:
+        raise DebaterError("The embeddings are there already.", "Use either --embeddings or --encode-only.")
+    folder = Path(embeddings)
+    if not folder.is_dir():
+        raise DebaterError(f"The embeddings folder {folder} does not exist.", "Make it with --encode-only.")
+    store = EmbeddingStore.open(_shards_in(folder))
+    made_by = store.manifest.encoder
+    if encoder is not None and encoder.fingerprint != made_by.fingerprint:
+        raise DebaterError(
+            f"The embeddings in {folder} were made by {made_by}, not by {EncoderInfo.of(encoder)}.",
+            "Leave --model out, or encode the corpus with it.",
+        )
+    if passages is not None and passages != store.manifest.passages:
+        raise DebaterError(
+            f"{folder} does not hold passages of {passages.tokens} tokens with {passages.overlap} in common.",
+            "Leave --passages out: the embeddings say how documents were cut. Or encode the corpus anew.",
+        )
+    if all_steps and not store.manifest.thinking_steps:
+        raise DebaterError(f"{folder} holds the last thinking step only.", "Encode the corpus with --all-steps.")
+    return store
+
+
+def _shards_in(folder: Path) -> Path:
+    """Where the shards of an `encode_only` output lie, or of an index's base; or the folder itself."""
+    with suppress(DebaterError):
+        return folder / read_manifest(folder / MANIFEST_NAME, IndexManifest).embeddings[0]
+    return folder / EMBEDDINGS_NAME if (folder / EMBEDDINGS_NAME).is_dir() else folder
+
+
+def require_same_corpus(ready: EmbeddingStore, corpus: CorpusInfo, rows: int) -> None:
+    """Raise DebaterError unless the shards are of this corpus, which has so many `rows`."""
+    if ready.manifest.corpus.fingerprint != corpus.fingerprint or len(ready) != rows:
+        raise DebaterError(
+            f"The embeddings in {ready.folder} were made of another corpus ({ready.manifest.corpus.source}).",
+            "Give the corpus they were made of, or encode this one.",
+        )
