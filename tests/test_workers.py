@@ -19,6 +19,7 @@ from debater_search.indexing import build, pool
 from debater_search.indexing.shards import Shards
 from debater_search.processes import share_of_threads
 from debater_search.store.embeddings import EmbeddingStore
+from debater_search.types import Document
 
 CORPUS = tiny_corpus()
 TESTS = Path(__file__).parent
@@ -63,6 +64,16 @@ def test_workers_go_on_with_what_is_missing_and_count_it_once(
     assert (built.reused, parent.encoded) == (15, 0)
     assert "Encoding: 10/10 documents" in capsys.readouterr().err
     np.testing.assert_array_equal(shards(tmp_path / "i").vectors(), FakeEncoder().encode_documents(CORPUS))
+
+
+def test_workers_encode_passages(fake_workers: None, tmp_path: Path) -> None:
+    corpus = [Document(f"d{i}", f"Word{i} is here. " * 5 * i, "Title") for i in range(12)]
+    for workers in (1, 2):
+        build(corpus, FakeEncoder(), tmp_path / f"{workers}", shard_size=10, passages=30, overlap=4, workers=workers)
+    one, two = shards(tmp_path / "1"), shards(tmp_path / "2")
+    assert two.ids() == one.ids()
+    assert len(two) > 3 * len(corpus)
+    np.testing.assert_array_equal(two.vectors(), one.vectors())
 
 
 def test_a_single_shard_needs_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

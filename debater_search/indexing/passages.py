@@ -64,8 +64,10 @@ class Splitter:
         if len(title) + len(tokens) <= self._room:
             return [whole]
         # The title stands before every passage, but takes no more than half of it.
-        kept = min(len(title), self._room // 2)
+        kept = min(len(title), self._room // 2 if len(tokens) else self._room)
         characters = int(title[kept - 1, 1]) if kept < len(title) else whole.title
+        if not len(tokens):
+            return [Span(characters, 0, whole.stop)]
         room = self._room - kept
         bounds = _bounds(document.text, tokens)
         return [

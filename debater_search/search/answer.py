@@ -7,11 +7,11 @@ import numpy as np
 
 from debater_search.search import retrieval
 from debater_search.search.request import Request
-from debater_search.search.retrieval import FUSION_DEPTH, Ranking, reciprocal_rank_fusion
+from debater_search.search.retrieval import FUSION_DEPTH, BestPassages, Ranking, reciprocal_rank_fusion
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.snippet import best_snippet
 from debater_search.search.thinking import RESCORE_DEPTH, rescore, step_cosines
-from debater_search.types import Explanation, Hit, Place
+from debater_search.types import Document, Explanation, Hit, Place
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,20 @@ def read_hits(snapshot: Snapshot, asked: Asked, found: Found) -> list[Hit]:
             score=score,
             title=document.title,
             text=document.text,
-            snippet=best_snippet(asked.texts[0], document.text),
+            snippet=_snippet(snapshot, asked, document, position),
             metadata=document.metadata,
         )
-        for rank, (document, (_, score)) in enumerate(zip(documents, found.best, strict=True), start=1)
+        for rank, (document, (position, score)) in enumerate(zip(documents, found.best, strict=True), start=1)
     ]
+
+
+def _snippet(snapshot: Snapshot, asked: Asked, document: Document, position: int) -> str:
+    """The passage that answers, where documents are cut into passages and there is a vector to choose by."""
+    if asked.vectors is None or not isinstance(snapshot.vectors, BestPassages):
+        return best_snippet(asked.texts[0], document.text)
+    row = snapshot.vectors.best_row(asked.vectors[0], position)
+    (passage,) = snapshot.documents.read_rows(row, row + 1)
+    return " ".join(passage.text.split())
 
 
 def explanations(snapshot: Snapshot, request: Request, asked: Asked, found: Found) -> list[Explanation]:

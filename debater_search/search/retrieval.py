@@ -39,7 +39,44 @@ class BaseAndDelta:
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
 
 
-Vectors = VectorIndex | BaseAndDelta
+class BestPassages:
+    """An index of passages that answers with documents, each by the best of its passages.
+
+    `owners`, int64 [rows], is the position of each row's document, -1 where it was deleted.
+    """
+
+    def __init__(self, index: VectorIndex | BaseAndDelta, owners: np.ndarray) -> None:
+        self.index, self.owners = index, owners
+        self._documents = len(np.unique(owners[owners >= 0]))
+
+    def __len__(self) -> int:
+        return self._documents
+
+    def search(
+        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `VectorIndex.search`, with positions of documents, also in `allowed`."""
+        rows = None if allowed is None else np.flatnonzero(np.isin(self.owners, allowed))
+        k = min(k, len(self) if allowed is None else len(allowed))
+        all_rows = len(self.owners) if rows is None else len(rows)
+        wide = min(2 * k, all_rows)
+        while True:  # look further until there are passages of k different documents
+            scores, found = self.index.search(queries, wide, allowed=rows)
+            owners = self.owners[found]
+            first = [np.sort(np.unique(documents, return_index=True)[1])[:k] for documents in owners]
+            if wide == all_rows or all(len(columns) == k for columns in first):
+                break
+            wide = min(2 * wide, all_rows)
+        best = np.array(first, np.int64).reshape(len(queries), k)
+        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(owners, best, axis=1)
+
+    def best_row(self, query: np.ndarray, position: int) -> int:
+        """The row of a document's passage that is nearest to a query [dim]."""
+        _, rows = self.index.search(query[None], 1, allowed=np.flatnonzero(self.owners == position))
+        return int(rows[0, 0])
+
+
+Vectors = VectorIndex | BaseAndDelta | BestPassages
 
 
 def dense(index: Vectors, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None) -> list[Ranking]:

@@ -9,12 +9,12 @@ import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.search.filters import parse_filter, require_fields
-from debater_search.search.retrieval import BaseAndDelta, Vectors
+from debater_search.search.retrieval import BaseAndDelta, BestPassages, Vectors
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import open_manifest
 from debater_search.store.manifest import MANIFEST_NAME, IndexManifest
-from debater_search.vectors import FaissIndex
+from debater_search.vectors import FaissIndex, VectorIndex
 
 
 class Snapshot:
@@ -56,11 +56,19 @@ class Snapshot:
 
     @cached_property
     def vectors(self) -> Vectors:
-        """The index that dense retrieval searches; among its positions only the `allowed` ones have a document."""
+        """The index that dense retrieval searches; among its positions only the `live` ones have a document."""
         base = FaissIndex.load(self.folder / self.manifest.vectors)
-        if self.manifest.delta is None:
-            return base
-        return BaseAndDelta(base, FaissIndex.load(self.folder / self.manifest.delta.vectors))
+        index: VectorIndex | BaseAndDelta = base
+        if self.manifest.delta is not None:
+            index = BaseAndDelta(base, FaissIndex.load(self.folder / self.manifest.delta.vectors))
+        return BestPassages(index, self._owners()) if self.documents.split else index
+
+    def _owners(self) -> np.ndarray:
+        """The position of each row's document, int64 [rows], -1 where it was deleted."""
+        owners = np.full(self.manifest.rows, -1, np.int64)
+        rows = np.array(self.documents.rows(), np.int64)
+        owners[rows[:, 0]] = rows[:, 1]
+        return owners
 
     @cached_property
     def live(self) -> np.ndarray | None:

@@ -167,6 +167,10 @@ def test_an_odd_text_is_indexed_and_counted_in_a_warning(
         (["flight.jsonl", "--embeddings", "nowhere"], "nowhere"),
         (["flight.jsonl", "--embeddings", "nowhere", "--dim", "8"], "--dim"),
         (["flight.jsonl", "--update", "--dim", "8"], "--update"),
+        (["flight.jsonl", "--update", "--workers", "2"], "--update"),
+        (["flight.jsonl", "--update", "--passages", "30"], "--update"),
+        (["flight.jsonl", "--overlap", "8"], "--passages"),
+        (["flight.jsonl", "--workers", "0"], "--workers"),
     ],
 )
 def test_an_impossible_request_leaves_nothing(
@@ -176,6 +180,23 @@ def test_an_impossible_request_leaves_nothing(
     assert (outcome.code, outcome.out) == (2, "")
     assert word in outcome.err
     assert not Path("indexes").exists() or not list(Path("indexes").rglob("manifest.json"))
+
+
+def test_passages_are_indexed_and_documents_are_the_hits(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    text = "Wings flutter when they are thin. " * 10 + "Rudders steer the ship at sea. " + "The tail is heavy. " * 20
+    with corpus.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"_id": "long", "title": "Book", "text": text}) + "\n")
+    made = debater("index", str(corpus), "--passages", "30", "--overlap", "4", "--workers", "1", "--json").json
+    assert (made["documents"], made["passages"] > 8) == (4, True)
+    assert "passages        " in debater("info", "indexes/flight").out
+    (hit, *_) = debater("search", "rudders steer the ship at sea", "--json").json["hits"]
+    assert hit["id"] == "long"
+    assert "Rudders steer the ship at sea." in hit["snippet"]
+    assert len(hit["snippet"].split()) <= 30
+    added = debater("add", "indexes/flight", str(corpus), "--json").json
+    assert added["unchanged"] == 4
 
 
 def test_a_corpus_is_called_by_its_folder_or_its_file(workdir: Path) -> None:
