@@ -14,6 +14,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
+from debater_search.encoder.hardware import return_freed_memory
 from debater_search.errors import DebaterError
 from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints
@@ -59,6 +60,8 @@ class Run:
         self.data = TrainingData(settings)
         torch.manual_seed(settings.seed)
         self.encoder = load_start(settings, device)
+        if self.encoder.device.type == "cpu":
+            return_freed_memory()
         require_room(self.encoder, settings)
         make_trainable(self.encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
         if settings.warm_start is not None and not self.encoder.spec.deliberates:
