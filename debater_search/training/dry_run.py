@@ -113,9 +113,9 @@ def memory_per_device(encoder: Encoder, settings: TrainingSettings, tokens: int,
     return LIBRARIES + weights + trained + chunk * kept + views + scores
 
 
-ATTENTION_STATES, INNER_STATES, LORA_STATES = 12, 3, 1
+ATTENTION_STATES, INNER_STATES, LORA_STATES = 4, 2, 1
 """Tensors of the hidden and of the feed-forward size that a layer keeps for a token; see benchmarks/memory.py."""
-LIBRARIES = 300_000_000
+LIBRARIES = 150_000_000
 """Bytes of workspaces that libraries take."""
 
 
