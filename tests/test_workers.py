@@ -116,6 +116,7 @@ def test_what_a_worker_finds_wrong_is_said_as_if_there_were_none(
     trouble(monkeypatch, "nan", "d10", tmp_path / "log")
     with pytest.raises(DebaterError, match="document 'd10' an embedding that is not finite"):
         build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=5, workers=2)
+    assert own_workers() == []  # also those that had nothing wrong
 
 
 def test_a_disk_that_is_full_is_an_os_error(fake_workers: None, tmp_path: Path) -> None:
@@ -165,6 +166,14 @@ def test_no_worker_outlives_the_command(
     running.send_signal(number)
     assert running.wait(timeout=60) == code
     wait_until(lambda: not alive(worker))
+
+
+def own_workers() -> list[str]:
+    """Workers that this process has started and not ended."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    if not children.exists():
+        pytest.skip("needs Linux's /proc")
+    return [child for child in children.read_text().split() if "worker" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def wait_until(true: Callable[[], bool]) -> None:

@@ -69,17 +69,17 @@ class Splitter:
         if not len(tokens):
             return [Span(characters, 0, whole.stop)]
         room = self._room - kept
-        bounds = _bounds(document.text, tokens)
+        # A token may hold the blank before its word.
+        starts = [start + (start < stop and document.text[start].isspace()) for start, stop in tokens.tolist()]
+        bounds = _bounds(document.text, starts)
         return [
-            Span(characters, int(tokens[begin, 0]), int(tokens[end - 1, 1]))
+            Span(characters, starts[begin], int(tokens[end - 1, 1]))
             for begin, end in _cuts(len(tokens), bounds, room, min(self._settings.overlap, room // 2))
         ]
 
 
-def _bounds(text: str, tokens: np.ndarray) -> list[list[int]]:
-    """The tokens that begin a sentence, and those that begin a word, in order."""
-    # A token may hold the blank before its word.
-    starts = [start + (start < stop and text[start].isspace()) for start, stop in tokens.tolist()]
+def _bounds(text: str, starts: Sequence[int]) -> list[list[int]]:
+    """The tokens that begin a sentence, and those that begin a word, in order; `starts` is where they begin."""
     sentences = {bisect_left(starts, match.end()) for match in SENTENCE_END.finditer(text)}
     words = [token for token, start in enumerate(starts) if start == 0 or text[start - 1].isspace()]
     return [sorted(sentences), words]
