@@ -209,7 +209,7 @@ def test_a_real_model_reads_every_passage_whole(tiny_model: Callable[..., Path],
     assert (spans[0].start, spans[-1].stop) == (0, len(text))
     (apart,) = Splitter(encoder, PassageSettings(tokens=tokens, overlap=0))([document])
     assert {span.of(document).text.split()[0] for span in apart if span.start < text.index("机")} == {"The"}
-    words = Document("d", "lifting wings " * 40)
+    words = Document("d", " ".join(["lifting wings"] * 40))
     (apart,) = Splitter(encoder, PassageSettings(tokens=tokens, overlap=0))([words])
     assert {word for span in apart for word in span.of(words).text.split(" ")} == {"lifting", "wings"}
     for before, after in pairwise(spans):
