@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from debater_search.cli.index import corpus_name
-from debater_search.cli.options import BaseModel, Device, Force, Instruction, Json, examples
+from debater_search.cli.options import BaseModel, Device, Force, Instruction, Json, QueryModel, examples
 from debater_search.cli.output import Output, printable, results
 from debater_search.cli.search import open_engine
 from debater_search.errors import DebaterError
@@ -75,10 +75,7 @@ def mine(
     choice: Annotated[Choice, typer.Option(help="Of those that pass, the best, or some at random.")] = Choice.top,
     seed: Annotated[int, typer.Option(help="Of the random choice.")] = 42,
     split: Annotated[str, typer.Option(help="Of a folder: which judgements.")] = "train",
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Encodes queries; refused unless it made the index.", metavar="M"),
-    ] = None,
+    model: QueryModel = None,
     base_model: BaseModel = None,
     instruction: Instruction = None,
     force: Force = False,

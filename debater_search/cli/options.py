@@ -34,6 +34,10 @@ Model = Annotated[
         metavar="M",
     ),
 ]
+QueryModel = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Encodes queries; refused unless it made the index.", metavar="M"),
+]
 BaseModel = Annotated[
     str | None,
     typer.Option("--base-model", help="The model under an adapter whose config does not say.", metavar="M"),

@@ -157,8 +157,8 @@ def saved_state(checkpoint: Path) -> dict[str, Any]:
 def run_config(output: str | Path) -> dict[str, Any] | None:
     """The config of the run that an output folder holds, finished or begun; None where there is none."""
     output = Path(output)
-    if (output / "debater.json").is_file():
-        provenance_of = json.loads((output / "debater.json").read_text(encoding="utf-8")).get("provenance", {})
+    if (output / CHECKPOINT_FILE).is_file():
+        provenance_of = json.loads((output / CHECKPOINT_FILE).read_text(encoding="utf-8")).get("provenance", {})
         return provenance_of.get("config")
     newest = newest_complete(output)
     return saved_state(newest)["config"] if newest is not None else None

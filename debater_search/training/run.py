@@ -159,7 +159,9 @@ class Run:
             coming = ahead.submit(phase.read, done)
             for step in range(done, phase.steps):
                 began = time.monotonic()
-                read, coming = coming.result(), ahead.submit(phase.read, step + 1)
+                read = coming.result()
+                if step + 1 < phase.steps:
+                    coming = ahead.submit(phase.read, step + 1)
                 if main and step == done:
                     self.cache_tokens = fitting_budget(self.encoder, read, self.cache_tokens, self.parallel)
                 facts = phase.work(read, How(self._seed(step, main=main), self.parallel, self.cache_tokens))

@@ -1,7 +1,6 @@
 """`train`: where a run goes, on how many processes, from which step."""
 
 import json
-import logging
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from debater_search.training.gather import world_size
 from debater_search.training.launch import in_a_group, joined, launch, processes_for, require_shares, speaks
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings, load_config
-
-log = logging.getLogger(__name__)
 
 
 def train(
@@ -83,8 +80,7 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
             alone.enter_context(writing(folder))
             if resume_from is None:
                 checkpoints.clear(folder)
-            (folder / checkpoints.CHECKPOINT_FILE).unlink(
-                missing_ok=True
-            )  # a finished run that goes on is not finished
+            # A finished run that goes on is not finished.
+            (folder / checkpoints.CHECKPOINT_FILE).unlink(missing_ok=True)
         run.parallel.wait()
         return run.go()
