@@ -90,8 +90,8 @@ def evaluate(
             for task in loaded:
                 scored += _score_task(task, encoder, split, instruction, mode, index_type, baseline, all_steps)
         if output is not None:
-            for result in reversed(scored):  # the last one saved comes first, and gives run.trec: the model's
-                result.save(output)
+            for result in reversed(scored):  # the last one saved comes first
+                result.save(output, baseline=result.model == "bm25" and baseline is not None)
         _show(out, scored, output)
 
 

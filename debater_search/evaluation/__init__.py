@@ -1,7 +1,8 @@
 """How well a model finds what it should: tasks, metrics by trec_eval's code, runs, and each thinking step alone."""
 
-from debater_search.evaluation.evaluate import Result, choose_instruction, evaluate, judged_queries, opened, scored
+from debater_search.evaluation.evaluate import choose_instruction, evaluate, judged_queries, opened
 from debater_search.evaluation.metrics import METRICS, Scores, score_run
+from debater_search.evaluation.results import Result, read_results, scored, write_results
 from debater_search.evaluation.tasks import FolderTask, MtebTask, RetrievalTask, load_task
 from debater_search.evaluation.thinking import evaluate_steps, search_steps, step_cosines
 
@@ -18,8 +19,10 @@ __all__ = [
     "judged_queries",
     "load_task",
     "opened",
+    "read_results",
     "score_run",
     "scored",
     "search_steps",
     "step_cosines",
+    "write_results",
 ]

@@ -1,21 +1,18 @@
 """Evaluate a model, an index or a run: retrieve for every judged query, score, save."""
 
-import json
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import debater_search
-from debater_search.data import CorpusReader, write_run
-from debater_search.data.files import write_lines
+from debater_search.data import CorpusReader
 from debater_search.errors import DebaterError
 from debater_search.evaluation.instructions import builtin_instruction
-from debater_search.evaluation.metrics import score_run
+from debater_search.evaluation.results import DEPTH, Result, scored
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.indexing import build
 from debater_search.search import Mode, SearchEngine
@@ -26,48 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEPTH = 1000  # documents retrieved for each query
 BM25 = "bm25"
-RESULTS_NAME = "results.json"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one model scored on one task: means, intervals, every query's values, and what made them."""
-
-    task: str
-    model: str
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    run: Run
-    per_query: dict[str, dict[str, float]]
-    timings: dict[str, float] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    steps: list[dict[str, float]] = field(default_factory=list)
-    """The metrics of each thinking step alone, where they were asked for (`evaluate_steps`)."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result in JSON types, without the run."""
-        described = {
-            "task": self.task,
-            "model": self.model,
-            "metrics": self.metrics,
-            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
-            "queries": len(self.per_query),
-            "timings": self.timings,
-            "provenance": self.provenance,
-        }
-        return described | ({"steps": self.steps} if self.steps else {})
-
-    def save(self, folder: str | Path) -> None:
-        """Write `<task>/run.trec`, and this result into `results.json` before those of other tasks and models."""
-        folder = Path(folder)
-        write_run(self.run, folder / self.task / "run.trec", depth=DEPTH)
-        results = [
-            r for r in _saved(folder / RESULTS_NAME) if (r.get("task"), r.get("model")) != (self.task, self.model)
-        ]
-        text = json.dumps({"results": [self.as_dict(), *results]}, indent=2, ensure_ascii=False)
-        write_lines(folder / RESULTS_NAME, [text])
 
 
 def evaluate(
@@ -133,29 +89,6 @@ def evaluate(
     if output is not None:
         result.save(output)
     return result
-
-
-def scored(
-    task: str,
-    model: str,
-    run: Run,
-    qrels: Qrels,
-    *,
-    timings: Mapping[str, float] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Result:
-    """The result of a run that is there already, by whatever system; raises DebaterError as `score_run` does."""
-    scores = score_run(run, qrels)
-    return Result(
-        task,
-        model,
-        scores.metrics,
-        scores.intervals,
-        run,
-        scores.per_query,
-        dict(timings or {}),
-        dict(provenance or {}),
-    )
 
 
 @contextmanager
@@ -246,14 +179,3 @@ def _model_name(encoder: "Encoder | None", mode: Mode) -> str:
     if encoder is None:
         return BM25
     return f"{encoder.name} + {BM25}" if mode == "hybrid" else encoder.name
-
-
-def _saved(file: Path) -> list[dict[str, Any]]:
-    """Results that are in a file already; none if it is not there."""
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))["results"]
-        return [result for result in results if isinstance(result, dict)]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DebaterError(f"{file} is there, but does not hold results.", "Name another --output.") from error

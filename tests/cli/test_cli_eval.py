@@ -61,7 +61,9 @@ def test_saved_results_hold_the_models_run_and_are_not_overwritten(debater: Deba
     shown = debater(*arguments).json["results"]
     saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))["results"]
     assert [r["model"] for r in saved] == ["minilm", "bm25"]
-    assert saved == shown
+    assert [{name: r[name] for name in one} for r, one in zip(saved, shown, strict=True)] == shown
+    assert [r["run"] for r in saved] == ["flight/run.trec", "flight/bm25.trec"]
+    assert all(len(r["per_query"]) == r["queries"] for r in saved)
     rescored = debater("eval", "--run", "results/flight/run.trec", "--qrels", str(task / "qrels/test.tsv"), "--json")
     assert rescored.json["results"][0]["task"] == "flight"
     assert rescored.json["results"][0]["metrics"] == pytest.approx(shown[0]["metrics"])

@@ -1,0 +1,137 @@
+"""What an evaluation found, and the folder that keeps it: results.json, and beside it a folder for each task."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from debater_search.data import write_run
+from debater_search.data.files import write_lines
+from debater_search.errors import DebaterError
+from debater_search.evaluation.metrics import score_run
+from debater_search.types import Qrels, Run
+
+DEPTH = 1000  # documents retrieved for each query
+RESULTS_NAME = "results.json"
+RUN_NAME = "run.trec"
+SCHEMA_VERSION = 1
+
+Entry = dict[str, Any]
+"""One element of a list in results.json."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one model scored on one task: means, intervals, every query's values, and what made them."""
+
+    task: str
+    model: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    run: Run
+    per_query: dict[str, dict[str, float]]
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds, by what they were spent on."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes, by what takes them."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    steps: list[dict[str, float]] = field(default_factory=list)
+    """The metrics of each thinking step alone, where they were asked for (`evaluate_steps`)."""
+
+    def as_dict(self) -> Entry:
+        """The result in JSON types, without the run and the values of each query."""
+        described = {
+            "task": self.task,
+            "model": self.model,
+            "metrics": self.metrics,
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "queries": len(self.per_query),
+            "timings": self.timings,
+            "sizes": self.sizes,
+            "provenance": self.provenance,
+        }
+        return described | ({"steps": self.steps} if self.steps else {})
+
+    def save(self, folder: str | Path, *, baseline: bool = False) -> None:
+        """Write the run, then this result into `results.json`, before those of other tasks and models.
+
+        The run goes to `<task>/run.trec`; a baseline's to `<task>/<model>.trec`, so that it leaves the model's alone.
+        """
+        folder = Path(folder)
+        run = f"{self.task}/{file_name(self.model) + '.trec' if baseline else RUN_NAME}"
+        saved = read_results(folder)
+        write_run(self.run, folder / run, depth=DEPTH)
+        others = [entry for entry in saved["results"] if not _same(entry, self.task, self.model)]
+        for other in others:
+            if other.get("run") == run:
+                del other["run"]  # it was replaced by this one
+        entry = self.as_dict() | {"run": run, "per_query": self.per_query}
+        write_results(folder, saved | {"results": [entry, *others]})
+
+
+def scored(
+    task: str,
+    model: str,
+    run: Run,
+    qrels: Qrels,
+    *,
+    timings: Mapping[str, float] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Result:
+    """The result of a run that is there already, by whatever system; raises DebaterError as `score_run` does."""
+    scores = score_run(run, qrels)
+    return Result(
+        task,
+        model,
+        scores.metrics,
+        scores.intervals,
+        run,
+        scores.per_query,
+        timings=dict(timings or {}),
+        sizes=dict(sizes or {}),
+        provenance=dict(provenance or {}),
+    )
+
+
+def read_results(folder: str | Path) -> dict[str, list[Entry]]:
+    """What `results.json` of a folder holds: lists of results, comparisons and analyses, empty where there is none.
+
+    Raises DebaterError if the file is there and holds something else.
+    """
+    file = Path(folder) / RESULTS_NAME
+    lists: dict[str, list[Entry]] = {"results": [], "comparisons": [], "analyses": []}
+    if not file.exists():
+        return lists
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        version = read.get("schema_version", 1)
+        found = {name: [entry for entry in read.get(name, []) if isinstance(entry, dict)] for name in lists}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise _not_results(file) from error
+    if "results" not in read:
+        raise _not_results(file)
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise DebaterError(f"{file} was written by a newer version of debater.", "Upgrade debater.")
+    return found
+
+
+def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:
+    """Replace `results.json` of a folder, whole or not at all."""
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **lists}, indent=2, ensure_ascii=False)
+    write_lines(Path(folder) / RESULTS_NAME, [text])
+
+
+def file_name(name: str) -> str:
+    """A model's name as a file's: what might part folders or trouble a shell becomes a hyphen."""
+    return re.sub(r"[^\w.+=-]+", "-", name).strip("-.") or "model"
+
+
+def _same(entry: Entry, task: str, model: str) -> bool:
+    return (entry.get("task"), entry.get("model")) == (task, model)
+
+
+def _not_results(file: Path) -> DebaterError:
+    return DebaterError(f"{file} is there, but does not hold results.", "Name another --output.")
