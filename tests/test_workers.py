@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder, tiny_corpus
 
+from debater_search.cli.info import describe
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.indexing import build, pool
@@ -51,6 +52,21 @@ def test_vectors_are_the_same_however_many_workers_there_are(tiny_model: Callabl
     assert two.ids() == one.ids() == [document.id for document in CORPUS]
     np.testing.assert_allclose(two.vectors(), one.vectors(), atol=1e-6)
     np.testing.assert_allclose(np.concatenate(list(two.steps())), np.concatenate(list(one.steps())), atol=1e-6)
+
+
+def test_8_bit_integers_are_the_jobs_own_and_the_workers_too(
+    tiny_model: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exact, coarse = (Encoder.load(tiny_model("bert"), device="cpu", dtype=dtype) for dtype in ("float32", "int8"))
+    for encoder, name, workers in ((exact, "exact", 1), (coarse, "one", 1), (coarse, "two", 2)):
+        build(CORPUS, encoder, tmp_path / name, shard_size=4, workers=workers)
+    assert not np.allclose(shards(tmp_path / "one").vectors(), shards(tmp_path / "exact").vectors(), atol=1e-5)
+    np.testing.assert_allclose(shards(tmp_path / "two").vectors(), shards(tmp_path / "one").vectors(), atol=1e-6)
+    assert describe(tmp_path / "one")["encoded_in"] == "int8"
+
+    (tmp_path / "one" / "manifest.json").unlink()
+    with pytest.raises(DebaterError, match="different: int8"):
+        build(CORPUS, exact, tmp_path / "one", shard_size=4)
 
 
 def test_workers_go_on_with_what_is_missing_and_count_it_once(

@@ -53,6 +53,7 @@ def describe(index: Path) -> dict[str, Any]:
             "fingerprint": manifest.encoder.fingerprint,
             "dim": embeddings.dim,
             "dtype": embeddings.dtype,
+            **({"encoded_in": "int8"} if embeddings.encoder.int8 else {}),
             "thinking_steps": manifest.encoder.thinking_steps,
             "stored_steps": embeddings.thinking_steps,
         }

@@ -56,12 +56,15 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a finished output.
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")]
 
 
-def load_encoder(model: str | None, base_model: str | None, device: str, dim: int | None = None) -> Any:
-    """Load the model that the options name, or the default one. Raises DebaterError where it cannot be."""
+def load_encoder(model: str | None, base_model: str | None, device: str, **more: Any) -> Any:
+    """Load the model that the options name, or the default one; of `more` what is given goes to `Encoder.load`.
+
+    Raises DebaterError where it cannot be.
+    """
     from debater_search.encoder import Encoder
 
-    cut: dict[str, Any] = {} if dim is None else {"dim": dim}
-    return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device, **cut)
+    given = {name: value for name, value in more.items() if value is not None}
+    return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device, **given)
 
 
 def examples(*lines: str) -> str:

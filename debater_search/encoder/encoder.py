@@ -18,9 +18,17 @@ from torch import Tensor
 
 from debater_search.encoder.backbone import is_causal, positions
 from debater_search.encoder.batching import pad
-from debater_search.encoder.hardware import TOKENS_PER_BATCH, choose_attention, choose_device, choose_dtype
+from debater_search.encoder.hardware import (
+    INT8,
+    TOKENS_PER_BATCH,
+    choose_attention,
+    choose_device,
+    choose_dtype,
+    keep_freed_memory,
+)
 from debater_search.encoder.hub import locate
 from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts, Request, load_parts, write_json
+from debater_search.encoder.linear import lay_out
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.pipeline import Pipeline, calibrate
 from debater_search.encoder.spec import FORMAT, EncoderSpec
@@ -46,7 +54,14 @@ class Encoder:
     """
 
     def __init__(
-        self, parts: Parts, *, name: str, recipe: dict[str, Any], device: torch.device, dim: int | None = None
+        self,
+        parts: Parts,
+        *,
+        name: str,
+        recipe: dict[str, Any],
+        device: torch.device,
+        dim: int | None = None,
+        int8: bool = False,
     ) -> None:
         self.parts = parts
         self.spec: EncoderSpec = parts.spec
@@ -62,6 +77,10 @@ class Encoder:
         """Set while weights change: the fingerprint then follows the weights in memory, not their files."""
         self.recipe = recipe
         """Arguments of `Encoder.load` that make this encoder again; plain JSON types."""
+        self.int8 = int8
+        """Whether linear layers compute in 8-bit integers."""
+        if int8:
+            lay_out(self.model.backbone, int8=True)
         self._cut_at = dim
         if dim is not None and not 1 <= dim <= self.full_dim:
             raise DebaterError(
@@ -90,7 +109,8 @@ class Encoder:
                 Hugging Face model; safetensors only, no remote code.
             base_model: the model below an adapter, where it is not the one the adapter names.
             device: auto, cpu, cuda, cuda:N, mps.
-            dtype: auto, float32, bfloat16, float16.
+            dtype: auto, float32, bfloat16, float16; int8: linear layers in 8-bit integers on a CPU, about twice as
+                fast, vectors close to those of float32 (mean cosine .998 for MiniLM).
             attention: auto, sdpa, eager, flash_attention_2.
             thinking_steps: on a model made for deliberation, read it out after that many steps; on a plain model,
                 more than 1 makes an untrained DEBATER start.
@@ -123,7 +143,7 @@ class Encoder:
             "dim": dim,
         }
         recipe = {k: v for k, v in recipe.items() if v is not None}
-        return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim)
+        return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim, int8=dtype == INT8)
 
     @property
     def dim(self) -> int:
@@ -144,8 +164,8 @@ class Encoder:
 
     @property
     def dtype(self) -> str:
-        """The number type of its weights, as `load` takes it."""
-        return str(self.model.backbone.dtype).removeprefix("torch.")
+        """What it computes in, as `load` takes it."""
+        return INT8 if self.int8 else str(self.model.backbone.dtype).removeprefix("torch.")
 
     @property
     def batch_tokens(self) -> int:
@@ -254,6 +274,12 @@ class Encoder:
         thinking = steps if self.spec.deliberates else 0
         return {"pooling": self.spec.document_pooling, "views": steps, "thinking": thinking}
 
+    def expect_many(self) -> None:
+        """Spend some memory and milliseconds to encode many texts faster, on a CPU."""
+        if self.device.type == "cpu" and not self.in_training:
+            keep_freed_memory()
+            lay_out(self.model.backbone)
+
     def calibrate(self, texts_or_documents: Texts) -> int:
         """The batch_tokens that encode documents like these fastest on this machine; takes about two seconds.
 
@@ -261,6 +287,7 @@ class Encoder:
         """
         if self.in_training:
             return self.batch_tokens
+        self.expect_many()
         return calibrate(self, self.token_ids(contents(texts_or_documents), "document"))
 
     def _encode(

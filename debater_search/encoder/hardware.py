@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from debater_search.errors import DebaterError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+INT8 = "int8"
+"""Linear layers in 8-bit integers on a CPU; weights, and all else, in float32."""
 ATTENTIONS = ("auto", "sdpa", "eager", "flash_attention_2")
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 """Padded tokens per forward pass: on a CPU what fits the cache, on an accelerator what fills it."""
@@ -39,9 +42,14 @@ def choose_device(device: str = "auto") -> torch.device:
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, compute capability ≥ 8), float32 elsewhere."""
+    if dtype == INT8:
+        if device.type != "cpu":
+            raise DebaterError(f"8-bit integers are for encoding on a CPU, not on {device}.", "Use --device cpu.")
+        return torch.float32
     if dtype != "auto":
         if dtype not in DTYPES:
-            raise DebaterError(f"There is no dtype called {dtype!r}.", f"Use auto or one of {', '.join(DTYPES)}.")
+            known = ", ".join([*DTYPES, INT8])
+            raise DebaterError(f"There is no dtype called {dtype!r}.", f"Use auto or one of {known}.")
         return DTYPES[dtype]
     fast_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
     return torch.bfloat16 if fast_bfloat16 else torch.float32
@@ -61,16 +69,35 @@ def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -
 
 
 def return_freed_memory() -> None:
-    """Let large tensors on a CPU go back to the system when they are freed, where the C library is glibc.
+    """Let large tensors on a CPU go back to the system when they are freed, where the C library is glibc: for training.
 
     By default it keeps ever larger blocks for itself, and tensors of many sizes leave holes between them: training
     MiniLM in chunks held two thirds more memory than it used (benchmarks/memory.py).
     """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(MMAP_THRESHOLD, LARGE_BLOCK)
+    _set_malloc({MMAP_THRESHOLD: 4 << 20})
 
 
-MMAP_THRESHOLD = -3
-"""glibc's M_MMAP_THRESHOLD (malloc.h); once set, it no longer grows by itself."""
-LARGE_BLOCK = 4 << 20
-"""Bytes; small beside a layer's activations, large beside the cost of asking the system for it."""
+def keep_freed_memory() -> None:
+    """Let freed tensors be used again as they are, where the C library is glibc: for encoding many texts.
+
+    By default large ones go back to the system, which clears their pages before the next layer gets them again: a
+    tenth of the time of MiniLM, a quarter with 8-bit integers (benchmarks/encode.md).
+    """
+    _set_malloc({MMAP_THRESHOLD: 256 << 20, TRIM_THRESHOLD: 256 << 20})
+
+
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+"""glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD (malloc.h), in bytes; once set, they no longer change by themselves."""
+
+
+@cache
+def _malloc() -> dict[int, int]:
+    """What was set in this process: the first to ask decides, so that encoding changes nothing of a training run."""
+    return {}
+
+
+def _set_malloc(thresholds: dict[int, int]) -> None:
+    if not _malloc() and sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        for name, size in thresholds.items():
+            libc.mallopt(name, size)
+        _malloc().update(thresholds)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MANY = 64
+"""Texts from which on it pays to prepare the model for them."""
 CALIBRATION_SECONDS = 2.0
 CALIBRATION_ROUNDS = 5
 WORTH_IT = 1.03
@@ -54,6 +56,8 @@ class Pipeline:
         with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as thread:
             ahead = thread.submit(self._tokenize_next, coming)
             while (window := ahead.result()) is not None:
+                if len(window.sequences) >= MANY:
+                    self._encoder.expect_many()
                 ahead = thread.submit(self._tokenize_next, coming)
                 yield self._encode(window)
 

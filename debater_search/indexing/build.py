@@ -198,6 +198,7 @@ def _job(
         all_steps=all_steps,
         shard_size=shard_size,
         passages=passages,
+        int8=encoder.int8,
     )
 
 

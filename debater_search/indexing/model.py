@@ -28,11 +28,14 @@ def load_again(
 
     """
     from debater_search.encoder import Encoder
+    from debater_search.encoder.hardware import INT8, choose_device
 
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     recipe: dict[str, Any] = {**made_by.recipe, **moved}  # lengths and the like stay those of the index
     if not weights:
         recipe["weights"] = False
+    if made_by.int8 and choose_device(device).type == "cpu":
+        recipe["dtype"] = INT8
     try:
         encoder = Encoder.load(**recipe, device=device)
     except DebaterError as error:

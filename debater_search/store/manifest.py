@@ -48,6 +48,8 @@ class EncoderInfo(BaseModel):
     dim: Annotated[int, Field(gt=0)]
     thinking_steps: Annotated[int, Field(gt=0)]
     recipe: Recipe
+    int8: bool = False
+    """Whether documents are encoded in 8-bit integers; queries never are."""
 
     def __str__(self) -> str:
         return f"{self.name} (fingerprint {self.fingerprint[:12]})"
@@ -61,6 +63,7 @@ class EncoderInfo(BaseModel):
             dim=encoder.dim,
             thinking_steps=encoder.thinking_steps,
             recipe=encoder.recipe,
+            int8=encoder.dtype == "int8",
         )
 
 
@@ -117,6 +120,7 @@ class EncodingJob(Manifest):
     all_steps: bool
     shard_size: Annotated[int, Field(gt=0)]
     passages: PassageSettings | None = None
+    int8: bool = False
     batch_tokens: Annotated[int, Field(gt=0)] | None = None
     """Padded tokens of a forward pass, chosen by the first run and kept by those that go on with its work."""
 
