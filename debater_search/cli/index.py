@@ -45,7 +45,7 @@ def index(
         str,
         typer.Option(
             "--type",
-            help="How vectors are searched: auto, flat (exact), hnsw, ivf, sq8, ivfpq, binary, or as FAISS spells it.",
+            help="How vectors are searched: auto, flat (exact), hnsw, cagra, ivf, sq8, ivfpq, binary, or FAISS's name.",
             metavar="TYPE",
         ),
     ] = "auto",
@@ -88,11 +88,12 @@ def index(
         from debater_search.data.files import require_exists
         from debater_search.indexing import build, check_output, usual_workers
         from debater_search.indexing import update as update_index
-        from debater_search.vectors import parse_memory
+        from debater_search.vectors import parse_memory, require_one_faiss
 
         choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
+        require_one_faiss()
         if update:
             given = (embeddings, dim, int8, passages, overlap != 32, workers)
             if force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):

@@ -130,6 +130,9 @@ class Search:
         """Load the model and the vectors if the mode needs them and they are not there yet; returns the seconds."""
         start = time.perf_counter()
         if self.mode is not Mode.lexical:
+            from debater_search.vectors import require_one_faiss
+
+            require_one_faiss()
             self.engine.check(rescore=self._rescore)  # before seconds go into loading
             if model:
                 _ = self.engine.encoder  # before the vectors: on CUDA torch must be imported before faiss

@@ -17,7 +17,7 @@ from debater_search.search.retrieval import Vectors
 from debater_search.search.snapshot import Snapshot
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
-from debater_search.store.manifest import EncoderInfo, IndexManifest
+from debater_search.store.manifest import IndexManifest
 from debater_search.types import Hit, Query, Run
 
 if TYPE_CHECKING:
@@ -39,18 +39,21 @@ class SearchEngine:
         self.timings: dict[str, float] = {}
         self._given = encoder
         if encoder is not None:
-            self.encoder = self._require_same(encoder, snapshot)
+            snapshot.require_made_by(encoder)
+            self.encoder = encoder
 
     @classmethod
     def open(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
         """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
+
+        Where that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
 
         Raises:
             DebaterError: there is no such index, it is unfinished or damaged, or another model made it.
 
         """
         folder = Path(folder)
-        return cls(folder, Snapshot.open(folder), encoder)
+        return cls(folder, Snapshot.open(folder, _device(encoder)), encoder)
 
     def search(
         self,
@@ -161,7 +164,7 @@ class SearchEngine:
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
         """Raise DebaterError, before anything is loaded, for what this index cannot filter or rescore by."""
-        self._check(self._current(), where, rescore)
+        self._current().check(where, rescore=rescore is not None)
 
     def close(self) -> None:
         """Close the index's files."""
@@ -180,7 +183,7 @@ class SearchEngine:
     @property
     def store(self) -> EmbeddingStore:
         """The embeddings of every position; `live` says which of them have a document."""
-        self._dense_index()
+        self._snapshot.require_dense()
         return self._snapshot.store
 
     @property
@@ -191,7 +194,7 @@ class SearchEngine:
     @property
     def vectors(self) -> Vectors:
         """The index that dense retrieval searches."""
-        self._dense_index()
+        self._snapshot.require_dense()
         return self._snapshot.vectors
 
     @cached_property
@@ -204,7 +207,7 @@ class SearchEngine:
         """
         from debater_search.encoder import Encoder
 
-        made_by = self._dense_index()
+        made_by = self._snapshot.require_dense()
         try:
             encoder = Encoder.load(**made_by.recipe)
         except DebaterError as error:
@@ -212,7 +215,8 @@ class SearchEngine:
                 f"The model of the index {self.folder} cannot be loaded. {error.message}",
                 "If it lies elsewhere now, name it with --model.",
             ) from error
-        return self._require_same(encoder, self._snapshot)
+        self._snapshot.require_made_by(encoder)
+        return encoder
 
     def _on_one_state(self, work: Callable[[Snapshot], T]) -> T:
         """The work done on one committed state of the index."""
@@ -235,10 +239,10 @@ class SearchEngine:
     ) -> tuple[list[Found], Asked]:
         """What is found for each text, and what was asked; `vectors` [q, dim] are made only if the mode needs them."""
         self.timings = {"encode": 0.0, "retrieve": 0.0, "fetch": 0.0}
-        self._check(snapshot, request.where, request.rescore)
+        snapshot.check(request.where, rescore=request.rescore is not None)
         encoded = None
         if request.mode != "lexical":
-            self._dense_index(snapshot)
+            snapshot.require_dense()
             encoded = vectors()
             _ = snapshot.vectors  # opened before time is taken
         asked = Asked(texts, encoded, but)
@@ -260,7 +264,7 @@ class SearchEngine:
         encoder = self.encoder
         with self._timed("encode"):
             vectors = encoder.encode_queries(list(texts), instruction=instruction) if ready is None else ready
-            return require_vectors(vectors, len(texts), self._dense_index(snapshot).dim)
+            return require_vectors(vectors, len(texts), snapshot.require_dense().dim)
 
     def _stored(self, snapshot: Snapshot, position: int) -> np.ndarray:
         """A document's own vector, [1, dim]."""
@@ -268,45 +272,25 @@ class SearchEngine:
             ((start, shard),) = snapshot.store.holding(np.array([position]))
             return shard.vectors[[position - start]]
 
-    def _check(self, snapshot: Snapshot, where: str | None, rescore: Rescore | None) -> None:
-        if where is not None:
-            snapshot.restriction(where)
-        if rescore is not None:
-            self._dense_index(snapshot)
-            snapshot.store.require_steps()
-
     def _current(self) -> Snapshot:
         """The index as it is now; opened again if a change was committed."""
         if not self._snapshot.is_current():
-            snapshot = Snapshot.open(self.folder)
+            snapshot = Snapshot.open(self.folder, _device(self._given))
             if self._given is not None:
-                self._require_same(self._given, snapshot)
+                snapshot.require_made_by(self._given)
             loaded, made_by = vars(self).get("encoder"), snapshot.manifest.encoder
             if loaded is not None and (made_by is None or loaded.fingerprint != made_by.fingerprint):
                 del self.encoder  # `index --force` put another model's index here
             self._snapshot = snapshot
         return self._snapshot
 
-    def _dense_index(self, snapshot: Snapshot | None = None) -> EncoderInfo:
-        made_by = (snapshot or self._snapshot).manifest.encoder
-        if made_by is None:
-            raise DebaterError(
-                f"The index {self.folder} holds words only, no embeddings.",
-                "Search it with --mode lexical, or index the corpus with a model.",
-            )
-        return made_by
-
-    def _require_same(self, encoder: "Encoder", snapshot: Snapshot) -> "Encoder":
-        made_by = self._dense_index(snapshot)
-        if encoder.fingerprint != made_by.fingerprint:
-            raise DebaterError(
-                f"The index {self.folder} was made by {made_by}, not by {EncoderInfo.of(encoder)}.",
-                "Search it with the model that made it, or index the corpus again with this one.",
-            )
-        return encoder
-
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.timings[stage] = time.perf_counter() - start
+
+
+def _device(encoder: "Encoder | None") -> str:
+    """Where vectors are searched: on the GPU of an encoder that was loaded on one, else on the CPU."""
+    return "cpu" if encoder is None else str(encoder.device)

@@ -1,9 +1,10 @@
 """One committed state of an index, as its manifest names it."""
 
+import logging
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -13,22 +14,27 @@ from debater_search.search.retrieval import BaseAndDelta, BestPassages, Vectors
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import open_manifest
-from debater_search.store.manifest import MANIFEST_NAME, IndexManifest
+from debater_search.store.manifest import MANIFEST_NAME, EncoderInfo, IndexManifest
 from debater_search.vectors import FaissIndex, VectorIndex
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+logger = logging.getLogger(__name__)
 
 
 class Snapshot:
     """What an index holds by one manifest. None of its files ever changes: who holds it sees no half of a change."""
 
-    def __init__(self, folder: Path, manifest: IndexManifest, identity: os.stat_result) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(self, folder: Path, manifest: IndexManifest, identity: os.stat_result, device: str = "cpu") -> None:
+        self.folder, self.manifest, self._device = folder, manifest, device
         self.documents = DocumentStore(folder / manifest.documents)
         self._identity = identity
         self._restriction: Restriction | None = None
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """The index as it is now.
+    def open(cls, folder: Path, device: str = "cpu") -> Self:
+        """The index as it is now; on `device` "cuda" or "cuda:N" its vectors are searched there, where FAISS can.
 
         Raises:
             DebaterError: there is no such index, or it is unfinished or damaged.
@@ -39,7 +45,7 @@ class Snapshot:
             try:
                 manifest = open_manifest(folder)
                 # A writer may have committed since `identity` was taken: then the next query opens once more, no harm.
-                return cls(folder, manifest, identity or (folder / MANIFEST_NAME).stat())
+                return cls(folder, manifest, identity or (folder / MANIFEST_NAME).stat(), device)
             except (DebaterError, FileNotFoundError):
                 if _same(_identity(folder), identity):  # else a writer removed what an older manifest names
                     raise
@@ -58,6 +64,11 @@ class Snapshot:
     def vectors(self) -> Vectors:
         """The index that dense retrieval searches; among its positions only the `live` ones have a document."""
         base = FaissIndex.load(self.folder / self.manifest.vectors)
+        if self._device.startswith("cuda"):
+            try:
+                base.to_gpus(self._device)
+            except DebaterError as error:
+                logger.info("Vectors are searched on the CPU. %s", error.message)
         index: VectorIndex | BaseAndDelta = base
         if self.manifest.delta is not None:
             index = BaseAndDelta(base, FaissIndex.load(self.folder / self.manifest.delta.vectors))
@@ -74,6 +85,32 @@ class Snapshot:
     def live(self) -> np.ndarray | None:
         """The positions that have a document, int64, in order; None where all have."""
         return np.array(self.documents.positions_where(), np.int64) if self.manifest.deleted else None
+
+    def require_dense(self) -> EncoderInfo:
+        """What made the embeddings; DebaterError where there are none."""
+        if self.manifest.encoder is None:
+            raise DebaterError(
+                f"The index {self.folder} holds words only, no embeddings.",
+                "Search it with --mode lexical, or index the corpus with a model.",
+            )
+        return self.manifest.encoder
+
+    def require_made_by(self, encoder: "Encoder") -> None:
+        """Raise DebaterError, naming both, where another encoder made the embeddings."""
+        made_by = self.require_dense()
+        if encoder.fingerprint != made_by.fingerprint:
+            raise DebaterError(
+                f"The index {self.folder} was made by {made_by}, not by {EncoderInfo.of(encoder)}.",
+                "Search it with the model that made it, or index the corpus again with this one.",
+            )
+
+    def check(self, where: str | None, *, rescore: bool) -> None:
+        """Raise DebaterError for a filter that this index cannot follow, or where it has no steps to rescore by."""
+        if where is not None:
+            self.restriction(where)
+        if rescore:
+            self.require_dense()
+            self.store.require_steps()
 
     def restriction(self, where: str) -> "Restriction":
         """What a filter allows; the last one is kept, for queries come one after the other under the same filter.

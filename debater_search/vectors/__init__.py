@@ -3,7 +3,7 @@
 from debater_search.vectors.base import VectorIndex
 from debater_search.vectors.build import Built, build_index
 from debater_search.vectors.faiss import FaissIndex
-from debater_search.vectors.library import gpu_count
+from debater_search.vectors.library import gpu_count, require_one_faiss
 from debater_search.vectors.planner import TYPES, Plan, check_recall, check_type, make_plan, parse_memory
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "gpu_count",
     "make_plan",
     "parse_memory",
+    "require_one_faiss",
 ]

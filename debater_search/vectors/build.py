@@ -10,9 +10,9 @@ import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.vectors.faiss import FaissIndex
-from debater_search.vectors.gpu import assigner, cluster_on_gpus
-from debater_search.vectors.library import import_faiss
-from debater_search.vectors.planner import POINTS_A_LIST, Plan
+from debater_search.vectors.gpu import assigner, cagra_graph, cluster_on_gpus
+from debater_search.vectors.library import has_cuvs, import_faiss
+from debater_search.vectors.planner import CAGRA, POINTS_A_LIST, Plan
 from debater_search.vectors.recall import DEPTHS, RecallTest, tune
 
 _CHUNK = 8192  # vectors that are added at once
@@ -85,6 +85,8 @@ def _write_floats(path: Path, chunks: Iterable[np.ndarray], dim: int) -> np.ndar
 def _fill(plan: Plan, rows: np.ndarray) -> Any:
     """The FAISS index of a plan, trained and with all rows."""
     faiss = import_faiss()
+    if plan.type == CAGRA and has_cuvs():  # without it, as where a copy is compacted, a CPU builds the graph
+        return cagra_graph(rows)
     index = faiss.index_factory(rows.shape[1], plan.factory, faiss.METRIC_INNER_PRODUCT)
     if isinstance(index, faiss.IndexHNSW):
         index.hnsw.efConstruction = _CONSTRUCTION
@@ -155,7 +157,7 @@ def _reserve(index: Any, rows: int) -> None:
 def _with_floats(index: Any, staged: Path) -> Any:
     """An index whose hits are rescored with the float vectors, unless it has those itself and can scan them all."""
     faiss = import_faiss()
-    if type(index) is faiss.IndexHNSWFlat or (
+    if type(index) in (faiss.IndexHNSWFlat, faiss.IndexHNSWCagra) or (
         type(index) is faiss.IndexIVFFlat and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlat)
     ):
         return index

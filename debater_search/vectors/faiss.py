@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from debater_search.errors import DebaterError
-from debater_search.vectors.gpu import on_gpus
+from debater_search.vectors.gpu import GpuCopy, gpus_of, has_gpu_form
 from debater_search.vectors.library import import_faiss
 
 # A filter that allows no more vectors than this is always answered by scanning them all.
@@ -16,7 +16,6 @@ EXACT_UP_TO = 50_000
 
 _MEND = "Run the `debater index` command that made it again, with --force."
 _DEPTH = 128  # hits; recall was measured down to about here
-_GPU_HITS = 2048  # what FAISS can select on a GPU
 _LINKS_A_STEP = 32  # vectors that a graph search looks at for each that it keeps, about
 
 # Queries [q, dim] and a number of hits → scores and positions [q, hits], best first, -1 where there are no more.
@@ -36,7 +35,7 @@ class FaissIndex:
         """Find the parts of an index: rescoring over (rotation over (lists or graph)), and its float vectors."""
         faiss = self._faiss = import_faiss()  # its checks take longer than a search
         self._owner = index  # the views below do not keep it alive
-        self._near: Any = None
+        self._copy: GpuCopy | None = None
         self._index = faiss.downcast_index(index)
         self._refine = self._index if isinstance(self._index, faiss.IndexRefine) else None
         base = faiss.downcast_index(self._refine.base_index) if self._refine else self._index
@@ -97,20 +96,20 @@ class FaissIndex:
             chosen = faiss.IDSelectorArray(np.ascontiguousarray(allowed, np.int64))  # goes from one to the next
             only = faiss.SearchParameters(sel=chosen)
         elif self.exact:
-            return self._nearest
+            return self._unfiltered()
         else:
             only = None
         return lambda queries, k: floats.search(queries, k, params=only)
 
     def _probe(self, allowed: np.ndarray | None, widening: float) -> Look:
         """Search as the index was tuned to, or so many times wider."""
+        probes = min(self._ivf.nlist, ceil(self._ivf.nprobe * widening)) if self._ivf else 0
         if allowed is None and widening == 1:
-            return self._nearest
+            return self._unfiltered(probes)
         faiss, index = self._faiss, self._index
         selector = self._selector(allowed)
         parameters = None
         if self._ivf:
-            probes = min(self._ivf.nlist, ceil(self._ivf.nprobe * widening))
             parameters = faiss.SearchParametersIVF(nprobe=probes, **selector)
         elif self._graph:
             parameters = faiss.SearchParametersHNSW(efSearch=ceil(self._graph.hnsw.efSearch * widening), **selector)
@@ -120,31 +119,38 @@ class FaissIndex:
             parameters = faiss.SearchParametersPreTransform(index_params=parameters)
         if self._refine:
             parameters = faiss.IndexRefineSearchParameters(k_factor=self._refine.k_factor, base_index_params=parameters)
+        if allowed is None:
+            return self._unfiltered(probes, parameters)
         return lambda queries, k: index.search(queries, k, params=parameters)
 
-    def _nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        near = self._index if self._near is None or k > _GPU_HITS else self._near
-        scores, positions = near.search(queries, k)
-        return scores, positions
+    def _unfiltered(self, probes: int = 0, parameters: Any = None) -> Look:
+        """Search on the GPUs if there is a copy that takes this, else here."""
 
-    def to_gpus(self, *, shard: bool = True) -> None:
-        """Keep a copy on the GPUs, a part on each (`shard`) or all on each, for searches that no filter narrows.
+        def look(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            if self._copy is not None and self._copy.takes(k, probes):
+                return self._copy.search(queries, k, probes)
+            scores, positions = self._index.search(queries, k, params=parameters)
+            return scores, positions
 
-        Rescoring stays on the CPU, next to the float vectors.
+        return look
+
+    def to_gpus(self, device: str) -> None:
+        """Keep a copy on a GPU ("cuda:N") or on all there are ("cuda") for searches that no filter narrows.
 
         Raises:
-            DebaterError: FAISS has no GPU form of this type.
+            DebaterError: FAISS has no GPU, no GPU form of this type, or not enough memory there.
 
         """
+        gpus = gpus_of(device)
+        if not gpus:
+            raise DebaterError("This build of FAISS finds no GPU.", 'Install it: pip install "debater-search[gpu]".')
+        if not has_gpu_form(self._index):
+            raise DebaterError("FAISS does not search this type of index on GPUs.", "Take flat, ivf or sq8.")
         try:
-            if self._refine:
-                near = self._faiss.IndexRefine(on_gpus(self._refine.base_index, shard=shard), self._floats)
-                near.k_factor = self._refine.k_factor
-            else:
-                near = on_gpus(self._index, shard=shard)
-        except RuntimeError:
-            raise DebaterError("FAISS cannot search this type of index on GPUs.", "Take flat, ivf or sq8.") from None
-        self._near = near
+            self._copy = GpuCopy(self._index, gpus)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise DebaterError(f"The GPU does not take the index: {reason}", "Take a smaller --type: sq8.") from None
 
     def _selector(self, allowed: np.ndarray | None) -> dict[str, Any]:
         if allowed is None:

@@ -6,8 +6,28 @@ from typing import Any
 
 from debater_search.errors import DebaterError
 
-_CPU_WHEEL = "faiss-cpu"
-_GPU_WHEELS = ("faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+_WHEELS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+
+
+def require_one_faiss() -> None:
+    """Raise DebaterError where two wheels of FAISS are installed: they overwrite each other's files.
+
+    It imports nothing, so that it can come before all that takes time.
+    """
+    found = [wheel for wheel in _WHEELS if _installed(wheel)]
+    if len(found) < 2:
+        return
+    ways = [
+        f"To keep {wheel}: pip uninstall {' '.join(other for other in found if other != wheel)} && "
+        f"pip install --force-reinstall --no-deps {wheel}."
+        for wheel in reversed(found)
+    ]
+    cpu = f", {found[0]} otherwise" if found[0] == _WHEELS[0] else ""
+    raise DebaterError(
+        f"{' and '.join(found)} are both installed and overwrite each other's files: "
+        f"keep {found[-1]} if this machine has an NVIDIA GPU{cpu}.",
+        " ".join(ways),
+    )
 
 
 def import_faiss() -> Any:
@@ -17,14 +37,7 @@ def import_faiss() -> Any:
         DebaterError: it is not installed, or two of its wheels are, which overwrite each other's files.
 
     """
-    gpu = [wheel for wheel in _GPU_WHEELS if _installed(wheel)]
-    if gpu and _installed(_CPU_WHEEL):
-        raise DebaterError(
-            f"{_CPU_WHEEL} and {gpu[0]} are both installed and overwrite each other's files: "
-            f"uninstall {_CPU_WHEEL} if this machine has an NVIDIA GPU, else {gpu[0]}.",
-            f"With a GPU: pip uninstall {_CPU_WHEEL} && pip install --force-reinstall --no-deps {gpu[0]}. "
-            f"Without: pip uninstall {gpu[0]} && pip install --force-reinstall --no-deps {_CPU_WHEEL}.",
-        )
+    require_one_faiss()
     try:
         return import_module("faiss")
     except ImportError as error:
@@ -39,6 +52,11 @@ def gpu_count() -> int:
     """How many GPUs FAISS can use; 0 with its CPU wheel."""
     faiss = import_faiss()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+
+
+def has_cuvs() -> bool:
+    """Whether FAISS can use NVIDIA's cuVS, on a GPU that is there."""
+    return gpu_count() > 0 and "CUVS" in import_faiss().get_compile_options()
 
 
 def _installed(wheel: str) -> bool:

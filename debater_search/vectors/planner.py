@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 from debater_search.errors import DebaterError
-from debater_search.vectors.library import import_faiss
+from debater_search.vectors.library import has_cuvs, import_faiss
 
 # The names users give → FAISS factory strings. `lists` and `parts` follow from the number of vectors and dimensions.
 # All but flat, hnsw and ivf keep coded vectors, whose best candidates are rescored with the float vectors.
@@ -19,6 +19,8 @@ TYPES = {
     "binary": "IVF{lists},RaBitQ",
 }
 AUTO = "auto"
+# A graph that cuVS builds on a GPU, many times faster than a CPU builds `hnsw`; from then on it is one.
+CAGRA = "cagra"
 
 _SCANNABLE = 20_000_000  # numbers (vectors × dimensions) that one core compares with a query in about 3 ms
 _GRAPHABLE = 4_000_000  # vectors; the graph of more takes a CPU hours to build
@@ -43,6 +45,8 @@ def make_plan(
     `auto` takes the fastest type that keeps within `memory`, in bytes (default: half of the machine's). Exact search
     comes first where it is fast anyway, or where `recall` is 1.
     """
+    if type == CAGRA:
+        return Plan(type, TYPES["hnsw"], f"{type} ({TYPES['hnsw']}, its graph by cuVS), as asked for")
     if type not in (AUTO, *TYPES):
         return Plan(type, type, f"{type}, as asked for")
     if type != AUTO:
@@ -54,11 +58,18 @@ def make_plan(
 
 
 def check_type(type: str, dim: int) -> None:
-    """Raise DebaterError unless `type` is a name of TYPES, `auto`, or a FAISS factory string that can be built."""
+    """Raise DebaterError for a `type` that cannot be built here: no name of TYPES, `auto`, FAISS factory string."""
     faiss = import_faiss()
     if type in (AUTO, *TYPES):
         return
-    names = f"Types: {', '.join([AUTO, *TYPES])}, or a FAISS factory string such as OPQ64,IVF1024,PQ64x4fs."
+    if type == CAGRA:
+        if not has_cuvs():
+            raise DebaterError(
+                "The index type cagra is built by NVIDIA's cuVS, and this FAISS does not have it, or finds no GPU.",
+                'With a GPU: pip install "debater-search[cuvs]", instead of [cpu] or [gpu]. Without: --type hnsw.',
+            )
+        return
+    names = f"Types: {', '.join([AUTO, *TYPES, CAGRA])}, or a FAISS factory string such as OPQ64,IVF1024,PQ64x4fs."
     try:
         index = faiss.index_factory(dim, type, faiss.METRIC_INNER_PRODUCT)
     except (RuntimeError, MemoryError):
