@@ -11,7 +11,6 @@ from fakes import FakeEncoder, tiny_corpus
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, delete
 from debater_search.search import MODES, Mode, Rescore, SearchEngine, thinking
-from debater_search.store.embeddings import Shard
 from debater_search.types import Document, Explanation, Place, Query
 
 CORPUS = tiny_corpus()
@@ -77,11 +76,8 @@ def test_beyond_the_depth_of_rescoring_the_order_stays() -> None:
     class Store:
         manifest = type("Manifest", (), {"thinking_steps": 1})
 
-        def require_steps(self) -> None: ...
-
-        def holding(self, positions: np.ndarray) -> list[tuple[int, Shard]]:
-            vectors = np.array([[0.1], [0.2], [0.3], [0.4]], np.float32)
-            return [(0, Shard(list("abcd"), vectors, vectors[:, None]))]
+        def around(self, positions: np.ndarray, *, steps: bool) -> list[tuple[int, np.ndarray]]:
+            return [(0, np.array([[[0.1]], [[0.2]], [[0.3]], [[0.4]]], np.float32))]
 
     ranking = [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
     (found,) = thinking.rescore([ranking], np.ones((1, 1), np.float32), Store(), "max", 3)  # type: ignore[arg-type]

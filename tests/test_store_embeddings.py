@@ -8,8 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from debater_search.errors import DebaterError
+from debater_search.files import sha256_file
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
-from debater_search.store.manifest import CorpusInfo, DType, EmbeddingsManifest, EncoderInfo, read_manifest
+from debater_search.store.manifest import (
+    CorpusInfo,
+    DType,
+    EmbeddingsManifest,
+    EncoderInfo,
+    read_manifest,
+    write_manifest,
+)
 
 ENCODER = EncoderInfo(name="fake", fingerprint="f" * 64, dim=4, thinking_steps=3, recipe={"model": "fake"})
 CORPUS = CorpusInfo(source="corpus.jsonl", fingerprint="c" * 64, documents=5)
@@ -88,12 +96,84 @@ def test_a_truncated_or_flipped_shard_is_named_on_reading(tmp_path: Path, damage
     assert not (tmp_path / "copy" / "manifest.json").exists()
 
 
+def large(folder: Path, rows: int = 300, seed: int = 0) -> tuple[Path, np.ndarray]:
+    """A store of two shards, each of several row groups, and its steps."""
+    steps = np.random.default_rng(seed).normal(size=(rows, 3, 4)).astype(np.float32)
+    writer = EmbeddingWriter(folder, 4, thinking_steps=3)
+    half = rows // 2
+    for number, part in enumerate((slice(0, half), slice(half, rows))):
+        writer.write(number, [f"{seed}-{row}" for row in range(rows)[part]], steps[part])
+    writer.finish(2, ENCODER, CORPUS)
+    return folder, steps
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_rows_around_a_position_are_read_without_the_rest(tmp_path: Path, steps: bool) -> None:
+    (first, one), (later, two) = large(tmp_path / "0"), large(tmp_path / "1", seed=1)
+    store, values = EmbeddingStore.open(first, later), np.concatenate([one, two])
+    for positions in ([0], [149, 150], [63, 64, 449, 450, 599], list(range(600)), []):
+        found = list(store.around(np.array(positions, np.int64), steps=steps))
+        read = np.concatenate([start + np.arange(len(rows)) for start, rows in found] or [np.empty(0, np.int64)])
+        assert set(positions) <= set(read.tolist())
+        assert len(read) == len(set(read.tolist())) <= 64 * len(positions)
+        for start, rows in found:
+            expected = values[start : start + len(rows)]
+            np.testing.assert_array_equal(rows, expected if steps else expected[:, -1])
+
+
+def test_shards_of_one_compressed_row_group_are_read_too(tmp_path: Path) -> None:
+    folder, values = large(tmp_path / "e")
+    manifest = read_manifest(folder / "manifest.json", EmbeddingsManifest)
+    for shard in manifest.shards:
+        pq.write_table(pq.read_table(folder / shard.file), folder / shard.file, compression="zstd")
+        shard.sha256 = sha256_file(folder / shard.file)
+    write_manifest(folder / "manifest.json", manifest)
+    ((start, rows),) = EmbeddingStore.open(folder).around(np.array([151, 299]), steps=True)
+    np.testing.assert_array_equal(rows, values[start:])
+
+
+def test_a_shard_is_hashed_once_and_its_pages_are_checked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, steps = large(tmp_path / "e")
+    hashed: list[str] = []
+    monkeypatch.setattr(
+        "debater_search.store.embeddings.sha256_file", lambda path: hashed.append(path.name) or sha256_file(path)
+    )
+    store = EmbeddingStore.open(folder)
+    for _ in range(3):
+        list(store.around(np.array([100, 200])))
+    assert hashed == ["shard-00000.parquet", "shard-00001.parquet"]
+    path = folder / "shard-00000.parquet"
+    content = path.read_bytes()
+    path.write_bytes(flipped(content, content.find(steps[70, -1].tobytes())))
+    with pytest.raises(DebaterError, match=r"shard-00000\.parquet cannot be read"):
+        list(store.around(np.array([70])))
+    path.write_bytes(content[:-8])
+    with pytest.raises(DebaterError, match=r"shard-00000\.parquet cannot be read"):
+        list(store.around(np.array([70])))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: flipped(b, 60)])
+def test_rows_of_a_damaged_shard_are_not_read(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    folder, _ = large(tmp_path / "e")
+    path = folder / "shard-00001.parquet"
+    path.write_bytes(damage(path.read_bytes()))
+    store = EmbeddingStore.open(folder)
+    assert list(store.around(np.array([3])))
+    for _ in range(2):
+        with pytest.raises(DebaterError, match=r"shard-00001\.parquet is damaged"):
+            list(store.around(np.array([3, 299])))
+
+
 def test_a_shard_of_other_length_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "e")
     path = tmp_path / "e" / "manifest.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"rows": 2', '"rows": 3'), encoding="utf-8")
     with pytest.raises(DebaterError, match=r"shard-00001\.parquet cannot be read: 2 rows"):
         EmbeddingStore.open(tmp_path / "e").ids()
+    with pytest.raises(DebaterError, match=r"shard-00001\.parquet cannot be read: 2 rows"):
+        list(EmbeddingStore.open(tmp_path / "e").around(np.array([5])))
 
 
 def flipped(content: bytes, at: int) -> bytes:
@@ -118,7 +198,7 @@ def test_a_writer_does_not_trust_a_damaged_shard(tmp_path: Path) -> None:
     again = EmbeddingWriter(tmp_path / "e", 4)
     path.write_bytes(content[:-9])
     assert not again.holds(0, IDS[0])
-    where = content.find(STEPS[0, -1].tobytes()[:3])  # inside the compressed values
+    where = content.find(STEPS[0, -1].tobytes()[:3])  # inside the values
     path.write_bytes(flipped(content, where if where > 0 else 60))
     assert not again.holds(0, IDS[0])
 

@@ -269,8 +269,8 @@ class SearchEngine:
     def _stored(self, snapshot: Snapshot, position: int) -> np.ndarray:
         """A document's own vector, [1, dim]."""
         with self._timed("encode"):
-            ((start, shard),) = snapshot.store.holding(np.array([position]))
-            return shard.vectors[[position - start]]
+            ((start, vectors),) = snapshot.store.around(np.array([position]))
+            return vectors[[position - start]]
 
     def _current(self) -> Snapshot:
         """The index as it is now; opened again if a change was committed."""

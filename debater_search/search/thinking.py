@@ -8,7 +8,7 @@ from debater_search.search.request import Rescore
 from debater_search.search.retrieval import Ranking
 from debater_search.store.embeddings import EmbeddingStore
 
-# Candidates of a query whose steps are read, at least: they lie in many shards, and reading one takes milliseconds.
+# Candidates of a query whose steps are read, at least: they lie in many places, and one costs a millisecond.
 RESCORE_DEPTH = 100
 _AT_ONCE = 512  # pairs of a query and a document: their vectors lie in memory side by side
 
@@ -38,21 +38,19 @@ def rescore(
 def step_cosines(store: EmbeddingStore, queries: np.ndarray, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Cosine between query `rows[i]` of `queries` [q, dim] and each step of the document at `positions[i]`: [i, steps].
 
-    Every shard is read once, and one at a time.
+    What lies near each other is read once, and in turn.
 
     Raises:
         DebaterError: only the last step was stored.
 
     """
-    store.require_steps()
     cosines = np.empty((len(positions), store.manifest.thinking_steps), np.float32)
     order = np.argsort(positions, kind="stable")
     ordered = positions[order]
-    for start, shard in store.holding(ordered):
-        assert shard.steps is not None
-        low, high = np.searchsorted(ordered, [start, start + len(shard.ids)])
+    for start, steps in store.around(ordered, steps=True):
+        low, high = np.searchsorted(ordered, [start, start + len(steps)])
         for first in range(low, high, _AT_ONCE):
             pairs = order[first : min(first + _AT_ONCE, high)]
-            steps = shard.steps[positions[pairs] - start]  # [pairs, steps, dim]
-            cosines[pairs] = np.einsum("psd,pd->ps", steps, queries[rows[pairs]], optimize=True)
+            chosen = steps[positions[pairs] - start]  # [pairs, steps, dim]
+            cosines[pairs] = np.einsum("psd,pd->ps", chosen, queries[rows[pairs]], optimize=True)
     return cosines

@@ -6,9 +6,8 @@ A shard holds `id: string`, `embedding: fixed_size_list<float32|float16>[dim]` a
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,18 +25,7 @@ from debater_search.store.manifest import (
     read_manifest,
     write_manifest,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Consecutive rows of a store: ids, vectors [rows, dim], and every thinking step [rows, steps, dim] if stored."""
-
-    ids: list[str]
-    vectors: np.ndarray
-    steps: np.ndarray | None
+from debater_search.store.shard import Shard, read_groups, read_shard, shard_name, write_shard
 
 
 class EmbeddingStore:
@@ -48,6 +36,7 @@ class EmbeddingStore:
 
     def __init__(self, folder: Path, manifest: EmbeddingsManifest, later: "Sequence[EmbeddingStore]" = ()) -> None:
         self.folder, self.manifest, self.later = folder, manifest, later
+        self._checked: set[str] = set()  # shards whose hash was compared: they never change
 
     @classmethod
     def open(cls, folder: str | Path, *later: str | Path) -> "EmbeddingStore":
@@ -77,18 +66,24 @@ class EmbeddingStore:
         for store, info in self._places():
             yield store._read(info)
 
-    def holding(self, positions: np.ndarray) -> Iterator[tuple[int, Shard]]:
-        """The shards with any of these positions, int64 in ascending order, each with the position of its first row.
+    def around(self, positions: np.ndarray, *, steps: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+        """Read no more than a few rows around each of these positions, int64 in ascending order.
+
+        Gives vectors [rows, dim], or with `steps` every thinking step [rows, steps, dim], each time with the position
+        of the first. A shard's hash is compared when it is first read, and from then on the checksums of its pages.
 
         Raises:
-            DebaterError: as `shards`.
+            DebaterError: as `shards`; or steps are asked for and only the last one was stored.
 
         """
+        if steps:
+            self.require_steps()
         start = 0
         for store, info in self._places():
             low, high = np.searchsorted(positions, [start, start + info.rows])
             if low < high:
-                yield start, store._read(info)
+                for first, rows in store._read_groups(info, positions[low:high] - start, steps=steps):
+                    yield start + first, rows
             start += info.rows
 
     def _places(self) -> "Iterator[tuple[EmbeddingStore, ShardInfo]]":
@@ -147,12 +142,28 @@ class EmbeddingStore:
             )
 
     def _read(self, info: ShardInfo) -> Shard:
+        manifest = self.manifest
+        with self._reading(info) as path:
+            self._check_hash(path, info)
+            return read_shard(path, info.rows, manifest.dim, manifest.dtype, manifest.thinking_steps)
+
+    def _read_groups(self, info: ShardInfo, rows: np.ndarray, *, steps: bool) -> Iterator[tuple[int, np.ndarray]]:
+        manifest = self.manifest
+        thinking_steps = manifest.thinking_steps if steps else 0
+        with self._reading(info) as path:
+            if info.file not in self._checked:
+                self._check_hash(path, info)
+                self._checked.add(info.file)
+            yield from read_groups(path, rows, info.rows, manifest.dim, manifest.dtype, thinking_steps)
+
+    @contextmanager
+    def _reading(self, info: ShardInfo) -> Iterator[Path]:
+        """The path of a shard; what cannot be read of it is a sentence."""
         import pyarrow as pa
 
-        path, manifest = self.folder / info.file, self.manifest
+        path = self.folder / info.file
         try:
-            self._check_hash(path, info)
-            return _read_shard(path, info.rows, manifest.dim, manifest.dtype, manifest.thinking_steps)
+            yield path
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DebaterError(f"The shard {path} cannot be read: {error}", MEND) from None
 
@@ -173,27 +184,15 @@ class EmbeddingWriter:
 
         path = self.folder / shard_name(number)
         try:
-            shard = _read_shard(path, len(ids), self.dim, self.dtype, self.thinking_steps)
+            shard = read_shard(path, len(ids), self.dim, self.dtype, self.thinking_steps)
         except (OSError, ValueError, pa.ArrowException):
             return False
         return shard.ids == list(ids)
 
     def write(self, number: int, ids: Sequence[str], embeddings: np.ndarray) -> None:
         """Write one shard from vectors [rows, dim], or from every thinking step [rows, steps, dim]."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        columns = {"id": pa.array(ids, pa.string())}
-        if self.thinking_steps:
-            columns["embedding"] = self._column(embeddings[:, -1])
-            columns["thinking_steps"] = self._column(embeddings.reshape(len(ids), self.thinking_steps * self.dim))
-        else:
-            columns["embedding"] = self._column(embeddings)
         with atomic(self.folder / shard_name(number)) as temporary:
-            # Page checksums let `holds` trust a shard before there is a manifest with its hash.
-            pq.write_table(
-                pa.table(columns), temporary, compression="zstd", use_dictionary=False, write_page_checksum=True
-            )
+            write_shard(temporary, ids, embeddings, self.dtype)
 
     def finish(
         self, shards: int, encoder: EncoderInfo, corpus: CorpusInfo, passages: PassageSettings | None = None
@@ -216,47 +215,3 @@ class EmbeddingWriter:
         )
         write_manifest(self.folder / MANIFEST_NAME, manifest)
         return EmbeddingStore(self.folder, manifest)
-
-    def _column(self, rows: np.ndarray) -> "pa.Array":
-        import pyarrow as pa
-
-        flat = np.ascontiguousarray(rows, dtype=self.dtype).reshape(-1)
-        return pa.FixedSizeListArray.from_arrays(pa.array(flat), rows.shape[1])
-
-
-def shard_name(number: int) -> str:
-    """The file name of a shard."""
-    return f"shard-{number:05d}.parquet"
-
-
-def _read_shard(path: Path, rows: int, dim: int, dtype: str, thinking_steps: int) -> Shard:
-    """Read a shard and hold it to its shape; ValueError or an Arrow exception where it is not what it should be."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, page_checksum_verification=True)
-    if table.num_rows != rows:
-        raise ValueError(f"{table.num_rows} rows where {rows} should be.")
-    vectors = _matrix(table, "embedding", dim, dtype)
-    steps = None
-    if thinking_steps:
-        steps = _matrix(table, "thinking_steps", thinking_steps * dim, dtype).reshape(rows, thinking_steps, dim)
-    return Shard(_column_of(table, "id").to_pylist(), vectors, steps)
-
-
-def _matrix(table: "pa.Table", name: str, width: int, dtype: str) -> np.ndarray:
-    import pyarrow as pa
-
-    column = _column_of(table, name)
-    value_type = pa.float16() if dtype == "float16" else pa.float32()
-    if column.type.num_fields != 1 or column.type != pa.list_(column.type.field(0).with_type(value_type), width):
-        raise ValueError(f"column {name} is {column.type}, not fixed_size_list<{dtype}>[{width}].")
-    if column.null_count or column.flatten().null_count:
-        raise ValueError(f"column {name} has missing values.")
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return flat.astype(np.float32, copy=False).reshape(len(column), width)
-
-
-def _column_of(table: "pa.Table", name: str) -> Any:
-    if name not in table.column_names:
-        raise ValueError(f"no column {name}.")
-    return table.column(name).combine_chunks()
