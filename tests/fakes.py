@@ -68,6 +68,19 @@ class FakeEncoder:
         return bags
 
 
+class Interrupted(FakeEncoder):
+    """Stops as Ctrl-C does once it has encoded `limit` documents."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def deliberate(self, texts: Sequence[str | Document], *, progress: bool = False) -> np.ndarray:
+        if self.encoded >= self.limit:
+            raise KeyboardInterrupt
+        return super().deliberate(texts)
+
+
 def _normalised(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 

@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder, tiny_corpus
 
-from debater_search.cli import main
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, delete, verify
 from debater_search.search import MODES, SearchEngine
-from debater_search.store.manifest import DOCUMENTS_NAME
 
 CORPUS = tiny_corpus(300)
 DIM = 512
@@ -138,24 +136,6 @@ def test_nothing_is_read_from_a_damaged_shard_and_the_rest_goes_on(index: Path, 
                 use()
     with pytest.raises(DebaterError, match=r"shard-00001\.parquet"):
         build(CORPUS[:40], FakeEncoder(), index.parent / "other", embeddings=index)
-
-
-@pytest.mark.parametrize("damage", [truncate, Path.unlink])
-@pytest.mark.parametrize("name", [DOCUMENTS_NAME, "vectors/index.faiss"])
-def test_an_index_that_lacks_a_file_or_its_end_is_not_opened(
-    index: Path, name: str, damage: Callable[[Path], None]
-) -> None:
-    damage(index / name)
-    with pytest.raises(DebaterError, match=f"is damaged: {name}"):
-        SearchEngine.open(index)
-    assert main(["search", "wing", "--mode", "lexical", "--index", str(index)]) == 2
-
-
-def test_a_manifest_that_was_cut_off_is_a_sentence(index: Path) -> None:
-    truncate(index / "manifest.json")
-    truncate(index / "manifest.json")
-    with pytest.raises(DebaterError, match=r"manifest\.json"):
-        SearchEngine.open(index)
 
 
 def test_an_id_that_comes_twice_in_files_read_as_one_is_refused_naming_both_lines(
