@@ -161,7 +161,7 @@ def test_without_a_gpu_a_build_with_gpus_is_asked_for() -> None:
         FaissIndex(DIM).to_gpus("cuda")
 
 
-@pytest.mark.parametrize(("type", "used"), [("ivf", True), ("flat", True), ("sq8", False)])
+@pytest.mark.parametrize(("type", "used"), [("ivf", True), ("flat", True), ("sq8", False), ("PCA8,IVF4,SQ8", False)])
 def test_cuvs_is_used_where_faiss_has_it_for_the_type(type: str, used: bool, cards: Cards, tmp_path: Path) -> None:
     cards.cuvs = True
     index, _ = built(clustered(1500), type, tmp_path / "i")

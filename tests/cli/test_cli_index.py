@@ -143,6 +143,16 @@ def test_a_missing_corpus_is_found_before_a_model_is_loaded(
     assert fake_model == []
 
 
+def test_two_wheels_of_faiss_are_refused_before_a_model_is_loaded(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("debater_search.vectors.library._installed", lambda wheel: wheel in ("faiss-cpu", "faiss-gpu"))
+    code, _, err = debater("index", corpus)
+    assert code == 2
+    assert "pip uninstall faiss-cpu" in err
+    assert fake_model == []
+
+
 def test_an_odd_text_is_indexed_and_counted_in_a_warning(
     debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
 ) -> None:
