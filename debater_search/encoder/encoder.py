@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,18 +29,14 @@ from debater_search.encoder.hub import findable, locate
 from debater_search.encoder.layouts import Parts, Request, load_parts, require_positions, with_document_length
 from debater_search.encoder.linear import lay_out
 from debater_search.encoder.model import DeliberationModel
-from debater_search.encoder.pipeline import Pipeline, calibrate
+from debater_search.encoder.pipeline import Pipeline, calibrate, encode_all
 from debater_search.encoder.saving import save_checkpoint
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.texts import Texts, contents, encodable
 from debater_search.errors import DebaterError
 from debater_search.progress import Progress
-from debater_search.progress import progress as progress_line
 
 log = logging.getLogger(__name__)
-
-WINDOW = 8192
-"""Texts tokenized and sorted at a time: memory is bounded however many are given."""
 
 
 class Encoder:
@@ -201,8 +196,7 @@ class Encoder:
             log.warning(
                 "The instruction fills the %d tokens of a query: nothing of it is read.", self.spec.query_length
             )
-        views = self._encode([str(text) for text in texts], "query", instruction, batch_tokens, progress)
-        return views[:, -1]
+        return encode_all(self, contents(texts), "query", batch_tokens, progress, instruction)[:, -1]
 
     def encode_documents(
         self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
@@ -214,7 +208,7 @@ class Encoder:
         self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
     ) -> np.ndarray:
         """Every thinking step of every document, float32 [n, thinking_steps, dim]."""
-        return self._encode(contents(texts_or_documents), "document", None, batch_tokens, progress)
+        return encode_all(self, contents(texts_or_documents), "document", batch_tokens, progress)
 
     def deliberate_windows(
         self, windows: Iterable[Texts], *, batch_tokens: int | None = None, progress: Progress
@@ -287,25 +281,6 @@ class Encoder:
             return self.batch_tokens
         self.expect_many()
         return calibrate(self, self.token_ids(contents(texts_or_documents), "document"))
-
-    def _encode(
-        self,
-        texts: list[str],
-        kind: str,
-        instruction: str | None,
-        batch_tokens: int | None,
-        progress: bool | Progress,
-    ) -> np.ndarray:
-        out = np.empty((len(texts), self.reading(kind)["views"], self.dim), dtype=np.float32)
-        label, unit = ("Encoding queries", "queries") if kind == "query" else ("Encoding", "documents")
-        shown = nullcontext(progress) if isinstance(progress, Progress) else None
-        with shown or progress_line(label, len(texts), unit, enabled=bool(progress)) as bar:
-            pipeline = Pipeline(self, kind, batch_tokens or self.batch_tokens, bar, instruction)
-            starts = range(0, len(texts), WINDOW)
-            windows = (texts[start : start + WINDOW] for start in starts)
-            for start, views in zip(starts, pipeline.run(windows), strict=True):
-                out[start : start + len(views)] = views
-        return out
 
     def save(
         self,

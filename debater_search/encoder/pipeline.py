@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,42 @@ from debater_search.encoder.batching import longest_first, rows_within
 from debater_search.encoder.hardware import BATCHES_TO_TRY
 from debater_search.errors import DebaterError
 from debater_search.progress import Progress
+from debater_search.progress import progress as progress_line
 
 if TYPE_CHECKING:
     from debater_search.encoder.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
+WINDOW = 8192
+"""Texts tokenized and sorted at a time: memory is bounded however many are given."""
 MANY = 64
 """Texts from which on it pays to prepare the model for them."""
 CALIBRATION_SECONDS = 2.0
 CALIBRATION_ROUNDS = 5
 WORTH_IT = 1.03
 """A larger batch must be this much faster than a smaller one, which pads less and needs less memory."""
+
+
+def encode_all(
+    encoder: "Encoder",
+    texts: Sequence[str],
+    kind: str,
+    batch_tokens: int | None,
+    progress: bool | Progress,
+    instruction: str | None = None,
+) -> np.ndarray:
+    """Views of texts of `kind`, float32 [n, views, dim]; `progress` shows a line, or advances one that is shown."""
+    out = np.empty((len(texts), encoder.reading(kind)["views"], encoder.dim), dtype=np.float32)
+    label, unit = ("Encoding queries", "queries") if kind == "query" else ("Encoding", "documents")
+    shown = nullcontext(progress) if isinstance(progress, Progress) else None
+    with shown or progress_line(label, len(texts), unit, enabled=bool(progress)) as bar:
+        starts = range(0, len(texts), WINDOW)
+        windows = (texts[start : start + WINDOW] for start in starts)
+        encoded = Pipeline(encoder, kind, batch_tokens or encoder.batch_tokens, bar, instruction).run(windows)
+        for start, views in zip(starts, encoded, strict=True):
+            out[start : start + len(views)] = views
+    return out
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def _on_gpus(index: Any, gpus: Sequence[int]) -> Any:
     faiss = import_faiss()
     options = faiss.GpuMultipleClonerOptions()
     # cuVS is faster, and knows no scalar quantizer; FAISS checks that only where it cannot recover.
-    coded = isinstance(faiss.try_extract_index_ivf(index), faiss.IndexIVFScalarQuantizer)
+    lists = faiss.try_extract_index_ivf(index)
+    coded = lists is not None and isinstance(faiss.downcast_index(lists), faiss.IndexIVFScalarQuantizer)
     options.use_cuvs = has_cuvs() and not coded
     options.shard = False
     try:

@@ -147,9 +147,9 @@ def test_two_wheels_of_faiss_are_refused_before_a_model_is_loaded(
     debater: Debater, fake_model: list[dict[str, Any]], corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("debater_search.vectors.library._installed", lambda wheel: wheel in ("faiss-cpu", "faiss-gpu"))
-    code, _, err = debater("index", corpus)
-    assert code == 2
-    assert "pip uninstall faiss-cpu" in err
+    outcome = debater("index", str(corpus))
+    assert outcome.code == 2
+    assert "pip uninstall faiss-cpu" in outcome.err
     assert fake_model == []
 
 
