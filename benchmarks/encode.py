@@ -1,6 +1,6 @@
 """Encoding beside sentence-transformers and the machine's own matrix product, side by side in one run.
 
-    python benchmarks/encode.py [FOLDER …] [--threads 2] [--rounds 3] [--minilm 512] [--decoder 48]
+    python benchmarks/encode.py [FOLDER …] [--threads 2] [--rounds 3] [--minilm 512] [--decoder 48] [--dtype int8]
 
 Each FOLDER is a collection in BEIR layout (data/cranfield if none is given); a mix of very uneven lengths is added.
 Both sides get the same model folder, texts, limits and threads, and take turns; medians are compared. The decoder has
@@ -102,11 +102,12 @@ def flops_per_token(encoder: Encoder) -> int:
     return 2 * sum(m.weight.numel() for m in encoder.model.backbone.modules() if isinstance(m, nn.Linear))
 
 
-def compare(name: str, folder: Path, folders: list[Path], documents: int, rounds: int) -> None:
+def compare(name: str, folder: Path, folders: list[Path], documents: int, rounds: int, dtype: str) -> None:
     """Print a row for each set of texts."""
     from sentence_transformers import SentenceTransformer
 
-    encoder, theirs = Encoder.load(folder, device="cpu"), SentenceTransformer(str(folder), device="cpu")
+    encoder = Encoder.load(folder, device="cpu", dtype=dtype)
+    theirs = SentenceTransformer(str(folder), device="cpu")
     theirs.max_seq_length = encoder.spec.document_length
     flops = flops_per_token(encoder)
     for texts_name, texts in sets(folders, documents):
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minilm", type=int, default=512, help="documents of each set for MiniLM; 0 leaves it out")
     parser.add_argument("--decoder", type=int, default=48, help="documents of each set for the decoder")
+    parser.add_argument("--dtype", default="auto", help="what ours computes in")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     columns = ["model", "texts", "documents", "tokens each", "batch tokens", "sentence-transformers, tokens/s",
@@ -153,11 +155,11 @@ def main() -> None:
     print("| " + " | ".join(columns) + " |\n|--|--" + "|--:" * (len(columns) - 2) + "|")
     minilm = locate("minilm").folder
     if asked.minilm:
-        compare("MiniLM-L6", minilm, asked.folders, asked.minilm, asked.rounds)
+        compare("MiniLM-L6", minilm, asked.folders, asked.minilm, asked.rounds, asked.dtype)
     if asked.decoder:
         with tempfile.TemporaryDirectory() as folder:
             decoder = save_decoder(Path(folder) / "decoder", minilm)
-            compare("decoder, SmolLM2-135M's shape", decoder, asked.folders, asked.decoder, asked.rounds)
+            compare("decoder, SmolLM2-135M's shape", decoder, asked.folders, asked.decoder, asked.rounds, asked.dtype)
 
 
 if __name__ == "__main__":
