@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from debater_search.errors import DebaterError
-from debater_search.evaluation import FolderTask, MtebTask, RetrievalTask, load_task
-from debater_search.evaluation.instructions import BEIR, INSTRUCTIONS, builtin_instruction
+from debater_search.evaluation import FolderTask, MtebTask, RetrievalTask, Suite, load, load_task
+from debater_search.evaluation.beir import BEIR, INSTRUCTIONS, builtin_instruction
 from debater_search.types import Document, Query
 
 DATA = Path(__file__).parent.parent / "data"
@@ -52,7 +52,7 @@ def mteb_task(folder: Path) -> MtebTask:
 
 @pytest.fixture(params=[folder_task, mteb_task])
 def task(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RetrievalTask:
-    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
+    monkeypatch.setattr("debater_search.evaluation.hub_tasks.is_offline", lambda: True)
     make: Callable[[Path], RetrievalTask] = request.param
     return make(tmp_path / "wings")
 
@@ -99,7 +99,7 @@ def test_folder_without_judgements_is_no_task(tmp_path: Path) -> None:
         (f"{DATA}/cranfeld", "There is no folder", "cranfield?"),
         ("SciFac", "There is no retrieval task 'SciFac'", "Did you mean SciFact?"),
         ("scifact", "There is no retrieval task", "Did you mean SciFact?"),
-        ("Banking77Classification", "There is no retrieval task", ""),
+        ("Banking77Classification", "is no retrieval task, but one of Classification", "mteb scores the others"),
         ("CQADupstackRetrieval", "is several tasks in one", "CQADupstackAndroidRetrieval"),
     ],
 )
@@ -119,7 +119,7 @@ def test_beir_names_are_names_of_mteb() -> None:
 
 def fake_mteb(splits: dict[str, Any], **more: Any) -> Any:
     return types.SimpleNamespace(
-        metadata=types.SimpleNamespace(name="Fake"),
+        metadata=types.SimpleNamespace(name="Fake", dataset={"path": "mteb/fake", "revision": "1"}),
         hf_subsets=more.pop("subsets", ["default"]),
         ignore_identical_ids=True,
         dataset={more.pop("subset", "default"): splits},
@@ -129,23 +129,30 @@ def fake_mteb(splits: dict[str, Any], **more: Any) -> Any:
 
 
 def test_mteb_task_that_is_scored_on_dev_takes_it_for_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
+    monkeypatch.setattr("debater_search.evaluation.hub_tasks.is_offline", lambda: True)
     task = MtebTask("Fake", task=fake_mteb({"dev": {"relevant_docs": {1: {2: 1}}}}))
     assert task.qrels("test") == {"1": {"2": 1}}
     assert task.ignore_identical_ids
 
 
-def test_multilingual_mteb_task_is_read_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
-    task = MtebTask("Fake", task=fake_mteb({"test": {"relevant_docs": {}}}, subsets=["de", "en"], subset="en"))
-    assert task.qrels() == {}
+def test_multilingual_mteb_task_is_a_task_of_each_language_and_split() -> None:
+    assert load_task("MLQARetrieval/validation/ara-deu").name == "MLQARetrieval/validation/ara-deu"
+    found = load("MLQARetrieval")
+    assert isinstance(found, Suite)
+    assert len(found.tasks()) == 2 * 49
+    assert {part.name.split("/")[1] for part in found.tasks()} == {"validation", "test"}
+    with pytest.raises(DebaterError, match="several tasks in one"):
+        load_task("MLQARetrieval")
+    with pytest.raises(DebaterError, match="has no part") as error:
+        load_task("MLQARetrieval/validation/ara-deuu")
+    assert "Did you mean MLQARetrieval/validation/ara-deu?" in error.value.hint
 
 
 def test_mteb_task_without_a_hub_says_so_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable() -> None:
         raise ConnectionError("no route")
 
-    monkeypatch.setattr("debater_search.evaluation.tasks._spare_retries", lambda: None)
+    monkeypatch.setattr("debater_search.evaluation.hub_tasks.is_offline", lambda: True)
     with pytest.raises(DebaterError, match=r"The data of Fake could not be loaded \(ConnectionError\)\.") as error:
         MtebTask("Fake", task=fake_mteb({}, load_data=unreachable)).qrels()
     assert "hub" in error.value.hint
