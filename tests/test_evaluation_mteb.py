@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from debater_search.encoder import Encoder
-from debater_search.evaluation import MtebTask, evaluate, load_task
+from debater_search.evaluation import MtebTask, evaluate
 from debater_search.evaluation.mteb import DebaterModel, save_mteb_result
 
 mteb = pytest.importorskip("mteb")
