@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from debater_search.encoder import Encoder
+from debater_search.errors import DebaterError
 from debater_search.evaluation import MtebTask, evaluate
+from debater_search.evaluation.hub_tasks import parts_of
 from debater_search.evaluation.mteb import DebaterModel, save_mteb_result
 
 mteb = pytest.importorskip("mteb")
@@ -95,3 +97,46 @@ def test_a_run_is_mtebs_result_file_under_model_and_fingerprint(encoder: Encoder
     assert read.get_score() == pytest.approx(result.metrics["ndcg@10"], abs=1e-4)
     meta = json.loads((file.parent / "model_meta.json").read_text(encoding="utf-8"))
     assert (meta["revision"], meta["embed_dim"]) == (encoder.fingerprint, encoder.dim)
+
+
+def test_languages_of_a_task_share_a_result_file_and_the_score_is_their_mean(tiny_model: Any, tmp_path: Path) -> None:
+    encoder = Encoder.load(tiny_model("bert"), device="cpu")
+    parts = parts_of(local_task(False, ("deu", "eng")))
+    assert [part.name for part in parts] == ["LocalRetrieval/deu", "LocalRetrieval/eng"]
+    results = [evaluate(part, encoder) for part in parts]
+    (file,) = {save_mteb_result(*pair, encoder, tmp_path) for pair in zip(parts, results, strict=True)}
+    scores = mteb.results.TaskResult.from_disk(file).scores["test"]
+    assert [score["hf_subset"] for score in scores] == ["deu", "eng"]
+    assert [score["ndcg_at_10"] for score in scores] == pytest.approx(
+        [result.metrics["ndcg@10"] for result in results], abs=1e-4
+    )
+    parts[0].unload()
+    assert parts[0].qrels() == QRELS  # loaded again
+
+
+def test_documents_that_were_ranked_before_are_ordered_anew(encoder: Encoder) -> None:
+    task = local_task(False)
+    task.load_data()
+    data = task.dataset["default"]["test"]
+    model = DebaterModel(encoder)
+    about = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
+    with pytest.raises(DebaterError, match="no index"):
+        model.search(data["queries"], top_k=2, num_proc=None, **about)
+    model.index(data["corpus"], num_proc=None, **about)
+    everything = model.search(data["queries"], top_k=1000, num_proc=None, **about)
+    ranked = {query: ["d1", "d3", "x3"] for query in QUERIES}
+    found = model.search(data["queries"], top_k=2, top_ranked=ranked, num_proc=None, **about)
+    for query, answers in found.items():
+        best = sorted(ranked[query], key=lambda document: -everything[query][document])[:2]
+        assert {document: everything[query][document] for document in best} == pytest.approx(answers, abs=1e-5)
+    model.close()
+
+
+def test_texts_that_are_neither_queries_nor_documents_are_encoded_without_instruction(encoder: Encoder) -> None:
+    model = DebaterModel(encoder, instruction="Find it:")
+    batches, about = [{"text": ["wings"]}, {"text": ["flaps"]}], local_task(False).metadata
+    plain = model.encode(batches, task_metadata=about)
+    assert plain == pytest.approx(encoder.encode_queries(["wings", "flaps"], instruction=""), abs=1e-5)
+    asked = model.encode(batches, task_metadata=about, prompt_type=mteb.types.PromptType.query)
+    assert asked == pytest.approx(encoder.encode_queries(["wings", "flaps"], instruction="Find it:"), abs=1e-5)
+    assert model.similarity_pairwise(plain, asked) == pytest.approx(model.similarity(plain, asked).diagonal())

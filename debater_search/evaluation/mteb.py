@@ -142,6 +142,7 @@ class _Answers:
 def model_meta(encoder: "Encoder") -> Any:
     """mteb's description of a model: what is known of it without asking anybody."""
     from mteb.models import ModelMeta
+    from mteb.models.model_meta import ScoringFunction
 
     parameters = sum(parameter.numel() for parameter in encoder.model.parameters())
     return ModelMeta.create_empty(
@@ -153,7 +154,7 @@ def model_meta(encoder: "Encoder") -> Any:
             "embed_dim": encoder.dim,
             "open_weights": True,
             "framework": ["PyTorch"],
-            "similarity_fn_name": "cosine",
+            "similarity_fn_name": ScoringFunction.COSINE,
             "use_instructions": encoder.trained_with_instructions,
         }
     )
