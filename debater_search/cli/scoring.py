@@ -199,7 +199,7 @@ def score_tasks(
             table.add(result)
         if left and spent:
             scored = len(tasks) - len(done) - len(table.missing) - left
-            log.info("%d tasks to go, about %s.", left, duration(spent / scored * left))
+            log.info("%d of %d tasks to go, about %s.", left, len(tasks), duration(spent / scored * left))
     if encoder is not None:
         _say_what_is_kept()
     return table
@@ -256,7 +256,9 @@ def _missing(missing: dict[str, DebaterError], of: int, why: str) -> DebaterErro
     first = missing[names[0]]
     if of == 1:
         return first
-    return DebaterError(f"{why} {len(names)} of {of} tasks are not on this machine: {listed}.", first.hint)
+    return DebaterError(
+        f"{why} {len(names)} of {of} tasks are not on this machine: {listed}.", f"{first.hint} The others likewise."
+    )
 
 
 def _say_what_is_kept() -> None:

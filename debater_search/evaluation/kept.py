@@ -55,8 +55,9 @@ def kept_documents(
         found = next((path for path in dict.fromkeys((with_steps, entry)) if _is_whole(path)), None)
         if found is None:
             _remove_stale(cache)
-            if (entry / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
-                shutil.rmtree(entry)  # finished once, and damaged since
+            unfinished = (entry / DOCUMENTS_NAME).exists() and not (entry / EMBEDDINGS_NAME / MANIFEST_NAME).exists()
+            if entry.exists() and not unfinished:
+                shutil.rmtree(entry)  # it was whole once
             made = build(documents(), encoder, entry, all_steps=all_steps, encode_only=True, progress=progress)
             seconds = {stage: seconds.get(stage, 0.0) + value for stage, value in made.seconds.items()}
             (entry / DOCUMENTS_NAME).unlink()  # an index has its own

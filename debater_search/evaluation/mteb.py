@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from debater_search.data.files import write_lines
 from debater_search.errors import DebaterError
 from debater_search.evaluation.beir import builtin_instruction
 from debater_search.evaluation.evaluate import indexed
 from debater_search.evaluation.hub_tasks import MtebTask, documents_in, queries_in
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.results import Result
+from debater_search.files import atomic
 from debater_search.search import Mode, SearchEngine
 from debater_search.types import Run
 
@@ -175,9 +177,11 @@ def save_mteb_result(task: MtebTask, result: Result, encoder: "Encoder", folder:
     place.mkdir(parents=True, exist_ok=True)
     file = place / f"{task.task.metadata.name}.json"
     if file.exists():
-        made = TaskResult.from_disk(file).merge(made)
-    made.to_disk(file)
-    (place / "model_meta.json").write_text(json.dumps(meta.to_dict(), default=str, indent=4), encoding="utf-8")
+        with suppress(ValueError):  # damaged, or of another revision of the data: replaced
+            made = TaskResult.from_disk(file).merge(made)
+    with atomic(file) as temporary:
+        made.to_disk(temporary)
+    write_lines(place / "model_meta.json", [json.dumps(meta.to_dict(), default=str, indent=4)])
     return file
 
 

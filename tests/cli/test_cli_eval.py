@@ -102,7 +102,7 @@ def test_the_table_grows_by_each_task_and_ends_with_the_mean(debater: Debater, g
     lines = outcome.out.splitlines()
     assert [line.split()[0] for line in lines] == ["task", "flight", "gliding", "soaring", "tasks,"]
     assert lines[-1].startswith("tasks, mean of 3  minilm")
-    assert "2 tasks to go, about " in outcome.err
+    assert "2 of 3 tasks to go, about " in outcome.err
     assert "Embeddings are kept in " in outcome.err
 
 
