@@ -256,9 +256,7 @@ def _missing(missing: dict[str, DebaterError], of: int, why: str) -> DebaterErro
     first = missing[names[0]]
     if of == 1:
         return first
-    return DebaterError(
-        f"{why} {len(names)} of {of} tasks are not on this machine: {listed}.", f"{first.hint} The others likewise."
-    )
+    return DebaterError(f"{why} {len(names)} of {of} tasks cannot be read: {listed}.", f"{first.message} {first.hint}")
 
 
 def _say_what_is_kept() -> None:

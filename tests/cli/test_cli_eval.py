@@ -153,7 +153,7 @@ def test_one_task_without_data_does_not_cost_the_others(
     outcome = debater("eval", "SciFact", str(task), "NFCorpus", "--output", "results")
     assert outcome.code == 2
     assert "flight" in outcome.out
-    assert "All others are scored, but 2 of 3 tasks are not on this machine: SciFact, NFCorpus." in outcome.err
+    assert "All others are scored, but 2 of 3 tasks cannot be read: SciFact, NFCorpus." in outcome.err
     assert "mteb/scifact" in outcome.err
     assert "data/scifact" in outcome.err
     assert Path("results/flight/run.trec").exists()
@@ -171,7 +171,7 @@ def test_a_suite_without_the_hub_is_one_sentence_before_any_model_is_loaded(
     task.parent.rename("data")
     outcome = debater("eval", "beir")
     assert (outcome.code, outcome.out, fake_model) == (2, "", [])
-    assert "The Hugging Face hub does not answer, and 25 of 26 tasks are not on this machine: ArguAna, " in outcome.err
+    assert "The Hugging Face hub does not answer, and 25 of 26 tasks cannot be read: ArguAna, " in outcome.err
     assert "SciFact is read from data/scifact." in outcome.err
 
 
