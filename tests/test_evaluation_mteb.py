@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from debater_search.cli.options import Mode
+from debater_search.cli.scoring import Scoring
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.evaluation import MtebTask, evaluate
@@ -140,3 +142,14 @@ def test_texts_that_are_neither_queries_nor_documents_are_encoded_without_instru
     asked = model.encode(batches, task_metadata=about, prompt_type=mteb.types.PromptType.query)
     assert asked == pytest.approx(encoder.encode_queries(["wings", "flaps"], instruction="Find it:"), abs=1e-5)
     assert model.similarity_pairwise(plain, asked) == pytest.approx(model.similarity(plain, asked).diagonal())
+
+
+def test_debater_eval_writes_mtebs_file_beside_its_own(encoder: Encoder, tmp_path: Path) -> None:
+    how = Scoring(None, None, Mode.dense, "flat", None, all_steps=False, output=tmp_path, force=False)
+    task = MtebTask("Local", task=local_task(False))
+    (result,) = how.score(task, encoder)
+    (file,) = tmp_path.glob("mteb/*/*/LocalRetrieval.json")
+    assert mteb.results.TaskResult.from_disk(file).get_score() == pytest.approx(result.metrics["ndcg@10"], abs=1e-4)
+    assert (tmp_path / "LocalRetrieval" / "run.trec").exists()
+    (standing,) = how.standing(task, encoder) or []
+    assert (standing.metrics, standing.per_query) == (result.metrics, result.per_query)
