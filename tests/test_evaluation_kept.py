@@ -63,6 +63,10 @@ def test_another_corpus_or_model_is_encoded() -> None:
     evaluate(Task(26), corpus)
     evaluate(Task(), model)
     assert (corpus.counts, model.counts) == ((26, 0), (25, 1))
+    coarse = CountingEncoder()
+    coarse.dtype = "int8"
+    evaluate(Task(), coarse)
+    assert coarse.counts == (25, 1)
 
 
 def test_all_thinking_steps_serve_evaluations_of_the_last_and_take_its_place(cache: Path) -> None:

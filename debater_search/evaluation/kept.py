@@ -1,9 +1,9 @@
 """Embeddings that evaluations keep, so that a model encodes no corpus and no queries twice.
 
 They lie in `~/.cache/debater/evaluation` or under `$XDG_CACHE_HOME`. A corpus is a folder of shards, named by the
-fingerprints of encoder and corpus: what a kill left half done, the next evaluation completes. With every thinking step
-it is a folder of its own, which serves evaluations without them too. Queries are one file of vectors. What keeps the
-cache small: whenever something is added, what nothing has opened for a month goes.
+fingerprints of encoder and corpus and by the number type: what a kill left half done, the next evaluation completes.
+With every thinking step it is a folder of its own, which serves evaluations without them too. Queries are one file of
+vectors. What keeps the cache small: whenever something is added, what nothing has opened for a month goes.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def kept_documents(
     """
     start = time.perf_counter()
     cache = cache_folder("evaluation")
-    name = _key(encoder.fingerprint, corpus_fingerprint(documents()))
+    name = _key(encoder, corpus_fingerprint(documents()))
     seconds = {"read": time.perf_counter() - start}
     with_steps, last_only = cache / f"{name}-steps", cache / name
     entry = with_steps if all_steps else last_only
@@ -74,7 +74,7 @@ def query_vectors(queries: Sequence[Query], encoder: "Encoder", instruction: str
     if not is_kept(encoder):
         return encoder.encode_queries(texts, instruction=instruction)
     cache = cache_folder("evaluation")
-    file = cache / f"{_key(encoder.fingerprint, json.dumps([instruction, *texts]))}.npy"
+    file = cache / f"{_key(encoder, json.dumps([instruction, *texts]))}.npy"
     with suppress(OSError, ValueError):
         vectors = np.load(file, allow_pickle=False)
         if vectors.dtype == np.float32 and vectors.shape == (len(texts), encoder.dim):
@@ -98,8 +98,9 @@ def kept_size() -> tuple[Path, int]:
     return cache, sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
 
 
-def _key(encoder: str, content: str) -> str:
-    return f"{encoder[:16]}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+def _key(encoder: "Encoder", content: str) -> str:
+    """A name by model, number type and content: what 16 or 8 bits encoded does not pass for exact."""
+    return f"{encoder.fingerprint[:16]}-{encoder.dtype}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
 
 
 def _is_whole(entry: Path) -> bool:
