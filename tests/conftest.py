@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_evaluated_yet(cache: Path) -> Iterator[None]:
+    """Every test encodes for itself, though fake encoders of several tests have one fingerprint."""
+    yield
+    shutil.rmtree(cache / "debater" / "evaluation", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from debater_search.evaluation import (
     search_steps,
     step_cosines,
 )
-from debater_search.evaluation.instructions import INSTRUCTIONS
+from debater_search.evaluation.beir import INSTRUCTIONS
 from debater_search.indexing import build
 from debater_search.search import SearchEngine
 from debater_search.types import Document, Qrels, Query

@@ -2,10 +2,8 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,37 +20,34 @@ from debater_search.cli.options import (
     load_encoder,
 )
 from debater_search.cli.output import Output, results
+from debater_search.cli.scoring import SHOWN, Baseline, ResultTable, Scoring, load_tasks, score_tasks
 from debater_search.errors import DebaterError
 
 if TYPE_CHECKING:
-    from debater_search.evaluation import Result, RetrievalTask
+    from debater_search.evaluation import Result
 
 log = logging.getLogger(__name__)
 
 EXAMPLES = examples(
     "debater eval data/cranfield",
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
-    "debater eval beir/scifact beir/nfcorpus --model debater-2b --output results",
+    "debater eval beir --model debater-2b --output results",
     "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv",
 )
-
-SHOWN = ("ndcg@10", "mrr@10", "map@100", "recall@100")  # to people; --json has all
-
-
-class Baseline(StrEnum):
-    """What to compare with."""
-
-    bm25 = "bm25"
 
 
 def evaluate(
     tasks: Annotated[
         list[str] | None,
-        typer.Argument(help="Folders in BEIR layout, beir/NAME, or names of mteb's.", metavar="TASK"),
+        typer.Argument(
+            help="Folders in BEIR layout, beir/NAME, names of mteb's, or suites: beir, mteb-eng-v2, …", metavar="TASK"
+        ),
     ] = None,
     model: Model = None,
     base_model: BaseModel = None,
-    split: Annotated[str, typer.Option(help="Which judgements.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Which judgements. Default: test, for MSMARCO dev.", show_default=False)
+    ] = None,
     instruction: Instruction = None,
     mode: SearchMode = Mode.dense,
     index_type: Annotated[
@@ -74,50 +69,20 @@ def evaluate(
     """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
     with results(as_json) as out:
         if run is not None or qrels is not None:
-            scored = [_score_run_file(tasks, run, qrels)]
-            _require_free(output, [result.task for result in scored], force)
+            result = _score_run_file(tasks, run, qrels)
+            _require_free(output, result.task, force)
+            table = ResultTable(out, [result.task], models=[result.model])
+            table.add(result)
+            if output is not None:
+                result.save(output)
         else:
-            from debater_search.evaluation import judged_queries
-
-            scored = []
-            loaded = _load_tasks(tasks)
-            _require_free(output, [task.name for task in loaded], force)
-            for task in loaded:
-                judged_queries(task, split, task.qrels(split))  # what lacks is found before the model is loaded
-            if all_steps and mode is Mode.lexical:
-                raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
+            loaded, suites = load_tasks(tasks)
+            how = Scoring(split, instruction, mode, index_type, baseline, all_steps, output, force)
+            how.check(loaded)
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
-            for task in loaded:
-                scored += _score_task(task, encoder, split, instruction, mode, index_type, baseline, all_steps)
-        if output is not None:
-            for result in reversed(scored):  # the last one saved comes first
-                result.save(output, baseline=result.model == "bm25" and baseline is not None)
-        _show(out, scored, output)
-
-
-def _score_task(
-    task: "RetrievalTask",
-    encoder: Any,
-    split: str,
-    instruction: str | None,
-    mode: Mode,
-    index_type: str,
-    baseline: Baseline | None,
-    all_steps: bool,
-) -> "list[Result]":
-    """The model's result on a task, then the baseline's, over one index."""
-    from debater_search import evaluation
-
-    with evaluation.opened(task, encoder, split=split, index_type=index_type, all_steps=all_steps, progress=True) as (
-        engine,
-        built,
-    ):
-        result = evaluation.evaluate(task, engine, split=split, mode=mode.value, instruction=instruction, progress=True)
-        steps = evaluation.evaluate_steps(task, engine, split=split, instruction=instruction) if all_steps else []
-        scored = [replace(result, timings={**built, **result.timings}, steps=steps)]
-        if baseline is Baseline.bm25 and mode is not Mode.lexical:
-            scored.append(evaluation.evaluate(task, engine, split=split, mode="lexical"))
-    return scored
+            table = score_tasks(loaded, suites, encoder, how, out)
+        _show(out, table, output)
+        table.require_all()
 
 
 def _score_run_file(tasks: Sequence[str] | None, run: Path | None, qrels: Path | None) -> "Result":
@@ -144,40 +109,25 @@ def _stem(path: Path) -> str:
     return path.name.split(".")[0] or path.name.strip(".")
 
 
-def _load_tasks(names: Sequence[str] | None) -> "list[RetrievalTask]":
-    from debater_search.evaluation import load_task
-
-    if not names:
-        raise DebaterError("There is no TASK to score.", "Name one: debater eval data/cranfield.")
-    tasks = [load_task(name) for name in names]
-    repeated = [task.name for number, task in enumerate(tasks) if task.name in [t.name for t in tasks[:number]]]
-    if repeated:
-        raise DebaterError(f"Two tasks are called {repeated[0]}.", "Score them one by one, each with its own --output.")
-    return tasks
-
-
-def _require_free(output: Path | None, tasks: Sequence[str], force: bool) -> None:
+def _require_free(output: Path | None, task: str, force: bool) -> None:
     """Refuse an output that could not be saved, before anything is computed."""
     from debater_search.data.files import require_writable
 
     if output is None:
         return
     require_writable(output)
-    taken = [output / task for task in tasks if (output / task / "run.trec").exists()]
-    if taken and not force:
-        raise DebaterError(f"{taken[0]} holds a run already.", "Choose another --output, or replace it with --force.")
+    if (output / task / "run.trec").exists() and not force:
+        raise DebaterError(
+            f"{output / task} holds a run already.", "Choose another --output, or replace it with --force."
+        )
 
 
-def _show(out: Output, scored: "Sequence[Result]", output: Path | None) -> None:
+def _show(out: Output, table: ResultTable, output: Path | None) -> None:
+    """What the table of results leaves to say."""
     if out.as_json:
-        return out.json({"results": [result.as_dict() for result in scored]})
-    rows = []
-    for result in scored:
-        low, high = result.intervals[SHOWN[0]]
-        values = [f"{result.metrics[name]:.4f}" for name in SHOWN]
-        rows.append([result.task, result.model, values[0], f"{low:.3f}…{high:.3f}", *values[1:]])
-    out.table("", ["task", "model", SHOWN[0], "95%", *SHOWN[1:]], rows, text_columns=2)
-    for result in scored:
+        suites = {"suites": table.means} if table.means else {}
+        return out.json({"results": [result.as_dict() for result in table.results], **suites})
+    for result in table.results:
         if result.steps:
             rows = [
                 [str(number), *(f"{step[name]:.4f}" for name in SHOWN)] for number, step in enumerate(result.steps, 1)

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
@@ -87,6 +87,22 @@ class Output:
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         self.show(table)
+
+    def growing_table(
+        self, columns: Sequence[str], widths: Sequence[int], *, text_columns: int = 1
+    ) -> Callable[[Sequence[str]], None]:
+        """Print the head of a table and return what prints a row of it; in JSON mode neither prints anything."""
+
+        def row(cells: Sequence[str]) -> None:
+            if not self.as_json:
+                fitted = [
+                    f"{printable(cell):{'<' if number < text_columns else '>'}{width}}"
+                    for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+                ]
+                self.show("  ".join(fitted))
+
+        row(columns)
+        return row
 
     def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Print `name  value` lines, aligned."""

@@ -3,7 +3,8 @@
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 import debater_search
 from debater_search.data import CorpusReader
 from debater_search.errors import DebaterError
-from debater_search.evaluation.instructions import builtin_instruction
+from debater_search.evaluation.beir import builtin_instruction, scored_split
+from debater_search.evaluation.kept import is_kept, kept_documents, query_vectors
 from debater_search.evaluation.results import DEPTH, Result, scored
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.indexing import build
 from debater_search.search import Mode, SearchEngine
-from debater_search.types import Qrels, Query, Run
+from debater_search.types import Document, Qrels, Query, Run
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -30,7 +32,7 @@ def evaluate(
     task: RetrievalTask | str | Path,
     model_or_engine: "Encoder | SearchEngine | str | Path | None",
     *,
-    split: str = "test",
+    split: str | None = None,
     mode: Mode = "dense",
     instruction: str | None = None,
     index_type: str = "flat",
@@ -41,13 +43,15 @@ def evaluate(
     """Score a model on a task: index its corpus, retrieve the best 1,000 documents for every judged query, measure.
 
     `model_or_engine` is an encoder, what `Encoder.load` takes, an open index of the task's corpus, or None with mode
-    "lexical": BM25. The index goes to `index_folder` and stays, or is temporary. `instruction` goes before the queries
-    ("" is none); without it the task's own does, then, for models trained with instructions, the paper's for this
-    task, then the model's default. With `output` the result is saved there.
+    "lexical": BM25. Without `split` it is the one that counts: test, for MSMARCO dev. The index goes to `index_folder`
+    and stays, or is temporary; embeddings are kept for later evaluations (`evaluation.kept`). `instruction` goes before
+    the queries ("" is none); without it the task's own does, then, for models trained with instructions, the paper's
+    for this task, then the model's default. With `output` the result is saved there.
 
     Raises DebaterError for a task, split or model that there is not, and where nothing of the task can be scored.
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
+    split = split or scored_split(task.name)
     qrels = task.qrels(split)
     queries = judged_queries(task, split, qrels)
     if mode == "lexical" and not isinstance(model_or_engine, SearchEngine):
@@ -64,7 +68,8 @@ def evaluate(
         encoder = None if mode == "lexical" else engine.encoder
         instruction = choose_instruction(task, encoder, instruction)
         start = time.perf_counter()
-        run = engine.search_batch(queries, DEPTH, mode=mode, instruction=instruction)
+        vectors = None if encoder is None else query_vectors(queries, encoder, instruction)
+        run = engine.search_batch(queries, DEPTH, mode=mode, vectors=vectors)
         timings["search"] = time.perf_counter() - start
         if task.ignore_identical_ids:
             run = without_identical_ids(run)
@@ -74,6 +79,7 @@ def evaluate(
             run,
             qrels,
             timings=timings,
+            sizes=_sizes(engine),
             provenance={
                 "debater": debater_search.__version__,
                 "fingerprint": encoder.fingerprint if encoder is not None else None,
@@ -81,6 +87,7 @@ def evaluate(
                 "documents": engine.manifest.corpus.documents,
                 "index_type": engine.manifest.type,
                 "split": split,
+                "source": getattr(task, "source", None),
                 "mode": mode,
                 "instruction": instruction,
                 "depth": DEPTH,
@@ -113,19 +120,50 @@ def opened(
         from debater_search.encoder import Encoder
 
         model_or_engine = Encoder.load(model_or_engine)
-    corpus = task.corpus(split)
+    with indexed(
+        lambda: task.corpus(split),
+        model_or_engine,
+        index_type=index_type,
+        index_folder=index_folder,
+        all_steps=all_steps,
+        progress=progress,
+    ) as made:
+        yield made
+
+
+@contextmanager
+def indexed(
+    corpus: Callable[[], Iterable[Document]],
+    encoder: "Encoder | None",
+    *,
+    index_type: str = "flat",
+    index_folder: str | Path | None = None,
+    all_steps: bool = False,
+    progress: bool = False,
+) -> Iterator[tuple[SearchEngine, dict[str, float]]]:
+    """An engine over the documents that `corpus()` gives, and the seconds that making it took.
+
+    Embeddings that an earlier evaluation kept are taken; those that are made are kept.
+    """
+    kept, seconds = None, Counter[str]()
+    if encoder is not None and is_kept(encoder):
+        kept, spent = kept_documents(corpus, encoder, all_steps=all_steps, progress=progress)
+        seconds.update(spent)
+    documents = corpus()
     with tempfile.TemporaryDirectory(prefix="debater-eval-") as temporary:
         built = build(
-            corpus.path if isinstance(corpus, CorpusReader) else corpus,
-            model_or_engine,
-            index_folder if index_folder is not None else Path(temporary) / task.name,
+            documents.path if isinstance(documents, CorpusReader) else documents,
+            encoder,
+            index_folder if index_folder is not None else Path(temporary, "index"),
             type=index_type,
             all_steps=all_steps,
+            embeddings=kept,
             progress=progress,
         )
-        engine = SearchEngine.open(built.folder, encoder=model_or_engine)
+        seconds.update(built.seconds)
+        engine = SearchEngine.open(built.folder, encoder=encoder)
         try:
-            yield engine, dict(built.seconds)
+            yield engine, dict(seconds)
         finally:
             engine.close()
 
@@ -173,6 +211,19 @@ def _warn_of_unknown(qrels: Qrels, engine: SearchEngine) -> None:
     unknown = len(judged) - len(engine.documents.positions(sorted(judged)))
     if unknown:
         logger.warning("Judged documents that are not in the corpus: %s of %s.", f"{unknown:,}", f"{len(judged):,}")
+
+
+def _sizes(engine: SearchEngine) -> dict[str, int]:
+    """Bytes of an index's parts on disk."""
+    manifest = engine.manifest
+    sizes = {"documents": (engine.folder / manifest.documents).stat().st_size}
+    if manifest.encoder is not None:
+        vectors = [manifest.vectors] + ([manifest.delta.vectors] if manifest.delta else [])
+        sizes["embeddings"] = sum(
+            file.stat().st_size for name in manifest.embeddings for file in (engine.folder / name).glob("*.parquet")
+        )
+        sizes["index"] = sum((engine.folder / name).stat().st_size for name in vectors)
+    return sizes
 
 
 def _model_name(encoder: "Encoder | None", mode: Mode) -> str:

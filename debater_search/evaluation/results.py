@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from debater_search.data import write_run
+from debater_search.data import read_run, write_run
 from debater_search.data.files import write_lines
 from debater_search.errors import DebaterError
 from debater_search.evaluation.metrics import score_run
@@ -116,6 +116,25 @@ def read_results(folder: str | Path) -> dict[str, list[Entry]]:
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise DebaterError(f"{file} was written by a newer version of debater.", "Upgrade debater.")
     return found
+
+
+def restored(folder: str | Path, entry: Entry) -> Result | None:
+    """The result that an entry of a folder's `results.json` describes, with its run; None if it is not all there."""
+    try:
+        return Result(
+            entry["task"],
+            entry["model"],
+            entry["metrics"],
+            {name: (low, high) for name, (low, high) in entry["intervals"].items()},
+            read_run(Path(folder) / entry["run"]),
+            entry["per_query"],
+            timings=entry["timings"],
+            sizes=entry["sizes"],
+            provenance=entry["provenance"],
+            steps=entry.get("steps", []),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, DebaterError):
+        return None
 
 
 def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:

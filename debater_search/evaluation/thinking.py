@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.evaluation.evaluate import choose_instruction, judged_queries, without_identical_ids
+from debater_search.evaluation.beir import scored_split
+from debater_search.evaluation.evaluate import (
+    choose_instruction,
+    judged_queries,
+    without_identical_ids,
+)
+from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import score_run
 from debater_search.evaluation.results import DEPTH
 from debater_search.evaluation.tasks import RetrievalTask, load_task
@@ -21,19 +27,18 @@ Ranked = tuple[np.ndarray, np.ndarray]
 
 
 def evaluate_steps(
-    task: RetrievalTask | str | Path, engine: SearchEngine, *, split: str = "test", instruction: str | None = None
+    task: RetrievalTask | str | Path, engine: SearchEngine, *, split: str | None = None, instruction: str | None = None
 ) -> list[dict[str, float]]:
     """The metrics of every thinking step alone, first to last, by exact search over an index made with `all_steps`.
 
     Raises DebaterError if the index holds the last step only.
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
+    split = split or scored_split(task.name)
     qrels = task.qrels(split)
     queries = judged_queries(task, split, qrels)
     encoder = engine.encoder
-    vectors = encoder.encode_queries(
-        [query.text for query in queries], instruction=choose_instruction(task, encoder, instruction)
-    )
+    vectors = query_vectors(queries, encoder, choose_instruction(task, encoder, instruction))
     runs = search_steps([query.id for query in queries], vectors, engine.store, live=engine.live)
     if task.ignore_identical_ids:
         runs = [without_identical_ids(run) for run in runs]

@@ -84,7 +84,7 @@ def write_documents(path: Path, documents: Iterable[Document], split: Split | No
             for document, spans in spans_of(split, batch):
                 current = document.id
                 row = row_of(document)
-                digest.update(json.dumps(row).encode() + b"\n")
+                digest.update(_line(row))
                 connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (end, *row))
                 end += insert_passages(connection, end, spans) if split else 1
                 written += 1
@@ -93,6 +93,18 @@ def write_documents(path: Path, documents: Iterable[Document], split: Split | No
         connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
         connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
     return Written(written, end, digest.hexdigest())
+
+
+def corpus_fingerprint(documents: Iterable[Document]) -> str:
+    """The fingerprint that these documents would have as a database."""
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(_line(row_of(document)))
+    return digest.hexdigest()
+
+
+def _line(row: tuple[str, str, str, str]) -> bytes:
+    return json.dumps(row).encode() + b"\n"
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from debater_search import evaluation
 from tests.cli.support import Debater
 
 
@@ -68,10 +70,109 @@ def test_saved_results_hold_the_models_run_and_are_not_overwritten(debater: Deba
     assert rescored.json["results"][0]["task"] == "flight"
     assert rescored.json["results"][0]["metrics"] == pytest.approx(shown[0]["metrics"])
     before = Path("results/flight/run.trec").read_bytes()
-    refused = debater(*arguments)
-    assert (refused.code, refused.out) == (2, "")
+    for other in (("--mode", "hybrid"), ("--model", "other"), ("--instruction", "Find:"), ("--index-type", "sq8")):
+        refused = debater(*arguments[:2], "--output", "results", "--json", *other)
+        assert (refused.code, refused.out) == (2, ""), other
+        assert "holds a run already" in refused.err
     assert Path("results/flight/run.trec").read_bytes() == before
+    assert debater(*arguments, "--model", "other", "--force").json["results"][0]["model"] == "other"
+
+
+@pytest.fixture
+def group(task: Path) -> Path:
+    """Three folders of tasks in one."""
+    for name in ("gliding", "soaring"):
+        shutil.copytree(task, task.parent / name)
+    return task.parent
+
+
+def test_a_folder_of_tasks_is_a_suite_with_a_mean(debater: Debater, group: Path) -> None:
+    (group / "soaring" / "qrels" / "test.tsv").write_text("q1\tnoise\t1\n", encoding="utf-8")
+    outcome = debater("eval", str(group), "--baseline", "bm25", "--json").json
+    by_task = {r["task"]: r["metrics"]["ndcg@10"] for r in outcome["results"] if r["model"] == "minilm"}
+    assert set(by_task) == {"flight", "gliding", "soaring"}
+    model, baseline = outcome["suites"]
+    assert (model["suite"], model["model"], baseline["model"]) == ("tasks", "minilm", "bm25")
+    assert model["metrics"]["ndcg@10"] == pytest.approx(sum(by_task.values()) / 3)
+    assert len(set(by_task.values())) > 1
+
+
+def test_the_table_grows_by_each_task_and_ends_with_the_mean(debater: Debater, group: Path) -> None:
+    outcome = debater("eval", str(group))
+    lines = outcome.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["task", "flight", "gliding", "soaring", "tasks,"]
+    assert lines[-1].startswith("tasks, mean of 3  minilm")
+    assert "2 of 3 tasks to go, about " in outcome.err
+    assert "Embeddings are kept in " in outcome.err
+
+
+def test_a_killed_suite_goes_on_and_scores_nothing_twice(
+    debater: Debater, group: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("eval", str(group), "--output", "results", "--json")
+    real = evaluation.evaluate
+    scored: list[str] = []
+
+    def killed(task: Any, *rest: Any, **options: Any) -> Any:
+        if task.name == "gliding" and scored == ["flight"]:
+            raise KeyboardInterrupt
+        scored.append(task.name)
+        return real(task, *rest, **options)
+
+    monkeypatch.setattr(evaluation, "evaluate", killed)
+    assert debater(*arguments).code == 130
+    assert scored == ["flight"]
+    scored.append("(killed)")
+    outcome = debater(*arguments)
+    assert scored == ["flight", "(killed)", "gliding", "soaring"]
+    assert "In results already, not scored again: flight.\n" in outcome.err
+    assert [r["task"] for r in outcome.json["results"]] == ["flight", "gliding", "soaring"]
+    assert outcome.json["suites"][0]["metrics"]["ndcg@10"] > 0
+    assert debater(*arguments).json["results"] == outcome.json["results"]  # a finished one is shown
     assert debater(*arguments, "--force").code == 0
+    assert scored[4:] == ["flight", "gliding", "soaring"]
+
+
+def test_a_run_that_a_kill_left_without_its_result_is_replaced(debater: Debater, group: Path) -> None:
+    arguments = ("eval", str(group), "--output", "results")
+    assert debater(*arguments).code == 0
+    saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))
+    saved["results"] = [r for r in saved["results"] if r["task"] != "soaring"]
+    Path("results/results.json").write_text(json.dumps(saved), encoding="utf-8")
+    assert debater(*arguments).code == 0
+
+
+def test_one_task_without_data_does_not_cost_the_others(
+    debater: Debater, task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, **options: Any) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("debater_search.evaluation.hub_tasks.is_offline", lambda: False)
+    monkeypatch.setattr("mteb.abstasks.retrieval.AbsTaskRetrieval.load_data", fail)
+    outcome = debater("eval", "SciFact", str(task), "NFCorpus", "--output", "results")
+    assert outcome.code == 2
+    assert "flight" in outcome.out
+    assert "All others are scored, but 2 of 3 tasks cannot be read: SciFact, NFCorpus." in outcome.err
+    assert "mteb/scifact" in outcome.err
+    assert "data/scifact" in outcome.err
+    assert Path("results/flight/run.trec").exists()
+
+
+def test_a_suite_without_the_hub_is_one_sentence_before_any_model_is_loaded(
+    debater: Debater, task: Path, fake_model: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, **options: Any) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("debater_search.evaluation.hub_tasks.is_offline", lambda: True)
+    monkeypatch.setattr("mteb.abstasks.retrieval.AbsTaskRetrieval.load_data", fail)
+    task.rename(task.with_name("scifact"))
+    task.parent.rename("data")
+    outcome = debater("eval", "beir")
+    assert (outcome.code, outcome.out, fake_model) == (2, "", [])
+    assert "The Hugging Face hub does not answer, and 25 of 26 tasks cannot be read: ArguAna, " in outcome.err
+    assert "SciFact is read from data/scifact." in outcome.err
 
 
 def test_qrels_that_name_unknown_documents_are_counted_in_a_warning(debater: Debater, task: Path) -> None:

@@ -1,4 +1,7 @@
-"""What the DEBATER paper puts before the queries of the BEIR sets, for models trained with instructions."""
+"""What is particular to the sets of BEIR: names, split, ids, and what the DEBATER paper puts before the queries.
+
+The instructions are for models that were trained with instructions.
+"""
 
 _DUPLICATES = (
     "Given a question, retrieve detailed question descriptions from Stackexchange that are duplicates to the given "
@@ -43,8 +46,36 @@ BEIR = {
 """BEIR's names of its sets → mteb's."""
 
 
+CQADUPSTACK = (
+    "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats", "tex", "unix",
+    "webmasters", "wordpress",
+)  # fmt: skip
+"""The parts of CQADupstack, whose score is the mean of theirs."""
+
+QUERIES_ARE_DOCUMENTS = frozenset({"ArguAna", "FEVER", "FiQA2018", "MSMARCO", "QuoraRetrieval"})
+"""Where a document with the query's own id is no answer, as mteb has it."""
+
+_PARTS = {f"cqadupstack/{part}": f"CQADupstack{part.capitalize()}Retrieval" for part in CQADUPSTACK}
+_TO_MTEB = {name.lower(): name for name in BEIR.values()} | BEIR | _PARTS
+_TO_BEIR = {name: beir for beir, name in (BEIR | _PARTS).items()}
+
+
+def mteb_name(task: str) -> str:
+    """mteb's name of a task that has a name of BEIR's, whatever its case; any other name as it is."""
+    return _TO_MTEB.get(task.lower(), task)
+
+
+def beir_name(task: str) -> str:
+    """BEIR's name of a task that has a name of mteb's; any other name as it is."""
+    return _TO_BEIR.get(task, task)
+
+
+def scored_split(task: str) -> str:
+    """The split whose judgements count for a task by its mteb or BEIR name: dev for MSMARCO, test for the others."""
+    return "dev" if mteb_name(task) == "MSMARCO" else "test"
+
+
 def builtin_instruction(task: str) -> str | None:
     """The paper's instruction for a task by its mteb or BEIR name; None for any other."""
-    if task.startswith("CQADupstack"):
-        return _DUPLICATES
-    return INSTRUCTIONS.get(BEIR.get(task, task))
+    name = mteb_name(task)
+    return _DUPLICATES if name.startswith("CQADupstack") else INSTRUCTIONS.get(name)

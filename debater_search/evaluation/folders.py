@@ -1,0 +1,90 @@
+"""Tasks in folders: a corpus, queries and judgements, in BEIR's layout or with TREC's files."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from debater_search.data import read_corpus, read_qrels, read_queries
+from debater_search.data.files import COMPRESSIONS
+from debater_search.errors import DebaterError
+from debater_search.evaluation.beir import QUERIES_ARE_DOCUMENTS, mteb_name
+from debater_search.types import Document, Qrels, Query
+
+_JUDGEMENTS = (".tsv", ".txt", ".trec", ".qrels")
+
+
+class FolderTask:
+    """A folder with a corpus, queries and judgements; task.json may hold {"instruction": …}.
+
+    The corpus is corpus.jsonl or another format that readers know, or a folder `corpus` of texts; the judgements of a
+    split are qrels/SPLIT.tsv, BEIR's or TREC's columns, or, of the only split, a file `qrels.tsv` or `qrels.txt`.
+    """
+
+    def __init__(self, folder: str | Path, name: str | None = None) -> None:
+        """`name` is the folder's unless given. Raises DebaterError without judgements, and for a bad task.json."""
+        self.folder = Path(folder)
+        self.name = name or _name(self.folder.resolve())
+        self.source = str(self.folder)
+        self.ignore_identical_ids = mteb_name(self.name) in QUERIES_ARE_DOCUMENTS
+        self.instruction = self._read_instruction()
+        if not splits_in(self.folder):
+            raise DebaterError(
+                f"The folder {folder} is no task: it has no judgements.",
+                "A task is a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.",
+            )
+
+    def corpus(self, split: str = "test") -> Iterable[Document]:
+        """All documents, read when they are iterated; the same for every split."""
+        texts = self.folder / "corpus"
+        return read_corpus(texts if texts.is_dir() else self.folder)
+
+    def queries(self, split: str = "test") -> list[Query]:
+        """All queries of the folder."""
+        return read_queries(self.folder)
+
+    def qrels(self, split: str = "test") -> Qrels:
+        """The judgements of a split. Raises DebaterError, naming the splits that exist, if there are none."""
+        splits = splits_in(self.folder)
+        if split not in splits:
+            raise DebaterError(f"The task {self.name} has no split {split!r}.", f"It has {', '.join(sorted(splits))}.")
+        return read_qrels(splits[split])
+
+    def unload(self) -> None:
+        """Nothing is kept in memory."""
+
+    def _read_instruction(self) -> str | None:
+        file = self.folder / "task.json"
+        if not file.exists():
+            return None
+        try:
+            instruction = json.loads(file.read_text(encoding="utf-8"))["instruction"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            instruction = None
+        if not isinstance(instruction, str):
+            raise DebaterError(f"{file} has no instruction in it.", 'It should read {"instruction": "…"}, or go.')
+        return instruction
+
+
+def splits_in(folder: Path) -> dict[str, Path]:
+    """The files with judgements in a folder, by split; none if it is no task."""
+    found = {
+        name: file
+        for file in sorted((folder / "qrels").glob("*"))
+        if file.is_file() and (name := _without_format(file.name))
+    }
+    for file in sorted(folder.glob("qrels.*")):
+        if file.is_file() and _without_format(file.name) == "qrels":
+            found.setdefault("test", file)
+    return found
+
+
+def _without_format(name: str) -> str:
+    """The name of a file of judgements without its extensions; "" if it is no such file."""
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    return next((name.removesuffix(suffix) for suffix in _JUDGEMENTS if name.endswith(suffix)), "")
+
+
+def _name(folder: Path) -> str:
+    """A folder's name; that of a part of CQADupstack says of what it is a part."""
+    return f"cqadupstack/{folder.name}" if folder.parent.name.lower() == "cqadupstack" else folder.name
