@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.data.cache import cache_folder, one_at_a_time
+from debater_search.cache import cache_folder, one_at_a_time
 from debater_search.errors import DebaterError
 from debater_search.files import atomic, sha256_file
 from debater_search.indexing import build
