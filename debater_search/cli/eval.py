@@ -34,6 +34,7 @@ EXAMPLES = examples(
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
     "debater eval beir/scifact beir/nfcorpus --model debater-2b --output results",
     "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv",
+    "debater eval --report results/minilm results/demo --output comparison",
 )
 
 SHOWN = ("ndcg@10", "mrr@10", "map@100", "recall@100")  # to people; --json has all
@@ -65,25 +66,31 @@ def evaluate(
     ] = None,
     qrels: Annotated[Path | None, typer.Option(help="The judgements for --run.", metavar="FILE")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for results.json and TASK/run.trec.")
+        Path | None, typer.Option("--output", "-o", help="Folder for results.json, TASK/run.trec and report.html.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Score nothing: join the results in these folders on one report.html.")
+    ] = False,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
     with results(as_json) as out:
+        if report:
+            return _report(out, tasks or [], output, {"--model": model, "--run": run, "--qrels": qrels})
+        from debater_search import evaluation
+
+        loaded: list[RetrievalTask] = []
         if run is not None or qrels is not None:
             scored = [_score_run_file(tasks, run, qrels)]
             _require_free(output, [result.task for result in scored], force)
         else:
-            from debater_search.evaluation import judged_queries
-
             scored = []
             loaded = _load_tasks(tasks)
             _require_free(output, [task.name for task in loaded], force)
             for task in loaded:
-                judged_queries(task, split, task.qrels(split))  # what lacks is found before the model is loaded
+                evaluation.judged_queries(task, split, task.qrels(split))  # what lacks is found before the model is loaded
             if all_steps and mode is Mode.lexical:
                 raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
@@ -92,7 +99,9 @@ def evaluate(
         if output is not None:
             for result in reversed(scored):  # the last one saved comes first
                 result.save(output, baseline=result.model == "bm25" and baseline is not None)
-        _show(out, scored, output)
+            _save_details(output, scored, loaded, split, qrels)
+            evaluation.write_report([output])
+        return _show(out, scored, output)
 
 
 def _score_task(
@@ -168,6 +177,32 @@ def _require_free(output: Path | None, tasks: Sequence[str], force: bool) -> Non
         raise DebaterError(f"{taken[0]} holds a run already.", "Choose another --output, or replace it with --force.")
 
 
+def _save_details(
+    output: Path, scored: "Sequence[Result]", loaded: "Sequence[RetrievalTask]", split: str, qrels: Path | None
+) -> None:
+    """Save what the report shows of single queries."""
+    from debater_search.data import read_qrels
+    from debater_search.evaluation import save_details
+
+    if qrels is not None:
+        save_details(output, scored, read_qrels(qrels))
+    for task in loaded:
+        of_task = [result for result in scored if result.task == task.name]
+        save_details(output, of_task, task.qrels(split), task.queries(split), task.corpus(split))
+
+
+def _report(out: Output, folders: Sequence[str], output: Path | None, others: dict[str, Any]) -> None:
+    from debater_search.evaluation import write_report
+
+    given = [option for option, value in others.items() if value is not None]
+    if given:
+        raise DebaterError("--report scores nothing.", f"Leave {given[0]} out, or leave --report out.")
+    page = write_report([Path(folder) for folder in folders], output)
+    if out.as_json:
+        return out.json({"report": str(page)})
+    return out.show(f"The report is {page}.")
+
+
 def _show(out: Output, scored: "Sequence[Result]", output: Path | None) -> None:
     if out.as_json:
         return out.json({"results": [result.as_dict() for result in scored]})
@@ -184,4 +219,4 @@ def _show(out: Output, scored: "Sequence[Result]", output: Path | None) -> None:
             ]
             out.show("")
             out.table(f"{result.task}, each thinking step alone", ["step", *SHOWN], rows)
-    return out.show(f"Saved in {output}.") if output is not None else None
+    return out.show(f"Saved in {output}; open {output / 'report.html'} in a browser.") if output is not None else None

@@ -1,7 +1,9 @@
 """How well a model finds what it should: tasks, metrics by trec_eval's code, runs, and each thinking step alone."""
 
+from debater_search.evaluation.details import save_details
 from debater_search.evaluation.evaluate import choose_instruction, evaluate, judged_queries, opened
 from debater_search.evaluation.metrics import METRICS, Scores, score_run
+from debater_search.evaluation.report import write_report
 from debater_search.evaluation.results import Result, read_results, scored, write_results
 from debater_search.evaluation.tasks import FolderTask, MtebTask, RetrievalTask, load_task
 from debater_search.evaluation.thinking import evaluate_steps, search_steps, step_cosines
@@ -20,9 +22,11 @@ __all__ = [
     "load_task",
     "opened",
     "read_results",
+    "save_details",
     "score_run",
     "scored",
     "search_steps",
     "step_cosines",
+    "write_report",
     "write_results",
 ]
