@@ -42,7 +42,9 @@ class Browser:
         assert "error" not in answer, answer
         return dict(answer["result"])
 
-    def open(self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False) -> None:
+    def open(
+        self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False
+    ) -> None:
         """Show a file, once it has loaded."""
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.send("Emulation.setEmulatedMedia", features=scheme)
@@ -74,7 +76,11 @@ class Browser:
     def requests(self) -> list[str]:
         """What was asked of the network or the disk since the page was opened, but for the page and data: URIs."""
         sent = [e["params"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        return [s["request"]["url"] for s in sent if s.get("type") != "Document" and not s["request"]["url"].startswith("data:")]
+        return [
+            s["request"]["url"]
+            for s in sent
+            if s.get("type") != "Document" and not s["request"]["url"].startswith("data:")
+        ]
 
     @property
     def complaints(self) -> list[Any]:

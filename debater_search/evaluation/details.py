@@ -80,7 +80,8 @@ def _shown(rows: Sequence[Row]) -> set[str]:
 
 def _documents(file: Path, wanted: set[str], documents: Iterable[Document]) -> list[Row]:
     """Ids, titles and beginnings of the wanted documents: those in `file`, over them those among `documents`."""
-    found = {document.id: document for document in (read_corpus(file) if file.exists() else ()) if document.id in wanted}
+    before = read_corpus(file) if file.exists() else ()
+    found = {document.id: document for document in before if document.id in wanted}
     missing = set(wanted)
     for document in documents:
         if document.id in missing:

@@ -19,7 +19,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     for folder in dict.fromkeys(Path(folder) for folder in folders):
         found[folder] = read_results(folder)
         if not found[folder]["results"]:
-            raise DebaterError(f"There are no results in {folder}.", "Name a folder that `debater eval --output` wrote.")
+            raise DebaterError(f"There are no results in {folder}.", "Name what debater eval --output wrote.")
     if not found:
         raise DebaterError("There is no folder to report on.", "Name one or more: debater eval --report results.")
     page = Path(output if output is not None else next(iter(found))) / REPORT_NAME

@@ -46,7 +46,7 @@ class Details:
 
 
 def read_details(task: str, folders: Sequence[Path], labels: Labels) -> Details:
-    """What the folders hold of a task's queries, nothing where they hold none; raises DebaterError for damaged files."""
+    """What the folders hold of a task's queries, if anything; raises DebaterError for files that are damaged."""
     details = Details()
     for folder in folders:
         names = {model: label for (place, model), label in labels.items() if place == folder}
@@ -67,10 +67,10 @@ def file_in(folder: Path, name: str) -> Path | None:
 
 def _join(queries: dict[str, Row], row: Row, names: Mapping[str, str]) -> None:
     """Take a row over, into the one that another folder has of the same query."""
-    judged = {str(key): gain for key, gain in _fields(row.get("judged")).items() if isinstance(gain, int)}
+    judged = {str(key): gain for key, gain in fields(row, "judged").items() if isinstance(gain, int)}
     answers = {
         names[model]: [(str(document_id), score) for document_id, score in best]
-        for model, best in _fields(row.get("answers")).items()
+        for model, best in fields(row, "answers").items()
         if model in names
     }
     before = queries.get(str(row.get("_id")), {"answers": {}})
@@ -86,5 +86,7 @@ def _join(queries: dict[str, Row], row: Row, names: Mapping[str, str]) -> None:
     }
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def fields(entry: Row, name: str) -> Row:
+    """The object that an entry has by that name; an empty one where it has none."""
+    value = entry.get(name)
     return value if isinstance(value, dict) else {}

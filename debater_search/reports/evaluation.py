@@ -1,6 +1,7 @@
 """report.html: what evaluations found, joined from the folders that hold it, on one page that needs nothing else."""
 
 import base64
+import math
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,14 +11,12 @@ from urllib.parse import quote
 
 from debater_search.data.fields import plain
 from debater_search.data.files import write_lines
-from debater_search.reports.details import Labels, file_in, read_details
+from debater_search.reports.details import Labels, fields, file_in, read_details
 from debater_search.reports.page import render
 
 Entry = dict[str, Any]
 Found = Mapping[Path, Mapping[str, list[Entry]]]
-"""What the results.json of each folder holds: lists of results, comparisons and analyses."""
-Results = dict[str, dict[str, Entry]]
-"""Task → model, as the page calls it → result."""
+"""What the results.json of each folder holds: lists of results, comparisons and analyses. Some may be strangers'."""
 
 MAIN = "ndcg@10"
 WHOLE = 10_000  # a query's values are whole numbers on the page: 0.3941 is 3941
@@ -27,6 +26,7 @@ QUERIES = 300  # with texts, of each task
 TEXT_BYTES = 1_800_000
 VALUES = 250_000  # beyond that, a query's values are those of the main metric
 PICTURE_BYTES = 1_100_000
+MEDIA = {"svg": "image/svg+xml", "png": "image/png"}  # by preference
 
 
 def write_page(found: Found, page: Path) -> None:
@@ -42,34 +42,32 @@ def write_page(found: Found, page: Path) -> None:
 def describe(found: Found, place: Path) -> Entry:
     """What the page shows, in plain JSON types; links are relative to the folder `place`."""
     labels = _labels(found)
-    results: Results = {}
-    for folder, entry in _each(found, "results"):
+    results: dict[str, dict[str, Entry]] = {}  # task → model → result
+    for folder, entry in _results(found):
         results.setdefault(entry["task"], {}).setdefault(labels[folder, entry["model"]], entry)
-    comparisons = _comparisons(found, labels)
     entries = [entry for models in results.values() for entry in models.values()]
     metrics = list(dict.fromkeys(name for entry in entries for name in entry["metrics"]))
     main = MAIN if MAIN in metrics else next(iter(metrics), MAIN)
-    of_queries = metrics if sum(len(e["per_query"]) for e in entries) * len(metrics) <= VALUES else [main]
+    fits = sum(len(entry["per_query"]) for entry in entries) * len(metrics) <= VALUES
+    comparisons = _comparisons(found, labels)
     tasks = []
-    for task, models in results.items():
-        ids = list(dict.fromkeys(query_id for entry in models.values() for query_id in entry["per_query"]))
-        values = {metric: {model: _values(entry, metric, ids) for model, entry in models.items()} for metric in of_queries}
-        named = [query for c in comparisons if c["task"] == task for query in _named_queries(c)]
-        order = _order(ids, list(values.get(main, {}).values()), named)[:QUERIES]
-        queries, documents = read_details(task, list(found), labels).within(order, TEXT_BYTES // len(results))
-        tasks.append(
-            {
-                "name": task,
-                "results": {model: _without_queries(entry) for model, entry in models.items()},
-                "ids": ids,
-                "values": values,
-                "queries": queries,
-                "documents": documents,
-            }
-        )
-    models = list(dict.fromkeys(model for task in tasks for model in task["results"]))
-    described = {"main": main, "metrics": metrics, "models": models, "tasks": tasks, "comparisons": comparisons}
-    return plain(described | {"analyses": _analyses(found, labels, place)})  # type: ignore[no-any-return]
+    for name, models in results.items():
+        task = _task(name, models, metrics if fits else [main])
+        order = _order(task["ids"], list(task["values"][main].values()), _named_queries(comparisons, name))
+        details = read_details(name, list(found), labels)
+        task["queries"], task["documents"] = details.within(order[:QUERIES], TEXT_BYTES // len(results))
+        tasks.append(task)
+    described: Entry = plain(
+        {
+            "main": main,
+            "metrics": metrics,
+            "models": list(dict.fromkeys(model for models in results.values() for model in models)),
+            "tasks": tasks,
+            "comparisons": comparisons,
+            "analyses": _analyses(found, labels, place),
+        }
+    )
+    return described
 
 
 def title(data: Entry) -> str:
@@ -81,110 +79,149 @@ def title(data: Entry) -> str:
     return f"{called(data['models'], 'models')} on {called([task['name'] for task in data['tasks']], 'tasks')}"
 
 
-def _each(found: Found, kind: str) -> Iterator[tuple[Path, Entry]]:
-    """The entries of a kind in every folder; those that do not say what they are about are passed over."""
+def _results(found: Found) -> Iterator[tuple[Path, Entry]]:
+    """Every result that says what it is about, with the folder that holds it."""
     for folder, lists in found.items():
-        for entry in lists.get(kind, []):
-            if not isinstance(entry.get("task"), str):
-                continue
-            if kind == "results":
-                if not isinstance(entry.get("model"), str):
-                    continue
-                entry = {**entry, **{name: _fields(entry.get(name)) for name in ("metrics", "intervals", "per_query")}}
-            yield folder, entry
+        for entry in lists.get("results", []):
+            if isinstance(entry.get("task"), str) and isinstance(entry.get("model"), str):
+                yield (
+                    folder,
+                    entry
+                    | {
+                        "metrics": {
+                            name: value for name, value in fields(entry, "metrics").items() if _is_number(value)
+                        },
+                        "intervals": fields(entry, "intervals"),
+                        "per_query": fields(entry, "per_query"),
+                    },
+                )
 
 
 def _labels(found: Found) -> Labels:
-    """(folder, model) → what the page calls the model: its name, and its folder's where folders disagree on a task."""
+    """(folder, model) → the model's name, and its folder's beside it where folders score it differently on a task."""
     scores: dict[tuple[str, str], list[Any]] = {}
-    for _, entry in _each(found, "results"):
+    for _, entry in _results(found):
         scores.setdefault((entry["task"], entry["model"]), []).append(entry["metrics"])
     disputed = {model for (_, model), seen in scores.items() if any(metrics != seen[0] for metrics in seen)}
     names = [folder.resolve().name for folder in found]
-    places = {folder: name if names.count(name) == 1 else str(folder) for folder, name in zip(found, names, strict=True)}
+    labels = {}
+    for folder, entry in _results(found):
+        name = folder.resolve().name
+        where = name if names.count(name) == 1 else str(folder)
+        model = entry["model"]
+        labels[folder, model] = f"{model} ({where})" if model in disputed else model
+    return labels
+
+
+def _task(name: str, models: Mapping[str, Entry], metrics: Sequence[str]) -> Entry:
+    """A task's results, and the value of each model for each query by each of `metrics`."""
+    ids = list(dict.fromkeys(query_id for entry in models.values() for query_id in entry["per_query"]))
     return {
-        (folder, entry["model"]): f"{entry['model']} ({places[folder]})" if entry["model"] in disputed else entry["model"]
-        for folder, entry in _each(found, "results")
+        "name": name,
+        "results": {
+            model: {key: value for key, value in entry.items() if key != "per_query"} for model, entry in models.items()
+        },
+        "ids": ids,
+        "values": {
+            metric: {model: _values(entry["per_query"], metric, ids) for model, entry in models.items()}
+            for metric in metrics
+        },
     }
 
 
-def _comparisons(found: Found, labels: Labels) -> list[Entry]:
-    """Comparisons of the models as the page calls them; of several of the same two models on a task, the first."""
-    first: dict[tuple[str, str, str], Entry] = {}
-    for folder, entry in _each(found, "comparisons"):
-        baseline, system = (labels.get((folder, name), name) for name in (str(entry.get("baseline")), str(entry.get("system"))))
-        named = {"task": entry["task"], "baseline": baseline, "system": system}
-        rest = {"metrics": _fields(entry.get("metrics"))} | {
-            side: [query for query in entry.get(side) or [] if isinstance(query, dict)] for side in ("gained", "lost")
-        }
-        first.setdefault((entry["task"], baseline, system), named | rest)
-    return list(first.values())
-
-
-def _named_queries(comparison: Entry) -> list[str]:
-    return [str(query.get("query")) for side in ("gained", "lost") for query in comparison[side]]
-
-
-def _values(entry: Entry, metric: str, ids: Sequence[str]) -> list[int | None]:
+def _values(per_query: Entry, metric: str, ids: Sequence[str]) -> list[int | None]:
     """A result's value for each query, in ten-thousandths; None where it has none."""
-    values = (_fields(entry["per_query"].get(query_id)).get(metric) for query_id in ids)
-    return [round(value * WHOLE) if isinstance(value, int | float) and value == value else None for value in values]
+    values = [fields(per_query, query_id).get(metric) for query_id in ids]
+    return [round(value * WHOLE) if _is_number(value) else None for value in values]
 
 
 def _order(ids: Sequence[str], values: Sequence[Sequence[int | None]], named: Sequence[str]) -> list[str]:
     """Queries by how much it matters that their texts are on the page.
 
-    Those that comparisons name; then in turn those on which models differ most (of one model: which it answers worst)
+    Those that comparisons name; then in turn those on which models differ most (of one model: those it answers worst)
     and a sample of all.
     """
     spread = {}
-    for at, query_id in enumerate(ids):
-        of_models = [column[at] or 0 for column in values]
-        spread[query_id] = max(of_models) - min(of_models) if len(of_models) > 1 else -sum(of_models)
+    for query_id, *of_models in zip(ids, *values, strict=True):
+        known = [value or 0 for value in of_models]
+        spread[query_id] = max(known) - min(known) if len(known) > 1 else -known[0]
     telling = sorted(ids, key=lambda query_id: -spread[query_id])
-    sample = random.Random(42).sample(list(ids), len(ids))
+    sample = random.Random(42).sample(ids, len(ids))
     in_turn = [query_id for pair in zip(telling, sample, strict=True) for query_id in pair]
     return list(dict.fromkeys([query_id for query_id in named if query_id in spread] + in_turn))
 
 
-def _without_queries(entry: Entry) -> Entry:
-    return {name: value for name, value in entry.items() if name != "per_query"}
+def _comparisons(found: Found, labels: Labels) -> list[Entry]:
+    """Comparisons of the models as the page calls them; of several of the same two models on a task, the first."""
+    first: dict[tuple[str, str, str], Entry] = {}
+    for folder, lists in found.items():
+        for entry in lists.get("comparisons", []):
+            task, *models = (str(entry.get(name)) for name in ("task", "baseline", "system"))
+            baseline, system = (labels.get((folder, model), model) for model in models)
+            metrics = fields(entry, "metrics")
+            first.setdefault(
+                (task, baseline, system),
+                {"task": task, "baseline": baseline, "system": system}
+                | {"metrics": {name: _statistics(fields(metrics, name)) for name in metrics}}
+                | {side: _moved(entry.get(side)) for side in ("gained", "lost")},
+            )
+    return list(first.values())
+
+
+def _statistics(found: Entry) -> Entry:
+    """The numbers among what a comparison found by a metric, and the interval."""
+    interval = found.get("interval")
+    whole = isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))
+    return {name: value for name, value in found.items() if _is_number(value)} | (
+        {"interval": interval} if whole else {}
+    )
+
+
+def _moved(queries: Any) -> list[Entry]:
+    """The queries that a comparison names, without their rankings: those are the details'."""
+    kept = ("query", "text", "baseline", "system")
+    return [
+        {"query": "", "text": ""} | {name: query[name] for name in kept if name in query}
+        for query in (queries if isinstance(queries, list) else [])
+        if isinstance(query, dict)
+    ]
+
+
+def _named_queries(comparisons: Sequence[Entry], task: str) -> list[str]:
+    of_task = [comparison for comparison in comparisons if comparison["task"] == task]
+    return [str(query["query"]) for one in of_task for side in ("gained", "lost") for query in one[side]]
 
 
 def _analyses(found: Found, labels: Labels, place: Path) -> list[Entry]:
-    """Title, note and picture of each analysis, with a link to its numbers; pictures until the page is full."""
+    """Title, note and picture of each analysis, and links to its files; pictures while there is room for them."""
     analyses = []
     room = PICTURE_BYTES
-    for folder, entry in _each(found, "analyses"):
-        files = {
-            kind: file
-            for kind, name in _fields(entry.get("files")).items()
-            if isinstance(name, str) and (file := file_in(folder, name)) is not None
-        }
-        fitting = [kind for kind in ("svg", "png") if kind in files and files[kind].stat().st_size <= room]
-        picture = None
-        if fitting:
-            room -= files[fitting[0]].stat().st_size
-            picture = _inlined(files[fitting[0]], fitting[0])
-        models = [labels.get((folder, model), model) for model in map(str, entry.get("models") or [])]
-        analyses.append(
-            {
-                "task": entry["task"],
-                "models": models,
-                "title": str(entry.get("title") or entry.get("name") or ""),
-                "note": str(entry.get("note") or ""),
-                "picture": picture,
-                "links": {kind: quote(os.path.relpath(file, place.resolve())) for kind, file in files.items()},
-            }
-        )
+    for folder, lists in found.items():
+        for entry in lists.get("analyses", []):
+            names = {kind: name for kind, name in fields(entry, "files").items() if isinstance(name, str)}
+            files = {kind: file for kind, name in names.items() if (file := file_in(folder, name)) is not None}
+            kind = next((kind for kind in MEDIA if kind in files and files[kind].stat().st_size <= room), None)
+            room -= files[kind].stat().st_size if kind else 0
+            models = entry.get("models")
+            analyses.append(
+                {
+                    "task": str(entry.get("task") or ""),
+                    "models": [
+                        labels.get((folder, str(m)), str(m)) for m in (models if isinstance(models, list) else [])
+                    ],
+                    "title": str(entry.get("title") or entry.get("name") or ""),
+                    "note": str(entry.get("note") or ""),
+                    "picture": _inlined(files[kind], kind) if kind else None,
+                    "links": {kind: quote(os.path.relpath(file, place.resolve())) for kind, file in files.items()},
+                }
+            )
     return analyses
 
 
 def _inlined(picture: Path, kind: str) -> str:
-    """The picture as a data: URI; an SVG shown this way runs no script and loads nothing."""
-    media = {"svg": "image/svg+xml", "png": "image/png"}[kind]
-    return f"data:{media};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    """The picture as a data: URI; an SVG that is shown so runs no script and loads nothing."""
+    return f"data:{MEDIA[kind]};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
-def _fields(value: Any) -> Entry:
-    return value if isinstance(value, dict) else {}
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -8,13 +8,16 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+SCRIPTS = ("base.js", "comparisons.js", "scores.js", "queries.js", "page.js")
+"""One script, in this order."""
+
 
 def render(title: str, data: Any) -> str:
     """The page as HTML. `data`, plain JSON types, is what the page's script shows, all of it as text.
 
     The browser is told to load nothing and to run nothing but the page's own script, known by its hash.
     """
-    style, script = _file("page.css"), _file("page.js")
+    style, script = _file("page.css"), "".join(_file(name) for name in SCRIPTS)
     policy = [
         "default-src 'none'",
         f"style-src {_hash(style)}",
