@@ -75,12 +75,9 @@ class Browser:
     @property
     def requests(self) -> list[str]:
         """What was asked of the network or the disk since the page was opened, but for the page and data: URIs."""
-        sent = [e["params"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        return [
-            s["request"]["url"]
-            for s in sent
-            if s.get("type") != "Document" and not s["request"]["url"].startswith("data:")
-        ]
+        sent = [event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        urls = [request["request"]["url"] for request in sent if request.get("type") != "Document"]
+        return [url for url in urls if not url.startswith("data:")]
 
     @property
     def complaints(self) -> list[Any]:

@@ -89,10 +89,8 @@ def evaluate(
             scored = []
             loaded = _load_tasks(tasks)
             _require_free(output, [task.name for task in loaded], force)
-            for task in loaded:
-                evaluation.judged_queries(
-                    task, split, task.qrels(split)
-                )  # what lacks is found before the model is loaded
+            for task in loaded:  # what lacks is found before the model is loaded
+                evaluation.judged_queries(task, split, task.qrels(split))
             if all_steps and mode is Mode.lexical:
                 raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)

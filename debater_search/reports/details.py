@@ -69,9 +69,9 @@ def _join(queries: dict[str, Row], row: Row, names: Mapping[str, str]) -> None:
     """Take a row over, into the one that another folder has of the same query."""
     judged = {str(key): gain for key, gain in fields(row, "judged").items() if isinstance(gain, int)}
     answers = {
-        names[model]: [(str(document_id), score) for document_id, score in best]
+        names[model]: [(str(pair[0]), pair[1]) for pair in best if isinstance(pair, list) and len(pair) == 2]
         for model, best in fields(row, "answers").items()
-        if model in names
+        if model in names and isinstance(best, list)
     }
     before = queries.get(str(row.get("_id")), {"answers": {}})
     answers = before["answers"] | answers

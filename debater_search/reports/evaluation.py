@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from debater_search.data.fields import plain
@@ -170,11 +170,11 @@ def _comparisons(found: Found, labels: Labels) -> list[Entry]:
 
 def _statistics(found: Entry) -> Entry:
     """The numbers among what a comparison found by a metric, and the interval."""
-    interval = found.get("interval")
+    found = dict(found)
+    interval = found.pop("interval", None)
     whole = isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))
-    return {name: value for name, value in found.items() if _is_number(value)} | (
-        {"interval": interval} if whole else {}
-    )
+    numbers = {name: value for name, value in found.items() if _is_number(value)}
+    return numbers | ({"interval": interval} if whole else {})
 
 
 def _moved(queries: Any) -> list[Entry]:
@@ -223,5 +223,5 @@ def _inlined(picture: Path, kind: str) -> str:
     return f"data:{MEDIA[kind]};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

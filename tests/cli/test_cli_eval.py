@@ -74,6 +74,36 @@ def test_saved_results_hold_the_models_run_and_are_not_overwritten(debater: Deba
     assert debater(*arguments, "--force").code == 0
 
 
+def test_saved_results_have_a_report_and_reports_join(debater: Debater, task: Path) -> None:
+    outcome = debater("eval", str(task), "--baseline", "bm25", "--output", "one")
+    assert outcome.out.splitlines()[-1] == "Saved in one; open one/report.html in a browser."
+    page = Path("one/report.html").read_text(encoding="utf-8")
+    assert "loud propellers" in page
+    assert "Propellers are loud." in page
+    run = ("eval", "--run", "one/flight/bm25.trec", "--qrels", str(task / "qrels/test.tsv"), "--output", "two")
+    assert debater(*run).code == 0
+    outcome = debater("eval", "--report", "one", "two", "--output", "both")
+    assert (outcome.code, outcome.out) == (0, "The report is both/report.html.\n")
+    assert Path("both/report.html").exists()
+    assert debater("eval", "--report", "two", "--json").json == {"report": "two/report.html"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "no folder"),
+        (["none"], "no results in none"),
+        (["tasks"], "in tasks"),
+        (["one", "--model", "m"], "--model"),
+    ],
+)
+def test_a_report_on_nothing_is_a_sentence(debater: Debater, task: Path, arguments: list[str], word: str) -> None:
+    outcome = debater("eval", "--report", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert word in outcome.err
+    assert "Traceback" not in outcome.err
+
+
 def test_qrels_that_name_unknown_documents_are_counted_in_a_warning(debater: Debater, task: Path) -> None:
     with (task / "qrels" / "test.tsv").open("a", encoding="utf-8") as file:
         file.write("q1\tgone\t1\n")

@@ -52,7 +52,7 @@ function drawMeans() {
   const means = DATA.models.map(meanOf);
   const best = Math.max(...means.filter(isNumber));
   const cell = (mean) => (mean === best ? bestCell(score(mean)) : el("td", {}, score(mean)));
-  return el("tr", {}, el("th", { scope: "row" }, "Mean", note("of models with every task")), means.map(cell));
+  return el("tr", {}, el("th", { scope: "row" }, "Mean", means.includes(null) ? note("of models with every task") : null), means.map(cell));
 }
 const bestCell = (text, ...more) => el("td", { class: "best" }, text, hidden(" best"), more);
 
