@@ -11,6 +11,7 @@ from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.errors import DebaterError
 from debater_search.evaluation.metrics import score_run
+from debater_search.evaluation.provenance import made_by
 from debater_search.types import Qrels, Run
 
 DEPTH = 1000  # documents retrieved for each query
@@ -92,7 +93,7 @@ def scored(
         scores.per_query,
         timings=dict(timings or {}),
         sizes=dict(sizes or {}),
-        provenance=dict(provenance or {}),
+        provenance={**(provenance or {}), **made_by()},
     )
 
 

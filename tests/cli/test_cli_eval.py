@@ -40,6 +40,8 @@ def test_json_has_the_published_shape_and_plain_numbers(
     assert (result["task"], result["model"], result["queries"]) == ("flight", "m", 2)
     assert all(isinstance(value, float) for value in result["metrics"].values())
     assert {"index", "search"} <= set(result["timings"])
+    assert {"command", "created", "versions", "fingerprint", "corpus"} <= set(result["provenance"])
+    assert {"python", "torch", "pytrec-eval-terrier"} <= set(result["provenance"]["versions"])
     assert fake_model == [{"model": "m", "base_model": None, "device": "cpu"}]
 
 

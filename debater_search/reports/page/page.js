@@ -41,7 +41,8 @@ function facts(heading, values, write) {
   if (!isObject(values) || !Object.keys(values).length) return null;
   const text = (value) => {
     if (value === null) return "–";
-    if (typeof value === "object") return JSON.stringify(value);
+    if (Array.isArray(value)) return value.map(text).join(", ");
+    if (isObject(value)) return listed(...Object.entries(value).map(([name, one]) => `${name} ${text(one)}`));
     return isNumber(value) ? write(value) : String(value);
   };
   const line = ([name, value]) => [el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, text(value))];
