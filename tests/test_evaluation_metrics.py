@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from debater_search.data import read_qrels, read_run
 from debater_search.errors import DebaterError
 from debater_search.evaluation import METRICS, metrics, score_run
 from debater_search.evaluation.metrics import best, bootstrap
@@ -32,6 +34,35 @@ def test_metrics_are_worked_by_hand() -> None:
     }
     assert scores.metrics["mrr@10"] == 0.75
     assert tuple(scores.metrics) == METRICS
+
+
+def test_a_run_file_scores_as_trec_eval_scores_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    run, judgements = [], []
+    for query in range(40):
+        for document in rng.choice(2000, 8, replace=False):
+            judgements.append(f"{query} 0 d{document} {rng.integers(-1, 4)}\n")
+        documents = rng.choice(2000, 1000, replace=False)
+        for rank, document in enumerate(documents, start=1):  # many ties, and ranks that mean nothing
+            run.append(f"{query} Q0 d{document} {rank} {rng.integers(0, 300) / 100} t\n")
+    for name, lines in (("run", run), ("qrels", judgements)):
+        (tmp_path / name).write_text("".join(lines), encoding="utf-8")
+    ours = score_run(read_run(tmp_path / "run"), read_qrels(tmp_path / "qrels"))
+    names = {
+        "ndcg@10": "ndcg_cut_10",
+        "ndcg@100": "ndcg_cut_100",
+        "map": "map",
+        "recall@1000": "recall_1000",
+        "precision@5": "P_5",
+        "success@10": "success_10",
+    }
+    with (tmp_path / "qrels").open() as qrels_file, (tmp_path / "run").open() as run_file:
+        evaluator = pytrec_eval.RelevanceEvaluator(pytrec_eval.parse_qrel(qrels_file), set(names.values()))
+        theirs = evaluator.evaluate(pytrec_eval.parse_run(run_file))
+    for name, trec_name in names.items():
+        mean = np.mean([theirs[query][trec_name] for query in ours.per_query])
+        assert ours.metrics[name] == pytest.approx(mean, abs=1e-6), name
+    assert ours.metrics["ndcg@100"] > 0
 
 
 def test_judged_query_missing_from_the_run_counts_nothing() -> None:

@@ -137,7 +137,7 @@ def show_comparisons(out: Output, comparisons: "Sequence[Entry]") -> None:
             ]
             for metric, values in entry["metrics"].items()
         ]
-        columns = ["metric", baseline, system, "difference", "95%", "p (Holm), randomisation", "p (Holm), t-test"]
+        columns = ["metric", baseline, system, "difference", "95%", "randomisation p (Holm)", "t-test p (Holm)"]
         out.show("")
         out.table(f"{task}: {system} against {baseline}", [*columns, "effect", "wins/ties/losses"], rows)
         for title, queries in (("gained", entry["gained"]), ("lost", entry["lost"])):

@@ -25,12 +25,12 @@ def read_run(path: str | Path) -> Run:
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        where = place(path, number)
-        query_id, document_id, rank, score = _answer(line, where)
+        query_id, document_id, rank, score = _answer(line, path, number)
         documents = run.setdefault(query_id, {})
         if document_id in documents:
             raise DebaterError(
-                f"{where}: query {query_id!r} has document {document_id!r} twice.", "Keep one line for each document."
+                f"{place(path, number)}: query {query_id!r} has document {document_id!r} twice.",
+                "Keep one line for each document.",
             )
         documents[document_id] = score
         last_rank, last_score = before.get(query_id, (rank, score))
@@ -66,23 +66,27 @@ def _lines(run: Run, tag: str, depth: int) -> Iterator[str]:
             yield ("\t" if blanks else " ").join(columns)
 
 
-def _answer(line: str, where: str) -> tuple[str, str, float, float]:
+def _answer(line: str, path: str | Path, number: int) -> tuple[str, str, float, float]:
     """Query, document, rank (NaN where it is no number: nobody reads it) and score."""
-    columns = line.rstrip("\r\n").split("\t")
-    if len(columns) != 6:
-        columns = line.split()
+    columns = line.split("\t") if line.count("\t") == 5 else line.split()
     if len(columns) != 6:
         raise DebaterError(
-            f"{where}: {len(columns)} columns, where a TREC run has six.", "They are: query Q0 document rank score tag."
+            f"{place(path, number)}: {len(columns)} columns, where a TREC run has six.",
+            "They are: query Q0 document rank score tag.",
+        )
+    query_id, _, document_id, rank_text, score_text, _ = columns
+    try:
+        score = float(score_text)
+    except ValueError as error:
+        raise DebaterError(
+            f"{place(path, number)}: the score {score_text!r} is not a number.", "Write the run again."
+        ) from error
+    if math.isnan(score):
+        raise DebaterError(
+            f"{place(path, number)}: the score is NaN.", "Look for the fault in the system that made this run."
         )
     try:
-        score = float(columns[4])
-    except ValueError as error:
-        raise DebaterError(f"{where}: the score {columns[4]!r} is not a number.", "Write the run again.") from error
-    if math.isnan(score):
-        raise DebaterError(f"{where}: the score is NaN.", "Look for the fault in the system that made this run.")
-    try:
-        rank = float(columns[3])
+        rank = float(rank_text)
     except ValueError:
         rank = math.nan
-    return columns[0].strip(), columns[2].strip(), rank, score
+    return query_id.strip(), document_id.strip(), rank, score
