@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.evaluation import read_results, save_details, scored, write_results
-from debater_search.types import Document, Qrels, Query, Run
+from debater_search.types import Document, Qrels, Run
 
 HOSTILE = "</script><img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
 
 QRELS: Qrels = {"q1": {"a": 2, "b": 1}, "q2": {"c": 1}, "q3": {"d": 1, "a": 0}}
-QUERIES = [Query("q1", "wings that flutter"), Query("q2", HOSTILE), Query("q3", "heat of the boundary layer")]
+TEXTS = {"q1": "wings that flutter", "q2": HOSTILE, "q3": "heat of the boundary layer"}
 DOCUMENTS = [Document(name, f"The text of {name}. " * 50, f"Title {name.upper()}") for name in "abcd"]
 DOCUMENTS[2] = Document("c", f"{HOSTILE} in a text", f"{HOSTILE} in a title")
 
@@ -24,7 +24,7 @@ def save(folder: Path, runs: Mapping[str, Run], task: str = "flight", **more: An
     results = [scored(task, model, run, QRELS, **more) for model, run in runs.items()]
     for result in reversed(results):
         result.save(folder, baseline=result is not results[0])
-    save_details(folder, results, QRELS, QUERIES, DOCUMENTS)
+    save_details(folder, results, QRELS, TEXTS, DOCUMENTS)
     return folder
 
 

@@ -12,7 +12,7 @@ import pytest
 from debater_search.errors import DebaterError
 from debater_search.evaluation import read_results, save_details, scored, write_report, write_results
 from debater_search.reports.evaluation import MAIN, QUERIES, describe
-from debater_search.types import Document, Query
+from debater_search.types import Document
 from tests.report_data import GOOD, HOSTILE, POOR, QRELS, add, comparison, rows, save
 
 
@@ -37,7 +37,7 @@ def test_details_hold_texts_judgements_and_each_models_best_ten(tmp_path: Path) 
 def test_details_of_another_model_join_those_before(tmp_path: Path) -> None:
     save(tmp_path, {"good": GOOD})
     poor = scored("flight", "poor", POOR, QRELS)
-    save_details(tmp_path, [poor], QRELS)  # as --run does, without corpus
+    save_details(tmp_path, [poor], QRELS, {})  # as --run does, without corpus
     row = rows(tmp_path / "flight/queries.jsonl")["q1"]
     assert row["text"] == "wings that flutter"
     assert row["answers"] == {"good": [["a", 3.0], ["b", 2.0]], "poor": [["d", 3.0], ["b", 2.0]]}
@@ -47,7 +47,7 @@ def test_details_of_another_model_join_those_before(tmp_path: Path) -> None:
 def test_a_run_without_corpus_has_ids_on_the_page(tmp_path: Path) -> None:
     result = scored("flight", "good", GOOD, QRELS)
     result.save(tmp_path)
-    save_details(tmp_path, [result], QRELS)
+    save_details(tmp_path, [result], QRELS, {})
     (task,) = shown(write_report([tmp_path]))["tasks"]
     assert task["queries"]["q1"]["answers"] == {"good": [["a", 3.0], ["b", 2.0]]}
     assert task["documents"] == {}
@@ -114,7 +114,7 @@ def test_one_model_scored_differently_goes_by_its_folder(tmp_path: Path) -> None
     add(folders[1], "comparisons", comparison("m", "bm25"))
     data = shown(write_report(folders))
     assert data["models"] == ["m (old)", "bm25", "m (new)"]
-    assert [(c["system"], c["baseline"]) for c in data["comparisons"]] == [("m (new)", "bm25")]
+    assert (data["comparisons"][0]["system"], data["comparisons"][0]["baseline"]) == ("m (new)", "bm25")
     assert data["tasks"][0]["queries"]["q2"]["answers"] == {
         "m (old)": [["a", 1.0]],
         "bm25": [["a", 1.0]],
@@ -169,7 +169,7 @@ def test_a_large_task_keeps_every_value_and_the_texts_of_telling_queries(tmp_pat
     results = [scored("large", model, run, qrels) for model, run in runs.items()]
     for result in results:
         result.save(tmp_path)
-    save_details(tmp_path, results, qrels, [Query(q, f"query {q} " * 20) for q in ids], documents)
+    save_details(tmp_path, results, qrels, {q: f"query {q} " * 20 for q in ids}, documents)
     page = write_report([tmp_path])
     (task,) = shown(page)["tasks"]
     assert len(task["ids"]) == len(task["values"][MAIN]["m"]) == 1000
@@ -190,3 +190,25 @@ def test_folders_without_results_and_damaged_details_are_refused(tmp_path: Path)
     (tmp_path / "flight/queries.jsonl").write_text('{"_id": "q1"}\n{"_id": "q', encoding="utf-8")
     with pytest.raises(DebaterError, match=r"queries\.jsonl, line 2"):
         write_report([tmp_path])
+
+
+def test_models_of_different_folders_are_compared(tmp_path: Path) -> None:
+    first = save(tmp_path / "first", {"good": GOOD, "bm25": POOR})
+    second = save(tmp_path / "second", {"other": POOR, "bm25": POOR})
+    add(first, "comparisons", comparison("good", "bm25"))
+    data = shown(write_report([first, second]))
+    own, across = data["comparisons"]
+    assert (own["system"], own["baseline"], own["metrics"][MAIN]["difference"]) == ("good", "bm25", 0.2)  # as it was
+    means = {model: entry["metrics"][MAIN] for model, entry in data["tasks"][0]["results"].items()}
+    assert (across["system"], across["baseline"]) == ("good", "other")
+    assert across["metrics"][MAIN]["difference"] == pytest.approx(means["good"] - means["other"])
+    assert 0 < across["metrics"][MAIN]["p_randomisation_holm"] <= 1
+    assert read_results(first)["comparisons"] == [comparison("good", "bm25")]  # the page's alone
+
+
+def test_results_on_other_queries_are_not_compared(tmp_path: Path) -> None:
+    first, second = save(tmp_path / "first", {"good": GOOD}), save(tmp_path / "second", {"other": POOR})
+    saved = read_results(second)
+    del saved["results"][0]["per_query"]["q1"]
+    write_results(second, saved)
+    assert shown(write_report([first, second]))["comparisons"] == []

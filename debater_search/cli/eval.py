@@ -1,14 +1,22 @@
 """`debater eval`: how well a model, or any system's run, finds what it should."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from debater_search.cli.comparisons import (
+    compare_results,
+    find_compared,
+    judged_by_file,
+    judged_by_task,
+    load_baselines,
+    score_baseline,
+    show_comparisons,
+    show_published,
+)
 from debater_search.cli.options import (
     BaseModel,
     Device,
@@ -25,25 +33,20 @@ from debater_search.cli.output import Output, results
 from debater_search.errors import DebaterError
 
 if TYPE_CHECKING:
-    from debater_search.evaluation import Result, RetrievalTask
-
-log = logging.getLogger(__name__)
+    from debater_search.evaluation import Judged, Result, RetrievalTask
+    from debater_search.evaluation.results import Entry
+    from debater_search.types import Document
 
 EXAMPLES = examples(
     "debater eval data/cranfield",
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
     "debater eval beir/scifact beir/nfcorpus --model debater-2b --output results",
-    "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv",
+    "debater eval data/cranfield --model checkpoints/demo --baseline minilm --compare results-before",
+    "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv --compare other.trec",
     "debater eval --report results/minilm results/demo --output comparison",
 )
 
 SHOWN = ("ndcg@10", "mrr@10", "map@100", "recall@100")  # to people; --json has all
-
-
-class Baseline(StrEnum):
-    """What to compare with."""
-
-    bm25 = "bm25"
 
 
 def evaluate(
@@ -59,7 +62,17 @@ def evaluate(
     index_type: Annotated[
         str, typer.Option("--index-type", help="How vectors are searched: flat (exact).", metavar="TYPE")
     ] = "flat",
-    baseline: Annotated[Baseline | None, typer.Option(help="Score this too.")] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Score this too, and compare: bm25, a model, or a TREC run. Repeatable.", metavar="NAME"),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with this: a TREC run, a results.json or a folder that holds one. Repeatable.",
+            metavar="RUN_OR_RESULT",
+        ),
+    ] = None,
     all_steps: Annotated[bool, typer.Option("--all-steps", help="Score each thinking step alone, too.")] = False,
     run: Annotated[
         Path | None, typer.Option(help="Score this TREC run instead; needs --qrels.", metavar="FILE")
@@ -81,10 +94,13 @@ def evaluate(
             return _report(out, tasks or [], output, {"--model": model, "--run": run, "--qrels": qrels})
         from debater_search import evaluation
 
-        loaded: list[RetrievalTask] = []
+        corpora: Iterator[Iterable[Document]] = iter([()])  # none where a run is scored
+        tasks, compare = _apart(tasks or [], compare or [])
         if run is not None or qrels is not None:
-            scored = [_score_run_file(tasks, run, qrels)]
-            _require_free(output, [result.task for result in scored], force)
+            result, of_file = _score_run_file(tasks, baseline, run, qrels)
+            _require_free(output, [result.task], force)
+            saved = find_compared(compare, [result.task])
+            scored, judged = [[result]], iter([of_file])
         else:
             scored = []
             loaded = _load_tasks(tasks)
@@ -93,15 +109,27 @@ def evaluate(
                 evaluation.judged_queries(task, split, task.qrels(split))
             if all_steps and mode is Mode.lexical:
                 raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
+            saved = find_compared(compare, [task.name for task in loaded])
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
+            name = evaluation.model_name(encoder, mode.value)
+            baselines = load_baselines(baseline or [], name, len(loaded), device)
             for task in loaded:
-                scored += _score_task(task, encoder, split, instruction, mode, index_type, baseline, all_steps)
+                scored.append(_score_task(task, encoder, split, instruction, mode, index_type, baselines, all_steps))
+            judged = (judged_by_task(task, split) for task in loaded)
+            corpora = (task.corpus(split) for task in loaded)
         if output is not None:
-            for result in reversed(scored):  # the last one saved comes first
-                result.save(output, baseline=result.model == "bm25" and baseline is not None)
-            _save_details(output, scored, loaded, split, qrels)
+            for of_task in reversed(scored):  # the last one saved comes first
+                for number, result in reversed(list(enumerate(of_task))):
+                    result.save(output, baseline=number > 0)
+        comparisons: list[Entry] = []
+        for of_task, judgements, corpus in zip(scored, judged, corpora, strict=True):
+            comparisons += compare_results(of_task, saved, judgements)
+            if output is not None:
+                evaluation.save_details(output, of_task, judgements.qrels, judgements.texts, corpus)
+        if output is not None:
+            evaluation.save_comparisons(output, comparisons)
             evaluation.write_report([output])
-        return _show(out, scored, output)
+        return _show(out, [result for of_task in scored for result in of_task], comparisons, output)
 
 
 def _score_task(
@@ -111,10 +139,10 @@ def _score_task(
     instruction: str | None,
     mode: Mode,
     index_type: str,
-    baseline: Baseline | None,
+    baselines: Sequence[Any],
     all_steps: bool,
 ) -> "list[Result]":
-    """The model's result on a task, then the baseline's, over one index."""
+    """The model's result on a task, then the baselines'."""
     from debater_search import evaluation
 
     with evaluation.opened(task, encoder, split=split, index_type=index_type, all_steps=all_steps, progress=True) as (
@@ -124,33 +152,35 @@ def _score_task(
         result = evaluation.evaluate(task, engine, split=split, mode=mode.value, instruction=instruction, progress=True)
         steps = evaluation.evaluate_steps(task, engine, split=split, instruction=instruction) if all_steps else []
         scored = [replace(result, timings={**built, **result.timings}, steps=steps)]
-        if baseline is Baseline.bm25 and mode is not Mode.lexical:
-            scored.append(evaluation.evaluate(task, engine, split=split, mode="lexical"))
+        for baseline in baselines:
+            scored.append(score_baseline(baseline, task, engine, split=split, index_type=index_type))
     return scored
 
 
-def _score_run_file(tasks: Sequence[str] | None, run: Path | None, qrels: Path | None) -> "Result":
-    from debater_search.data import read_qrels, read_run
-    from debater_search.evaluation import scored
+def _score_run_file(
+    tasks: Sequence[str], baseline: Sequence[str] | None, run: Path | None, qrels: Path | None
+) -> "tuple[Result, Judged]":
+    from debater_search.evaluation import SavedRun, read_saved, run_name
 
     if tasks:
         raise DebaterError("There is a TASK and there is --run.", "Give one of them.")
+    if baseline:
+        raise DebaterError("There is --baseline and there is --run.", "Compare with other runs: --compare FILE.")
     if run is None or qrels is None:
         raise DebaterError("--run and --qrels go together.", "Give both: --run FILE --qrels FILE.")
-    folder = qrels.resolve().parent  # …/cranfield/qrels/test.tsv is about cranfield
-    task = folder.parent.name if folder.name == "qrels" else _stem(qrels)
-    answers, judged = read_run(run), read_qrels(qrels)
-    missing = len(judged.keys() - answers.keys())
-    if missing == len(judged):
-        raise DebaterError(f"{run} answers none of the queries that {qrels} judges.", "Do the two belong together?")
-    if missing:
-        log.warning("Judged queries that the run does not answer: %d of %d. They count as 0.", missing, len(judged))
-    provenance = {"run": str(run), "qrels": str(qrels)}
-    return scored(task, _stem(run), answers, judged, provenance=provenance)
+    judged = judged_by_file(qrels)
+    result = read_saved(SavedRun(run_name(run), run), judged)
+    return replace(result, provenance={"run": str(run), "qrels": str(qrels)}), judged
 
 
-def _stem(path: Path) -> str:
-    return path.name.split(".")[0] or path.name.strip(".")
+def _apart(tasks: Sequence[str], compare: Sequence[str]) -> tuple[list[str], list[str]]:
+    """TASKs, and what to compare with: of `--compare A B` Typer takes B for a TASK, but it is a run or has results."""
+
+    def is_compared(name: str) -> bool:
+        return Path(name).is_file() or (Path(name) / "results.json").is_file()
+
+    others = [name for name in tasks if compare and is_compared(name)]
+    return [name for name in tasks if name not in others], [*compare, *others]
 
 
 def _load_tasks(names: Sequence[str] | None) -> "list[RetrievalTask]":
@@ -177,20 +207,6 @@ def _require_free(output: Path | None, tasks: Sequence[str], force: bool) -> Non
         raise DebaterError(f"{taken[0]} holds a run already.", "Choose another --output, or replace it with --force.")
 
 
-def _save_details(
-    output: Path, scored: "Sequence[Result]", loaded: "Sequence[RetrievalTask]", split: str, qrels: Path | None
-) -> None:
-    """Save what the report shows of single queries."""
-    from debater_search.data import read_qrels
-    from debater_search.evaluation import save_details
-
-    if qrels is not None:
-        save_details(output, scored, read_qrels(qrels))
-    for task in loaded:
-        of_task = [result for result in scored if result.task == task.name]
-        save_details(output, of_task, task.qrels(split), task.queries(split), task.corpus(split))
-
-
 def _report(out: Output, folders: Sequence[str], output: Path | None, others: dict[str, Any]) -> None:
     from debater_search.evaluation import write_report
 
@@ -203,9 +219,10 @@ def _report(out: Output, folders: Sequence[str], output: Path | None, others: di
     return out.show(f"The report is {page}.")
 
 
-def _show(out: Output, scored: "Sequence[Result]", output: Path | None) -> None:
+def _show(out: Output, scored: "Sequence[Result]", comparisons: "Sequence[Entry]", output: Path | None) -> None:
     if out.as_json:
-        return out.json({"results": [result.as_dict() for result in scored]})
+        document: dict[str, Any] = {"results": [result.as_dict() for result in scored]}
+        return out.json(document | ({"comparisons": list(comparisons)} if comparisons else {}))
     rows = []
     for result in scored:
         low, high = result.intervals[SHOWN[0]]
@@ -219,4 +236,6 @@ def _show(out: Output, scored: "Sequence[Result]", output: Path | None) -> None:
             ]
             out.show("")
             out.table(f"{result.task}, each thinking step alone", ["step", *SHOWN], rows)
+    show_comparisons(out, comparisons)
+    show_published(out, scored)
     return out.show(f"Saved in {output}; open {output / 'report.html'} in a browser.") if output is not None else None

@@ -1,8 +1,18 @@
 """How well a model finds what it should: tasks, metrics by trec_eval's code, runs, and each thinking step alone."""
 
+from debater_search.evaluation.comparison import (
+    Judged,
+    SavedRun,
+    compare,
+    find_runs,
+    read_saved,
+    run_name,
+    save_comparisons,
+)
 from debater_search.evaluation.details import save_details
-from debater_search.evaluation.evaluate import choose_instruction, evaluate, judged_queries, opened
+from debater_search.evaluation.evaluate import choose_instruction, evaluate, judged_queries, model_name, opened
 from debater_search.evaluation.metrics import METRICS, Scores, score_run
+from debater_search.evaluation.published import Published, published_figures
 from debater_search.evaluation.report import write_report
 from debater_search.evaluation.results import Result, read_results, scored, write_results
 from debater_search.evaluation.tasks import FolderTask, MtebTask, RetrievalTask, load_task
@@ -11,17 +21,27 @@ from debater_search.evaluation.thinking import evaluate_steps, search_steps, ste
 __all__ = [
     "METRICS",
     "FolderTask",
+    "Judged",
     "MtebTask",
+    "Published",
     "Result",
     "RetrievalTask",
+    "SavedRun",
     "Scores",
     "choose_instruction",
+    "compare",
     "evaluate",
     "evaluate_steps",
+    "find_runs",
     "judged_queries",
     "load_task",
+    "model_name",
     "opened",
+    "published_figures",
     "read_results",
+    "read_saved",
+    "run_name",
+    "save_comparisons",
     "save_details",
     "score_run",
     "scored",

@@ -10,7 +10,7 @@ from debater_search.data import read_corpus
 from debater_search.data.files import write_lines
 from debater_search.data.rows import read_rows
 from debater_search.evaluation.results import Result
-from debater_search.types import Document, Qrels, Query
+from debater_search.types import Document, Qrels
 
 QUERIES_NAME = "queries.jsonl"
 DOCUMENTS_NAME = "documents.jsonl"
@@ -26,23 +26,23 @@ def save_details(
     folder: str | Path,
     results: Sequence[Result],
     qrels: Qrels,
-    queries: Iterable[Query] = (),
+    texts: Mapping[str, str],
     documents: Iterable[Document] = (),
 ) -> None:
     """Write `<task>/queries.jsonl` and `<task>/documents.jsonl` for the results of one task.
 
-    A query's row holds its text, its judgements and the best ten answers of each model, those of models that were
-    saved before among them. Documents are the answers and what is relevant, cut to 500 characters; `documents` is
-    read until all of them were met. A run that is scored without its corpus has ids only.
+    A query's row holds its text (`texts` has those that are known), its judgements and the best ten answers of each
+    model, those of models that were saved before among them. Documents are the answers and what is relevant, cut to
+    500 characters; `documents` is read until all of them were met. A run scored without its corpus has ids only.
     """
     place = Path(folder) / results[0].task
-    rows = _queries(place / QUERIES_NAME, results, qrels, {query.id: query.text for query in queries})
+    rows = _queries(place / QUERIES_NAME, results, qrels, texts)
     if not rows:
         return
     _write(place / QUERIES_NAME, rows)
-    texts = _documents(place / DOCUMENTS_NAME, _shown(rows), documents)
-    if texts:
-        _write(place / DOCUMENTS_NAME, texts)
+    found = _documents(place / DOCUMENTS_NAME, _shown(rows), documents)
+    if found:
+        _write(place / DOCUMENTS_NAME, found)
 
 
 def _queries(file: Path, results: Sequence[Result], qrels: Qrels, texts: Mapping[str, str]) -> list[Row]:

@@ -29,27 +29,35 @@ PICTURE_BYTES = 1_100_000
 MEDIA = {"svg": "image/svg+xml", "png": "image/png"}  # by preference
 
 
-def write_page(found: Found, page: Path) -> None:
+def write_page(found: Found, page: Path, across: Sequence[Entry] = ()) -> None:
     """Write the results of all folders as a self-contained page; what a folder lacks is left out.
 
-    A model that two folders score differently goes by its folder's name, too. Raises DebaterError for files beside
+    A model that two folders score differently goes by its folder's name, too. `across` are comparisons of models as
+    the page calls them (`joined`), shown where no folder has its own. Raises DebaterError for files beside
     results.json that are damaged, and where the page cannot be written.
     """
-    data = describe(found, page.parent)
+    data = describe(found, page.parent, across)
     write_lines(page, [render(title(data), data)])
 
 
-def describe(found: Found, place: Path) -> Entry:
-    """What the page shows, in plain JSON types; links are relative to the folder `place`."""
+def joined(found: Found) -> dict[str, dict[str, Entry]]:
+    """Task → model, as the page calls it → result."""
     labels = _labels(found)
-    results: dict[str, dict[str, Entry]] = {}  # task → model → result
+    results: dict[str, dict[str, Entry]] = {}
     for folder, entry in _results(found):
         results.setdefault(entry["task"], {}).setdefault(labels[folder, entry["model"]], entry)
+    return results
+
+
+def describe(found: Found, place: Path, across: Sequence[Entry] = ()) -> Entry:
+    """What the page shows, in plain JSON types; links are relative to the folder `place`."""
+    labels = _labels(found)
+    results = joined(found)
     entries = [entry for models in results.values() for entry in models.values()]
     metrics = list(dict.fromkeys(name for entry in entries for name in entry["metrics"]))
     main = MAIN if MAIN in metrics else next(iter(metrics), MAIN)
     fits = sum(len(entry["per_query"]) for entry in entries) * len(metrics) <= VALUES
-    comparisons = _comparisons(found, labels)
+    comparisons = _comparisons(found, labels, across)
     tasks = []
     for name, models in results.items():
         task = _task(name, models, metrics if fits else [main])
@@ -151,20 +159,20 @@ def _order(ids: Sequence[str], values: Sequence[Sequence[int | None]], named: Se
     return list(dict.fromkeys([query_id for query_id in named if query_id in spread] + in_turn))
 
 
-def _comparisons(found: Found, labels: Labels) -> list[Entry]:
+def _comparisons(found: Found, labels: Labels, across: Sequence[Entry]) -> list[Entry]:
     """Comparisons of the models as the page calls them; of several of the same two models on a task, the first."""
-    first: dict[tuple[str, str, str], Entry] = {}
-    for folder, lists in found.items():
-        for entry in lists.get("comparisons", []):
-            task, *models = (str(entry.get(name)) for name in ("task", "baseline", "system"))
-            baseline, system = (labels.get((folder, model), model) for model in models)
-            metrics = fields(entry, "metrics")
-            first.setdefault(
-                (task, baseline, system),
-                {"task": task, "baseline": baseline, "system": system}
-                | {"metrics": {name: _statistics(fields(metrics, name)) for name in metrics}}
-                | {side: _moved(entry.get(side)) for side in ("gained", "lost")},
-            )
+    first: dict[tuple[str, frozenset[str]], Entry] = {}
+    of_folders = [(folder, entry) for folder, lists in found.items() for entry in lists.get("comparisons", [])]
+    for folder, entry in [*of_folders, *((None, entry) for entry in across)]:
+        task, *models = (str(entry.get(name)) for name in ("task", "baseline", "system"))
+        baseline, system = (labels.get((folder, model), model) if folder else model for model in models)
+        metrics = fields(entry, "metrics")
+        first.setdefault(
+            (task, frozenset([baseline, system])),
+            {"task": task, "baseline": baseline, "system": system}
+            | {"metrics": {name: _statistics(fields(metrics, name)) for name in metrics}}
+            | {side: _moved(entry.get(side)) for side in ("gained", "lost")},
+        )
     return list(first.values())
 
 

@@ -52,6 +52,7 @@ const chance = (p) => (!isNumber(p) ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(
 const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 const queriesOf = (n) => count(n, "query", "queries");
 const listed = (...texts) => texts.filter(Boolean).join(" · ");
+const isMerit = (metric) => !metric.includes("judged"); // how much of it is judged makes no model better
 const seconds = (s) => (s < 1 ? `${Math.round(s * 1000)} ms` : s < 120 ? `${s.toFixed(1)} s` : `${(s / 60).toFixed(1)} min`);
 function bytes(n) {
   const power = Math.min(4, n > 0 ? Math.floor(Math.log10(n) / 3) : 0);

@@ -84,7 +84,7 @@ function drawComparison(one) {
 function drawMoved(one, side, order) {
   if (!one[side].length) return null;
   const items = one[side].map((query) => {
-    const text = query.text || `query ${query.query}`;
+    const text = query.text || TASKS.get(one.task)?.queries[query.query]?.text || `query ${query.query}`;
     return el("li", {}, queriesLink(text, one, order, query.query), note(`${score(query.baseline)} → ${score(query.system)}`));
   });
   return el("div", {}, el("h4", {}, side === "gained" ? "Gained most" : "Lost most"), el("ol", {}, items));

@@ -7,7 +7,7 @@ function meanOf(model) {
 function drawLede() {
   const means = DATA.models.map((model) => [model, meanOf(model)]).filter(([, mean]) => mean !== null);
   const [first, second] = means.sort((a, b) => b[1] - a[1]);
-  if (!first) return fill(byId("lede"));
+  if (!first || !isMerit(state.metric)) return fill(byId("lede"));
   const metric = metricName(state.metric);
   const what = DATA.tasks.length > 1 ? `mean ${metric} over ${DATA.tasks.length} tasks` : metric;
   const next = second ? `; next is ${second[0]} with ${score(second[1])}.` : ".";
@@ -50,17 +50,18 @@ function sortedTasks() {
 
 function drawMeans() {
   const means = DATA.models.map(meanOf);
-  const best = Math.max(...means.filter(isNumber));
-  const cell = (mean) => (mean === best ? bestCell(score(mean)) : el("td", {}, score(mean)));
+  const best = highest(means);
+  const cell = (mean) => (mean !== null && mean === best ? bestCell(score(mean)) : el("td", {}, score(mean)));
   return el("tr", {}, el("th", { scope: "row" }, "Mean", means.includes(null) ? note("of models with every task") : null), means.map(cell));
 }
+const highest = (values) => (isMerit(state.metric) ? Math.max(...values.filter(isNumber)) : null);
 const bestCell = (text, ...more) => el("td", { class: "best" }, text, hidden(" best"), more);
 
 function drawTask(task) {
   const entries = DATA.models.map((model) => task.results[model]);
   const values = entries.map((entry) => entry?.metrics[state.metric]);
   const ends = [...values, ...entries.flatMap((entry) => entry?.intervals[state.metric] ?? [])].filter(isNumber);
-  const best = Math.max(...values.filter(isNumber));
+  const best = highest(values);
   const cells = DATA.models.map((model, i) => {
     if (!isNumber(values[i])) return el("td", { class: "muted" }, "–");
     const interval = entries[i].intervals[state.metric];
