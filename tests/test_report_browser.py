@@ -64,7 +64,7 @@ def test_it_says_who_is_better_by_how_much_and_how_sure(opened: Browser, report:
         "+0.2000",
         "▲ better",
         "+0.100 … +0.300",
-        "p = 0.004",
+        "p = 0.004 (Holm)",
         "Better on 2 queries",
     ):
         assert words in card

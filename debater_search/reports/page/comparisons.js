@@ -23,7 +23,8 @@ function drawCards() {
 
 function drawCard(one, found, reach) {
   const p = tested(found);
-  const sure = isNumber(p) ? `p ${chance(p).replace(/^[0-9]/, "= $&")}` : "";
+  const corrected = isNumber(found.p_randomisation_holm) ? " (Holm)" : "";
+  const sure = isNumber(p) ? `p ${chance(p).replace(/^[0-9]/, "= $&")}${corrected}` : "";
   const zero = el("i", { class: "zero", "--at": "50%" });
   return el(
     "article",
