@@ -20,6 +20,7 @@ test-slow: $(INSTALLED)
 	@$(BIN)/python -m pytest -m slow
 
 check: lint test
+	@command -v chromium chromium-browser google-chrome >/dev/null || echo "The report's page was not tested, as no Chromium is installed (Debian, Ubuntu: apt install chromium)."
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check

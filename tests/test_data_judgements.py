@@ -75,6 +75,34 @@ def test_bad_judgement_names_file_and_line(tmp_path: Path, line: str, message: s
     assert message in error.value.message
 
 
+def test_repeated_judgements_and_negative_gains_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_qrels(write(tmp_path / "q", "1 0 a 1\n1 0 a 1\n1 0 b -2\n")) == {"1": {"a": 1, "b": -2}}
+    repeated, negative = caplog.messages
+    assert "repeat a judgement: 1" in repeated
+    assert "below 0" in negative
+    assert ": 1. They count as 0 and as not judged" in negative
+    caplog.clear()
+    read_qrels(write(tmp_path / "q", "1 0 a 1\n1 0 b 0\n2 0 a 1\n"))
+    assert not caplog.messages
+
+
+def test_ranks_that_disagree_with_scores_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "1 Q0 a 1 0.1 t\n2 Q0 a 1 0.9 t\n1 Q0 b 2 0.5 t\n1 Q0 c 3 0.7 t\n2 Q0 b 2 0.9 t\n"
+    assert read_run(write(tmp_path / "run", text))["1"] == {"a": 0.1, "b": 0.5, "c": 0.7}
+    (message,) = caplog.messages
+    assert "ranks disagree with the scores: 1 of 2" in message
+
+
+@pytest.mark.parametrize("ranks", [(1, 1, 1), (0, 1, 2), (9, 8, 7), ("-", "-", "-")])
+def test_ranks_that_say_nothing_against_the_scores_are_not_spoken_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ranks: tuple[object, ...]
+) -> None:
+    scores = (3, 2, 1) if ranks != (9, 8, 7) else (1, 2, 3)
+    lines = [f"1 Q0 {name} {rank} {score} t\n" for name, rank, score in zip("abc", ranks, scores, strict=True)]
+    assert len(read_run(write(tmp_path / "run", "".join(lines)))["1"]) == 3
+    assert not caplog.messages
+
+
 def test_run_is_written_best_first_and_cut(tmp_path: Path) -> None:
     path = tmp_path / "new" / "run.trec"
     write_run({"1": {"a": 0.1, "b": 0.123456789012, "c": -1.0}}, path, tag="me", depth=2)

@@ -145,11 +145,11 @@ def test_texts_that_are_neither_queries_nor_documents_are_encoded_without_instru
 
 
 def test_debater_eval_writes_mtebs_file_beside_its_own(encoder: Encoder, tmp_path: Path) -> None:
-    how = Scoring(None, None, Mode.dense, "flat", None, all_steps=False, output=tmp_path, force=False)
+    how = Scoring(None, None, Mode.dense, "flat", all_steps=False, output=tmp_path, force=False, encoder=encoder)
     task = MtebTask("Local", task=local_task(False))
-    (result,) = how.score(task, encoder)
+    (result,) = how.score(task)
     (file,) = tmp_path.glob("mteb/*/*/LocalRetrieval.json")
     assert mteb.results.TaskResult.from_disk(file).get_score() == pytest.approx(result.metrics["ndcg@10"], abs=1e-4)
     assert (tmp_path / "LocalRetrieval" / "run.trec").exists()
-    (standing,) = how.standing(task, encoder) or []
+    (standing,) = how.standing(task) or []
     assert (standing.metrics, standing.per_query) == (result.metrics, result.per_query)

@@ -1,12 +1,20 @@
 """`debater eval`: how well a model, or any system's run, finds what it should."""
 
-import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from debater_search.cli.comparisons import (
+    compare_results,
+    find_compared,
+    judged_by_file,
+    save_compared,
+    show_comparisons,
+    show_published,
+)
 from debater_search.cli.options import (
     BaseModel,
     Device,
@@ -20,19 +28,19 @@ from debater_search.cli.options import (
     load_encoder,
 )
 from debater_search.cli.output import Output, results
-from debater_search.cli.scoring import SHOWN, Baseline, ResultTable, Scoring, load_tasks, score_tasks
+from debater_search.cli.scoring import SHOWN, ResultTable, Scoring, load_tasks, score_tasks
 from debater_search.errors import DebaterError
 
 if TYPE_CHECKING:
-    from debater_search.evaluation import Result
-
-log = logging.getLogger(__name__)
+    from debater_search.evaluation import Judged, Result
 
 EXAMPLES = examples(
     "debater eval data/cranfield",
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
+    "debater eval data/cranfield --model checkpoints/demo --baseline minilm --compare results-before",
     "debater eval beir --model debater-2b --output results",
-    "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv",
+    "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv --compare other.trec",
+    "debater eval --report results/minilm results/demo --output comparison",
 )
 
 
@@ -40,73 +48,101 @@ def evaluate(
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Folders in BEIR layout, beir/NAME, names of mteb's, or suites: beir, mteb-eng-v2, …", metavar="TASK"
+            help="Folders in BEIR layout, beir/NAME, mteb's names, or suites: beir, mteb-eng-v2.", metavar="TASK"
         ),
     ] = None,
     model: Model = None,
     base_model: BaseModel = None,
     split: Annotated[
-        str | None, typer.Option(help="Which judgements. Default: test, for MSMARCO dev.", show_default=False)
+        str | None, typer.Option(help="Which judgements. Default: those that count, test or (MSMARCO) dev.")
     ] = None,
     instruction: Instruction = None,
     mode: SearchMode = Mode.dense,
     index_type: Annotated[
         str, typer.Option("--index-type", help="How vectors are searched: flat (exact).", metavar="TYPE")
     ] = "flat",
-    baseline: Annotated[Baseline | None, typer.Option(help="Score this too.")] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Score this too, and compare: bm25, a model, or a TREC run. Repeatable.", metavar="NAME"),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with this: a TREC run, a results.json or a folder that holds one. Repeatable.",
+            metavar="RUN_OR_RESULT",
+        ),
+    ] = None,
     all_steps: Annotated[bool, typer.Option("--all-steps", help="Score each thinking step alone, too.")] = False,
     run: Annotated[
         Path | None, typer.Option(help="Score this TREC run instead; needs --qrels.", metavar="FILE")
     ] = None,
     qrels: Annotated[Path | None, typer.Option(help="The judgements for --run.", metavar="FILE")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for results.json and TASK/run.trec.")
+        Path | None, typer.Option("--output", "-o", help="Folder for results.json, TASK/run.trec and report.html.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Score nothing: join the results in these folders on one report.html.")
+    ] = False,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
     with results(as_json) as out:
+        from debater_search.evaluation import write_report
+
+        if report:
+            return _report(out, tasks or [], output, {"--model": model, "--run": run, "--qrels": qrels})
+        tasks, compare = _apart(tasks or [], compare or [])
         if run is not None or qrels is not None:
-            result = _score_run_file(tasks, run, qrels)
+            result, judged = _score_run_file(tasks, baseline, run, qrels)
             _require_free(output, result.task, force)
+            saved = find_compared(compare, [result.task])
+            comparisons = compare_results([result], saved, judged)
             table = ResultTable(out, [result.task], models=[result.model])
+            table.comparisons = comparisons
             table.add(result)
             if output is not None:
                 result.save(output)
+                save_compared(output, [result], judged, table.comparisons)
         else:
             loaded, suites = load_tasks(tasks)
-            how = Scoring(split, instruction, mode, index_type, baseline, all_steps, output, force)
+            how = Scoring(split, instruction, mode, index_type, all_steps, output, force)
             how.check(loaded)
+            saved = find_compared(compare, [task.name for task in loaded])
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
-            table = score_tasks(loaded, suites, encoder, how, out)
+            how = how.with_models(encoder, baseline or [], len(loaded), device, saved)
+            table = score_tasks(loaded, suites, how, out)
+        if output is not None:
+            write_report([output])
         _show(out, table, output)
-        table.require_all()
+        return table.require_all()
 
 
-def _score_run_file(tasks: Sequence[str] | None, run: Path | None, qrels: Path | None) -> "Result":
-    from debater_search.data import read_qrels, read_run
-    from debater_search.evaluation import scored
+def _score_run_file(
+    tasks: Sequence[str], baseline: Sequence[str] | None, run: Path | None, qrels: Path | None
+) -> "tuple[Result, Judged]":
+    from debater_search.evaluation import SavedRun, read_saved, run_name
 
     if tasks:
         raise DebaterError("There is a TASK and there is --run.", "Give one of them.")
+    if baseline:
+        raise DebaterError("There is --baseline and there is --run.", "Compare with other runs: --compare FILE.")
     if run is None or qrels is None:
         raise DebaterError("--run and --qrels go together.", "Give both: --run FILE --qrels FILE.")
-    folder = qrels.resolve().parent  # …/cranfield/qrels/test.tsv is about cranfield
-    task = folder.parent.name if folder.name == "qrels" else _stem(qrels)
-    answers, judged = read_run(run), read_qrels(qrels)
-    missing = len(judged.keys() - answers.keys())
-    if missing == len(judged):
-        raise DebaterError(f"{run} answers none of the queries that {qrels} judges.", "Do the two belong together?")
-    if missing:
-        log.warning("Judged queries that the run does not answer: %d of %d. They count as 0.", missing, len(judged))
-    provenance = {"run": str(run), "qrels": str(qrels)}
-    return scored(task, _stem(run), answers, judged, provenance=provenance)
+    judged = judged_by_file(qrels)
+    result = read_saved(SavedRun(run_name(run), run), judged)
+    return replace(result, provenance={"run": str(run), "qrels": str(qrels)}), judged
 
 
-def _stem(path: Path) -> str:
-    return path.name.split(".")[0] or path.name.strip(".")
+def _apart(tasks: Sequence[str], compare: Sequence[str]) -> tuple[list[str], list[str]]:
+    """TASKs, and what to compare with: of `--compare A B` Typer takes B for a TASK, but it is a run or has results."""
+
+    def is_compared(name: str) -> bool:
+        return Path(name).is_file() or (Path(name) / "results.json").is_file()
+
+    others = [name for name in tasks if compare and is_compared(name)]
+    return [name for name in tasks if name not in others], [*compare, *others]
 
 
 def _require_free(output: Path | None, task: str, force: bool) -> None:
@@ -122,11 +158,24 @@ def _require_free(output: Path | None, task: str, force: bool) -> None:
         )
 
 
+def _report(out: Output, folders: Sequence[str], output: Path | None, others: dict[str, Any]) -> None:
+    from debater_search.evaluation import write_report
+
+    given = [option for option, value in others.items() if value is not None]
+    if given:
+        raise DebaterError("--report scores nothing.", f"Leave {given[0]} out, or leave --report out.")
+    page = write_report([Path(folder) for folder in folders], output)
+    if out.as_json:
+        return out.json({"report": str(page)})
+    return out.show(f"The report is {page}.")
+
+
 def _show(out: Output, table: ResultTable, output: Path | None) -> None:
     """What the table of results leaves to say."""
     if out.as_json:
-        suites = {"suites": table.means} if table.means else {}
-        return out.json({"results": [result.as_dict() for result in table.results], **suites})
+        document: dict[str, Any] = {"results": [result.as_dict() for result in table.results]}
+        more = {"suites": table.means, "comparisons": table.comparisons}
+        return out.json(document | {name: entries for name, entries in more.items() if entries})
     for result in table.results:
         if result.steps:
             rows = [
@@ -134,4 +183,7 @@ def _show(out: Output, table: ResultTable, output: Path | None) -> None:
             ]
             out.show("")
             out.table(f"{result.task}, each thinking step alone", ["step", *SHOWN], rows)
-    return out.show(f"Saved in {output}.") if output is not None else None
+    show_comparisons(out, table.comparisons)
+    scored = [(result.task, result.model, result.metrics) for result in table.results]
+    show_published(out, scored + [(mean["suite"], mean["model"], mean["metrics"]) for mean in table.means])
+    return out.show(f"Saved in {output}; open {output / 'report.html'} in a browser.") if output is not None else None

@@ -4,28 +4,31 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debater_search.cli.comparisons import (
+    baseline_name,
+    compare_results,
+    is_baseline,
+    judged_by_task,
+    load_baselines,
+    save_compared,
+    score_baseline,
+)
 from debater_search.cli.options import Mode
 from debater_search.cli.output import Output
 from debater_search.errors import DebaterError
 from debater_search.progress import duration
 
 if TYPE_CHECKING:
-    from debater_search.evaluation import Result, Suite
+    from debater_search.evaluation import Result, SavedRun, Suite
+    from debater_search.evaluation.results import Entry
     from debater_search.evaluation.suites import Task
 
 log = logging.getLogger(__name__)
 
 SHOWN = ("ndcg@10", "mrr@10", "map@100", "recall@100")  # to people; --json has all
-
-
-class Baseline(StrEnum):
-    """What to compare with."""
-
-    bm25 = "bm25"
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,23 @@ class Scoring:
     instruction: str | None
     mode: Mode
     index_type: str
-    baseline: Baseline | None
     all_steps: bool
     output: Path | None
     force: bool
+    encoder: Any = None
+    baselines: Sequence[Any] = ()
+    """As `load_baselines` gives them."""
+    saved: "Sequence[SavedRun]" = ()
+    """Runs to compare with."""
+
+    def with_models(
+        self, encoder: Any, baselines: Sequence[str], tasks: int, device: str, saved: "Sequence[SavedRun]"
+    ) -> "Scoring":
+        """The same with what is scored, and what it is compared with. Raises DebaterError as `load_baselines` does."""
+        from debater_search.evaluation import model_name
+
+        loaded = load_baselines(baselines, model_name(encoder, self.mode.value), tasks, device)
+        return replace(self, encoder=encoder, baselines=loaded, saved=saved)
 
     def split_of(self, task: "Task") -> str:
         """The split whose judgements count."""
@@ -70,8 +86,8 @@ class Scoring:
         if missing:
             raise _missing(missing, len(tasks), "The Hugging Face hub does not answer, and")
 
-    def standing(self, task: "Task", encoder: Any) -> "list[Result] | None":
-        """The results of a task that are in the output already, by the same model and in the same way.
+    def standing(self, task: "Task") -> "list[Result] | None":
+        """The results of a task that are in the output already, by the same models and in the same way.
 
         Raises DebaterError if others are there, which would be lost.
         """
@@ -81,17 +97,17 @@ class Scoring:
         if self.output is None or self.force:
             return None
         entries = [entry for entry in read_results(self.output)["results"] if entry.get("task") == task.name]
+        split = self.split_of(task)
         asked = {
-            "fingerprint": encoder.fingerprint if encoder is not None else None,
+            "fingerprint": self.encoder.fingerprint if self.encoder is not None else None,
             "mode": self.mode.value,
-            "split": self.split_of(task),
-            "instruction": choose_instruction(task, encoder, self.instruction),
+            "split": split,
+            "instruction": choose_instruction(task, self.encoder, self.instruction),
         }
-        made = [entry for entry in entries if self._is_as_asked(entry, asked)]
-        if self.baseline is not None and self.mode is not Mode.lexical:
-            made += [entry for entry in entries if entry.get("model") == self.baseline.value]
+        made = [entry for entry in entries if self._is_as_asked(entry, asked)][:1]
+        made += [entry for baseline in self.baselines for entry in entries if is_baseline(entry, baseline, split)]
         results = [result for entry in made if (result := restored(self.output, entry)) is not None]
-        if results and len(results) == self._results_a_task():
+        if len(results) == 1 + len(self.baselines):
             return results
         run = f"{task.name}/{RUN_NAME}"
         ours = made and made[0].get("run") == run  # a baseline or the like is what lacks
@@ -103,13 +119,13 @@ class Scoring:
             )
         return None
 
-    def score(self, task: "Task", encoder: Any) -> "list[Result]":
-        """The model's result on a task, then the baseline's, over one index; saved."""
+    def score(self, task: "Task") -> "list[Result]":
+        """The model's result on a task, then the baselines', saved."""
         from debater_search import evaluation
 
         split = self.split_of(task)
         with evaluation.opened(
-            task, encoder, split=split, index_type=self.index_type, all_steps=self.all_steps, progress=True
+            task, self.encoder, split=split, index_type=self.index_type, all_steps=self.all_steps, progress=True
         ) as (engine, built):
             result = evaluation.evaluate(
                 task, engine, split=split, mode=self.mode.value, instruction=self.instruction, progress=True
@@ -120,24 +136,30 @@ class Scoring:
                 else []
             )
             scored = [replace(result, timings={**built, **result.timings}, steps=steps)]
-            if self.baseline is Baseline.bm25 and self.mode is not Mode.lexical:
-                scored.append(evaluation.evaluate(task, engine, split=split, mode="lexical"))
-        if self.output is not None:
-            self._save(task, scored, encoder)
+            for baseline in self.baselines:
+                scored.append(score_baseline(baseline, task, engine, split=split, index_type=self.index_type))
+            self._save(task, scored)
         return scored
 
-    def _save(self, task: "Task", scored: "Sequence[Result]", encoder: Any) -> None:
+    def compare(self, task: "Task", results: "Sequence[Result]") -> "list[Entry]":
+        """The model's result beside the baselines' and the saved runs', saved with the texts that explain them."""
+        split = self.split_of(task)
+        judged = judged_by_task(task, split)
+        comparisons = compare_results(results, self.saved, judged)
+        if self.output is not None:
+            save_compared(self.output, results, judged, comparisons, task.corpus(split))
+        return comparisons
+
+    def _save(self, task: "Task", scored: "Sequence[Result]") -> None:
         from debater_search.evaluation import MtebTask
         from debater_search.evaluation.mteb import save_mteb_result
 
-        assert self.output is not None
+        if self.output is None:
+            return
         if isinstance(task, MtebTask) and self.mode is Mode.dense:
-            save_mteb_result(task, scored[0], encoder, self.output / "mteb")
+            save_mteb_result(task, scored[0], self.encoder, self.output / "mteb")
         for number, result in reversed(list(enumerate(scored))):  # the last one saved comes first
             result.save(self.output, baseline=number > 0)
-
-    def _results_a_task(self) -> int:
-        return 1 if self.baseline is None or self.mode is Mode.lexical else 2
 
     def _is_as_asked(self, entry: dict[str, Any], asked: dict[str, Any]) -> bool:
         provenance = entry.get("provenance") or {}
@@ -172,14 +194,14 @@ def load_tasks(names: Sequence[str] | None) -> "tuple[list[Task], list[Suite]]":
     return list(tasks.values()), [suite for one in found if isinstance(one, Suite) for suite in one.suites()]
 
 
-def score_tasks(
-    tasks: "Sequence[Task]", suites: "Sequence[Suite]", encoder: Any, how: Scoring, out: Output
-) -> "ResultTable":
+def score_tasks(tasks: "Sequence[Task]", suites: "Sequence[Suite]", how: Scoring, out: Output) -> "ResultTable":
     """Score task after task; the table grows. One whose data cannot be had is left out, and `require_all` says so."""
-    standing = {task.name: how.standing(task, encoder) for task in tasks}  # refused before anything is computed
+    from debater_search.evaluation import model_name
+
+    standing = {task.name: how.standing(task) for task in tasks}  # refused before anything is computed
     if done := [name for name, results in standing.items() if results]:
         log.info("In %s already, not scored again: %s.", how.output, ", ".join(done))
-    models = ["bm25"] if encoder is None else [encoder.name, f"{encoder.name} + bm25"]
+    models = [model_name(how.encoder, how.mode.value), *map(baseline_name, how.baselines)]
     table = ResultTable(out, [task.name for task in tasks], suites, models)
     spent, left = 0.0, len(tasks) - len(done)
     for task in tasks:
@@ -192,15 +214,16 @@ def score_tasks(
                 table.missing[task.name] = error
                 left -= 1
                 continue
-            results = how.score(task, encoder)
-            task.unload()
+            results = how.score(task)
             spent, left = spent + time.monotonic() - start, left - 1
         for result in results:
             table.add(result)
+        table.comparisons += how.compare(task, results)
+        task.unload()
         if left and spent:
             scored = len(tasks) - len(done) - len(table.missing) - left
             log.info("%d of %d tasks to go, about %s.", left, len(tasks), duration(spent / scored * left))
-    if encoder is not None:
+    if how.encoder is not None:
         _say_what_is_kept()
     return table
 
@@ -216,6 +239,7 @@ class ResultTable:
     ) -> None:
         self.results: list[Result] = []
         self.means: list[dict[str, Any]] = []
+        self.comparisons: list[Entry] = []
         self.missing: dict[str, DebaterError] = {}
         self._tasks = len(tasks)
         self._suites = {_label(suite): suite for suite in suites}

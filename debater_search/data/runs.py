@@ -1,32 +1,51 @@
 """TREC run files: `query Q0 document rank score tag`, a line for each document that a system answered with."""
 
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from debater_search.data.files import numbered_lines, place, write_lines
+from debater_search.data.files import called, numbered_lines, place, write_lines
 from debater_search.errors import DebaterError
 from debater_search.types import Run
+
+logger = logging.getLogger(__name__)
 
 DEPTH = 1000
 
 
 def read_run(path: str | Path) -> Run:
-    """The run in a file. Raises DebaterError, naming file and line, for whatever is not a line of one."""
+    """The run in a file; as in trec_eval scores decide and ranks do not, with a warning where the two disagree.
+
+    Raises DebaterError, naming file and line, for whatever is not a line of a run.
+    """
     run: Run = {}
+    before: dict[str, tuple[float, float]] = {}  # rank and score of each query's last line
+    disagree = set()
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        where = place(path, number)
-        query_id, document_id, score = _answer(line, where)
+        query_id, document_id, rank, score = _answer(line, path, number)
         documents = run.setdefault(query_id, {})
         if document_id in documents:
             raise DebaterError(
-                f"{where}: query {query_id!r} has document {document_id!r} twice.", "Keep one line for each document."
+                f"{place(path, number)}: query {query_id!r} has document {document_id!r} twice.",
+                "Keep one line for each document.",
             )
         documents[document_id] = score
+        last_rank, last_score = before.get(query_id, (rank, score))
+        if (rank > last_rank and score > last_score) or (rank < last_rank and score < last_score):
+            disagree.add(query_id)
+        before[query_id] = rank, score
     if not run:
         raise DebaterError(f"There is no run in {path}.", "Name another file.")
+    if disagree:
+        logger.warning(
+            "Queries of %s whose ranks disagree with the scores: %d of %d. Scores decide, as in trec_eval.",
+            called(path),
+            len(disagree),
+            len(run),
+        )
     return run
 
 
@@ -47,18 +66,27 @@ def _lines(run: Run, tag: str, depth: int) -> Iterator[str]:
             yield ("\t" if blanks else " ").join(columns)
 
 
-def _answer(line: str, where: str) -> tuple[str, str, float]:
-    columns = line.rstrip("\r\n").split("\t")
-    if len(columns) != 6:
-        columns = line.split()
+def _answer(line: str, path: str | Path, number: int) -> tuple[str, str, float, float]:
+    """Query, document, rank (NaN where it is no number: nobody reads it) and score."""
+    columns = line.split("\t") if line.count("\t") == 5 else line.split()
     if len(columns) != 6:
         raise DebaterError(
-            f"{where}: {len(columns)} columns, where a TREC run has six.", "They are: query Q0 document rank score tag."
+            f"{place(path, number)}: {len(columns)} columns, where a TREC run has six.",
+            "They are: query Q0 document rank score tag.",
+        )
+    query_id, _, document_id, rank_text, score_text, _ = columns
+    try:
+        score = float(score_text)
+    except ValueError as error:
+        raise DebaterError(
+            f"{place(path, number)}: the score {score_text!r} is not a number.", "Write the run again."
+        ) from error
+    if math.isnan(score):
+        raise DebaterError(
+            f"{place(path, number)}: the score is NaN.", "Look for the fault in the system that made this run."
         )
     try:
-        score = float(columns[4])
-    except ValueError as error:
-        raise DebaterError(f"{where}: the score {columns[4]!r} is not a number.", "Write the run again.") from error
-    if math.isnan(score):
-        raise DebaterError(f"{where}: the score is NaN.", "Look for the fault in the system that made this run.")
-    return columns[0].strip(), columns[2].strip(), score
+        rank = float(rank_text)
+    except ValueError:
+        rank = math.nan
+    return query_id.strip(), document_id.strip(), rank, score

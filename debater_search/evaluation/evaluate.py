@@ -64,7 +64,7 @@ def evaluate(
         index_folder=index_folder,
         progress=progress,
     ) as (engine, timings):
-        _warn_of_unknown(qrels, engine)
+        missing = _count_missing(qrels, engine)
         encoder = None if mode == "lexical" else engine.encoder
         instruction = choose_instruction(task, encoder, instruction)
         start = time.perf_counter()
@@ -75,11 +75,12 @@ def evaluate(
             run = without_identical_ids(run)
         result = scored(
             task.name,
-            _model_name(encoder, mode),
+            model_name(encoder, mode),
             run,
             qrels,
             timings=timings,
             sizes=_sizes(engine),
+            counts={"documents_missing": missing},
             provenance={
                 "debater": debater_search.__version__,
                 "fingerprint": encoder.fingerprint if encoder is not None else None,
@@ -206,11 +207,13 @@ def without_identical_ids(run: Run) -> Run:
     }
 
 
-def _warn_of_unknown(qrels: Qrels, engine: SearchEngine) -> None:
+def _count_missing(qrels: Qrels, engine: SearchEngine) -> int:
+    """How many judged documents are not in the corpus; warns of them."""
     judged = {document_id for gains in qrels.values() for document_id in gains}
     unknown = len(judged) - len(engine.documents.positions(sorted(judged)))
     if unknown:
         logger.warning("Judged documents that are not in the corpus: %s of %s.", f"{unknown:,}", f"{len(judged):,}")
+    return unknown
 
 
 def _sizes(engine: SearchEngine) -> dict[str, int]:
@@ -226,7 +229,8 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
     return sizes
 
 
-def _model_name(encoder: "Encoder | None", mode: Mode) -> str:
+def model_name(encoder: "Encoder | None", mode: Mode) -> str:
+    """What results call a model, as it is used."""
     if encoder is None:
         return BM25
     return f"{encoder.name} + {BM25}" if mode == "hybrid" else encoder.name

@@ -1,6 +1,7 @@
 """Measures of a run against judgements, by trec_eval's own code, with a bootstrap interval of every mean."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,77 +9,121 @@ import numpy as np
 from debater_search.errors import DebaterError
 from debater_search.types import Qrels, Run
 
-# our name → (the name that trec_eval's code is asked for, the name that it answers with)
+# our name → trec_eval's
 _TREC = {
-    "ndcg@10": ("ndcg_cut.10", "ndcg_cut_10"),
-    "ndcg@100": ("ndcg_cut.100", "ndcg_cut_100"),
-    "mrr@10": ("recip_rank", "recip_rank"),
-    "map@100": ("map_cut.100", "map_cut_100"),
-    "recall@10": ("recall.10", "recall_10"),
-    "recall@100": ("recall.100", "recall_100"),
-    "precision@10": ("P.10", "P_10"),
+    "ndcg@10": "ndcg_cut_10",
+    "ndcg@1": "ndcg_cut_1",
+    "ndcg@5": "ndcg_cut_5",
+    "ndcg@100": "ndcg_cut_100",
+    "mrr@10": "recip_rank",  # of the whole run: what it finds below rank ten is set to 0 here
+    "map": "map",
+    "map@100": "map_cut_100",
+    "recall@10": "recall_10",
+    "recall@100": "recall_100",
+    "recall@1000": "recall_1000",
+    "precision@5": "P_5",
+    "precision@10": "P_10",
+    "success@1": "success_1",
+    "success@5": "success_5",
+    "success@10": "success_10",
 }
-METRICS = tuple(_TREC)
+JUDGED = "judged@10"
+"""The share of the ten best hits that is judged."""
+UNJUDGED = "unjudged"
+"""The share of all hits that is not."""
+METRICS = (*_TREC, JUDGED, UNJUDGED)
 
 RESAMPLES = 1000
 LEVEL = 0.95
+_BLOCK = 2**21  # random numbers drawn at once, so that memory is bounded
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over the queries, their 95% intervals, and each query's own values."""
+    """Means over the queries, their 95% intervals, each query's own values, and what was left out or missing."""
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     per_query: dict[str, dict[str, float]]
+    counts: dict[str, int]
+    """`queries_without_hits` (judged; each counts 0) and `queries_without_judgements` (none positive; left out)."""
 
 
 def score_run(run: Run, qrels: Qrels, *, seed: int = 42) -> Scores:
     """Score a run on every query with a positive judgement; one that the run does not answer counts 0.
 
-    Raises DebaterError for a score that is NaN, and for judgements of which none is positive.
+    As trec_eval has it: hits are ordered by score alone, those of equal score (as float32) by id, the greatest first;
+    a negative gain counts as 0 and as not judged. Raises DebaterError for a score that is NaN, and for judgements of
+    which none is positive.
     """
     judged = {query_id: gains for query_id, gains in qrels.items() if any(gain > 0 for gain in gains.values())}
     if not judged:
         raise DebaterError("None of the judgements is positive.", "Gains above 0 mark what should be found.")
     for query_id, documents in run.items():
-        if any(math.isnan(score) for score in documents.values()):
+        # the sum of 1,000 scores costs a tenth of looking at each
+        if math.isnan(sum(documents.values())) and any(math.isnan(score) for score in documents.values()):
             raise DebaterError(f"The run has a NaN score for query {query_id!r}.", "Look for the fault in the model.")
     answers = {query_id: run.get(query_id, {}) for query_id in judged}
     per_query = _measure(answers, judged)
-    values = np.array([[per_query[query_id][name] for name in METRICS] for query_id in judged])  # [queries, metrics]
+    values = np.array([list(of_query.values()) for of_query in per_query.values()])  # [queries, metrics]
     low, high = bootstrap(values, seed=seed)
     return Scores(
         metrics=dict(zip(METRICS, values.mean(axis=0).tolist(), strict=True)),
         intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(METRICS)},
         per_query=per_query,
+        counts={
+            "queries_without_hits": sum(not documents for documents in answers.values()),
+            "queries_without_judgements": len((qrels.keys() | run.keys()) - judged.keys()),
+        },
     )
 
 
 def bootstrap(values: np.ndarray, *, seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
     """95% percentile interval of the mean of each column of `values` [queries, metrics], by resampling queries."""
     rng = np.random.default_rng(seed)
-    means = [values[rng.integers(len(values), size=len(values))].mean(axis=0) for _ in range(RESAMPLES)]
+    queries = len(values)
+    means = np.empty((RESAMPLES, values.shape[1]))
+    step = max(1, _BLOCK // queries)
+    for start in range(0, RESAMPLES, step):
+        rows = min(step, RESAMPLES - start)
+        drawn = rng.integers(queries, size=(rows, queries)) + np.arange(rows)[:, None] * queries
+        times = np.bincount(drawn.ravel(), minlength=rows * queries).reshape(rows, queries)  # each query was drawn
+        means[start : start + rows] = times @ values / queries
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
+
+
+def best(documents: Mapping[str, float], k: int = 10) -> list[str]:
+    """The ids of the best k documents in trec_eval's order: by score as float32, of equal ones the greater id first."""
+    scores = np.fromiter(documents.values(), np.float32, len(documents))
+    least = np.partition(scores, -k)[-k] if len(scores) > k else -np.inf
+    ids = list(documents)
+    contenders = [(scores[position], ids[position]) for position in np.flatnonzero(scores >= least)]
+    return [document_id for _, document_id in sorted(contenders, reverse=True)[:k]]
 
 
 def _measure(answers: Run, qrels: Qrels) -> dict[str, dict[str, float]]:
     import pytrec_eval
 
-    measures = {asked for asked, _ in _TREC.values() if asked != "recip_rank"}
-    found = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(answers)
-    # trec_eval's reciprocal rank looks at the whole run: give it the top ten alone
-    top = {query_id: dict(_ranked(documents)[:10]) for query_id, documents in answers.items()}
-    reciprocal = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(top)
+    found = pytrec_eval.RelevanceEvaluator(qrels, set(_TREC.values())).evaluate(answers)
     return {
-        query_id: {
-            name: float((reciprocal if name == "mrr@10" else found)[query_id][key]) for name, (_, key) in _TREC.items()
-        }
-        for query_id in answers
+        query_id: _renamed(found[query_id]) | _judged(documents, qrels[query_id])
+        for query_id, documents in answers.items()
     }
 
 
-def _ranked(documents: dict[str, float]) -> list[tuple[str, float]]:
-    """In trec_eval's order: by score, and of equal scores the greater id first."""
-    return sorted(documents.items(), key=lambda answer: (answer[1], answer[0]), reverse=True)
+def _renamed(found: Mapping[str, float]) -> dict[str, float]:
+    values = {name: float(found[trec_name]) for name, trec_name in _TREC.items()}
+    if values["mrr@10"] < 1 / 10:
+        values["mrr@10"] = 0.0
+    return values
+
+
+def _judged(documents: Mapping[str, float], gains: Mapping[str, int]) -> dict[str, float]:
+    """How much of what was found somebody has looked at; a negative gain says that nobody has."""
+    hits = {document_id for document_id in documents.keys() & gains.keys() if gains[document_id] >= 0}
+    top = best(documents) if hits else []
+    return {
+        JUDGED: sum(document_id in hits for document_id in top) / 10,
+        UNJUDGED: 1 - len(hits) / len(documents) if documents else 0.0,
+    }

@@ -1,6 +1,7 @@
 """What an evaluation found, and the folder that keeps it: results.json, and beside it a folder for each task."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,11 @@ from debater_search.data import read_run, write_run
 from debater_search.data.files import write_lines
 from debater_search.errors import DebaterError
 from debater_search.evaluation.metrics import score_run
+from debater_search.evaluation.provenance import made_by
+from debater_search.evaluation.published import published_figures
 from debater_search.types import Qrels, Run
+
+logger = logging.getLogger(__name__)
 
 DEPTH = 1000  # documents retrieved for each query
 RESULTS_NAME = "results.json"
@@ -36,6 +41,8 @@ class Result:
     """Seconds, by what they were spent on."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes, by what takes them."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What is missing or was left out: `queries_without_hits`, `queries_without_judgements`, `documents_missing`."""
     provenance: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)
     """The metrics of each thinking step alone, where they were asked for (`evaluate_steps`)."""
@@ -48,16 +55,19 @@ class Result:
             "metrics": self.metrics,
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
             "queries": len(self.per_query),
+            "counts": self.counts,
             "timings": self.timings,
             "sizes": self.sizes,
             "provenance": self.provenance,
         }
-        return described | ({"steps": self.steps} if self.steps else {})
+        figures = [figure.as_dict() for figure in published_figures(self.task, self.model, self.metrics)]
+        return described | ({"published": figures} if figures else {}) | ({"steps": self.steps} if self.steps else {})
 
     def save(self, folder: str | Path, *, baseline: bool = False) -> None:
         """Write the run, then this result into `results.json`, before those of other tasks and models.
 
         The run goes to `<task>/run.trec`; a baseline's to `<task>/<model>.trec`, so that it leaves the model's alone.
+        Comparisons with an earlier result of this task and model go.
         """
         folder = Path(folder)
         run = f"{self.task}/{file_name(self.model) + '.trec' if baseline else RUN_NAME}"
@@ -68,7 +78,12 @@ class Result:
             if other.get("run") == run:
                 del other["run"]  # it was replaced by this one
         entry = self.as_dict() | {"run": run, "per_query": self.per_query}
-        write_results(folder, saved | {"results": [entry, *others]})
+        comparisons = [
+            entry
+            for entry in saved["comparisons"]
+            if entry.get("task") != self.task or self.model not in (entry.get("system"), entry.get("baseline"))
+        ]
+        write_results(folder, saved | {"results": [entry, *others], "comparisons": comparisons})
 
 
 def scored(
@@ -79,10 +94,21 @@ def scored(
     *,
     timings: Mapping[str, float] | None = None,
     sizes: Mapping[str, int] | None = None,
+    counts: Mapping[str, int] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Result:
-    """The result of a run that is there already, by whatever system; raises DebaterError as `score_run` does."""
+    """The result of a run that is there already, by whatever system; raises DebaterError as `score_run` does.
+
+    `counts` adds to what `score_run` counted.
+    """
     scores = score_run(run, qrels)
+    if missing := scores.counts["queries_without_hits"]:
+        of = len(scores.per_query)
+        logger.warning(
+            "Judged queries of %s that %s does not answer: %d of %d. They count as 0.", task, model, missing, of
+        )
+    if left_out := scores.counts["queries_without_judgements"]:
+        logger.info("Queries of %s without a positive judgement: %d. They are left out.", task, left_out)
     return Result(
         task,
         model,
@@ -92,7 +118,8 @@ def scored(
         scores.per_query,
         timings=dict(timings or {}),
         sizes=dict(sizes or {}),
-        provenance=dict(provenance or {}),
+        counts=scores.counts | dict(counts or {}),
+        provenance={**(provenance or {}), **made_by()},
     )
 
 
@@ -129,6 +156,7 @@ def restored(folder: str | Path, entry: Entry) -> Result | None:
             read_run(Path(folder) / entry["run"]),
             entry["per_query"],
             timings=entry["timings"],
+            counts=entry.get("counts", {}),
             sizes=entry["sizes"],
             provenance=entry["provenance"],
             steps=entry.get("steps", []),

@@ -68,6 +68,22 @@ def index(debater: Debater, fake_model: list[dict[str, Any]], corpus: Path) -> P
 
 
 @pytest.fixture
+def task(corpus: Path, fake_model: list[dict[str, Any]]) -> Path:
+    """A folder in BEIR layout: three documents, two queries; q2's words lead astray."""
+    folder = Path("tasks/flight")
+    (folder / "qrels").mkdir(parents=True)
+    corpus.rename(folder / "corpus.jsonl")
+    queries = [
+        {"_id": "q1", "text": "loud propellers"},
+        {"_id": "q2", "text": "the boundary layer heats the wing of an"},
+    ]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(q) + "\n" for q in queries), encoding="utf-8")
+    qrels = "query-id\tcorpus-id\tscore\nq1\tnoise\t1\nq2\tstall\t1\n"
+    (folder / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
 def process(workdir: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start a command as a process of its own."""
 

@@ -9,26 +9,10 @@ from debater_search import evaluation
 from tests.cli.support import Debater
 
 
-@pytest.fixture
-def task(corpus: Path, fake_model: list[dict[str, Any]]) -> Path:
-    """A folder in BEIR layout: three documents, two queries; q2's words lead astray."""
-    folder = Path("tasks/flight")
-    (folder / "qrels").mkdir(parents=True)
-    corpus.rename(folder / "corpus.jsonl")
-    queries = [
-        {"_id": "q1", "text": "loud propellers"},
-        {"_id": "q2", "text": "the boundary layer heats the wing of an"},
-    ]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(q) + "\n" for q in queries), encoding="utf-8")
-    qrels = "query-id\tcorpus-id\tscore\nq1\tnoise\t1\nq2\tstall\t1\n"
-    (folder / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
-    return folder
-
-
 def test_a_table_for_people_has_a_row_for_model_and_baseline(debater: Debater, task: Path) -> None:
     outcome = debater("eval", str(task), "--baseline", "bm25")
     assert outcome.code == 0
-    header, model, baseline = (line.split() for line in outcome.out.splitlines())
+    header, model, baseline = (line.split() for line in outcome.out.splitlines()[:3])
     assert header[:3] == ["task", "model", "ndcg@10"]
     assert (model[:2], baseline[:2]) == (["flight", "minilm"], ["flight", "bm25"])
     assert 0 < float(model[2]) <= 1
@@ -42,6 +26,8 @@ def test_json_has_the_published_shape_and_plain_numbers(
     assert (result["task"], result["model"], result["queries"]) == ("flight", "m", 2)
     assert all(isinstance(value, float) for value in result["metrics"].values())
     assert {"index", "search"} <= set(result["timings"])
+    assert {"command", "created", "versions", "fingerprint", "corpus"} <= set(result["provenance"])
+    assert {"python", "torch", "pytrec-eval-terrier"} <= set(result["provenance"]["versions"])
     assert fake_model == [{"model": "m", "base_model": None, "device": "cpu"}]
 
 
@@ -175,6 +161,36 @@ def test_a_suite_without_the_hub_is_one_sentence_before_any_model_is_loaded(
     assert "SciFact is read from data/scifact." in outcome.err
 
 
+def test_saved_results_have_a_report_and_reports_join(debater: Debater, task: Path) -> None:
+    outcome = debater("eval", str(task), "--baseline", "bm25", "--output", "one")
+    assert outcome.out.splitlines()[-1] == "Saved in one; open one/report.html in a browser."
+    page = Path("one/report.html").read_text(encoding="utf-8")
+    assert "loud propellers" in page
+    assert "Propellers are loud." in page
+    run = ("eval", "--run", "one/flight/bm25.trec", "--qrels", str(task / "qrels/test.tsv"), "--output", "two")
+    assert debater(*run).code == 0
+    outcome = debater("eval", "--report", "one", "two", "--output", "both")
+    assert (outcome.code, outcome.out) == (0, "The report is both/report.html.\n")
+    assert Path("both/report.html").exists()
+    assert debater("eval", "--report", "two", "--json").json == {"report": "two/report.html"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "no folder"),
+        (["none"], "no results in none"),
+        (["tasks"], "in tasks"),
+        (["one", "--model", "m"], "--model"),
+    ],
+)
+def test_a_report_on_nothing_is_a_sentence(debater: Debater, task: Path, arguments: list[str], word: str) -> None:
+    outcome = debater("eval", "--report", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert word in outcome.err
+    assert "Traceback" not in outcome.err
+
+
 def test_qrels_that_name_unknown_documents_are_counted_in_a_warning(debater: Debater, task: Path) -> None:
     with (task / "qrels" / "test.tsv").open("a", encoding="utf-8") as file:
         file.write("q1\tgone\t1\n")
@@ -216,6 +232,9 @@ def test_a_task_without_queries_is_found_before_any_model_is_loaded(
         (["tasks/flight", "--run", "r.trec", "--qrels", "q.tsv"], "--run"),
         (["tasks/flight", "--output", "tasks/flight/queries.jsonl/results"], "queries.jsonl is a file"),
         (["--run", "r.trec"], "--qrels"),
+        (["--run", "r.trec", "--qrels", "q.tsv", "--baseline", "bm25"], "--baseline"),
+        (["tasks/flight", "--compare", "none"], "There is no file none"),
+        (["tasks/flight", "--compare", "tasks"], "no results in tasks"),
         (["--run", "none.trec", "--qrels", "tasks/flight/qrels/test.tsv"], "none.trec"),
     ],
 )

@@ -1,0 +1,99 @@
+"""Why a score is what it is: beside a task's runs, its queries with each model's best answers, and what those say."""
+
+import heapq
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from debater_search.data import read_corpus
+from debater_search.data.files import write_lines
+from debater_search.data.rows import read_rows
+from debater_search.evaluation.results import Result
+from debater_search.types import Document, Qrels
+
+QUERIES_NAME = "queries.jsonl"
+DOCUMENTS_NAME = "documents.jsonl"
+
+TOP = 10  # answers of each model
+TEXT = 500  # characters of a document
+RELEVANT = 20  # documents of a query that are relevant, found or not
+
+Row = dict[str, Any]
+
+
+def save_details(
+    folder: str | Path,
+    results: Sequence[Result],
+    qrels: Qrels,
+    texts: Mapping[str, str],
+    documents: Iterable[Document] = (),
+) -> None:
+    """Write `<task>/queries.jsonl` and `<task>/documents.jsonl` for the results of one task.
+
+    A query's row holds its text (`texts` has those that are known), its judgements and the best ten answers of each
+    model, those of models that were saved before among them. Documents are the answers and what is relevant, cut to
+    500 characters; `documents` is read until all of them were met. A run scored without its corpus has ids only.
+    """
+    place = Path(folder) / results[0].task
+    rows = _queries(place / QUERIES_NAME, results, qrels, texts)
+    if not rows:
+        return
+    _write(place / QUERIES_NAME, rows)
+    found = _documents(place / DOCUMENTS_NAME, _shown(rows), documents)
+    if found:
+        _write(place / DOCUMENTS_NAME, found)
+
+
+def _queries(file: Path, results: Sequence[Result], qrels: Qrels, texts: Mapping[str, str]) -> list[Row]:
+    """A row for each scored query, over what `file` says of it already."""
+    before = {row.get("_id"): row for _, row in read_rows(file)} if file.exists() else {}
+    rows = []
+    for query_id in dict.fromkeys(query_id for result in results for query_id in result.per_query):
+        known = before.get(query_id, {})
+        answers = {result.model: _best(result.run.get(query_id, {})) for result in results}
+        rows.append(
+            {
+                "_id": query_id,
+                "text": texts.get(query_id) or known.get("text", ""),
+                "judged": qrels[query_id],
+                "answers": {**known.get("answers", {}), **answers},
+            }
+        )
+    return rows
+
+
+def _best(documents: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The first ten in trec_eval's order: by score, and of equal scores the greater id first."""
+    best = heapq.nlargest(TOP, documents.items(), key=lambda answer: (answer[1], answer[0]))
+    return [(document_id, float(f"{score:.9g}")) for document_id, score in best]
+
+
+def _shown(rows: Sequence[Row]) -> set[str]:
+    """The documents that are answers or relevant."""
+    shown = {document_id for row in rows for answers in row["answers"].values() for document_id, _ in answers}
+    for row in rows:
+        relevant = [document_id for document_id, gain in row["judged"].items() if gain > 0]
+        shown.update(heapq.nlargest(RELEVANT, relevant, key=row["judged"].__getitem__))
+    return shown
+
+
+def _documents(file: Path, wanted: set[str], documents: Iterable[Document]) -> list[Row]:
+    """Ids, titles and beginnings of the wanted documents: those in `file`, over them those among `documents`."""
+    before = read_corpus(file) if file.exists() else ()
+    found = {document.id: document for document in before if document.id in wanted}
+    missing = set(wanted)
+    for document in documents:
+        if document.id in missing:
+            found[document.id] = document
+            missing.remove(document.id)
+            if not missing:
+                break
+    return [
+        {"_id": document.id, "title": document.title[:TEXT], "text": document.text[:TEXT].strip()}
+        for document in found.values()
+    ]
+
+
+def _write(file: Path, rows: Iterable[Row]) -> None:
+    write_lines(file, (json.dumps(row, ensure_ascii=False) for row in rows))

@@ -1,0 +1,55 @@
+"""One page for the results in one or several folders, with the comparisons that none of them could make alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from debater_search.errors import DebaterError
+from debater_search.evaluation.comparison import COMPARED, Judged, compare
+from debater_search.evaluation.results import Entry, Result, read_results
+from debater_search.reports.evaluation import joined, write_page
+
+REPORT_NAME = "report.html"
+
+
+def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
+    """Join the results in `folders` on `report.html`, in `output` or else in the first of them; returns its path.
+
+    On each task the first folder's first model is compared with every other. Raises DebaterError for a folder without
+    results and for files in it that are damaged.
+    """
+    found = {}
+    for folder in dict.fromkeys(Path(folder) for folder in folders):
+        found[folder] = read_results(folder)
+        if not found[folder]["results"]:
+            raise DebaterError(f"There are no results in {folder}.", "Name what debater eval --output wrote.")
+    if not found:
+        raise DebaterError("There is no folder to report on.", "Name one or more: debater eval --report results.")
+    page = Path(output if output is not None else next(iter(found))) / REPORT_NAME
+    across = [] if len(found) == 1 else _compare(joined(found))
+    write_page(found, page, across)
+    return page
+
+
+def _compare(results: Mapping[str, Mapping[str, Entry]]) -> list[Entry]:
+    """The first model on each task beside the others that answered the same queries."""
+    entries = []
+    for task, models in results.items():
+        comparable = [_result(task, model, entry) for model, entry in models.items() if _is_whole(entry)]
+        if comparable:
+            system, *others = comparable
+            same = [other for other in others if other.per_query.keys() == system.per_query.keys()]
+            entries += compare(system, same, Judged(task, {}, {}))
+    return entries
+
+
+def _is_whole(entry: Entry) -> bool:
+    """Whether the entry has all that is compared, of every query; it may be a stranger's."""
+    rows = [entry["metrics"], *entry["per_query"].values()]
+    return len(rows) > 1 and all(
+        isinstance(row, dict) and all(isinstance(row.get(name), int | float) for name in COMPARED) for row in rows
+    )
+
+
+def _result(task: str, model: str, entry: Entry) -> Result:
+    """The result that an entry was written from, without its run."""
+    return Result(task, model, entry["metrics"], entry["intervals"], {}, entry["per_query"])

@@ -1,0 +1,235 @@
+"""report.html: what evaluations found, joined from the folders that hold it, on one page that needs nothing else."""
+
+import base64
+import math
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+from urllib.parse import quote
+
+from debater_search.data.fields import plain
+from debater_search.data.files import write_lines
+from debater_search.reports.details import Labels, fields, file_in, read_details
+from debater_search.reports.page import render
+
+Entry = dict[str, Any]
+Found = Mapping[Path, Mapping[str, list[Entry]]]
+"""What the results.json of each folder holds: lists of results, comparisons and analyses. Some may be strangers'."""
+
+MAIN = "ndcg@10"
+WHOLE = 10_000  # a query's values are whole numbers on the page: 0.3941 is 3941
+
+# What makes a page heavy, each held to its part of five megabytes.
+QUERIES = 300  # with texts, of each task
+TEXT_BYTES = 1_800_000
+VALUES = 250_000  # beyond that, a query's values are those of the main metric
+PICTURE_BYTES = 1_100_000
+MEDIA = {"svg": "image/svg+xml", "png": "image/png"}  # by preference
+
+
+def write_page(found: Found, page: Path, across: Sequence[Entry] = ()) -> None:
+    """Write the results of all folders as a self-contained page; what a folder lacks is left out.
+
+    A model that two folders score differently goes by its folder's name, too. `across` are comparisons of models as
+    the page calls them (`joined`), shown where no folder has its own. Raises DebaterError for files beside
+    results.json that are damaged, and where the page cannot be written.
+    """
+    data = describe(found, page.parent, across)
+    write_lines(page, [render(title(data), data)])
+
+
+def joined(found: Found) -> dict[str, dict[str, Entry]]:
+    """Task → model, as the page calls it → result."""
+    labels = _labels(found)
+    results: dict[str, dict[str, Entry]] = {}
+    for folder, entry in _results(found):
+        results.setdefault(entry["task"], {}).setdefault(labels[folder, entry["model"]], entry)
+    return results
+
+
+def describe(found: Found, place: Path, across: Sequence[Entry] = ()) -> Entry:
+    """What the page shows, in plain JSON types; links are relative to the folder `place`."""
+    labels = _labels(found)
+    results = joined(found)
+    entries = [entry for models in results.values() for entry in models.values()]
+    metrics = list(dict.fromkeys(name for entry in entries for name in entry["metrics"]))
+    main = MAIN if MAIN in metrics else next(iter(metrics), MAIN)
+    fits = sum(len(entry["per_query"]) for entry in entries) * len(metrics) <= VALUES
+    comparisons = _comparisons(found, labels, across)
+    tasks = []
+    for name, models in results.items():
+        task = _task(name, models, metrics if fits else [main])
+        order = _order(task["ids"], list(task["values"][main].values()), _named_queries(comparisons, name))
+        details = read_details(name, list(found), labels)
+        task["queries"], task["documents"] = details.within(order[:QUERIES], TEXT_BYTES // len(results))
+        tasks.append(task)
+    described: Entry = plain(
+        {
+            "main": main,
+            "metrics": metrics,
+            "models": list(dict.fromkeys(model for models in results.values() for model in models)),
+            "tasks": tasks,
+            "comparisons": comparisons,
+            "analyses": _analyses(found, labels, place),
+        }
+    )
+    return described
+
+
+def title(data: Entry) -> str:
+    """What the page is about, in a few words."""
+
+    def called(names: Sequence[str], what: str) -> str:
+        return " and ".join(names) if len(names) <= 2 else f"{len(names)} {what}"
+
+    return f"{called(data['models'], 'models')} on {called([task['name'] for task in data['tasks']], 'tasks')}"
+
+
+def _results(found: Found) -> Iterator[tuple[Path, Entry]]:
+    """Every result that says what it is about, with the folder that holds it."""
+    for folder, lists in found.items():
+        for entry in lists.get("results", []):
+            if isinstance(entry.get("task"), str) and isinstance(entry.get("model"), str):
+                yield (
+                    folder,
+                    entry
+                    | {
+                        "metrics": {
+                            name: value for name, value in fields(entry, "metrics").items() if _is_number(value)
+                        },
+                        "intervals": fields(entry, "intervals"),
+                        "per_query": fields(entry, "per_query"),
+                    },
+                )
+
+
+def _labels(found: Found) -> Labels:
+    """(folder, model) → the model's name, and its folder's beside it where folders score it differently on a task."""
+    scores: dict[tuple[str, str], list[Any]] = {}
+    for _, entry in _results(found):
+        scores.setdefault((entry["task"], entry["model"]), []).append(entry["metrics"])
+    disputed = {model for (_, model), seen in scores.items() if any(metrics != seen[0] for metrics in seen)}
+    names = [folder.resolve().name for folder in found]
+    labels = {}
+    for folder, entry in _results(found):
+        name = folder.resolve().name
+        where = name if names.count(name) == 1 else str(folder)
+        model = entry["model"]
+        labels[folder, model] = f"{model} ({where})" if model in disputed else model
+    return labels
+
+
+def _task(name: str, models: Mapping[str, Entry], metrics: Sequence[str]) -> Entry:
+    """A task's results, and the value of each model for each query by each of `metrics`."""
+    ids = list(dict.fromkeys(query_id for entry in models.values() for query_id in entry["per_query"]))
+    return {
+        "name": name,
+        "results": {
+            model: {key: value for key, value in entry.items() if key != "per_query"} for model, entry in models.items()
+        },
+        "ids": ids,
+        "values": {
+            metric: {model: _values(entry["per_query"], metric, ids) for model, entry in models.items()}
+            for metric in metrics
+        },
+    }
+
+
+def _values(per_query: Entry, metric: str, ids: Sequence[str]) -> list[int | None]:
+    """A result's value for each query, in ten-thousandths; None where it has none."""
+    values = [fields(per_query, query_id).get(metric) for query_id in ids]
+    return [round(value * WHOLE) if _is_number(value) else None for value in values]
+
+
+def _order(ids: Sequence[str], values: Sequence[Sequence[int | None]], named: Sequence[str]) -> list[str]:
+    """Queries by how much it matters that their texts are on the page.
+
+    Those that comparisons name; then in turn those on which models differ most (of one model: those it answers worst)
+    and a sample of all.
+    """
+    spread = {}
+    for query_id, *of_models in zip(ids, *values, strict=True):
+        known = [value or 0 for value in of_models]
+        spread[query_id] = max(known) - min(known) if len(known) > 1 else -known[0]
+    telling = sorted(ids, key=lambda query_id: -spread[query_id])
+    sample = random.Random(42).sample(ids, len(ids))
+    in_turn = [query_id for pair in zip(telling, sample, strict=True) for query_id in pair]
+    return list(dict.fromkeys([query_id for query_id in named if query_id in spread] + in_turn))
+
+
+def _comparisons(found: Found, labels: Labels, across: Sequence[Entry]) -> list[Entry]:
+    """Comparisons of the models as the page calls them; of several of the same two models on a task, the first."""
+    first: dict[tuple[str, frozenset[str]], Entry] = {}
+    of_folders = [(folder, entry) for folder, lists in found.items() for entry in lists.get("comparisons", [])]
+    for folder, entry in [*of_folders, *((None, entry) for entry in across)]:
+        task, *models = (str(entry.get(name)) for name in ("task", "baseline", "system"))
+        baseline, system = (labels.get((folder, model), model) if folder else model for model in models)
+        metrics = fields(entry, "metrics")
+        first.setdefault(
+            (task, frozenset([baseline, system])),
+            {"task": task, "baseline": baseline, "system": system}
+            | {"metrics": {name: _statistics(fields(metrics, name)) for name in metrics}}
+            | {side: _moved(entry.get(side)) for side in ("gained", "lost")},
+        )
+    return list(first.values())
+
+
+def _statistics(found: Entry) -> Entry:
+    """The numbers among what a comparison found by a metric, and the interval."""
+    found = dict(found)
+    interval = found.pop("interval", None)
+    whole = isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))
+    numbers = {name: value for name, value in found.items() if _is_number(value)}
+    return numbers | ({"interval": interval} if whole else {})
+
+
+def _moved(queries: Any) -> list[Entry]:
+    """The queries that a comparison names, without their rankings: those are the details'."""
+    kept = ("query", "text", "baseline", "system")
+    return [
+        {"query": "", "text": ""} | {name: query[name] for name in kept if name in query}
+        for query in (queries if isinstance(queries, list) else [])
+        if isinstance(query, dict)
+    ]
+
+
+def _named_queries(comparisons: Sequence[Entry], task: str) -> list[str]:
+    of_task = [comparison for comparison in comparisons if comparison["task"] == task]
+    return [str(query["query"]) for one in of_task for side in ("gained", "lost") for query in one[side]]
+
+
+def _analyses(found: Found, labels: Labels, place: Path) -> list[Entry]:
+    """Title, note and picture of each analysis, and links to its files; pictures while there is room for them."""
+    analyses = []
+    room = PICTURE_BYTES
+    for folder, lists in found.items():
+        for entry in lists.get("analyses", []):
+            names = {kind: name for kind, name in fields(entry, "files").items() if isinstance(name, str)}
+            files = {kind: file for kind, name in names.items() if (file := file_in(folder, name)) is not None}
+            kind = next((kind for kind in MEDIA if kind in files and files[kind].stat().st_size <= room), None)
+            room -= files[kind].stat().st_size if kind else 0
+            models = entry.get("models")
+            analyses.append(
+                {
+                    "task": str(entry.get("task") or ""),
+                    "models": [
+                        labels.get((folder, str(m)), str(m)) for m in (models if isinstance(models, list) else [])
+                    ],
+                    "title": str(entry.get("title") or entry.get("name") or ""),
+                    "note": str(entry.get("note") or ""),
+                    "picture": _inlined(files[kind], kind) if kind else None,
+                    "links": {kind: quote(os.path.relpath(file, place.resolve())) for kind, file in files.items()},
+                }
+            )
+    return analyses
+
+
+def _inlined(picture: Path, kind: str) -> str:
+    """The picture as a data: URI; an SVG that is shown so runs no script and loads nothing."""
+    return f"data:{MEDIA[kind]};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

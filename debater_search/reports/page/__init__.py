@@ -1,0 +1,46 @@
+"""A self-contained page out of plain data: one file that loads nothing and takes no text of the data for markup."""
+
+import base64
+import hashlib
+import html
+import json
+from importlib import resources
+from string import Template
+from typing import Any
+
+SCRIPTS = ("base.js", "comparisons.js", "scores.js", "queries.js", "page.js")
+"""One script, in this order."""
+
+
+def render(title: str, data: Any) -> str:
+    """The page as HTML. `data`, plain JSON types, is what the page's script shows, all of it as text.
+
+    The browser is told to load nothing and to run nothing but the page's own script, known by its hash.
+    """
+    style, script = _file("page.css"), "".join(_file(name) for name in SCRIPTS)
+    policy = [
+        "default-src 'none'",
+        f"style-src {_hash(style)}",
+        f"script-src {_hash(script)}",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return Template(_file("page.html")).substitute(
+        policy="; ".join(policy), title=html.escape(title), style=style, script=script, data=_inert(data)
+    )
+
+
+def _inert(data: Any) -> str:
+    """JSON in which no tag, of a script's end or of anything else, can stand."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+
+
+def _hash(content: str) -> str:
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

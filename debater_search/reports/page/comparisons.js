@@ -1,0 +1,92 @@
+// Two models on the queries of a task: by how much one is better, whether that is sure, and where.
+const inMetric = (metric) => DATA.comparisons.filter((one) => isNumber(one.metrics[metric]?.difference));
+const tested = (found) => found.p_randomisation_holm ?? found.p_randomisation;
+
+function verdict(found) {
+  const p = tested(found);
+  if (!isNumber(p)) return { word: "not tested", kind: "open", sign: "" };
+  if (p >= SURE) return { word: "no clear difference", kind: "open", sign: "" };
+  return found.difference > 0 ? { word: "better", kind: "up", sign: "▲ " } : { word: "worse", kind: "down", sign: "▼ " };
+}
+const chip = ({ word, kind, sign }) => span(`chip ${kind}`, sign, word);
+
+function drawCards() {
+  const compared = inMetric(state.metric).map((one) => [one, one.metrics[state.metric]]);
+  const sizes = compared.flatMap(([, found]) => [found.difference, ...(found.interval ?? [])]).map(Math.abs);
+  const reach = Math.max(1e-9, ...sizes);
+  const cards = compared.map(([one, found]) => drawCard(one, found, reach));
+  const grid = (some) => el("div", { class: "cards" }, some);
+  const rest = cards.splice(CARDS);
+  const more = rest.length ? el("details", {}, el("summary", {}, `${rest.length} more`), grid(rest)) : null;
+  fill(byId("verdicts"), grid(cards), more);
+}
+
+function drawCard(one, found, reach) {
+  const p = tested(found);
+  const corrected = isNumber(found.p_randomisation_holm) ? " (Holm)" : "";
+  const sure = isNumber(p) ? `p ${chance(p).replace(/^[0-9]/, "= $&")}${corrected}` : "";
+  const zero = el("i", { class: "zero", "--at": "50%" });
+  return el(
+    "article",
+    { class: "card" },
+    el("h3", {}, one.system, span("muted", " against "), one.baseline, note(listed(one.task, metricName(state.metric)))),
+    el("p", { class: "big" }, signed(found.difference), " ", chip(verdict(found))),
+    el("p", { class: "muted small" }, listed(range(found.interval, signed), sure)),
+    strip(found.difference, found.interval, -reach, reach, zero),
+    drawShares(one, found),
+  );
+}
+
+function drawShares(one, found) {
+  const all = found.wins + found.ties + found.losses;
+  if (!all) return null;
+  const part = (side) => el("i", { class: side, "--part": `${(100 * found[side]) / all}%` });
+  const bar = el("span", { class: "share", "aria-hidden": "true" }, ["wins", "ties", "losses"].map(part));
+  const words = `Better on ${queriesOf(found.wins)}, worse on ${found.losses}, equal on ${found.ties}. `;
+  return el("p", { class: "small" }, bar, words, found.losses ? queriesLink("Where it loses", one, "loss") : null);
+}
+
+/** Leads to the queries of a comparison, or to one of them. */
+function queriesLink(text, one, order, query) {
+  const open = (event) => {
+    event.preventDefault();
+    openQueries(one, order, query);
+  };
+  return el("a", { href: "#queries", onclick: open }, text);
+}
+
+function drawComparisons() {
+  fill(byId("comparisons").querySelector(".list"), DATA.comparisons.map(drawComparison));
+}
+
+function drawComparison(one) {
+  const heads = ["Metric", one.baseline, one.system, "Difference", "95%", "p", "p, Holm", "p, t-test", "Effect (d)"];
+  const rows = Object.entries(one.metrics).map(([metric, found]) => [
+    metricName(metric),
+    score(found.baseline),
+    score(found.system),
+    signed(found.difference),
+    range(found.interval, signed),
+    ...[found.p_randomisation, found.p_randomisation_holm, found.p_t].map(chance),
+    signed(found.effect_size, 2),
+    ...[found.wins, found.ties, found.losses].map((n) => n ?? "–"),
+  ]);
+  const main = one.metrics[DATA.main];
+  return el(
+    "details",
+    {},
+    el("summary", {}, `${one.system} against ${one.baseline} on ${one.task} `, main ? chip(verdict(main)) : null),
+    tableOf([...heads, "Wins", "Ties", "Losses"], rows),
+    el("p", { class: "muted small" }, "p by the paired randomisation test; p, Holm is it, corrected for the number of tests."),
+    el("div", { class: "sides" }, drawMoved(one, "gained", "gain"), drawMoved(one, "lost", "loss")),
+  );
+}
+
+function drawMoved(one, side, order) {
+  if (!one[side].length) return null;
+  const items = one[side].map((query) => {
+    const text = query.text || TASKS.get(one.task)?.queries[query.query]?.text || `query ${query.query}`;
+    return el("li", {}, queriesLink(text, one, order, query.query), note(`${score(query.baseline)} → ${score(query.system)}`));
+  });
+  return el("div", {}, el("h4", {}, side === "gained" ? "Gained most" : "Lost most"), el("ol", {}, items));
+}

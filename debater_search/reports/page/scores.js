@@ -1,0 +1,94 @@
+// Who is ahead, in a sentence, and the table of tasks and models.
+function meanOf(model) {
+  const values = DATA.tasks.map((task) => task.results[model]?.metrics[state.metric]);
+  return values.every(isNumber) ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+}
+
+function drawLede() {
+  const means = DATA.models.map((model) => [model, meanOf(model)]).filter(([, mean]) => mean !== null);
+  const [first, second] = means.sort((a, b) => b[1] - a[1]);
+  if (!first || !isMerit(state.metric)) return fill(byId("lede"));
+  const metric = metricName(state.metric);
+  const what = DATA.tasks.length > 1 ? `mean ${metric} over ${DATA.tasks.length} tasks` : metric;
+  const next = second ? `; next is ${second[0]} with ${score(second[1])}.` : ".";
+  const untested = second && !inMetric(state.metric).length ? " Whether that is more than chance was not tested here." : "";
+  const has = second ? ` has the highest ${what}: ` : ` has a ${what} of `;
+  fill(byId("lede"), el("b", {}, first[0]), has, el("b", {}, score(first[1])), next, untested);
+}
+
+function drawTable() {
+  const heads = el("tr", {}, drawHead("", "Task"), DATA.models.map((model) => drawHead(model, model)));
+  const rows = sortedTasks().map(drawTask);
+  const foot = DATA.tasks.length > 1 ? el("tfoot", {}, drawMeans()) : null;
+  fill(byId("table"), el("thead", {}, heads), el("tbody", {}, rows), foot);
+  const baselines = [...new Set(inMetric(state.metric).map((one) => one.baseline))].join(" or ");
+  const marks = baselines ? ` ▲ better, ▼ worse than ${baselines}: p < ${SURE} by a randomisation test, Holm-corrected.` : "";
+  byId("legend").textContent = `Bold: the highest. Beneath: the 95% interval over queries.${marks}`;
+}
+
+function drawHead(key, text) {
+  const sorted = state.sort === key;
+  const sort = () => {
+    state.down = sorted ? !state.down : key !== "";
+    state.sort = key;
+    drawTable();
+    byId("table").querySelectorAll("thead button")[key === "" ? 0 : DATA.models.indexOf(key) + 1].focus();
+  };
+  const arrow = el("span", { class: "arrow", "aria-hidden": "true" }, sorted ? (state.down ? "↓" : "↑") : "↕");
+  const order = sorted ? (state.down ? "descending" : "ascending") : "none";
+  return el("th", { scope: "col", "aria-sort": order }, el("button", { type: "button", onclick: sort }, text, arrow));
+}
+
+function sortedTasks() {
+  const tasks = [...DATA.tasks];
+  if (state.sort === null) return tasks;
+  const value = (task) => task.results[state.sort]?.metrics[state.metric] ?? -1;
+  const byName = (a, b) => a.name.localeCompare(b.name, "en", { numeric: true });
+  tasks.sort(state.sort === "" ? byName : (a, b) => value(a) - value(b));
+  return state.down ? tasks.reverse() : tasks;
+}
+
+function drawMeans() {
+  const means = DATA.models.map(meanOf);
+  const best = highest(means);
+  const cell = (mean) => (mean !== null && mean === best ? bestCell(score(mean)) : el("td", {}, score(mean)));
+  return el("tr", {}, el("th", { scope: "row" }, "Mean", means.includes(null) ? note("of models with every task") : null), means.map(cell));
+}
+const highest = (values) => (isMerit(state.metric) ? Math.max(...values.filter(isNumber)) : null);
+const bestCell = (text, ...more) => el("td", { class: "best" }, text, hidden(" best"), more);
+
+function drawTask(task) {
+  const entries = DATA.models.map((model) => task.results[model]);
+  const values = entries.map((entry) => entry?.metrics[state.metric]);
+  const ends = [...values, ...entries.flatMap((entry) => entry?.intervals[state.metric] ?? [])].filter(isNumber);
+  const best = highest(values);
+  const cells = DATA.models.map((model, i) => {
+    if (!isNumber(values[i])) return el("td", { class: "muted" }, "–");
+    const interval = entries[i].intervals[state.metric];
+    const axis = strip(values[i], interval, Math.min(...ends), Math.max(...ends));
+    const more = [drawMarks(task, model), note(range(interval)), axis, drawPublished(entries[i])];
+    return values[i] === best ? bestCell(score(best), more) : el("td", {}, score(values[i]), more);
+  });
+  return el("tr", {}, el("th", { scope: "row" }, task.name, note(queriesOf(task.ids.length))), cells);
+}
+
+/** ▲ or ▼ for each model that this one is surely better or worse than. */
+function drawMarks(task, model) {
+  const compared = inMetric(state.metric).filter((one) => one.task === task.name && one.system === model);
+  return compared.map((one) => {
+    const { word, kind, sign } = verdict(one.metrics[state.metric]);
+    const text = `${word} than ${one.baseline}`;
+    return sign ? el("span", { class: `mark ${kind}`, title: text }, sign.trim(), hidden(text)) : null;
+  });
+}
+
+function drawPublished(entry) {
+  const figures = Array.isArray(entry.published) ? entry.published : [];
+  return figures
+    .filter((figure) => figure?.metric === state.metric)
+    .map((figure) => {
+      const off = figure.differs ? el("b", { class: "differs" }, ` ${signed(figure.difference)}`) : null;
+      const text = `published ${score(figure.published, figure.digits)}`;
+      return el("span", { class: "small block", title: String(figure.source ?? "") }, text, off);
+    });
+}
