@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 EXAMPLES = examples(
     "debater eval data/cranfield",
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
+    "debater eval data/cranfield --model checkpoints/demo --analyse steps --analyse weights --output results",
     "debater eval beir/scifact beir/nfcorpus --model debater-2b --output results",
     "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv",
 )
@@ -43,6 +44,21 @@ class Baseline(StrEnum):
     """What to compare with."""
 
     bm25 = "bm25"
+
+
+class Analysis(StrEnum):
+    """What to look at behind the scores."""
+
+    steps = "steps"
+    cosines = "cosines"
+    last = "last"
+    dimensions = "dimensions"
+    indexes = "indexes"
+    lengths = "lengths"
+    weights = "weights"
+    training = "training"
+    depth = "depth"
+    all = "all"
 
 
 def evaluate(
@@ -60,6 +76,10 @@ def evaluate(
     ] = "flat",
     baseline: Annotated[Baseline | None, typer.Option(help="Score this too.")] = None,
     all_steps: Annotated[bool, typer.Option("--all-steps", help="Score each thinking step alone, too.")] = False,
+    analyse: Annotated[
+        list[Analysis] | None,
+        typer.Option(help="Draw this too, in --output: a picture and its table. Can be repeated."),
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Score this TREC run instead; needs --qrels.", metavar="FILE")
     ] = None,
@@ -73,11 +93,15 @@ def evaluate(
 ) -> None:
     """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
     with results(as_json) as out:
+        if analyse and output is None:
+            raise DebaterError("The pictures of --analyse need a folder.", "Name one with --output.")
         if run is not None or qrels is not None:
+            if analyse:
+                raise DebaterError("A run alone cannot be analysed.", "Name a TASK and a --model instead of --run.")
             scored = [_score_run_file(tasks, run, qrels)]
             _require_free(output, [result.task for result in scored], force)
         else:
-            from debater_search.evaluation import judged_queries
+            from debater_search.evaluation import choose_analyses, judged_queries
 
             scored = []
             loaded = _load_tasks(tasks)
@@ -86,9 +110,14 @@ def evaluate(
                 judged_queries(task, split, task.qrels(split))  # what lacks is found before the model is loaded
             if all_steps and mode is Mode.lexical:
                 raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
+            if analyse and mode is Mode.lexical:
+                raise DebaterError("Lexical search has no vectors to analyse.", "Leave --analyse or --mode out.")
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
+            analyses = choose_analyses(analyse or [], encoder)
             for task in loaded:
-                scored += _score_task(task, encoder, split, instruction, mode, index_type, baseline, all_steps)
+                scored += _score_task(
+                    task, encoder, split, instruction, mode, index_type, baseline, all_steps, analyses, output
+                )
         if output is not None:
             for result in reversed(scored):  # the last one saved comes first
                 result.save(output, baseline=result.model == "bm25" and baseline is not None)
@@ -104,11 +133,14 @@ def _score_task(
     index_type: str,
     baseline: Baseline | None,
     all_steps: bool,
+    analyses: Sequence[str],
+    output: Path | None,
 ) -> "list[Result]":
-    """The model's result on a task, then the baseline's, over one index."""
+    """The model's result on a task, then the baseline's, over one index; its analyses go to `output`."""
     from debater_search import evaluation
 
-    with evaluation.opened(task, encoder, split=split, index_type=index_type, all_steps=all_steps, progress=True) as (
+    stored = all_steps or evaluation.need_all_steps(analyses)
+    with evaluation.opened(task, encoder, split=split, index_type=index_type, all_steps=stored, progress=True) as (
         engine,
         built,
     ):
@@ -117,6 +149,9 @@ def _score_task(
         scored = [replace(result, timings={**built, **result.timings}, steps=steps)]
         if baseline is Baseline.bm25 and mode is not Mode.lexical:
             scored.append(evaluation.evaluate(task, engine, split=split, mode="lexical"))
+        if analyses and output is not None:
+            scored[0].save(output)  # before an analysis can fail
+            evaluation.analyse(task, engine, scored[0], analyses, output, progress=True)
     return scored
 
 
