@@ -110,8 +110,6 @@ def evaluate(
                 judged_queries(task, split, task.qrels(split))  # what lacks is found before the model is loaded
             if all_steps and mode is Mode.lexical:
                 raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
-            if analyse and mode is Mode.lexical:
-                raise DebaterError("Lexical search has no vectors to analyse.", "Leave --analyse or --mode out.")
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
             analyses = choose_analyses(analyse or [], encoder)
             for task in loaded:

@@ -54,8 +54,9 @@ def search_steps(
     """
 
     def read(steps: np.ndarray) -> Iterator[np.ndarray]:  # [rows, steps, dim]
-        best, total = np.float32(-np.inf), np.float32(0)
-        for step in range(steps.shape[1]):
+        best = total = queries @ steps[:, 0].T
+        yield best
+        for step in range(1, steps.shape[1]):
             scores = queries @ steps[:, step].T
             yield scores
             best, total = np.maximum(best, scores), total + scores

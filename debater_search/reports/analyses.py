@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from debater_search.reports.style import (
     COLOURS,
     DARK,
-    DASHES,
     HEIGHT,
     WIDTH,
     depth_colour,
@@ -29,10 +28,9 @@ Rows = list[dict[str, str]]
 
 SCORE = "ndcg@10"
 SCORE_LABEL = "nDCG@10 (95% interval)"
-TITLE_WIDTH = 66  # letters
+LETTERS = 11  # of a title, an inch
 VALUE_SIZE = 9  # points
 BLUE, VERMILION, GREEN = COLOURS
-CAPS = {"linestyle": "", "capsize": 3, "elinewidth": 1.2, "markersize": 7}
 
 
 def draw_analysis(name: str, table: Path, title: str) -> tuple[Path, Path]:
@@ -43,8 +41,9 @@ def draw_analysis(name: str, table: Path, title: str) -> tuple[Path, Path]:
         rows = list(csv.DictReader(file))
     picture = table.with_suffix(".png")
     with styled(), matplotlib.rc_context({"text.parse_math": False}):  # a $ in a name is a $
-        figure = new_figure(*_SIZES.get(name, (WIDTH, HEIGHT)))
-        figure.suptitle(textwrap.fill(title, TITLE_WIDTH), fontsize=11)
+        width, height = _SIZES.get(name, (WIDTH, HEIGHT))
+        figure = new_figure(width, height)
+        figure.suptitle(textwrap.fill(title, int(LETTERS * width)), fontsize=11)
         DRAWINGS[name](figure, rows)
         save(figure, picture)
     return picture.with_suffix(".svg"), picture
@@ -58,14 +57,15 @@ def _steps(figure: "Figure", rows: Rows) -> None:
     axes.axhline(scores[-1], color=DARK, linewidth=0.9, linestyle=":")
     axes.plot(range(len(alone)), scores, color="#888888", linewidth=1)
     for place, row in enumerate(alone):
-        colour = depth_colour(place / max(1, len(alone) - 1))
-        _point(axes, place, row, "o", colour)
-    for place, (row, marker, colour) in enumerate(zip(together, "s^", (VERMILION, GREEN), strict=True)):
-        _point(axes, len(alone) + 0.5 + place, row, marker, colour)
-    names = [row["step"] for row in alone]
-    names[-1] += "\nused for search"
-    places = [*range(len(alone)), *(len(alone) + 0.5 + place for place in range(len(together)))]
-    axes.set_xticks(places, [*names, "best of\nthe steps", "mean of\nthe steps"])
+        _point(axes, place, row, "o", depth_colour(place / max(1, len(alone) - 1)))
+    apart = [len(alone) + 0.5 + 1.2 * place for place in range(len(together))]
+    for place, row, marker, colour in zip(apart, together, "s^", (VERMILION, GREEN), strict=True):
+        _point(axes, place, row, marker, colour)
+    names = [row["step"] for row in rows]
+    names[len(alone) - 1] += "\n(search)"
+    axes.set_xticks(
+        [*range(len(alone)), *apart], [*names[: len(alone)], *(f"{name}\nof all" for name in names[len(alone) :])]
+    )
     axes.set(xlabel="thinking step", ylabel=SCORE_LABEL)
     axes.margins(y=0.12)
     grid(axes)
@@ -76,12 +76,15 @@ def _cosines(figure: "Figure", rows: Rows) -> None:
     names = [row["step"] for row in rows]
     matrix = [_numbers([row], *names) for row in rows]
     low = min(map(min, matrix))
+    digits = 3 if low > 0.9 else 2
     image = axes.imshow(matrix, cmap="cividis", vmin=low, vmax=1, aspect="equal")
     if len(names) <= 12:
         for y, values in enumerate(matrix):
             for x, value in enumerate(values):
                 light = value > (1 + low) / 2  # the colour below
-                axes.text(x, y, f"{value:.2f}", ha="center", va="center", size=VALUE_SIZE, color="k" if light else "w")
+                axes.text(
+                    x, y, f"{value:.{digits}f}", ha="center", va="center", size=VALUE_SIZE, color="k" if light else "w"
+                )
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
@@ -96,12 +99,11 @@ def _last(figure: "Figure", rows: Rows) -> None:
     steps = _numbers(rows, "step")
     low, high, mean = (_numbers(rows, name) for name in ("quartile_1", "quartile_3", "mean"))
     axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, linewidth=0)
-    axes.plot(steps, _numbers(rows, "median"), DASHES[1], color=VERMILION, linewidth=1.5)
     axes.plot(steps, mean, marker="o", color=BLUE, linewidth=1.8)
     axes.set_xticks(steps, [row["step"] for row in rows])
     axes.set(xlabel="thinking step", ylabel=f"cosine to step {rows[-1]['step']}")
-    # the three are close together where they end: they are told apart in a legend, in the free corner
-    axes.legend(["the middle half of the documents", "median", "mean"], frameon=False, loc="lower right")
+    # together they end in one point: told apart in the free corner
+    axes.legend(["middle half of the documents", "mean"], frameon=False, loc="lower right")
     grid(axes)
 
 
@@ -112,10 +114,10 @@ def _dimensions(figure: "Figure", rows: Rows) -> None:
     axes.axhline(_numbers(rows, SCORE)[-1], color=DARK, linewidth=0.9, linestyle=":")
     _curve(axes, sizes, rows)
     for size, score in zip(sizes, _numbers(rows, SCORE), strict=True):
-        _label(axes, size, score, f"{score:.3f}", (0, 8), "center")
+        _label(axes, size, score, f"{score:.3f}", (7, -6), "left", va="top")
     _ticks(axes, sizes)
     axes.set(xlabel="dimensions kept of each vector", ylabel=SCORE_LABEL)
-    axes.margins(x=0.08, y=0.12)
+    axes.margins(x=0.1, y=0.12)
 
 
 def _indexes(figure: "Figure", rows: Rows) -> None:
@@ -124,7 +126,7 @@ def _indexes(figure: "Figure", rows: Rows) -> None:
     columns = [
         ("recall@10", "recall@10\n(share of the exact ten)", 1.0, "{:.3f}"),
         ("ms_per_query_p50", "search time of a query\n(ms, median)", 1.0, "{:.3g}"),
-        ("memory_bytes", "memory that is searched\n(MB)", 1e-6, "{:.3g}"),
+        ("memory_bytes", "memory that a search\nneeds (MB)", 1e-6, "{:.3g}"),
     ]
     for axes, (column, label, scale, form), colour in zip(panels, columns, COLOURS, strict=True):
         values = [scale * value for value in _numbers(rows, column)]
@@ -133,7 +135,7 @@ def _indexes(figure: "Figure", rows: Rows) -> None:
         axes.set_xlim(0, 1.3 * max(values))
         axes.set(xlabel=label)
         axes.tick_params(axis="y", length=0)
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=3)
         grid(axes, "x")
     panels[0].set_ylabel("index type")
     panels[0].invert_yaxis()
@@ -225,8 +227,9 @@ def _point(
     """A score with its interval and, above that, its value."""
     score, low, high = _numbers([row], SCORE, "low", "high")
     axes.errorbar(
-        place, score, [[score - low], [high - score]], marker=marker, color=colour, markeredgecolor=DARK, **CAPS
-    )
+        place, score, [[score - low], [high - score]], fmt=marker, color=colour, markeredgecolor=DARK, markersize=7,
+        capsize=3, elinewidth=1.2,
+    )  # fmt: skip
     _label(axes, place, high, f"{name}\n{score:.3f}".strip(), (0, 3), "center")
 
 
@@ -243,5 +246,5 @@ def _ticks(axes: "Axes", places: list[float]) -> None:
 
 
 def _range(row: dict[str, str]) -> str:
-    low, high = (f"{float(row[name]):g}" for name in ("shortest", "longest"))
+    low, high = (f"{float(row[name]):.0f}" for name in ("shortest", "longest"))
     return low if low == high else f"{low}–{high}"

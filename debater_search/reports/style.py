@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def depth_colour(share: float) -> tuple[float, ...]:
     return colour
 
 
-def grid(axes: "Axes", axis: str = "y") -> None:
+def grid(axes: "Axes", axis: Literal["x", "y"] = "y") -> None:
     """Faint lines across the values."""
     axes.grid(axis=axis, alpha=0.25)
     axes.set_axisbelow(True)

@@ -42,13 +42,11 @@ def cosines(subject: Subject) -> Finding:
     depth = len(matrix)
     neighbours = np.diagonal(matrix, 1)
     note = (
-        f"Neighbouring steps have a cosine of {neighbours.min():.3f} to {neighbours.max():.3f}; "
-        f"the first and the last of {matrix[0, -1]:.3f}."
+        f"Neighbouring steps have a cosine of {neighbours.min():.4f} to {neighbours.max():.4f}; "
+        f"the first and the last of {matrix[0, -1]:.4f}."
     )
     rows = [(number, *row) for number, row in enumerate(matrix.tolist(), start=1)]
-    return Finding(
-        "Cosine between the thinking steps of a document", note, ("step", *map(str, range(1, depth + 1))), rows
-    )
+    return Finding("Cosine between thinking steps", note, ("step", *map(str, range(1, depth + 1))), rows)
 
 
 def last(subject: Subject) -> Finding:
@@ -56,10 +54,10 @@ def last(subject: Subject) -> Finding:
     found = cosines_to_last(subject.engine.store, live=subject.engine.live)
     columns = np.vstack([found.mean(axis=0, dtype=np.float64), *np.quantile(found, [0.25, 0.5, 0.75], axis=0)])
     rows = [(number, *row) for number, row in enumerate(columns.T.tolist(), start=1)]
-    near = next(row for row in rows if row[1] >= 0.95)
+    depth = len(rows)
     note = (
-        f"Step 1 has a mean cosine of {rows[0][1]:.3f} to step {len(rows)}, in the middle half of the documents "
-        f"{rows[0][2]:.3f} to {rows[0][4]:.3f}; step {near[0]} is the first above 0.95."
+        f"Step 1 has a mean cosine of {rows[0][1]:.3f} to step {depth}, in the middle half of the documents "
+        f"{rows[0][2]:.3f} to {rows[0][4]:.3f}; step {depth - 1} one of {rows[-2][1]:.4f}."
     )
     title = "Cosine of each thinking step to the last"
     return Finding(title, note, ("step", "mean", "quartile_1", "median", "quartile_3"), rows)
