@@ -21,7 +21,7 @@ from debater_search.reports.analyses import DRAWINGS, draw_analysis
 from debater_search.search import SearchEngine
 from debater_search.types import Document, Qrels, Query
 from debater_search.vectors import FaissIndex, build_index, make_plan
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, tiny_corpus
 
 WORDS = [f"word{n}" for n in range(40)]
 IN_MEMORY = [name for name in ANALYSES if name not in ("training", "depth")]
@@ -216,6 +216,25 @@ def test_the_weight_sweep_fuses_as_search_does(engine: SearchEngine, result: Res
         assert float(row["ndcg@10"]) == pytest.approx(score_run(run, Task().qrels()).metrics["ndcg@10"], abs=near)
 
 
+def test_a_ranking_of_no_weight_adds_no_documents(tmp_path: Path) -> None:
+    class Rare(Task):
+        def corpus(self, split: str = "test") -> list[Document]:
+            return tiny_corpus()
+
+        def queries(self, split: str = "test") -> list[Query]:
+            return [Query("q", "unique7")]
+
+        def qrels(self, split: str = "test") -> Qrels:
+            return {"q": {"d7": 1, "d8": 1, "d9": 1}}
+
+    build(Rare().corpus(), encoder(), tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i", encoder=encoder())
+    rows = table(engine, evaluate(Rare(), engine), "weights", tmp_path, Rare())
+    words = evaluate(Rare(), engine, mode="lexical")
+    assert len(words.run["q"]) == 1
+    assert float(rows[0]["ndcg@10"]) == pytest.approx(words.metrics["ndcg@10"])
+
+
 def test_documents_that_are_the_query_itself_are_no_answers(engine: SearchEngine, tmp_path: Path) -> None:
     class Self(Task):
         ignore_identical_ids = True
@@ -259,7 +278,6 @@ def test_all_is_what_the_model_allows(caplog: pytest.LogCaptureFixture) -> None:
     assert any("training" in message for message in caplog.messages)
     one_step: Any = FakeEncoder(thinking_steps=1)
     assert choose_analyses(["all"], one_step) == ["dimensions", "indexes", "lengths", "weights"]
-    assert choose_analyses([], None) == []
 
 
 @pytest.mark.parametrize(
@@ -269,7 +287,6 @@ def test_all_is_what_the_model_allows(caplog: pytest.LogCaptureFixture) -> None:
         (["all", "steps"], FakeEncoder(thinking_steps=1), "one thinking step"),
         (["training"], FakeEncoder(), "no training output"),
         (["depth"], FakeEncoder(), "no checkpoint of the same base model"),
-        (["lengths"], None, "Lexical search has no vectors"),
     ],
 )
 def test_what_a_model_does_not_allow_is_refused_by_name(names: list[str], model: Any, message: str) -> None:
@@ -351,10 +368,10 @@ def words_of(picture: Path) -> str:
 def test_a_picture_is_made_of_its_table_alone_and_the_same_each_time(tmp_path: Path) -> None:
     rows = ["1,0.25,0.2,0.3", "2,0.375,0.3,0.4", "max,0.5,0.4,0.6", "mean,0.125,0.1,0.2"]
     (tmp_path / "steps.csv").write_text("\n".join(["step,ndcg@10,low,high", *rows]), encoding="utf-8")
-    drawn = [[path.read_bytes() for path in draw_analysis("steps", tmp_path / "steps.csv", "of $m_{1")] for _ in "ab"]
+    drawn = [[path.read_bytes() for path in draw_analysis("steps", tmp_path / "steps.csv", "of $m_{1$")] for _ in "ab"]
     assert drawn[0] == drawn[1]
     shown = words_of(tmp_path / "steps.svg")
-    assert all(word in shown for word in ("of $m_{1", "0.250", "0.375", "0.500", "0.125", "max", "(search)"))
+    assert all(word in shown for word in ("of $m_{1$", "0.250", "0.375", "0.500", "0.125", "max", "(search)"))
 
 
 def test_every_analysis_has_a_drawing() -> None:

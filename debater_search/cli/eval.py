@@ -93,11 +93,9 @@ def evaluate(
 ) -> None:
     """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
     with results(as_json) as out:
-        if analyse and output is None:
-            raise DebaterError("The pictures of --analyse need a folder.", "Name one with --output.")
+        if analyse:
+            _require_analysable(run, mode, output)
         if run is not None or qrels is not None:
-            if analyse:
-                raise DebaterError("A run alone cannot be analysed.", "Name a TASK and a --model instead of --run.")
             scored = [_score_run_file(tasks, run, qrels)]
             _require_free(output, [result.task for result in scored], force)
         else:
@@ -111,7 +109,7 @@ def evaluate(
             if all_steps and mode is Mode.lexical:
                 raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
-            analyses = choose_analyses(analyse or [], encoder)
+            analyses = choose_analyses(analyse, encoder) if analyse and encoder is not None else []
             for task in loaded:
                 scored += _score_task(
                     task, encoder, split, instruction, mode, index_type, baseline, all_steps, analyses, output
@@ -187,6 +185,17 @@ def _load_tasks(names: Sequence[str] | None) -> "list[RetrievalTask]":
     if repeated:
         raise DebaterError(f"Two tasks are called {repeated[0]}.", "Score them one by one, each with its own --output.")
     return tasks
+
+
+def _require_analysable(run: Path | None, mode: Mode, output: Path | None) -> None:
+    if output is None:
+        raise DebaterError("The pictures of --analyse need a folder.", "Name one with --output.")
+    if run is not None:
+        raise DebaterError("A run alone cannot be analysed.", "Name a TASK and a --model instead of --run.")
+    if mode is not Mode.dense:
+        raise DebaterError(
+            "What is analysed is dense search.", "Leave --mode out; --analyse weights looks at hybrid search."
+        )
 
 
 def _require_free(output: Path | None, tasks: Sequence[str], force: bool) -> None:

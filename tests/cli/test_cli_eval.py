@@ -145,7 +145,7 @@ def test_analyses_are_saved_beside_the_results(debater: Debater, task: Path) -> 
     ("arguments", "message"),
     [
         (["--analyse", "steps"], "need a folder"),
-        (["--analyse", "steps", "--output", "o", "--mode", "lexical"], "no vectors to analyse"),
+        (["--analyse", "steps", "--output", "o", "--mode", "hybrid"], "is dense search"),
         (["--analyse", "training", "--output", "o"], "no training output"),
         (["--analyse", "stepz", "--output", "o"], "stepz"),
     ],
@@ -156,7 +156,14 @@ def test_what_cannot_be_analysed_is_said_before_anything_is_encoded(
     outcome = debater("eval", str(task), *arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert message in outcome.err
+    assert not Path("o").exists()
     assert "Encoding" not in outcome.err
+
+
+def test_a_run_alone_is_not_analysed(debater: Debater) -> None:
+    outcome = debater("eval", "--run", "r.trec", "--qrels", "q.tsv", "--analyse", "lengths", "--output", "o")
+    assert outcome.code == 2
+    assert "A run alone cannot be analysed" in outcome.err
 
 
 def test_the_command_offers_every_analysis() -> None:

@@ -51,16 +51,11 @@ ANALYSES = {
 ALL = "all"
 
 
-def choose_analyses(names: Sequence[str], encoder: "Encoder | None") -> list[str]:
+def choose_analyses(names: Sequence[str], encoder: "Encoder") -> list[str]:
     """The analyses of these names; `all` is every one that the model allows.
 
-    Raises DebaterError for a name that there is not, where a model does not allow what is named, and for any without
-    a model.
+    Raises DebaterError for a name that there is not, and where a model does not allow what is named.
     """
-    if encoder is None:
-        if names:
-            raise DebaterError("Lexical search has no vectors to analyse.", "Leave --analyse or --mode lexical out.")
-        return []
     unknown = [name for name in names if name not in (*ANALYSES, ALL)]
     if unknown:
         raise DebaterError(f"There is no analysis {unknown[0]!r}.", f"Analyses: {', '.join([*ANALYSES, ALL])}.")
@@ -110,7 +105,8 @@ def analyse(
         finding = ANALYSES[name].find(subject)
         table = folder / task.name / f"{name}.csv"
         write_table(finding, table)
-        pictures = draw_analysis(name, table, f"{finding.title}: {result.model} on {task.name}")
+        model = Path(result.model).name or result.model  # of a folder or a hub id, what tells it from others
+        pictures = draw_analysis(name, table, f"{finding.title}: {model} on {task.name}")
         files = {path.suffix.removeprefix("."): path.relative_to(folder).as_posix() for path in (*pictures, table)}
         entry: Entry = {
             "task": task.name,
@@ -122,6 +118,7 @@ def analyse(
         }
         _add(folder, entry)
         entries.append(entry)
+        logger.info("%s", finding.note)
     return entries
 
 
