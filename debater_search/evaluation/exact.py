@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.progress import progress
 from debater_search.types import Run
 
 if TYPE_CHECKING:
@@ -20,22 +21,26 @@ Ranked = tuple[np.ndarray, np.ndarray]
 """Scores and positions of documents, both [queries, ≤ k], best first."""
 
 
-def live_blocks(store: "EmbeddingStore", live: np.ndarray | None, *, steps: bool = False) -> Iterator[Block]:
+def live_blocks(
+    store: "EmbeddingStore", live: np.ndarray | None, *, steps: bool = False, show: bool = False
+) -> Iterator[Block]:
     """The rows of a store that have a document, shard by shard: vectors or, with `steps`, every thinking step.
 
-    `live` are their positions, int64 in order; None where all have one.
+    `live` are their positions, int64 in order; None where all have one. `show` has a progress line.
 
     Raises DebaterError if steps are wanted and the store holds the last one only.
     """
     start = 0
-    for block in store.steps() if steps else (shard.vectors for shard in store.shards()):
-        stop = start + len(block)
-        if live is None:
-            yield np.arange(start, stop), block
-        else:
-            low, high = np.searchsorted(live, [start, stop])
-            yield live[low:high], block[live[low:high] - start]
-        start = stop
+    with progress("Searching", len(store), "documents", enabled=show) as bar:
+        for block in store.steps() if steps else (shard.vectors for shard in store.shards()):
+            stop = start + len(block)
+            if live is None:
+                yield np.arange(start, stop), block
+            else:
+                low, high = np.searchsorted(live, [start, stop])
+                yield live[low:high], block[live[low:high] - start]
+            bar.advance(stop - start)
+            start = stop
 
 
 def search_blocks(

@@ -46,11 +46,12 @@ def search_steps(
     *,
     live: np.ndarray | None = None,
     together: bool = False,
+    show: bool = False,
 ) -> list[Run]:
     """The best k documents of every query [q, dim] by each thinking step's cosine: one run for each step.
 
     Two more with `together`: by a document's best step, and by the mean over its steps. Only the `live` positions of
-    the store, int64 in order, where given: the others' documents were deleted.
+    the store, int64 in order, where given: the others' documents were deleted. `show` has a progress line.
     """
 
     def read(steps: np.ndarray) -> Iterator[np.ndarray]:  # [rows, steps, dim]
@@ -64,7 +65,7 @@ def search_steps(
             yield best
             yield total / steps.shape[1]
 
-    return search_blocks(query_ids, store.ids(), live_blocks(store, live, steps=True), read, k)
+    return search_blocks(query_ids, store.ids(), live_blocks(store, live, steps=True, show=show), read, k)
 
 
 def step_cosines(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> np.ndarray:

@@ -59,13 +59,11 @@ def _steps(figure: "Figure", rows: Rows) -> None:
     for place, row in enumerate(alone):
         _point(axes, place, row, "o", depth_colour(place / max(1, len(alone) - 1)))
     apart = [len(alone) + 0.5 + 1.2 * place for place in range(len(together))]
-    for place, row, marker, colour in zip(apart, together, "s^", (VERMILION, GREEN), strict=True):
-        _point(axes, place, row, marker, colour)
-    names = [row["step"] for row in rows]
+    for right, row, marker, colour in zip(apart, together, "s^", (VERMILION, GREEN), strict=True):
+        _point(axes, right, row, marker, colour)
+    names = [*(row["step"] for row in alone), *(f"{row['step']}\nof all" for row in together)]
     names[len(alone) - 1] += "\n(search)"
-    axes.set_xticks(
-        [*range(len(alone)), *apart], [*names[: len(alone)], *(f"{name}\nof all" for name in names[len(alone) :])]
-    )
+    axes.set_xticks([*range(len(alone)), *apart], names)
     axes.set(xlabel="thinking step", ylabel=SCORE_LABEL)
     axes.margins(y=0.12)
     grid(axes)
@@ -124,14 +122,16 @@ def _indexes(figure: "Figure", rows: Rows) -> None:
     panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
     names = [row["type"] for row in rows]
     columns = [
-        ("recall@10", "recall@10\n(share of the exact ten)", 1.0, "{:.3f}"),
-        ("ms_per_query_p50", "search time of a query\n(ms, median)", 1.0, "{:.3g}"),
-        ("memory_bytes", "memory that a search\nneeds (MB)", 1e-6, "{:.3g}"),
+        ("recall@10", "recall@10\n(share of the exact ten)", 1.0),
+        ("ms_per_query_p50", "search time of a query\n(ms, median)", 1.0),
+        ("memory_bytes", "memory that a search\nneeds (MB)", 1e-6),
     ]
-    for axes, (column, label, scale, form), colour in zip(panels, columns, COLOURS, strict=True):
+    for axes, (column, label, scale), colour in zip(panels, columns, COLOURS, strict=True):
         values = [scale * value for value in _numbers(rows, column)]
         bars = axes.barh(names, values, color=colour, alpha=0.75, height=0.6)
-        axes.bar_label(bars, [form.format(value) for value in values], padding=3, size=VALUE_SIZE)
+        axes.bar_label(
+            bars, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values], padding=3, size=VALUE_SIZE
+        )
         axes.set_xlim(0, 1.3 * max(values))
         axes.set(xlabel=label)
         axes.tick_params(axis="y", length=0)

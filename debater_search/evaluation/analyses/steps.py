@@ -25,7 +25,9 @@ def steps(subject: Subject) -> Finding:
     """What every thinking step scores alone, and a document's best step and the mean over its steps."""
     engine = subject.engine
     ids = [query.id for query in subject.queries]
-    runs = search_steps(ids, subject.vectors, engine.store, DEPTH, live=engine.live, together=True)
+    runs = search_steps(
+        ids, subject.vectors, engine.store, DEPTH, live=engine.live, together=True, show=subject.progress
+    )
     depth = len(runs) - 2
     rows = [(name, *subject.score(run)) for name, run in zip([*range(1, depth + 1), "max", "mean"], runs, strict=True)]
     first, last, best, mean = (rows[place][1] for place in (0, depth - 1, depth, depth + 1))

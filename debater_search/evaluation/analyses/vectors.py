@@ -30,7 +30,8 @@ def dimensions(subject: Subject) -> Finding:
             yield _cut(queries, size) @ _cut(vectors, size).T
 
     ids = [query.id for query in subject.queries]
-    runs = search_blocks(ids, engine.store.ids(), live_blocks(engine.store, engine.live), read, DEPTH)
+    blocks = live_blocks(engine.store, engine.live, show=subject.progress)
+    runs = search_blocks(ids, engine.store.ids(), blocks, read, DEPTH)
     rows = [(size, *subject.score(run)) for size, run in zip(sizes, runs, strict=True)]
     whole = rows[-1][1]
     shares = [f"{size} keep {score / whole:.0%}" for size, score, *_ in rows[:-1]] if whole else []
