@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,10 +39,26 @@ EXAMPLES = examples(
     "debater eval data/cranfield",
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
     "debater eval data/cranfield --model checkpoints/demo --baseline minilm --compare results-before",
+    "debater eval data/cranfield --model checkpoints/demo --analyse steps --analyse weights --output results",
     "debater eval beir --model debater-2b --output results",
     "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv --compare other.trec",
     "debater eval --report results/minilm results/demo --output comparison",
 )
+
+
+class Analysis(StrEnum):
+    """What to look at behind the scores."""
+
+    steps = "steps"
+    cosines = "cosines"
+    last = "last"
+    dimensions = "dimensions"
+    indexes = "indexes"
+    lengths = "lengths"
+    weights = "weights"
+    training = "training"
+    depth = "depth"
+    all = "all"
 
 
 def evaluate(
@@ -73,6 +90,10 @@ def evaluate(
         ),
     ] = None,
     all_steps: Annotated[bool, typer.Option("--all-steps", help="Score each thinking step alone, too.")] = False,
+    analyse: Annotated[
+        list[Analysis] | None,
+        typer.Option(help="Draw this too, in --output: a picture and its table. Can be repeated."),
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Score this TREC run instead; needs --qrels.", metavar="FILE")
     ] = None,
@@ -93,6 +114,8 @@ def evaluate(
 
         if report:
             return _report(out, tasks or [], output, {"--model": model, "--run": run, "--qrels": qrels})
+        if analyse:
+            _require_analysable(run, mode, output)
         tasks, compare = _apart(tasks or [], compare or [])
         if run is not None or qrels is not None:
             result, judged = _score_run_file(tasks, baseline, run, qrels)
@@ -111,7 +134,7 @@ def evaluate(
             how.check(loaded)
             saved = find_compared(compare, [task.name for task in loaded])
             encoder = None if mode is Mode.lexical else load_encoder(model, base_model, device)
-            how = how.with_models(encoder, baseline or [], len(loaded), device, saved)
+            how = how.with_models(encoder, baseline or [], len(loaded), device, saved, analyse or [])
             table = score_tasks(loaded, suites, how, out)
         if output is not None:
             write_report([output])
@@ -143,6 +166,17 @@ def _apart(tasks: Sequence[str], compare: Sequence[str]) -> tuple[list[str], lis
 
     others = [name for name in tasks if compare and is_compared(name)]
     return [name for name in tasks if name not in others], [*compare, *others]
+
+
+def _require_analysable(run: Path | None, mode: Mode, output: Path | None) -> None:
+    if output is None:
+        raise DebaterError("The pictures of --analyse need a folder.", "Name one with --output.")
+    if run is not None:
+        raise DebaterError("A run alone cannot be analysed.", "Name a TASK and a --model instead of --run.")
+    if mode is not Mode.dense:
+        raise DebaterError(
+            "What is analysed is dense search.", "Leave --mode out; --analyse weights looks at hybrid search."
+        )
 
 
 def _require_free(output: Path | None, task: str, force: bool) -> None:

@@ -47,15 +47,26 @@ class Scoring:
     """As `load_baselines` gives them."""
     saved: "Sequence[SavedRun]" = ()
     """Runs to compare with."""
+    analyses: Sequence[str] = ()
 
     def with_models(
-        self, encoder: Any, baselines: Sequence[str], tasks: int, device: str, saved: "Sequence[SavedRun]"
+        self,
+        encoder: Any,
+        baselines: Sequence[str],
+        tasks: int,
+        device: str,
+        saved: "Sequence[SavedRun]",
+        analyses: Sequence[str],
     ) -> "Scoring":
-        """The same with what is scored, and what it is compared with. Raises DebaterError as `load_baselines` does."""
-        from debater_search.evaluation import model_name
+        """The same with what is scored, what it is compared with, and how it is looked at.
 
+        Raises DebaterError as `load_baselines` and `choose_analyses` do.
+        """
+        from debater_search.evaluation import choose_analyses, model_name
+
+        chosen = choose_analyses(analyses, encoder) if analyses else []
         loaded = load_baselines(baselines, model_name(encoder, self.mode.value), tasks, device)
-        return replace(self, encoder=encoder, baselines=loaded, saved=saved)
+        return replace(self, encoder=encoder, baselines=loaded, saved=saved, analyses=chosen)
 
     def split_of(self, task: "Task") -> str:
         """The split whose judgements count."""
@@ -96,7 +107,8 @@ class Scoring:
 
         if self.output is None or self.force:
             return None
-        entries = [entry for entry in read_results(self.output)["results"] if entry.get("task") == task.name]
+        found = read_results(self.output)
+        entries = [entry for entry in found["results"] if entry.get("task") == task.name]
         split = self.split_of(task)
         asked = {
             "fingerprint": self.encoder.fingerprint if self.encoder is not None else None,
@@ -107,7 +119,8 @@ class Scoring:
         made = [entry for entry in entries if self._is_as_asked(entry, asked)][:1]
         made += [entry for baseline in self.baselines for entry in entries if is_baseline(entry, baseline, split)]
         results = [result for entry in made if (result := restored(self.output, entry)) is not None]
-        if len(results) == 1 + len(self.baselines):
+        drawn = {entry.get("name") for entry in found["analyses"] if entry.get("task") == task.name}
+        if len(results) == 1 + len(self.baselines) and drawn.issuperset(self.analyses):
             return results
         run = f"{task.name}/{RUN_NAME}"
         ours = made and made[0].get("run") == run  # a baseline or the like is what lacks
@@ -124,8 +137,9 @@ class Scoring:
         from debater_search import evaluation
 
         split = self.split_of(task)
+        stored = self.all_steps or evaluation.need_all_steps(self.analyses)
         with evaluation.opened(
-            task, self.encoder, split=split, index_type=self.index_type, all_steps=self.all_steps, progress=True
+            task, self.encoder, split=split, index_type=self.index_type, all_steps=stored, progress=True
         ) as (engine, built):
             result = evaluation.evaluate(
                 task, engine, split=split, mode=self.mode.value, instruction=self.instruction, progress=True
@@ -139,6 +153,8 @@ class Scoring:
             for baseline in self.baselines:
                 scored.append(score_baseline(baseline, task, engine, split=split, index_type=self.index_type))
             self._save(task, scored)
+            if self.analyses and self.output is not None:
+                evaluation.analyse(task, engine, scored[0], self.analyses, self.output, progress=True)
         return scored
 
     def compare(self, task: "Task", results: "Sequence[Result]") -> "list[Entry]":

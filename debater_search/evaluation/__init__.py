@@ -1,5 +1,6 @@
-"""How well a model finds what it should: tasks, metrics by trec_eval's code, runs, and each thinking step alone."""
+"""How well a model finds what it should: tasks, metrics by trec_eval's code, runs, and looks behind the scores."""
 
+from debater_search.evaluation.analyses import ANALYSES, analyse, choose_analyses, need_all_steps
 from debater_search.evaluation.comparison import (
     Judged,
     SavedRun,
@@ -22,6 +23,7 @@ from debater_search.evaluation.tasks import RetrievalTask, load, load_task
 from debater_search.evaluation.thinking import evaluate_steps, search_steps, step_cosines
 
 __all__ = [
+    "ANALYSES",
     "METRICS",
     "FolderTask",
     "Judged",
@@ -32,6 +34,8 @@ __all__ = [
     "SavedRun",
     "Scores",
     "Suite",
+    "analyse",
+    "choose_analyses",
     "choose_instruction",
     "compare",
     "evaluate",
@@ -41,6 +45,7 @@ __all__ = [
     "load",
     "load_task",
     "model_name",
+    "need_all_steps",
     "opened",
     "published_figures",
     "read_results",

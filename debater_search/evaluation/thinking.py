@@ -1,16 +1,14 @@
-"""How a model thinks: what each thinking step would score alone, and how alike the steps are."""
+"""How a model thinks: what each thinking step would score, alone and together, and how alike the steps are."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from debater_search.evaluation.beir import scored_split
-from debater_search.evaluation.evaluate import (
-    choose_instruction,
-    judged_queries,
-    without_identical_ids,
-)
+from debater_search.evaluation.evaluate import choose_instruction, judged_queries, without_identical_ids
+from debater_search.evaluation.exact import live_blocks, search_blocks
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import score_run
 from debater_search.evaluation.results import DEPTH
@@ -20,10 +18,6 @@ from debater_search.types import Run
 
 if TYPE_CHECKING:
     from debater_search.store.embeddings import EmbeddingStore
-
-
-Ranked = tuple[np.ndarray, np.ndarray]
-"""Scores and positions of documents, both [queries, ≤ k], best first."""
 
 
 def evaluate_steps(
@@ -46,50 +40,51 @@ def evaluate_steps(
 
 
 def search_steps(
-    query_ids: list[str],
+    query_ids: Sequence[str],
     queries: np.ndarray,
     store: "EmbeddingStore",
     k: int = DEPTH,
     *,
     live: np.ndarray | None = None,
+    together: bool = False,
+    show: bool = False,
 ) -> list[Run]:
     """The best k documents of every query [q, dim] by each thinking step's cosine: one run for each step.
 
-    Only the `live` positions of the store, int64 in order, where given: the others' documents were deleted.
+    Two more with `together`: by a document's best step, and by the mean over its steps. Only the `live` positions of
+    the store, int64 in order, where given: the others' documents were deleted. `show` has a progress line.
     """
-    ids = np.array(store.ids(), dtype=object)
-    best: list[Ranked] = []  # of each step
-    start = 0
-    for block in store.steps():  # [rows, steps, dim]
-        rows = np.arange(start, start + len(block))
-        start += len(block)
-        if live is not None:
-            rows, block = rows[kept := np.isin(rows, live)], block[kept]
-        positions = np.broadcast_to(rows, (len(queries), len(block)))
-        best = best or [(np.empty((len(queries), 0)), np.empty((len(queries), 0), dtype=int))] * block.shape[1]
-        best = [_best(known, queries @ block[:, step].T, positions, k) for step, known in enumerate(best)]
-    return [
-        {
-            query_id: dict(zip(ids[positions[row]], scores[row].tolist(), strict=True))
-            for row, query_id in enumerate(query_ids)
-        }
-        for scores, positions in best
-    ]
+
+    def read(steps: np.ndarray) -> Iterator[np.ndarray]:  # [rows, steps, dim]
+        best = total = queries @ steps[:, 0].T
+        yield best
+        for step in range(1, steps.shape[1]):
+            scores = queries @ steps[:, step].T
+            yield scores
+            best, total = np.maximum(best, scores), total + scores
+        if together:
+            yield best
+            yield total / steps.shape[1]
+
+    return search_blocks(query_ids, store.ids(), live_blocks(store, live, steps=True, show=show), read, k)
 
 
-def _best(known: Ranked, scores: np.ndarray, positions: np.ndarray, k: int) -> Ranked:
-    """The best k of what is known and what is new, best first."""
-    scores, positions = np.hstack([known[0], scores]), np.hstack([known[1], positions])
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
-
-
-def step_cosines(store: "EmbeddingStore") -> np.ndarray:
-    """Cosine between the thinking steps of a document, averaged over the documents: float64 [steps, steps].
+def step_cosines(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> np.ndarray:
+    """Cosine between the thinking steps of a document, averaged over the `live` documents: float64 [steps, steps].
 
     Raises DebaterError if the store holds the last step only.
     """
-    blocks = 0.0
-    for block in store.steps():  # [rows, steps, dim], each vector of length 1
-        blocks = blocks + np.einsum("nid,njd->ij", block, block, dtype=np.float64, optimize=True)
-    return np.asarray(blocks) / len(store)
+    total, documents = np.float64(0), 0
+    for rows, block in live_blocks(store, live, steps=True):  # [rows, steps, dim], each vector of length 1
+        total = total + np.einsum("nid,njd->ij", block, block, dtype=np.float64, optimize=True)
+        documents += len(rows)
+    return np.asarray(total) / documents
+
+
+def cosines_to_last(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> np.ndarray:
+    """Cosine of every thinking step of every `live` document to its last one: float32 [documents, steps].
+
+    Raises DebaterError if the store holds the last step only.
+    """
+    blocks = live_blocks(store, live, steps=True)
+    return np.concatenate([np.einsum("nsd,nd->ns", block, block[:, -1]) for _, block in blocks])

@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debater_search.reports.style import COLOURS, DARK, DASHES, depth_colour, grid, mark_best, new_figure, save, styled
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Entries = list[dict[str, Any]]
 
@@ -21,34 +22,23 @@ LOSSES = {
 }
 """Terms of each phase, as the log names them and as the picture does."""
 
-COLOURS, DASHES = ("#0072B2", "#D55E00", "#009E73"), ("-", "--", "-.")
-"""Told apart by the colour-blind and, by their dashes, in grey."""
-DARK = "#111111"
-SHALLOW, DEEP = 0.82, 0.12
-"""Ends of cividis for thinking steps: an order of lightness, with neither lost on white."""
-
 
 def draw_training(metrics: Path, picture: Path) -> None:
     """Draw `metrics.jsonl` as a PNG and, beside it, an SVG: losses, learning rate, nDCG@10 of each thinking step."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     entries = read_metrics(metrics)
     phases = [phase for phase in LOSSES if _of(entries, phase)]
     measured = _of(entries, "evaluation")
     top = [*phases, "learning rate"]
     mosaic = [top, ["ndcg"] * len(top)] if measured else [top]
-    with matplotlib.rc_context({"svg.hashsalt": "debater", "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(PANEL_WIDTH * len(top), ROW_HEIGHT * len(mosaic)), layout="constrained")
-        FigureCanvasAgg(figure)
+    with styled():
+        figure = new_figure(PANEL_WIDTH * len(top), ROW_HEIGHT * len(mosaic))
         panels: dict[str, Axes] = figure.subplot_mosaic(mosaic)
         for phase in phases:
             _draw_losses(panels[phase], phase, _of(entries, phase))
         _draw_rate(panels["learning rate"], _of(entries, phases[-1]) if phases else [])
         if measured:
             _draw_ndcg(panels["ndcg"], measured)
-        _save(figure, picture)
+        save(figure, picture)
 
 
 def read_metrics(path: Path) -> Entries:
@@ -82,7 +72,7 @@ def _draw_losses(axes: "Axes", phase: str, rows: Entries) -> None:
         weight = max(0.8, 1 - 30 / len(values))  # a long run is noisier than it is wide
         axes.plot(*_thinned(steps, smoothed(values, weight)), dashes, color=colour, linewidth=1.8, label=label)
     axes.set(title=phase.capitalize(), xlabel="step", ylabel="loss")
-    axes.grid(axis="y", alpha=0.25)
+    grid(axes)
     axes.legend(frameon=False, loc="upper right")
 
 
@@ -91,19 +81,17 @@ def _draw_rate(axes: "Axes", rows: Entries) -> None:
     axes.set(title="Learning rate", xlabel="step")
     axes.set_ylim(bottom=0)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
-    axes.grid(axis="y", alpha=0.25)
+    grid(axes)
 
 
 def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
     """nDCG@10 over training: thin lines for the thinking steps, a thick one for the last, which search uses."""
-    import matplotlib
-
     depth = max((len(row.get("steps") or []) for row in rows), default=0)
     for number in range(depth - 1):
         share = number / max(1, depth - 2)
         alone = [(row["step"], row["steps"][number]) for row in rows if len(row.get("steps") or []) > number]
         axes.plot(
-            *zip(*alone, strict=True), color=matplotlib.colormaps["cividis"](SHALLOW + share * (DEEP - SHALLOW)),
+            *zip(*alone, strict=True), color=depth_colour(share),
             linewidth=1.3, marker="." if len(alone) == 1 else "", label=f"step {number + 1}",
         )  # fmt: skip
     steps, scores = _curve(rows, "ndcg@10")
@@ -111,7 +99,7 @@ def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
     axes.plot(steps, scores, color=DARK, linewidth=2.8, marker="o", markersize=4, label=last)
     _mark_best(axes, steps, scores)
     axes.set(title="nDCG@10 of each thinking step" if depth > 1 else "nDCG@10", xlabel="step", ylabel="nDCG@10")
-    axes.grid(axis="y", alpha=0.25)
+    grid(axes)
     axes.margins(y=0.15)
     handles, labels = axes.get_legend_handles_labels()
     # deepest on top, as the curves usually lie, and beside the panel: eight of them would hide the curves
@@ -122,15 +110,8 @@ def _mark_best(axes: "Axes", steps: list[int], scores: list[float]) -> None:
     if not scores:
         return
     at = max(range(len(scores)), key=scores.__getitem__)  # the first of equals, as the kept checkpoint is
-    axes.plot(
-        steps[at], scores[at], linestyle="", marker="*", markersize=17, markerfacecolor="#E69F00",
-        markeredgecolor=DARK, label="best checkpoint", zorder=5,
-    )  # fmt: skip
-    later = at > len(scores) / 2
-    axes.annotate(
-        f"{scores[at]:.3f} at step {steps[at]:,}", (steps[at], scores[at]), textcoords="offset points",
-        xytext=(-12 if later else 12, 12), ha="right" if later else "left",
-    )  # fmt: skip
+    words = f"{scores[at]:.3f} at step {steps[at]:,}"
+    mark_best(axes, steps[at], scores[at], words, left=at > len(scores) / 2, label="best checkpoint")
 
 
 def _of(entries: Entries, phase: str) -> Entries:
@@ -146,8 +127,3 @@ def _curve(rows: Entries, key: str) -> tuple[list[int], list[float]]:
 def _thinned(steps: list[int], values: list[float]) -> tuple[list[int], list[float]]:
     stride = -(-len(steps) // POINTS) or 1
     return steps[::stride], values[::stride]
-
-
-def _save(figure: "Figure", picture: Path) -> None:
-    figure.savefig(picture, dpi=120)
-    figure.savefig(picture.with_suffix(".svg"), metadata={"Date": None})  # the same log gives the same bytes

@@ -93,6 +93,8 @@ def _fill(plan: Plan, rows: np.ndarray) -> Any:
     inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
     if isinstance(inner, faiss.IndexIVF):
         inner.cp.min_points_per_centroid = 1  # what is few was planned so, and need not be warned of
+        if hasattr(inner, "pq"):
+            inner.pq.cp.min_points_per_centroid = 1
     if isinstance(inner, faiss.IndexPQ):
         inner.do_polysemous_training = False  # takes minutes, for a kind of search that is not used here
     if not index.is_trained:

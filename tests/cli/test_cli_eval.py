@@ -246,3 +246,48 @@ def test_an_impossible_evaluation_is_a_sentence_before_any_model_is_loaded(
     assert word in outcome.err
     assert "Traceback" not in outcome.err
     assert fake_model == []
+
+
+def test_analyses_are_saved_beside_the_results(debater: Debater, task: Path) -> None:
+    arguments = ("eval", str(task), "--analyse", "steps", "--analyse", "lengths", "--output", "results", "--json")
+    outcome = debater(*arguments)
+    assert (outcome.code, len(outcome.json["results"])) == (0, 1)
+    saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))
+    assert [(entry["name"], entry["models"]) for entry in saved["analyses"]] == [
+        ("steps", ["minilm"]), ("lengths", ["minilm"])
+    ]  # fmt: skip
+    for entry in saved["analyses"]:
+        assert all(Path("results", file).is_file() for file in entry["files"].values())
+    assert debater(*arguments, "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--analyse", "steps"], "need a folder"),
+        (["--analyse", "steps", "--output", "o", "--mode", "hybrid"], "is dense search"),
+        (["--analyse", "training", "--output", "o"], "no training output"),
+        (["--analyse", "stepz", "--output", "o"], "stepz"),
+    ],
+)
+def test_what_cannot_be_analysed_is_said_before_anything_is_encoded(
+    debater: Debater, task: Path, arguments: list[str], message: str
+) -> None:
+    outcome = debater("eval", str(task), *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert not Path("o").exists()
+    assert "Encoding" not in outcome.err
+
+
+def test_a_run_alone_is_not_analysed(debater: Debater) -> None:
+    outcome = debater("eval", "--run", "r.trec", "--qrels", "q.tsv", "--analyse", "lengths", "--output", "o")
+    assert outcome.code == 2
+    assert "A run alone cannot be analysed" in outcome.err
+
+
+def test_the_command_offers_every_analysis() -> None:
+    from debater_search.cli.eval import Analysis
+    from debater_search.evaluation.analyses import ALL, ANALYSES
+
+    assert [analysis.value for analysis in Analysis] == [*ANALYSES, ALL]

@@ -1,0 +1,138 @@
+"""Looks behind a score: each analysis is a table and its picture, made from the one index that the score came from."""
+
+import csv
+import io
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from debater_search.data.files import write_lines
+from debater_search.errors import DebaterError
+from debater_search.evaluation.analyses.checkpoints import depth, require_depths, require_run, training
+from debater_search.evaluation.analyses.queries import lengths, weights
+from debater_search.evaluation.analyses.steps import cosines, last, require_steps, steps
+from debater_search.evaluation.analyses.subject import Finding, Subject
+from debater_search.evaluation.analyses.vectors import dimensions, indexes
+from debater_search.evaluation.results import Entry, Result, read_results, write_results
+from debater_search.evaluation.tasks import RetrievalTask
+from debater_search.reports.analyses import draw_analysis
+from debater_search.search import SearchEngine
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+__all__ = ["ALL", "ANALYSES", "Analysis", "Finding", "analyse", "choose_analyses", "need_all_steps"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """How something is found out, what it asks of the model, and whether the index must hold every thinking step."""
+
+    find: Callable[[Subject], Finding]
+    require: "Callable[[Encoder], None] | None" = None
+    all_steps: bool = False
+
+
+ANALYSES = {
+    "steps": Analysis(steps, require_steps, all_steps=True),
+    "cosines": Analysis(cosines, require_steps, all_steps=True),
+    "last": Analysis(last, require_steps, all_steps=True),
+    "dimensions": Analysis(dimensions),
+    "indexes": Analysis(indexes),
+    "lengths": Analysis(lengths),
+    "weights": Analysis(weights),
+    "training": Analysis(training, require_run),
+    "depth": Analysis(depth, require_depths),
+}
+ALL = "all"
+
+
+def choose_analyses(names: Sequence[str], encoder: "Encoder") -> list[str]:
+    """The analyses of these names; `all` is every one that the model allows.
+
+    Raises DebaterError for a name that there is not, and where a model does not allow what is named.
+    """
+    unknown = [name for name in names if name not in (*ANALYSES, ALL)]
+    if unknown:
+        raise DebaterError(f"There is no analysis {unknown[0]!r}.", f"Analyses: {', '.join([*ANALYSES, ALL])}.")
+    chosen = []
+    for name, analysis in ANALYSES.items():
+        if name not in names and ALL not in names:
+            continue
+        try:
+            if analysis.require is not None:
+                analysis.require(encoder)
+        except DebaterError as error:
+            if name in names:
+                raise
+            logger.info("Left out: %s. %s", name, error.message)
+            continue
+        chosen.append(name)
+    return chosen
+
+
+def need_all_steps(names: Sequence[str]) -> bool:
+    """Whether one of these analyses reads every thinking step: the index must then be built with `all_steps`."""
+    return any(ANALYSES[name].all_steps for name in names)
+
+
+def analyse(
+    task: RetrievalTask,
+    engine: SearchEngine,
+    result: Result,
+    names: Sequence[str],
+    folder: str | Path,
+    *,
+    progress: bool = False,
+) -> list[Entry]:
+    """Make these analyses of a model's result from the index that it came from, and save them in `folder`.
+
+    Each is a table and two pictures, `<task>/<name>.csv`, `.svg` and `.png`, and an entry in `results.json`, there as
+    soon as it is finished. Nothing is encoded again but the queries; `training` and `depth` encode the corpus with
+    other checkpoints.
+
+    Raises DebaterError where the index has no thinking steps but an analysis needs them, or cannot be read.
+    """
+    folder = Path(folder)
+    subject = Subject(task, engine, result, progress=progress)
+    entries = []
+    for name in names:
+        logger.info("Analysing %s: %s.", task.name, name)
+        finding = ANALYSES[name].find(subject)
+        table = folder / task.name / f"{name}.csv"
+        write_table(finding, table)
+        model = Path(result.model).name or result.model  # of a folder or a hub id, what tells it from others
+        pictures = draw_analysis(name, table, f"{finding.title}: {model} on {task.name}")
+        files = {path.suffix.removeprefix("."): path.relative_to(folder).as_posix() for path in (*pictures, table)}
+        entry: Entry = {
+            "task": task.name,
+            "models": [result.model],
+            "name": name,
+            "title": finding.title,
+            "note": finding.note,
+            "files": files,
+        }
+        _add(folder, entry)
+        entries.append(entry)
+        logger.info("%s", finding.note)
+    return entries
+
+
+def write_table(finding: Finding, path: Path) -> None:
+    """Write a finding's table as CSV, numbers in full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(finding.columns)
+    writer.writerows(finding.rows)
+    write_lines(path, [text.getvalue().removesuffix("\n")])
+
+
+def _add(folder: Path, entry: Entry) -> None:
+    """Put an analysis into results.json, in place of an earlier one whose files it replaced."""
+    saved = read_results(folder)
+    others = [known for known in saved["analyses"] if known.get("files") != entry["files"]]
+    write_results(folder, saved | {"analyses": [*others, entry]})

@@ -1,0 +1,120 @@
+"""Several checkpoints on one task: over a training run, and over the number of thinking steps."""
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from debater_search.encoder.layouts import CHECKPOINT_FILE
+from debater_search.errors import DebaterError
+from debater_search.evaluation.analyses.subject import METRIC, SCORE, Finding, Subject
+from debater_search.evaluation.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that training wrote, the optimizer step it is of, and the model in it."""
+
+    folder: Path
+    step: int
+    thinking_steps: int
+    base_model: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "Checkpoint | None":
+        """The checkpoint in a folder; None if there is none, or it does not say what it is."""
+        try:
+            described: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text(encoding="utf-8"))
+            step = int(described["provenance"]["step"])
+            return cls(folder, step, int(described["thinking_steps"]), str(described["base_model"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def require_run(encoder: "Encoder") -> None:
+    """Raise DebaterError unless the model lies in the output of a training run with checkpoints of several steps."""
+    if len(_of_run(encoder)) < 2:
+        raise DebaterError(
+            f"{encoder.name} is no training output with several checkpoints.",
+            "Analyse a folder that holds checkpoint-N, as `debater train --output` leaves it.",
+        )
+
+
+def require_depths(encoder: "Encoder") -> None:
+    """Raise DebaterError unless checkpoints of other depths, on the same base model, lie beside the model."""
+    if len({checkpoint.thinking_steps for checkpoint in _beside(encoder)}) < 2:
+        raise DebaterError(
+            f"Beside {encoder.name} lies no checkpoint of the same base model with other thinking_steps.",
+            "Train some into neighbouring folders: debater train CONFIG thinking_steps=4 --output checkpoints/depth-4.",
+        )
+
+
+def training(subject: Subject) -> Finding:
+    """What every checkpoint-N of a training run scores, and its end."""
+    rows = [
+        (checkpoint.step, checkpoint.folder.name, *_score(subject, checkpoint))
+        for checkpoint in _of_run(subject.engine.encoder)
+    ]
+    best = max(rows, key=lambda row: row[2])
+    note = f"From {rows[0][2]:.3f} at step {rows[0][0]:,} to {rows[-1][2]:.3f} at step {rows[-1][0]:,}; best is step "
+    note += f"{best[0]:,} with {best[2]:.3f}."
+    return Finding("nDCG@10 over training", note, ("step", "checkpoint", *SCORE), rows)
+
+
+def depth(subject: Subject) -> Finding:
+    """What checkpoints with other numbers of thinking steps score, beside the model's."""
+    rows = [
+        (checkpoint.thinking_steps, checkpoint.folder.name, *_score(subject, checkpoint))
+        for checkpoint in _beside(subject.engine.encoder)
+    ]
+    best = max(rows, key=lambda row: row[2])
+    note = f"Of {len(rows)} checkpoints {best[1]}, with thinking_steps {best[0]}, scores best: {best[2]:.3f}."
+    return Finding(
+        "nDCG@10 by the number of thinking steps trained", note, ("thinking_steps", "checkpoint", *SCORE), rows
+    )
+
+
+def _of_run(encoder: "Encoder") -> list[Checkpoint]:
+    """The checkpoints of a training output, by step; its end comes in place of the checkpoint of the same step."""
+    folder = Path(encoder.recipe["model"])
+    if not folder.is_dir():
+        return []
+    places = [place for place in folder.iterdir() if re.fullmatch(r"checkpoint-\d+", place.name)]
+    found = [checkpoint for place in (*places, folder) if (checkpoint := Checkpoint.read(place))]
+    return sorted({checkpoint.step: checkpoint for checkpoint in found}.values(), key=lambda found: found.step)
+
+
+def _beside(encoder: "Encoder") -> list[Checkpoint]:
+    """The model's checkpoint and those in the folders beside it on the same base model, by depth and name."""
+    folder = Path(encoder.recipe["model"])
+    own = Checkpoint.read(folder)
+    if own is None:
+        return []
+    others = [Checkpoint.read(place) for place in folder.resolve().parent.iterdir()]
+    same = [checkpoint for checkpoint in others if checkpoint and checkpoint.base_model == own.base_model]
+    return sorted(same, key=lambda found: (found.thinking_steps, found.folder.name))
+
+
+def _score(subject: Subject, checkpoint: Checkpoint) -> tuple[float, float, float]:
+    """The columns SCORE of a checkpoint; what is indexed already is not encoded again."""
+    from debater_search.encoder import Encoder
+
+    own = subject.engine.encoder
+    encoder = Encoder.load(str(checkpoint.folder), base_model=own.recipe.get("base_model"), device=str(own.device))
+    indexed = encoder.fingerprint == own.fingerprint
+    logger.info("%s: checkpoint %s.", subject.task.name, checkpoint.folder.name)
+    result = evaluate(
+        subject.task,
+        subject.engine if indexed else encoder,
+        split=subject.split,
+        instruction=subject.instruction,
+        progress=subject.progress,
+    )
+    return result.metrics[METRIC], *result.intervals[METRIC]

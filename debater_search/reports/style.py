@@ -1,0 +1,70 @@
+"""How all pictures look: told apart by the colour-blind and in grey, nothing that says nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 6.4, 4.0  # inches, of a picture of one panel
+
+COLOURS, DASHES = ("#0072B2", "#D55E00", "#009E73"), ("-", "--", "-.")
+"""Told apart by the colour-blind and, by their dashes, in grey."""
+DARK = "#111111"
+BEST = "#E69F00"
+SHALLOW, DEEP = 0.82, 0.12
+"""Ends of cividis for thinking steps: an order of lightness, with neither lost on white."""
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """What is drawn and saved in this block has the common style."""
+    import matplotlib
+
+    common = {"svg.hashsalt": "debater", "axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(common):
+        yield
+
+
+def new_figure(width: float = WIDTH, height: float = HEIGHT) -> "Figure":
+    """An empty picture of so many inches; it opens no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def depth_colour(share: float) -> tuple[float, ...]:
+    """The colour of a thinking step, from the first (0) to the last (1): the deeper, the darker."""
+    import matplotlib
+
+    colour: tuple[float, ...] = matplotlib.colormaps["cividis"](SHALLOW + share * (DEEP - SHALLOW))
+    return colour
+
+
+def grid(axes: "Axes", axis: Literal["x", "y"] = "y") -> None:
+    """Faint lines across the values."""
+    axes.grid(axis=axis, alpha=0.25)
+    axes.set_axisbelow(True)
+
+
+def mark_best(axes: "Axes", at: float, score: float, text: str, *, left: bool, label: str = "") -> None:
+    """A star on the best point of a curve, with words to its left or right, and in a legend where it has a label."""
+    axes.plot(
+        at, score, linestyle="", marker="*", markersize=17, markerfacecolor=BEST, markeredgecolor=DARK,
+        label=label, zorder=5,
+    )  # fmt: skip
+    axes.annotate(
+        text, (at, score), textcoords="offset points", xytext=(-12 if left else 12, 12), ha="right" if left else "left"
+    )
+
+
+def save(figure: "Figure", picture: Path) -> None:
+    """Write a picture as PNG and, beside it, SVG: the same data gives the same bytes."""
+    figure.savefig(picture, dpi=120)
+    figure.savefig(picture.with_suffix(".svg"), metadata={"Date": None})
