@@ -62,7 +62,7 @@ def index(
     ] = None,
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="Encode documents in 8-bit integers: on a CPU, twice as fast."),
+        typer.Option("--int8", help="Encode documents in 8-bit integers: on a CPU up to twice as fast."),
     ] = False,
     passages: Annotated[
         int | None,

@@ -102,7 +102,7 @@ class Encoder:
                 Hugging Face model; safetensors only, no remote code.
             base_model: the model below an adapter, where it is not the one the adapter names.
             device: auto, cpu, cuda, cuda:N, mps.
-            dtype: auto, float32, bfloat16, float16; int8: linear layers in 8-bit integers on a CPU, about twice as
+            dtype: auto, float32, bfloat16, float16; int8: linear layers in 8-bit integers on a CPU, up to twice as
                 fast, vectors close to those of float32 (mean cosine .998 for MiniLM).
             attention: auto, sdpa, eager, flash_attention_2.
             thinking_steps: on a model made for deliberation, read it out after that many steps; on a plain model,
