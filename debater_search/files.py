@@ -37,6 +37,15 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_in(folder: Path, name: str) -> Path | None:
+    """The file of that name in the folder; None if it is not there, or the name leads out of the folder."""
+    try:
+        file = (folder / name).resolve()
+        return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+
+
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; it replaces `folder` when the block ends well."""

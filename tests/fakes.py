@@ -18,6 +18,7 @@ class FakeEncoder:
         self.name, self.dim, self.thinking_steps = name, dim, thinking_steps
         self.fingerprint = f"{zlib.crc32(f'{name} {dim} {thinking_steps}'.encode()):08x}" * 8
         self.recipe = {"model": name}
+        self.instruction = ""
         self.spec = SimpleNamespace(document_length=64)
         self.device, self.dtype = SimpleNamespace(type="cpu"), "float32"
         self.encoded = 0  # documents, over all calls

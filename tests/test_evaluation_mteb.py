@@ -8,9 +8,10 @@ import pytest
 
 from debater_search.cli.options import Mode
 from debater_search.cli.scoring import Scoring
+from debater_search.cli.standing import Standing
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
-from debater_search.evaluation import MtebTask, evaluate
+from debater_search.evaluation import MtebTask, evaluate, read_results
 from debater_search.evaluation.hub_tasks import parts_of
 from debater_search.evaluation.mteb import DebaterModel, save_mteb_result
 
@@ -147,9 +148,10 @@ def test_texts_that_are_neither_queries_nor_documents_are_encoded_without_instru
 def test_debater_eval_writes_mtebs_file_beside_its_own(encoder: Encoder, tmp_path: Path) -> None:
     how = Scoring(None, None, Mode.dense, "flat", all_steps=False, output=tmp_path, force=False, encoder=encoder)
     task = MtebTask("Local", task=local_task(False))
-    (result,) = how.score(task)
+    (result,) = how.score(task, Standing())
     (file,) = tmp_path.glob("mteb/*/*/LocalRetrieval.json")
     assert mteb.results.TaskResult.from_disk(file).get_score() == pytest.approx(result.metrics["ndcg@10"], abs=1e-4)
     assert (tmp_path / "LocalRetrieval" / "run.trec").exists()
-    (standing,) = how.standing(task) or []
+    (standing,) = how.standing(task, read_results(tmp_path)).with_runs().values()
     assert (standing.metrics, standing.per_query) == (result.metrics, result.per_query)
+    assert standing.run.keys() == result.run.keys()

@@ -85,17 +85,6 @@ def baseline_name(baseline: Any) -> str:
     return run_name(baseline) if isinstance(baseline, Path) else getattr(baseline, "name", BM25)
 
 
-def is_baseline(entry: "Entry", baseline: Any, split: str) -> bool:
-    """Whether an entry of results.json is a baseline's, on a split."""
-    provenance = entry.get("provenance") or {}
-    if entry.get("model") != baseline_name(baseline):
-        return False
-    if isinstance(baseline, Path):
-        return bool(provenance.get("run") == str(baseline))
-    same = provenance.get("fingerprint") == getattr(baseline, "fingerprint", None)
-    return bool(same and provenance.get("split") == split)
-
-
 def _load_baseline(name: str, tasks: int, device: str) -> Any:
     from debater_search.encoder import Encoder
 

@@ -29,11 +29,13 @@ from debater_search.cli.options import (
     load_encoder,
 )
 from debater_search.cli.output import Output, results
-from debater_search.cli.scoring import SHOWN, ResultTable, Scoring, load_tasks, score_tasks
+from debater_search.cli.result_table import SHOWN, ResultTable
+from debater_search.cli.scoring import Scoring, load_tasks, score_tasks
 from debater_search.errors import DebaterError
 
 if TYPE_CHECKING:
     from debater_search.evaluation import Judged, Result
+    from debater_search.evaluation.results import Entry
 
 EXAMPLES = examples(
     "debater eval data/cranfield",
@@ -62,6 +64,7 @@ class Analysis(StrEnum):
 
 
 def evaluate(
+    context: typer.Context,
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
@@ -113,13 +116,16 @@ def evaluate(
         from debater_search.evaluation import write_report
 
         if report:
-            return _report(out, tasks or [], output, {"--model": model, "--run": run, "--qrels": qrels})
+            _refuse_all_but(context, {"report", "tasks", "output", "force", "as_json"}, "--report scores nothing.")
+            return _report(out, tasks or [], output)
         if analyse:
             _require_analysable(run, mode, output)
         tasks, compare = _apart(tasks or [], compare or [])
         if run is not None or qrels is not None:
             result, judged = _score_run_file(tasks, baseline, run, qrels)
-            _require_free(output, result.task, force)
+            alone = {"run", "qrels", "compare", "tasks", "output", "force", "as_json"}
+            _refuse_all_but(context, alone, "--run scores what is in the run, with no model.")
+            _require_free(output, result, force)
             saved = find_compared(compare, [result.task])
             comparisons = compare_results([result], saved, judged)
             table = ResultTable(out, [result.task], models=[result.model])
@@ -155,7 +161,7 @@ def _score_run_file(
         raise DebaterError("--run and --qrels go together.", "Give both: --run FILE --qrels FILE.")
     judged = judged_by_file(qrels)
     result = read_saved(SavedRun(run_name(run), run), judged)
-    return replace(result, provenance={"run": str(run), "qrels": str(qrels)}), judged
+    return replace(result, provenance=result.provenance | {"qrels": str(qrels)}), judged
 
 
 def _apart(tasks: Sequence[str], compare: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -179,25 +185,40 @@ def _require_analysable(run: Path | None, mode: Mode, output: Path | None) -> No
         )
 
 
-def _require_free(output: Path | None, task: str, force: bool) -> None:
-    """Refuse an output that could not be saved, before anything is computed."""
-    from debater_search.data.files import require_writable
+def _require_free(output: Path | None, result: "Result", force: bool) -> None:
+    """Refuse an output that a run's result could not be saved in, or that holds another's; its own it replaces."""
+    from debater_search.data.files import require_writable_folder
+    from debater_search.evaluation import read_results
 
     if output is None:
         return
-    require_writable(output)
-    if (output / task / "run.trec").exists() and not force:
+    require_writable_folder(output)
+    place = f"{result.task}/run.trec"
+    holders = [entry for entry in read_results(output)["results"] if entry.get("run") == place]
+    own = any(entry.get("model") == result.model and _run_of(entry) == result.provenance["run"] for entry in holders)
+    if (output / place).exists() and not own and not force:
         raise DebaterError(
-            f"{output / task} holds a run already.", "Choose another --output, or replace it with --force."
+            f"{output / result.task} holds a run already.", "Choose another --output, or replace it with --force."
         )
 
 
-def _report(out: Output, folders: Sequence[str], output: Path | None, others: dict[str, Any]) -> None:
+def _run_of(entry: "Entry") -> Any:
+    provenance = entry.get("provenance")
+    return provenance.get("run") if isinstance(provenance, dict) else None
+
+
+def _refuse_all_but(context: typer.Context, allowed: set[str], why: str) -> None:
+    """Raise DebaterError if options were given that would be ignored."""
+    for option in context.command.params:
+        name = option.name or ""
+        source = context.get_parameter_source(name)
+        if name not in allowed and source is not None and source.name == "COMMANDLINE":
+            raise DebaterError(why, f"Leave {option.opts[0]} out.")
+
+
+def _report(out: Output, folders: Sequence[str], output: Path | None) -> None:
     from debater_search.evaluation import write_report
 
-    given = [option for option, value in others.items() if value is not None]
-    if given:
-        raise DebaterError("--report scores nothing.", f"Leave {given[0]} out, or leave --report out.")
     page = write_report([Path(folder) for folder in folders], output)
     if out.as_json:
         return out.json({"report": str(page)})

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debater_search.cli.comparisons import (
+    BM25,
     baseline_name,
     compare_results,
-    is_baseline,
     judged_by_task,
     load_baselines,
     save_compared,
@@ -18,6 +18,8 @@ from debater_search.cli.comparisons import (
 )
 from debater_search.cli.options import Mode
 from debater_search.cli.output import Output
+from debater_search.cli.result_table import ResultTable, missing_data
+from debater_search.cli.standing import Held, Standing, find_standing
 from debater_search.errors import DebaterError
 from debater_search.progress import duration
 
@@ -25,10 +27,9 @@ if TYPE_CHECKING:
     from debater_search.evaluation import Result, SavedRun, Suite
     from debater_search.evaluation.results import Entry
     from debater_search.evaluation.suites import Task
+    from debater_search.search import SearchEngine
 
 log = logging.getLogger(__name__)
-
-SHOWN = ("ndcg@10", "mrr@10", "map@100", "recall@100")  # to people; --json has all
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ class Scoring:
 
     def check(self, tasks: "Sequence[Task]") -> None:
         """Raise DebaterError, before a model is loaded, for what could not be scored or saved."""
-        from debater_search.data.files import require_writable
+        from debater_search.data.files import require_writable_folder
         from debater_search.evaluation import FolderTask
         from debater_search.evaluation.hub_tasks import is_offline
 
         if self.output is not None:
-            require_writable(self.output)
+            require_writable_folder(self.output)
         if self.all_steps and self.mode is Mode.lexical:
             raise DebaterError("Lexical search has no thinking steps.", "Leave --all-steps or --mode lexical out.")
         missing: dict[str, DebaterError] = {}
@@ -95,67 +96,51 @@ class Scoring:
                 except DebaterError as error:
                     missing[task.name] = error
         if missing:
-            raise _missing(missing, len(tasks), "The Hugging Face hub does not answer, and")
+            raise missing_data(missing, len(tasks), "The Hugging Face hub does not answer, and")
 
-    def standing(self, task: "Task") -> "list[Result] | None":
-        """The results of a task that are in the output already, by the same models and in the same way.
+    @property
+    def models(self) -> list[str]:
+        """What results call the model, then the baselines."""
+        from debater_search.evaluation import model_name
 
-        Raises DebaterError if others are there, which would be lost.
+        return [model_name(self.encoder, self.mode.value), *map(baseline_name, self.baselines)]
+
+    def standing(self, task: "Task", held: Held) -> Standing:
+        """What the output, whose results.json is `held`, has of a task already, made as it would be made now.
+
+        Raises DebaterError if results of others are there, which would be lost.
         """
-        from debater_search.evaluation import choose_instruction, read_results
-        from debater_search.evaluation.results import RUN_NAME, restored
-
         if self.output is None or self.force:
-            return None
-        found = read_results(self.output)
-        entries = [entry for entry in found["results"] if entry.get("task") == task.name]
-        split = self.split_of(task)
-        asked = {
-            "fingerprint": self.encoder.fingerprint if self.encoder is not None else None,
-            "mode": self.mode.value,
-            "split": split,
-            "instruction": choose_instruction(task, self.encoder, self.instruction),
-        }
-        made = [entry for entry in entries if self._is_as_asked(entry, asked)][:1]
-        made += [entry for baseline in self.baselines for entry in entries if is_baseline(entry, baseline, split)]
-        results = [result for entry in made if (result := restored(self.output, entry)) is not None]
-        drawn = {entry.get("name") for entry in found["analyses"] if entry.get("task") == task.name}
-        if len(results) == 1 + len(self.baselines) and drawn.issuperset(self.analyses):
-            return results
-        run = f"{task.name}/{RUN_NAME}"
-        ours = made and made[0].get("run") == run  # a baseline or the like is what lacks
-        unfinished = (self.output / "results.json").exists() and all(entry.get("run") != run for entry in entries)
-        if (self.output / run).exists() and not ours and not unfinished:
-            raise DebaterError(
-                f"{self.output / task.name} holds a run already, of another model or made otherwise.",
-                "Choose another --output, or replace it with --force.",
-            )
-        return None
+            return Standing()
+        known = any(entry.get("task") == task.name for entry in held["results"])
+        asked = self._asked(task) if known else {model: {} for model in self.models}
+        return find_standing(task, self.output, held, asked, all_steps=self.all_steps)
 
-    def score(self, task: "Task") -> "list[Result]":
-        """The model's result on a task, then the baselines', saved."""
+    def score(self, task: "Task", standing: Standing) -> "list[Result]":
+        """The model's result on a task, then the baselines'; what does not stand is made and saved."""
         from debater_search import evaluation
 
+        made = standing.with_runs()
+        system, *others = self.models
+        lacking = [name for name in self.analyses if system not in made or name not in standing.drawn]
+        if made.keys() >= {system, *others} and not lacking:
+            return [made[name] for name in self.models]
         split = self.split_of(task)
-        stored = self.all_steps or evaluation.need_all_steps(self.analyses)
+        stored = self.all_steps or evaluation.need_all_steps(lacking)
         with evaluation.opened(
             task, self.encoder, split=split, index_type=self.index_type, all_steps=stored, progress=True
         ) as (engine, built):
-            result = evaluation.evaluate(
-                task, engine, split=split, mode=self.mode.value, instruction=self.instruction, progress=True
-            )
-            steps = (
-                evaluation.evaluate_steps(task, engine, split=split, instruction=self.instruction)
-                if self.all_steps
-                else []
-            )
-            scored = [replace(result, timings={**built, **result.timings}, steps=steps)]
-            for baseline in self.baselines:
-                scored.append(score_baseline(baseline, task, engine, split=split, index_type=self.index_type))
-            self._save(task, scored)
-            if self.analyses and self.output is not None:
-                evaluation.analyse(task, engine, scored[0], self.analyses, self.output, progress=True)
-        return scored
+            if system not in made:
+                made[system] = self._score_model(task, engine, built)
+                self._save(task, made[system])
+            for name, baseline in zip(others, self.baselines, strict=True):
+                if name not in made:
+                    made[name] = score_baseline(baseline, task, engine, split=split, index_type=self.index_type)
+                    if self.output is not None:
+                        made[name].save(self.output, baseline=True)
+            if lacking and self.output is not None:
+                evaluation.analyse(task, engine, made[system], lacking, self.output, progress=True)
+        return [made[name] for name in self.models]
 
     def compare(self, task: "Task", results: "Sequence[Result]") -> "list[Entry]":
         """The model's result beside the baselines' and the saved runs', saved with the texts that explain them."""
@@ -166,22 +151,65 @@ class Scoring:
             save_compared(self.output, results, judged, comparisons, task.corpus(split))
         return comparisons
 
-    def _save(self, task: "Task", scored: "Sequence[Result]") -> None:
+    def found(self, task: "Task", standing: Standing) -> "tuple[list[Result], list[Entry]]":
+        """Results and comparisons of a task; what does not stand is made."""
+        to_compare = any(run.task in (None, task.name) for run in self.saved)
+        if self.has_all_results(standing) and not to_compare:
+            comparisons = standing.comparisons_with(self.models[1:])
+            if comparisons is not None:
+                return [standing.results[name] for name in self.models], comparisons
+        results = self.score(task, standing)
+        comparisons = self.compare(task, results)
+        return [replace(result, run={}) for result in results], comparisons  # runs may be large
+
+    def has_all_results(self, standing: Standing) -> bool:
+        """Whether every model's result stands, and all that was to be drawn is drawn."""
+        return standing.results.keys() >= set(self.models) and standing.drawn.issuperset(self.analyses)
+
+    def _asked(self, task: "Task") -> dict[str, dict[str, Any]]:
+        """Model → what its result's provenance must say to be as good as a new one."""
+        from debater_search.evaluation import choose_instruction, data_of, run_provenance
+
+        split = self.split_of(task)
+        data = data_of(task, split)
+
+        def searched(encoder: Any, mode: str, instruction: str | None) -> dict[str, Any]:
+            asked = data | {"split": split, "mode": mode, "fingerprint": getattr(encoder, "fingerprint", None)}
+            asked["instruction"] = choose_instruction(task, encoder, instruction)
+            exactly = encoder is not None and self.index_type != "auto"
+            return asked | ({"index_type": self.index_type} if exactly else {})
+
+        asked = [searched(self.encoder, self.mode.value, self.instruction)]
+        for baseline in self.baselines:
+            if isinstance(baseline, Path):
+                asked.append(run_provenance(baseline) | {name: data[name] for name in ("judgements",) if name in data})
+            elif baseline == BM25:
+                asked.append(searched(None, Mode.lexical.value, None))
+            else:
+                asked.append(searched(baseline, Mode.dense.value, None))
+        return dict(zip(self.models, asked, strict=True))
+
+    def _score_model(self, task: "Task", engine: "SearchEngine", built: dict[str, float]) -> "Result":
+        from debater_search import evaluation
+
+        split = self.split_of(task)
+        result = evaluation.evaluate(
+            task, engine, split=split, mode=self.mode.value, instruction=self.instruction, progress=True
+        )
+        steps = (
+            evaluation.evaluate_steps(task, engine, split=split, instruction=self.instruction) if self.all_steps else []
+        )
+        return replace(result, timings={**built, **result.timings}, steps=steps)
+
+    def _save(self, task: "Task", result: "Result") -> None:
         from debater_search.evaluation import MtebTask
         from debater_search.evaluation.mteb import save_mteb_result
 
         if self.output is None:
             return
         if isinstance(task, MtebTask) and self.mode is Mode.dense:
-            save_mteb_result(task, scored[0], self.encoder, self.output / "mteb")
-        for number, result in reversed(list(enumerate(scored))):  # the last one saved comes first
-            result.save(self.output, baseline=number > 0)
-
-    def _is_as_asked(self, entry: dict[str, Any], asked: dict[str, Any]) -> bool:
-        provenance = entry.get("provenance") or {}
-        same = all(provenance.get(name) == value for name, value in asked.items())
-        typed = self.mode is Mode.lexical or self.index_type in ("auto", provenance.get("index_type"))
-        return same and typed and (bool(entry.get("steps")) or not self.all_steps)
+            save_mteb_result(task, result, self.encoder, self.output / "mteb")
+        result.save(self.output)
 
     def _require_data(self, task: "Task") -> None:
         from debater_search.evaluation import judged_queries
@@ -210,93 +238,40 @@ def load_tasks(names: Sequence[str] | None) -> "tuple[list[Task], list[Suite]]":
     return list(tasks.values()), [suite for one in found if isinstance(one, Suite) for suite in one.suites()]
 
 
-def score_tasks(tasks: "Sequence[Task]", suites: "Sequence[Suite]", how: Scoring, out: Output) -> "ResultTable":
+def score_tasks(tasks: "Sequence[Task]", suites: "Sequence[Suite]", how: Scoring, out: Output) -> ResultTable:
     """Score task after task; the table grows. One whose data cannot be had is left out, and `require_all` says so."""
-    from debater_search.evaluation import model_name
+    from debater_search.evaluation import read_results
 
-    standing = {task.name: how.standing(task) for task in tasks}  # refused before anything is computed
-    if done := [name for name, results in standing.items() if results]:
+    held = read_results(how.output) if how.output is not None else {}
+    standing = {task.name: how.standing(task, held) for task in tasks}  # refused before anything is computed
+    del held
+    if done := [name for name, found in standing.items() if how.has_all_results(found)]:
         log.info("In %s already, not scored again: %s.", how.output, ", ".join(done))
-    models = [model_name(how.encoder, how.mode.value), *map(baseline_name, how.baselines)]
-    table = ResultTable(out, [task.name for task in tasks], suites, models)
+    table = ResultTable(out, [task.name for task in tasks], suites, how.models)
     spent, left = 0.0, len(tasks) - len(done)
     for task in tasks:
-        start, results = time.monotonic(), standing[task.name]
-        if results is None:
-            try:
+        start = time.monotonic()
+        try:
+            if task.name not in done:
                 task.qrels(how.split_of(task))
-            except DebaterError as error:
-                log.warning("%s is left out: %s", task.name, error.message)
-                table.missing[task.name] = error
-                left -= 1
-                continue
-            results = how.score(task)
-            spent, left = spent + time.monotonic() - start, left - 1
+        except DebaterError as error:
+            log.warning("%s is left out: %s", task.name, error.message)
+            table.missing[task.name] = error
+            left -= 1
+            continue
+        results, comparisons = how.found(task, standing.pop(task.name))
         for result in results:
             table.add(result)
-        table.comparisons += how.compare(task, results)
+        table.comparisons += comparisons
         task.unload()
+        if task.name not in done:
+            spent, left = spent + time.monotonic() - start, left - 1
         if left and spent:
             scored = len(tasks) - len(done) - len(table.missing) - left
             log.info("%d of %d tasks to go, about %s.", left, len(tasks), duration(spent / scored * left))
     if how.encoder is not None:
         _say_what_is_kept()
     return table
-
-
-class ResultTable:
-    """What was scored, as a table that grows by a row a result, and by each suite's mean when it is complete.
-
-    Results are held without their runs, which may be large.
-    """
-
-    def __init__(
-        self, out: Output, tasks: Sequence[str], suites: "Sequence[Suite]" = (), models: Sequence[str] = ()
-    ) -> None:
-        self.results: list[Result] = []
-        self.means: list[dict[str, Any]] = []
-        self.comparisons: list[Entry] = []
-        self.missing: dict[str, DebaterError] = {}
-        self._tasks = len(tasks)
-        self._suites = {_label(suite): suite for suite in suites}
-        widths = [max(map(len, (*tasks, *self._suites, "task"))), max(map(len, (*models, "model")))]
-        columns = ["task", "model", SHOWN[0], "95%", *SHOWN[1:]]
-        self._row = out.growing_table(columns, [*widths, 7, 11, 6, 7, 10], text_columns=2)
-
-    def add(self, result: "Result") -> None:
-        """Show a result, and the means that it completes."""
-        self.results.append(replace(result, run={}))
-        low, high = result.intervals[SHOWN[0]]
-        self._show(result.task, result.model, result.metrics, f"{low:.3f}…{high:.3f}")
-        scored = {other.task: other.metrics for other in self.results if other.model == result.model}
-        for label, suite in self._suites.items():
-            tasks = [task.name for task in suite.tasks()]
-            if result.task in tasks and (mean := suite.mean(scored)) is not None:
-                self.means.append({"suite": suite.name, "model": result.model, "metrics": mean, "tasks": tasks})
-                self._show(label, result.model, mean, "")
-
-    def require_all(self) -> None:
-        """Raise DebaterError if tasks were left out."""
-        if self.missing:
-            raise _missing(self.missing, self._tasks, "All others are scored, but")
-
-    def _show(self, task: str, model: str, metrics: dict[str, float], interval: str) -> None:
-        values = [f"{metrics[name]:.4f}" for name in SHOWN]
-        self._row([task, model, values[0], interval, *values[1:]])
-
-
-def _label(suite: "Suite") -> str:
-    return f"{suite.name}, mean of {len(suite.members)}"
-
-
-def _missing(missing: dict[str, DebaterError], of: int, why: str) -> DebaterError:
-    """One sentence for tasks whose data cannot be had."""
-    names = list(missing)
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    first = missing[names[0]]
-    if of == 1:
-        return first
-    return DebaterError(f"{why} {len(names)} of {of} tasks cannot be read: {listed}.", f"{first.message} {first.hint}")
 
 
 def _say_what_is_kept() -> None:

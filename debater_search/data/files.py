@@ -17,6 +17,7 @@ from debater_search.errors import DebaterError
 from debater_search.files import atomic
 
 STDIN = "-"
+LONE_HALVES = "backslashreplace"  # a name that is not UTF-8 must not end a program: JSON reads it back from \\udce9
 COMPRESSIONS = (".gz", ".zst")
 
 
@@ -135,12 +136,19 @@ def require_writable(path: str | Path) -> None:
         raise DebaterError(f"{nearest} may not be written to by this user.", "Name another place.")
 
 
+def require_writable_folder(folder: str | Path) -> None:
+    """Raise DebaterError, as `require_writable` does, and where `folder` is a file."""
+    require_writable(folder)
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise DebaterError(f"{folder} is a file, where a folder is to be written.", "Name another --output.")
+
+
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:
     """Write UTF-8 lines under a temporary name and rename: readers see the old file or the whole new one."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with atomic(path) as temporary, temporary.open("w", encoding="utf-8", errors=LONE_HALVES) as file:
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
         raise DebaterError(f"{path} cannot be written: {error.strerror or error}.", "Name another place.") from error

@@ -81,9 +81,10 @@ def _answer(line: str, path: str | Path, number: int) -> tuple[str, str, float, 
         raise DebaterError(
             f"{place(path, number)}: the score {score_text!r} is not a number.", "Write the run again."
         ) from error
-    if math.isnan(score):
+    if not math.isfinite(score):
+        called_so = "NaN" if math.isnan(score) else "infinite"
         raise DebaterError(
-            f"{place(path, number)}: the score is NaN.", "Look for the fault in the system that made this run."
+            f"{place(path, number)}: the score is {called_so}.", "Look for the fault in the system that made this run."
         )
     try:
         rank = float(rank_text)

@@ -171,6 +171,11 @@ class Encoder:
         return self.spec.trained_with_instructions
 
     @property
+    def instruction(self) -> str:
+        """What goes before its queries where nothing else is asked for; "" for nothing."""
+        return self.spec.template.query_prompt.strip()
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over weights, templates, pooling and lengths: equal fingerprints make equal vectors."""
         weights = [tensors_sha256(self.model)] if self.in_training else self._file_hashes

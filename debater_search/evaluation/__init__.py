@@ -8,10 +8,18 @@ from debater_search.evaluation.comparison import (
     find_runs,
     read_saved,
     run_name,
+    run_provenance,
     save_comparisons,
 )
 from debater_search.evaluation.details import save_details
-from debater_search.evaluation.evaluate import choose_instruction, evaluate, judged_queries, model_name, opened
+from debater_search.evaluation.evaluate import (
+    choose_instruction,
+    data_of,
+    evaluate,
+    judged_queries,
+    model_name,
+    opened,
+)
 from debater_search.evaluation.folders import FolderTask
 from debater_search.evaluation.hub_tasks import MtebTask
 from debater_search.evaluation.metrics import METRICS, Scores, score_run
@@ -38,6 +46,7 @@ __all__ = [
     "choose_analyses",
     "choose_instruction",
     "compare",
+    "data_of",
     "evaluate",
     "evaluate_steps",
     "find_runs",
@@ -51,6 +60,7 @@ __all__ = [
     "read_results",
     "read_saved",
     "run_name",
+    "run_provenance",
     "save_comparisons",
     "save_details",
     "score_run",

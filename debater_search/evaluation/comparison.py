@@ -16,10 +16,11 @@ from debater_search.evaluation.results import (
     RESULTS_NAME,
     Entry,
     Result,
+    changed_results,
     read_results,
     scored,
-    write_results,
 )
+from debater_search.files import file_in, sha256_file
 from debater_search.types import Qrels
 
 COMPARED = ("ndcg@10", "mrr@10", "map@100", "recall@100")
@@ -79,7 +80,12 @@ def read_saved(saved: SavedRun, judged: Judged) -> Result:
         )
     if judged.ignore_identical_ids:
         run = without_identical_ids(run)
-    return scored(judged.task, saved.name, run, judged.qrels, provenance={"run": str(saved.path)})
+    return scored(judged.task, saved.name, run, judged.qrels, provenance=run_provenance(saved.path))
+
+
+def run_provenance(path: Path) -> dict[str, Any]:
+    """What says where a run was, and which one it was."""
+    return {"run": str(path)} | ({"sha256": sha256_file(path)} if path.is_file() else {})
 
 
 def compare(system: Result, baselines: Sequence[Result], judged: Judged, *, seed: int = 42) -> list[Entry]:
@@ -128,10 +134,9 @@ def save_comparisons(folder: str | Path, comparisons: Sequence[Entry]) -> None:
     """Write comparisons into `results.json` of a folder, in place of earlier ones of the same task and models."""
     if not comparisons:
         return
-    saved = read_results(folder)
     new = {_key(entry) for entry in comparisons}
-    others = [entry for entry in saved["comparisons"] if _key(entry) not in new]
-    write_results(folder, saved | {"comparisons": [*comparisons, *others]})
+    with changed_results(Path(folder)) as saved:
+        saved["comparisons"] = [*comparisons, *(entry for entry in saved["comparisons"] if _key(entry) not in new)]
 
 
 def _saved_run(entry: Entry, folder: Path) -> SavedRun:
@@ -139,10 +144,9 @@ def _saved_run(entry: Entry, folder: Path) -> SavedRun:
     task, model, run = (entry.get(name) for name in ("task", "model", "run"))
     if not (isinstance(task, str) and isinstance(model, str) and isinstance(run, str)):
         raise DebaterError(f"{folder / RESULTS_NAME} does not hold results.", "Name what eval --output wrote.")
-    path = folder / run
-    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+    if file_in(folder, run) is None:
         raise DebaterError(f"{folder / RESULTS_NAME} names the run {run}, which is not there.", "Evaluate it again.")
-    return SavedRun(model, path, task)
+    return SavedRun(model, folder / run, task)
 
 
 def _values(result: Result, queries: Sequence[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 from debater_search.data import read_corpus
 from debater_search.data.files import write_lines
 from debater_search.data.rows import read_rows
+from debater_search.evaluation.metrics import best
 from debater_search.evaluation.results import Result
 from debater_search.types import Document, Qrels
 
@@ -64,9 +65,8 @@ def _queries(file: Path, results: Sequence[Result], qrels: Qrels, texts: Mapping
 
 
 def _best(documents: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The first ten in trec_eval's order: by score, and of equal scores the greater id first."""
-    best = heapq.nlargest(TOP, documents.items(), key=lambda answer: (answer[1], answer[0]))
-    return [(document_id, float(f"{score:.9g}")) for document_id, score in best]
+    """The first ten, in the order that was scored."""
+    return [(document_id, float(f"{documents[document_id]:.9g}")) for document_id in best(documents, TOP)]
 
 
 def _shown(rows: Sequence[Row]) -> set[str]:

@@ -4,20 +4,23 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import debater_search
 from debater_search.data import CorpusReader
 from debater_search.errors import DebaterError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
+from debater_search.evaluation.hub_tasks import MtebTask
 from debater_search.evaluation.kept import is_kept, kept_documents, query_vectors
+from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.results import DEPTH, Result, scored
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.indexing import build
 from debater_search.search import Mode, SearchEngine
+from debater_search.store.documents import corpus_fingerprint
 from debater_search.types import Document, Qrels, Query, Run
 
 if TYPE_CHECKING:
@@ -45,8 +48,8 @@ def evaluate(
     `model_or_engine` is an encoder, what `Encoder.load` takes, an open index of the task's corpus, or None with mode
     "lexical": BM25. Without `split` it is the one that counts: test, for MSMARCO dev. The index goes to `index_folder`
     and stays, or is temporary; embeddings are kept for later evaluations (`evaluation.kept`). `instruction` goes before
-    the queries ("" is none); without it the task's own does, then, for models trained with instructions, the paper's
-    for this task, then the model's default. With `output` the result is saved there.
+    the queries ("" is none); without it the task's own does, then the model's default, then, for models trained with
+    instructions that have none, the paper's for this task. With `output` the result is saved there.
 
     Raises DebaterError for a task, split or model that there is not, and where nothing of the task can be scored.
     """
@@ -85,6 +88,7 @@ def evaluate(
                 "debater": debater_search.__version__,
                 "fingerprint": encoder.fingerprint if encoder is not None else None,
                 "corpus": engine.manifest.corpus.fingerprint,
+                "queries": _digest_of(queries),
                 "documents": engine.manifest.corpus.documents,
                 "index_type": engine.manifest.type,
                 "split": split,
@@ -185,18 +189,37 @@ def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]
     return queries
 
 
-def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: str | None) -> str | None:
-    """What goes before the queries: as given, else the task's own, else the paper's for models trained that way.
+def data_of(task: RetrievalTask, split: str) -> dict[str, Any]:
+    """What the provenance of a result says of the data, so that one made on other data is told apart."""
+    if isinstance(task, MtebTask):
+        return {"source": task.source}  # with its revision: nothing need be loaded
+    qrels = task.qrels(split)
+    return {
+        "corpus": corpus_fingerprint(task.corpus(split)),
+        "queries": _digest_of(judged_queries(task, split, qrels)),
+        "judgements": digest(qrels),
+    }
 
-    None leaves it to the model's own default.
+
+def _digest_of(queries: Sequence[Query]) -> str:
+    return digest([[query.id, query.text] for query in queries])
+
+
+def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: str | None) -> str | None:
+    """What goes before the queries: as given, else the task's own, else the model's own, else the paper's.
+
+    None leaves it to the model's own default. The paper's are for models trained with instructions alone.
     """
     if given is not None:
         return given
-    if task.instruction is not None:
-        return task.instruction
-    if encoder is not None and encoder.trained_with_instructions:
-        return builtin_instruction(task.name)
-    return None
+    return task.instruction if task.instruction is not None else papers_instruction(task.name, encoder)
+
+
+def papers_instruction(task: str, encoder: "Encoder | None") -> str | None:
+    """The paper's instruction for a task by its name, for a model trained with instructions that has none itself."""
+    if encoder is None or not encoder.trained_with_instructions or encoder.instruction:
+        return None
+    return builtin_instruction(task)
 
 
 def without_identical_ids(run: Run) -> Run:

@@ -8,6 +8,7 @@ vectors. What keeps the cache small: whenever something is added, what nothing h
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -29,6 +30,8 @@ from debater_search.types import Document, Query
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
+
+logger = logging.getLogger(__name__)
 
 UNUSED_SECONDS = 30 * 24 * 3600
 ABANDONED_SECONDS = 24 * 3600  # temporary files
@@ -82,8 +85,11 @@ def query_vectors(queries: Sequence[Query], encoder: "Encoder", instruction: str
             return vectors
     vectors = encoder.encode_queries(texts, instruction=instruction)
     _remove_stale(cache)
-    with atomic(file) as temporary, temporary.open("wb") as stream:
-        np.save(stream, vectors, allow_pickle=False)
+    try:
+        with atomic(file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, vectors, allow_pickle=False)
+    except OSError as error:
+        logger.warning("The queries' vectors are not kept in %s: %s.", cache, error.strerror or error)
     return vectors
 
 
@@ -95,7 +101,12 @@ def is_kept(encoder: "Encoder") -> bool:
 def kept_size() -> tuple[Path, int]:
     """Where embeddings are kept, and how many bytes they take."""
     cache = cache_folder("evaluation")
-    return cache, sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+    size = 0
+    for folder, _, files in os.walk(cache):
+        for file in files:
+            with suppress(OSError):  # another process was first
+                size += Path(folder, file).stat().st_size
+    return cache, size
 
 
 def _key(encoder: "Encoder", content: str) -> str:
@@ -112,7 +123,7 @@ def _is_whole(entry: Path) -> bool:
 
 
 def _remove_stale(cache: Path) -> None:
-    for path in cache.iterdir():
+    for path in list(cache.iterdir()):
         with suppress(OSError):  # another process was first
             touched = max(file.stat().st_mtime for file in (path, *path.glob("*")))
             temporary = path.suffix in (".lock", ".tmp")

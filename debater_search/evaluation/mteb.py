@@ -10,8 +10,7 @@ import numpy as np
 
 from debater_search.data.files import write_lines
 from debater_search.errors import DebaterError
-from debater_search.evaluation.beir import builtin_instruction
-from debater_search.evaluation.evaluate import indexed
+from debater_search.evaluation.evaluate import indexed, papers_instruction
 from debater_search.evaluation.hub_tasks import MtebTask, documents_in, queries_in
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.results import Result
@@ -122,9 +121,7 @@ class DebaterModel:
         return found
 
     def _instruction(self, task: str) -> str | None:
-        if self.instruction is None and self.encoder.trained_with_instructions:
-            return builtin_instruction(task)
-        return self.instruction
+        return papers_instruction(task, self.encoder) if self.instruction is None else self.instruction
 
 
 class _Answers:

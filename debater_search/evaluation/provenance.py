@@ -1,5 +1,7 @@
 """What made a result: the command, when, and with which versions."""
 
+import hashlib
+import json
 import platform
 import shlex
 import sys
@@ -9,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "faiss-cpu", "faiss-gpu", "mteb", "pytrec-eval-terrier", "numpy")
+
+
+def digest(content: Any) -> str:
+    """sha256 of something in JSON types, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def made_by() -> dict[str, Any]:

@@ -3,16 +3,18 @@
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from debater_search.data import read_run, write_run
+from debater_search.cache import one_at_a_time
+from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.errors import DebaterError
-from debater_search.evaluation.metrics import score_run
-from debater_search.evaluation.provenance import made_by
+from debater_search.evaluation.metrics import METRICS, score_run
+from debater_search.evaluation.provenance import digest, made_by
 from debater_search.evaluation.published import published_figures
 from debater_search.types import Qrels, Run
 
@@ -21,6 +23,7 @@ logger = logging.getLogger(__name__)
 DEPTH = 1000  # documents retrieved for each query
 RESULTS_NAME = "results.json"
 RUN_NAME = "run.trec"
+LOCK_NAME = "results.lock"
 SCHEMA_VERSION = 1
 
 Entry = dict[str, Any]
@@ -66,24 +69,27 @@ class Result:
     def save(self, folder: str | Path, *, baseline: bool = False) -> None:
         """Write the run, then this result into `results.json`, before those of other tasks and models.
 
-        The run goes to `<task>/run.trec`; a baseline's to `<task>/<model>.trec`, so that it leaves the model's alone.
-        Comparisons with an earlier result of this task and model go.
+        The run goes to `<task>/run.trec`. A baseline comes behind all others, and its run to a file of its own beside
+        that one. Comparisons and analyses of an earlier result of this task and model go.
         """
         folder = Path(folder)
-        run = f"{self.task}/{file_name(self.model) + '.trec' if baseline else RUN_NAME}"
-        saved = read_results(folder)
-        write_run(self.run, folder / run, depth=DEPTH)
-        others = [entry for entry in saved["results"] if not _same(entry, self.task, self.model)]
-        for other in others:
-            if other.get("run") == run:
-                del other["run"]  # it was replaced by this one
-        entry = self.as_dict() | {"run": run, "per_query": self.per_query}
-        comparisons = [
-            entry
-            for entry in saved["comparisons"]
-            if entry.get("task") != self.task or self.model not in (entry.get("system"), entry.get("baseline"))
-        ]
-        write_results(folder, saved | {"results": [entry, *others], "comparisons": comparisons})
+        with changed_results(folder) as saved:
+            others = [entry for entry in saved["results"] if not _same(entry, self.task, self.model)]
+            run = f"{self.task}/{RUN_NAME}"
+            if baseline:
+                run = _free_run(self.task, self.model, [run, *(entry.get("run") for entry in others)])
+            write_run(self.run, folder / run, depth=DEPTH)
+            for other in others:
+                if other.get("run") == run:
+                    del other["run"]  # it was replaced by this one
+            entry = self.as_dict() | {"run": run, "per_query": self.per_query}
+            saved["results"] = [*others, entry] if baseline else [entry, *others]
+            for name, about in (("comparisons", ("system", "baseline")), ("analyses", ("models",))):
+                saved[name] = [
+                    entry
+                    for entry in saved[name]
+                    if entry.get("task") != self.task or not any(_names(entry.get(key), self.model) for key in about)
+                ]
 
 
 def scored(
@@ -119,21 +125,21 @@ def scored(
         timings=dict(timings or {}),
         sizes=dict(sizes or {}),
         counts=scores.counts | dict(counts or {}),
-        provenance={**(provenance or {}), **made_by()},
+        provenance={**(provenance or {}), "judgements": digest(qrels), **made_by()},
     )
 
 
 def read_results(folder: str | Path) -> dict[str, list[Entry]]:
     """What `results.json` of a folder holds: lists of results, comparisons and analyses, empty where there is none.
 
-    Raises DebaterError if the file is there and holds something else.
+    NaN and infinities, which JSON has not, are read as None. Raises DebaterError if the file is there and holds something else.
     """
     file = Path(folder) / RESULTS_NAME
     lists: dict[str, list[Entry]] = {"results": [], "comparisons": [], "analyses": []}
     if not file.exists():
         return lists
     try:
-        read = json.loads(file.read_text(encoding="utf-8"))
+        read = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda constant: None)
         version = read.get("schema_version", 1)
         found = {name: [entry for entry in read.get(name, []) if isinstance(entry, dict)] for name in lists}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
@@ -145,15 +151,18 @@ def read_results(folder: str | Path) -> dict[str, list[Entry]]:
     return found
 
 
-def restored(folder: str | Path, entry: Entry) -> Result | None:
-    """The result that an entry of a folder's `results.json` describes, with its run; None if it is not all there."""
+def restored(entry: Entry) -> Result | None:
+    """The result that an entry of `results.json` describes, without its run; None if it is not all there."""
     try:
+        for values in (entry["metrics"], *entry["per_query"].values()):
+            if values.keys() != set(METRICS) or not all(isinstance(value, int | float) for value in values.values()):
+                return None  # of another version, or a stranger's
         return Result(
             entry["task"],
             entry["model"],
             entry["metrics"],
             {name: (low, high) for name, (low, high) in entry["intervals"].items()},
-            read_run(Path(folder) / entry["run"]),
+            {},
             entry["per_query"],
             timings=entry["timings"],
             counts=entry.get("counts", {}),
@@ -161,8 +170,21 @@ def restored(folder: str | Path, entry: Entry) -> Result | None:
             provenance=entry["provenance"],
             steps=entry.get("steps", []),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, DebaterError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+@contextmanager
+def changed_results(folder: Path) -> Iterator[dict[str, list[Entry]]]:
+    """Give what `results.json` of a folder holds, and write it again when the block ends well; one writer at a time."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DebaterError(f"{folder} cannot be made: {error.strerror or error}.", "Name another --output.") from error
+    with one_at_a_time(folder / LOCK_NAME):
+        saved = read_results(folder)
+        yield saved
+        write_results(folder, saved)
 
 
 def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:
@@ -174,6 +196,16 @@ def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:
 def file_name(name: str) -> str:
     """A model's name as a file's: what might part folders or trouble a shell becomes a hyphen."""
     return re.sub(r"[^\w.+=-]+", "-", name).strip("-.") or "model"
+
+
+def _free_run(task: str, model: str, taken: list[Any]) -> str:
+    """Where a baseline's run goes: to a file with its name, of which another model may have the like."""
+    names = (f"{task}/{file_name(model)}{number}.trec" for number in ("", *(f"-{n}" for n in range(2, len(taken) + 3))))
+    return next(name for name in names if name not in taken)
+
+
+def _names(value: Any, model: str) -> bool:
+    return value == model or (isinstance(value, list) and model in value)
 
 
 def _same(entry: Entry, task: str, model: str) -> bool:

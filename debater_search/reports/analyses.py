@@ -145,7 +145,7 @@ def _indexes(figure: "Figure", rows: Rows) -> None:
 def _lengths(figure: "Figure", rows: Rows) -> None:
     kinds = list(dict.fromkeys(row["of"] for row in rows))
     panels: Sequence[Axes] = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-    for axes, kind, marker, colour in zip(panels, kinds, "os", COLOURS[:2], strict=True):
+    for axes, kind, marker, colour in zip(panels, kinds, "os", COLOURS, strict=False):
         own = [row for row in rows if row["of"] == kind]
         for place, row in enumerate(own):
             _point(axes, place, row, marker, colour)

@@ -9,6 +9,7 @@ from typing import Any
 
 from debater_search.data import read_corpus
 from debater_search.data.rows import read_rows
+from debater_search.files import file_in
 
 Row = dict[str, Any]
 Labels = Mapping[tuple[Path, str], str]
@@ -57,12 +58,6 @@ def read_details(task: str, folders: Sequence[Path], labels: Labels) -> Details:
             for document in read_corpus(file):
                 details.documents[document.id] = (document.title[:SNIPPET], document.text[:SNIPPET])
     return details
-
-
-def file_in(folder: Path, name: str) -> Path | None:
-    """The file of that name in the folder; None if it is not there, or the name leads out of the folder."""
-    file = (folder / name).resolve()
-    return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
 
 
 def _join(queries: dict[str, Row], row: Row, names: Mapping[str, str]) -> None:

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from debater_search.data.fields import plain
 from debater_search.data.files import write_lines
-from debater_search.reports.details import Labels, fields, file_in, read_details
+from debater_search.files import file_in
+from debater_search.reports.details import Labels, fields, read_details
 from debater_search.reports.page import render
 
 Entry = dict[str, Any]

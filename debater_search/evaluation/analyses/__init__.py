@@ -15,7 +15,7 @@ from debater_search.evaluation.analyses.queries import lengths, weights
 from debater_search.evaluation.analyses.steps import cosines, last, require_steps, steps
 from debater_search.evaluation.analyses.subject import Finding, Subject
 from debater_search.evaluation.analyses.vectors import dimensions, indexes
-from debater_search.evaluation.results import Entry, Result, read_results, write_results
+from debater_search.evaluation.results import Entry, Result, changed_results
 from debater_search.evaluation.tasks import RetrievalTask
 from debater_search.reports.analyses import draw_analysis
 from debater_search.search import SearchEngine
@@ -133,6 +133,5 @@ def write_table(finding: Finding, path: Path) -> None:
 
 def _add(folder: Path, entry: Entry) -> None:
     """Put an analysis into results.json, in place of an earlier one whose files it replaced."""
-    saved = read_results(folder)
-    others = [known for known in saved["analyses"] if known.get("files") != entry["files"]]
-    write_results(folder, saved | {"analyses": [*others, entry]})
+    with changed_results(folder) as saved:
+        saved["analyses"] = [*(known for known in saved["analyses"] if known.get("files") != entry["files"]), entry]

@@ -25,7 +25,8 @@ def lengths(subject: Subject) -> Finding:
         known = sorted(found.keys() & values.keys())
         bins = _bins(np.array([found[id] for id in known]), np.array([values[id] for id in known]))
         rows += [(kind, *row) for row in bins]
-    note = f"nDCG@10: {'; '.join(_ends(kind, [row for row in rows if row[0] == kind]) for kind in lengths_of)}."
+    kinds = dict.fromkeys(row[0] for row in rows)  # where the corpus has nothing relevant, queries alone
+    note = f"nDCG@10: {'; '.join(_ends(kind, [row for row in rows if row[0] == kind]) for kind in kinds)}."
     return Finding("nDCG@10 by length", note, ("of", "shortest", "longest", "queries", *SCORE), rows)
 
 
@@ -52,6 +53,8 @@ def _of_relevant(subject: Subject) -> dict[str, float]:
 
 def _bins(lengths: np.ndarray, values: np.ndarray) -> list[Bin]:
     """Groups of about equal size, from the shortest to the longest; equal lengths are never parted."""
+    if not len(lengths):
+        return []
     wanted = min(_BINS, max(1, len(lengths) // _LEAST_IN_A_BIN))
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, wanted + 1)))
     bins = np.searchsorted(edges[1:-1], lengths, side="right")

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from debater_search.errors import DebaterError
-from debater_search.evaluation.evaluate import without_identical_ids
+from debater_search.evaluation.evaluate import judged_queries, without_identical_ids
+from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import score_run
 from debater_search.evaluation.results import Result
 from debater_search.evaluation.tasks import RetrievalTask
@@ -61,13 +62,12 @@ class Subject:
     @cached_property
     def queries(self) -> list[Query]:
         """The judged queries."""
-        return [query for query in self.task.queries(self.split) if query.id in self.qrels]
+        return judged_queries(self.task, self.split, self.qrels)
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """Their vectors, float32 [queries, dim], encoded once."""
-        texts = [query.text for query in self.queries]
-        return self.engine.encoder.encode_queries(texts, instruction=self.instruction)
+        """Their vectors, float32 [queries, dim], as the result's search asked."""
+        return query_vectors(self.queries, self.engine.encoder, self.instruction)
 
     def score(self, run: Run) -> tuple[float, float, float]:
         """The columns SCORE of a run, measured as the result was."""
