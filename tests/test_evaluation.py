@@ -1,5 +1,6 @@
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from debater_search.evaluation import (
     step_cosines,
 )
 from debater_search.evaluation.beir import INSTRUCTIONS
+from debater_search.evaluation.mteb import DebaterModel
 from debater_search.indexing import build
 from debater_search.search import SearchEngine
 from debater_search.types import Document, Qrels, Query
@@ -161,6 +163,24 @@ def test_results_are_saved_before_those_of_other_models(tmp_path: Path) -> None:
     assert results[0]["intervals"]["ndcg@10"] == list(bm25.intervals["ndcg@10"])
     run = read_run(tmp_path / "tiny" / "run.trec")
     assert scored("tiny", "again", run, Task().qrels()).metrics == bm25.metrics
+
+
+def test_results_of_several_writers_at_once_are_all_kept(tmp_path: Path) -> None:
+    result = evaluate(Task(), None, mode="lexical")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: replace(result, model=f"m{number}").save(tmp_path), range(24)))
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["results"]
+    assert {found["model"] for found in results} == {f"m{number}" for number in range(24)}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "tiny"]
+
+
+def test_a_checkpoints_own_instruction_comes_before_the_papers() -> None:
+    task, encoder = Task(), Encoder()
+    task.name, encoder.trained_with_instructions, encoder.instruction = "SciFact", True, "Find what answers:"
+    model: Any = encoder
+    assert choose_instruction(task, model, None) is None
+    assert choose_instruction(task, model, "given:") == "given:"
+    assert DebaterModel(model)._instruction("SciFact") is None
 
 
 def test_results_file_of_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Embeddings of earlier evaluations are taken where they are the same, and encoded where they are not."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -102,6 +103,15 @@ def test_what_a_killed_evaluation_encoded_is_not_encoded_again(monkeypatch: pyte
     encoder = CountingEncoder()
     evaluate(Task(2500), encoder)
     assert 0 < encoder.encoded <= 1500
+
+
+def test_a_full_cache_costs_no_evaluation(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("debater_search.evaluation.kept.np.save", full)
+    assert evaluate(Task(), CountingEncoder()).metrics["ndcg@10"] > 0
+    assert "are not kept in" in caplog.text
 
 
 def test_a_damaged_entry_is_made_again(cache: Path) -> None:

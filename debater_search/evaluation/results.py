@@ -132,7 +132,9 @@ def scored(
 def read_results(folder: str | Path) -> dict[str, list[Entry]]:
     """What `results.json` of a folder holds: lists of results, comparisons and analyses, empty where there is none.
 
-    NaN and infinities, which JSON has not, are read as None. Raises DebaterError if the file is there and holds something else.
+    NaN and infinities, which JSON has not, are read as None.
+
+    Raises DebaterError if the file is there and holds something else.
     """
     file = Path(folder) / RESULTS_NAME
     lists: dict[str, list[Entry]] = {"results": [], "comparisons": [], "analyses": []}

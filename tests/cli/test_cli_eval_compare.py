@@ -109,6 +109,7 @@ def test_a_run_of_several_tasks_or_of_another_is_refused(
     ("text", "word"),
     [
         ("q1 Q0 noise 1 nan t\n", "line 1: the score is NaN"),
+        ("q1 Q0 noise 1 -inf t\n", "line 1: the score is infinite"),
         ("q1 Q0 noise 1 2 t\nq1 Q0 noise 2 1 t\n", "line 2: query 'q1' has document 'noise' twice"),
         ("q9 Q0 noise 1 2 t\n", "answers none of the queries"),
         ("", "There is no run in"),
