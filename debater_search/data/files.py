@@ -17,13 +17,13 @@ from debater_search.errors import DebaterError
 from debater_search.files import atomic
 
 STDIN = "-"
-LONE_HALVES = "backslashreplace"  # a name that is not UTF-8 must not end a program: JSON reads it back from \\udce9
+LONE_HALVES = "backslashreplace"  # a name that is not UTF-8 must not end a program: it is shown as caf\udce9
 COMPRESSIONS = (".gz", ".zst")
 
 
 def called(path: str | Path) -> str:
-    """How messages call a file: by its path, and `-` by what it stands for."""
-    return "standard input" if str(path) == STDIN else str(path)
+    """How messages and manifests call a file: by its path, and `-` by what it stands for."""
+    return "standard input" if str(path) == STDIN else str(path).encode("utf-8", LONE_HALVES).decode()
 
 
 def place(path: str | Path, number: int, unit: str = "line") -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from debater_search.data import read_corpus, read_qrels, read_queries
-from debater_search.data.files import COMPRESSIONS
+from debater_search.data.files import COMPRESSIONS, called
 from debater_search.errors import DebaterError
 from debater_search.evaluation.beir import QUERIES_ARE_DOCUMENTS, mteb_name
 from debater_search.types import Document, Qrels, Query
@@ -23,8 +23,8 @@ class FolderTask:
     def __init__(self, folder: str | Path, name: str | None = None) -> None:
         """`name` is the folder's unless given. Raises DebaterError without judgements, and for a bad task.json."""
         self.folder = Path(folder)
-        self.name = name or _name(self.folder.resolve())
-        self.source = str(self.folder)
+        self.name = name or called(_name(self.folder.resolve()))
+        self.source = called(self.folder)
         self.ignore_identical_ids = mteb_name(self.name) in QUERIES_ARE_DOCUMENTS
         self.instruction = self._read_instruction()
         if not splits_in(self.folder):

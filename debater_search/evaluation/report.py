@@ -1,11 +1,13 @@
 """One page for the results in one or several folders, with the comparisons that none of them could make alone."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+from debater_search.cache import one_at_a_time
 from debater_search.errors import DebaterError
 from debater_search.evaluation.comparison import COMPARED, Judged, compare
-from debater_search.evaluation.results import Entry, Result, read_results
+from debater_search.evaluation.results import LOCK_NAME, Entry, Result, read_results
 from debater_search.reports.evaluation import joined, write_page
 
 REPORT_NAME = "report.html"
@@ -17,16 +19,18 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     On each task the first folder's first model is compared with every other. Raises DebaterError for a folder without
     results and for files in it that are damaged.
     """
-    found = {}
-    for folder in dict.fromkeys(Path(folder) for folder in folders):
-        found[folder] = read_results(folder)
-        if not found[folder]["results"]:
-            raise DebaterError(f"There are no results in {folder}.", "Name what debater eval --output wrote.")
-    if not found:
+    places = list(dict.fromkeys(Path(folder) for folder in folders))
+    if not places:
         raise DebaterError("There is no folder to report on.", "Name one or more: debater eval --report results.")
-    page = Path(output if output is not None else next(iter(found))) / REPORT_NAME
-    across = [] if len(found) == 1 else _compare(joined(found))
-    write_page(found, page, across)
+    page = Path(output if output is not None else places[0]) / REPORT_NAME
+    # another evaluation may save its results there just now
+    with one_at_a_time(page.parent / LOCK_NAME) if page.parent.is_dir() else nullcontext():
+        found = {folder: read_results(folder) for folder in places}
+        for folder, lists in found.items():
+            if not lists["results"]:
+                raise DebaterError(f"There are no results in {folder}.", "Name what debater eval --output wrote.")
+        across = [] if len(found) == 1 else _compare(joined(found))
+        write_page(found, page, across)
     return page
 
 
