@@ -2,6 +2,7 @@
 
 import math
 import os
+from copy import deepcopy
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -14,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from debater_search.data import read_corpus
 from debater_search.encoder import Encoder, hub
+from debater_search.encoder import gguf_file as gguf_module
 from debater_search.encoder.gguf_file import unpacked
-from debater_search.encoder.hub import ALIASES, locate
+from debater_search.encoder.hub import locate
 from debater_search.errors import DebaterError
 
-SMOLLM2 = ALIASES["smollm2-135m"]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEXT = "The lift of 12 wings  34 in 1984, don't stall.\n"
 
@@ -53,9 +54,14 @@ def model(tokenizer: Tokenizer) -> LlamaForCausalLM:
 
 @pytest.fixture(scope="module")
 def gguf_file(tokenizer: Tokenizer, model: LlamaForCausalLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gguf") / "tiny.Q4_1.gguf"
+    write_gguf(path, tokenizer, model)
+    return path
+
+
+def write_gguf(path: Path, tokenizer: Tokenizer, model: LlamaForCausalLM, *, without: str = "none") -> None:
     """A GGUF file of four-bit matrices; `model` gets the weights that four bits leave of its own."""
     gguf = pytest.importorskip("gguf")
-    path = tmp_path_factory.mktemp("gguf") / "tiny.Q4_1.gguf"
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(config.max_position_embeddings)
@@ -73,6 +79,8 @@ def gguf_file(tokenizer: Tokenizer, model: LlamaForCausalLM, tmp_path_factory: p
     kind = gguf.GGMLQuantizationType.Q4_1
     with torch.no_grad():
         for name, weight in model.named_parameters():
+            if without in name:
+                continue
             array = weight.numpy()
             if array.ndim == 1:
                 writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), array)
@@ -89,7 +97,6 @@ def gguf_file(tokenizer: Tokenizer, model: LlamaForCausalLM, tmp_path_factory: p
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def write_tokenizer(writer, tokenizer: Tokenizer, pre: str = "smollm") -> None:
@@ -136,10 +143,21 @@ def test_it_is_unpacked_once_and_again_when_damaged(gguf_file: Path) -> None:
     assert (unpacked(gguf_file, "pip") / "model.safetensors").read_bytes() == first[1]
 
 
+def test_a_file_that_lacks_a_tensor_is_refused(tokenizer: Tokenizer, model: LlamaForCausalLM, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "less.gguf", tokenizer, deepcopy(model), without="layers.1.mlp.up_proj")
+    with pytest.raises(DebaterError, match=r"lacks 1 tensors .*layers\.1\.mlp\.up_proj"):
+        unpacked(tmp_path / "less.gguf", "pip")
+
+
+def test_without_the_package_gguf_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gguf_module, "find_spec", lambda name: None)
+    (tmp_path / "any.gguf").write_bytes(b"GGUF")
+    with pytest.raises(DebaterError, match=r"the package gguf is needed\. pip install it"):
+        unpacked(tmp_path / "any.gguf", "pip install it")
+
+
 def test_a_tokenizer_of_another_kind_is_refused(tokenizer: Tokenizer, gguf_file: Path, tmp_path: Path) -> None:
     import gguf
-
-    from debater_search.encoder.gguf_file import _tokenizer
 
     writer = gguf.GGUFWriter(tmp_path / "other.gguf", "llama")
     write_tokenizer(writer, tokenizer, pre="qwen2")
@@ -147,7 +165,7 @@ def test_a_tokenizer_of_another_kind_is_refused(tokenizer: Tokenizer, gguf_file:
     writer.write_kv_data_to_file()
     writer.close()
     with pytest.raises(DebaterError, match="qwen2"):
-        _tokenizer(tmp_path / "other.gguf")
+        gguf_module._tokenizer(tmp_path / "other.gguf")
 
 
 def test_without_its_package_smollm2_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
