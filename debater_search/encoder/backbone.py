@@ -30,6 +30,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Indented JSON, UTF-8."""
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def model_type(config: dict[str, Any]) -> str:
     """The family a `config.json` names; MiniCPM's first releases name it only among the architectures."""
     declared = config.get("model_type", "")

