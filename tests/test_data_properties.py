@@ -85,7 +85,11 @@ def test_what_is_written_reads_back_equal(suffix: str, compression: str, data: s
 
 
 @settings(max_examples=50, deadline=None)
-@given(run=st.dictionaries(ids, st.dictionaries(ids, st.floats(width=32, allow_nan=False), min_size=1), min_size=1))
+@given(
+    run=st.dictionaries(
+        ids, st.dictionaries(ids, st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1), min_size=1
+    )
+)
 def test_a_run_reads_back_equal(run: Run) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_run(run, Path(folder, "run.trec"))
