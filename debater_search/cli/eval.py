@@ -8,14 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from debater_search.cli.comparisons import (
-    compare_results,
-    find_compared,
-    judged_by_file,
-    save_compared,
-    show_comparisons,
-    show_published,
-)
 from debater_search.cli.options import (
     BaseModel,
     Device,
@@ -29,11 +21,10 @@ from debater_search.cli.options import (
     load_encoder,
 )
 from debater_search.cli.output import Output, results
-from debater_search.cli.result_table import SHOWN, ResultTable
-from debater_search.cli.scoring import Scoring, load_tasks, score_tasks
 from debater_search.errors import DebaterError
 
 if TYPE_CHECKING:
+    from debater_search.cli.result_table import ResultTable
     from debater_search.evaluation import Judged, Result
     from debater_search.evaluation.results import Entry
 
@@ -113,6 +104,9 @@ def evaluate(
 ) -> None:
     """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
     with results(as_json) as out:
+        from debater_search.cli.comparisons import compare_results, find_compared, save_compared
+        from debater_search.cli.result_table import ResultTable
+        from debater_search.cli.scoring import Scoring, load_tasks, score_tasks
         from debater_search.evaluation import write_report
 
         if report:
@@ -151,6 +145,7 @@ def evaluate(
 def _score_run_file(
     tasks: Sequence[str], baseline: Sequence[str] | None, run: Path | None, qrels: Path | None
 ) -> "tuple[Result, Judged]":
+    from debater_search.cli.comparisons import judged_by_file
     from debater_search.evaluation import SavedRun, read_saved, run_name
 
     if tasks:
@@ -225,8 +220,11 @@ def _report(out: Output, folders: Sequence[str], output: Path | None) -> None:
     return out.show(f"The report is {page}.")
 
 
-def _show(out: Output, table: ResultTable, output: Path | None) -> None:
+def _show(out: Output, table: "ResultTable", output: Path | None) -> None:
     """What the table of results leaves to say."""
+    from debater_search.cli.comparisons import show_comparisons, show_published
+    from debater_search.cli.result_table import SHOWN
+
     if out.as_json:
         document: dict[str, Any] = {"results": [result.as_dict() for result in table.results]}
         more = {"suites": table.means, "comparisons": table.comparisons}

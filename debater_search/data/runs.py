@@ -11,7 +11,7 @@ from debater_search.types import Run
 
 logger = logging.getLogger(__name__)
 
-DEPTH = 1000
+DEPTH = 1000  # documents a query, retrieved and written
 
 
 def read_run(path: str | Path) -> Run:

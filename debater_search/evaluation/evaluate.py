@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import debater_search
 from debater_search.data import CorpusReader
+from debater_search.data.runs import DEPTH
 from debater_search.errors import DebaterError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
 from debater_search.evaluation.kept import is_kept, kept_documents, query_vectors
 from debater_search.evaluation.provenance import digest
-from debater_search.evaluation.results import DEPTH, Result, scored
+from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.indexing import build
 from debater_search.search import Mode, SearchEngine

@@ -12,6 +12,7 @@ from typing import Any
 from debater_search.cache import one_at_a_time
 from debater_search.data import write_run
 from debater_search.data.files import write_lines
+from debater_search.data.runs import DEPTH
 from debater_search.errors import DebaterError
 from debater_search.evaluation.metrics import METRICS, score_run
 from debater_search.evaluation.provenance import digest, made_by
@@ -20,7 +21,6 @@ from debater_search.types import Qrels, Run
 
 logger = logging.getLogger(__name__)
 
-DEPTH = 1000  # documents retrieved for each query
 RESULTS_NAME = "results.json"
 RUN_NAME = "run.trec"
 LOCK_NAME = "results.lock"

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.data.runs import DEPTH
 from debater_search.evaluation.beir import scored_split
 from debater_search.evaluation.evaluate import choose_instruction, judged_queries, without_identical_ids
 from debater_search.evaluation.exact import live_blocks, search_blocks
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import score_run
-from debater_search.evaluation.results import DEPTH
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.search import SearchEngine
 from debater_search.types import Run
