@@ -238,6 +238,19 @@ class Encoder:
         self.spec = replace(self.spec, template=template, trained_with_instructions=trained_with_instructions)
         self.parts.spec = self.spec
 
+    def read_beside_mean(self) -> None:
+        """Make each view a thinking token's state beside the mean over the text, and queries that mean alone.
+
+        The mean is without special tokens. Raises DebaterError for models that were not made for mean pooling.
+        """
+        if self.model.causal or self.spec.query_pooling not in ("mean", "body"):
+            raise DebaterError(
+                f"{self.name} does not pool by mean, so its views cannot stand beside one.", "Use readout: last."
+            )
+        documents = "residual" if self.spec.deliberates else "body"
+        self.spec = replace(self.spec, query_pooling="body", document_pooling=documents)
+        self.parts.spec = self.spec
+
     def leaves_room(self, instruction: str | None) -> bool:
         """Whether a query has room behind an instruction (None: the model's default)."""
         [ids] = self.spec.template.query_ids(self.tokenizer, [""], sys.maxsize, instruction)
@@ -265,11 +278,14 @@ class Encoder:
 
     def reading(self, kind: str) -> dict[str, Any]:
         """How the model reads texts of `kind`: keyword arguments of `DeliberationModel.forward`."""
+        template = self.spec.template
         if kind == "query":
-            return {"pooling": self.spec.query_pooling, "views": 1, "thinking": 0}
+            edges = len(template.prefix), len(template.query_suffix)
+            return {"pooling": self.spec.query_pooling, "views": 1, "thinking": 0, "edges": edges}
         steps = self.spec.thinking_steps
         thinking = steps if self.spec.deliberates else 0
-        return {"pooling": self.spec.document_pooling, "views": steps, "thinking": thinking}
+        edges = len(template.prefix), len(template.document_suffix)
+        return {"pooling": self.spec.document_pooling, "views": steps, "thinking": thinking, "edges": edges}
 
     def expect_many(self) -> None:
         """Spend some memory and milliseconds to encode many texts faster, on a CPU."""

@@ -6,6 +6,7 @@ for CPUs; they are no public interface, so they are tried on a layer first and l
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,7 @@ def lay_out(model: nn.Module, *, int8: bool = False) -> None:
     Whatever needs gradients, and layers whose weights have changed since, go through PyTorch's `linear`. Weights stay
     where they are, so that the model is saved and trained as before. A second call does nothing.
     """
-    layers = [layer for layer in model.modules() if type(layer) is nn.Linear and "forward" not in vars(layer)]
-    layers = [layer for layer in layers if layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32]
+    layers = _plain_layers(model)
     if not layers or (not int8 and sum(layer.weight.nbytes for layer in layers) > MOST_BYTES):
         return
     make, tolerance = (_in_int8, CLOSE_INT8) if int8 else (_in_float32, CLOSE)
@@ -42,6 +42,53 @@ def lay_out(model: nn.Module, *, int8: bool = False) -> None:
         return
     for layer in layers:
         layer.forward = _unless_changed(layer, make(layer))  # type: ignore[method-assign,assignment]
+
+
+def lay_out_frozen(model: nn.Module) -> None:
+    """Make the frozen float32 linear layers of a model on a CPU faster in training: forward, and back to their inputs.
+
+    What low-rank adapters stand beside. Layers whose weights learn, or have changed since, go through PyTorch's
+    `linear`.
+    """
+    layers = [layer for layer in _plain_layers(model) if not layer.weight.requires_grad]
+    if not layers or 2 * sum(layer.weight.nbytes for layer in layers) > MOST_BYTES:
+        return
+    if _difference(_in_float32, layers[0]) <= CLOSE:
+        for layer in layers:
+            layer.forward = _with_way_back(layer)  # type: ignore[method-assign,assignment]
+
+
+def _plain_layers(model: nn.Module) -> list[nn.Linear]:
+    layers = [layer for layer in model.modules() if type(layer) is nn.Linear and "forward" not in vars(layer)]
+    return [layer for layer in layers if layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32]
+
+
+class _Frozen(torch.autograd.Function):
+    """A linear layer whose weights get no gradient: both ways by oneDNN."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, ahead: Forward, back: Forward) -> Tensor:
+        ctx.back = back
+        return ahead(states)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back(gradient.contiguous()), None, None
+
+
+def _with_way_back(layer: nn.Linear) -> Forward:
+    made_of, ahead = _identity(layer), _in_float32(layer)
+    turned = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().T.contiguous())
+
+    def back(gradient: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(gradient, turned, None, "none", [], "")
+
+    def forward(states: Tensor) -> Tensor:
+        if states.dtype != torch.float32 or layer.weight.requires_grad or _identity(layer) != made_of:
+            return linear(states, layer.weight, layer.bias)
+        return _Frozen.apply(states, ahead, back)
+
+    return forward
 
 
 def _unless_changed(layer: nn.Linear, fast: Forward) -> Forward:

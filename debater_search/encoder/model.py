@@ -6,6 +6,7 @@ Shape letters: B sequences, L longest sequence, D hidden size, M views (thinking
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
+from torch.nn.functional import normalize
 from transformers import PreTrainedModel
 
 from debater_search.encoder.pruning import POOLED_AT, prune_last_layer, rows
@@ -24,15 +25,24 @@ class DeliberationModel(nn.Module):
         self.packs = causal and backbone.config._attn_implementation == "flash_attention_2"
         """Whether sequences are laid end to end, without padding: FlashAttention takes their lengths."""
 
-    def forward(self, ids: Tensor, lengths: Tensor, pooling: str, views: int = 1, thinking: int = 0) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        pooling: str,
+        views: int = 1,
+        thinking: int = 0,
+        edges: tuple[int, int] = (0, 0),
+    ) -> Tensor:
         """Unnormalised views of right-padded sequences.
 
         Args:
             ids: token ids, int64 [B, L], right-padded.
             lengths: tokens in each row, int64 [B].
-            pooling: `last` (the last `views` tokens of each row), `mean`, `cls`, `max` or `mean_sqrt_len`.
-            views: M; 1 unless pooling is `last`.
+            pooling: one of `spec.POOLINGS`.
+            views: M; 1 unless pooling reads thinking tokens (`last`, `residual`).
             thinking: how many tokens at the end of each row are thinking tokens.
+            edges: how many special tokens stand before and after the text (before the thinking tokens).
 
         Returns:
             float32 [B, M, D].
@@ -44,7 +54,15 @@ class DeliberationModel(nn.Module):
             pooled = self.backbone(input_ids=ids, attention_mask=mask, **{POOLED_AT: at}).last_hidden_state
         else:
             hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
-            pooled = rows(hidden, at) if at is not None else pool(hidden, lengths, pooling)
+            if at is not None:
+                pooled = rows(hidden, at)
+            elif pooling in ("body", "residual"):
+                pooled = body_mean(hidden, lengths - thinking, edges)
+                if pooling == "residual":
+                    steps = rows(hidden, last_positions(lengths, views)).float()
+                    pooled = normalize(pooled, dim=-1) + normalize(steps, dim=-1)
+            else:
+                pooled = pool(hidden, lengths, pooling)
         return self.head(pooled.float()) if self.head is not None else pooled.float()
 
     def _packed(self, ids: Tensor, lengths: Tensor, at: Tensor) -> Tensor:
@@ -101,9 +119,27 @@ def prefix_mask(real: Tensor, lengths: Tensor, thinking: int) -> Tensor:
 def pooled_positions(lengths: Tensor, pooling: str, views: int) -> Tensor | None:
     """The positions [B, M] that are the views, int64; None for poolings over all tokens."""
     if pooling == "last":
-        back = torch.arange(views, 0, -1, device=lengths.device)
-        return (lengths[:, None] - back).clamp(min=0)
+        return last_positions(lengths, views)
     return torch.zeros_like(lengths)[:, None] if pooling == "cls" else None
+
+
+def last_positions(lengths: Tensor, views: int) -> Tensor:
+    """The positions of the last `views` tokens of each row, int64 [B, M]."""
+    back = torch.arange(views, 0, -1, device=lengths.device)
+    return (lengths[:, None] - back).clamp(min=0)
+
+
+def body_mean(hidden: Tensor, lengths: Tensor, edges: tuple[int, int]) -> Tensor:
+    """Mean [B, 1, D] of the states [B, L, D] of the text alone, without the special tokens around it.
+
+    An empty text has nothing else: there the special tokens count.
+    """
+    before, after = edges
+    position = torch.arange(hidden.shape[1], device=hidden.device)
+    whole = position < lengths[:, None]
+    body = (position >= before) & (position < (lengths - after)[:, None])
+    counted = torch.where((lengths > before + after)[:, None], body, whole)[..., None]
+    return (hidden.float() * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
 
 
 def pool(hidden: Tensor, lengths: Tensor, pooling: str) -> Tensor:

@@ -7,7 +7,10 @@ from debater_search.encoder.template import Template
 from debater_search.errors import DebaterError
 
 FORMAT = 1
-POOLINGS = ("last", "mean", "cls", "max", "mean_sqrt_len")
+POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")
+"""Which of the last layer's states make a view. `last`: each thinking token's, or the last token's. `residual`: each
+thinking token's beside the mean over the text, both at length 1 (ours, for encoders that were made for mean pooling).
+`body`: the mean over the text without its special tokens. The others are sentence-transformers'."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class EncoderSpec:
     template: Template
     query_pooling: str
     document_pooling: str
-    """`last` reads the last `thinking_steps` tokens; the other poolings give one view."""
+    """`last` and `residual` give a view for each of the last `thinking_steps` tokens; the others one."""
     thinking_steps: int = 1
     query_length: int = 512
     document_length: int = 512

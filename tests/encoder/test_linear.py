@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 
 from debater_search.encoder import Encoder, linear
-from debater_search.encoder.linear import lay_out
+from debater_search.encoder.linear import lay_out, lay_out_frozen
 from debater_search.errors import DebaterError
 
 STATES = torch.randn(3, 7, 48, generator=torch.Generator().manual_seed(0))
@@ -109,3 +109,32 @@ def test_an_encoder_of_8_bit_integers_says_so_and_has_the_fingerprint_of_its_wei
 def test_8_bit_integers_are_for_cpus() -> None:
     with pytest.raises(DebaterError, match="CPU"):
         Encoder.load("minilm", dtype="int8", device="mps")
+
+
+def test_frozen_layers_hand_gradients_back_by_their_own_kernel(
+    layers: nn.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, usual_states = (STATES.clone().requires_grad_() for _ in range(2))
+    usual = layers(usual_states)
+    usual.square().sum().backward()
+    calls = []
+    apply = linear._Frozen.apply
+    monkeypatch.setattr(linear._Frozen, "apply", lambda *given: (calls.append(1), apply(*given))[1])
+    layers.requires_grad_(False)
+    lay_out_frozen(layers)
+    layers(states).square().sum().backward()
+    assert len(calls) == 2
+    assert torch.allclose(states.grad, usual_states.grad, atol=1e-4)
+
+
+def test_layers_that_learn_or_have_changed_are_not_taken_for_frozen(layers: nn.Sequential) -> None:
+    layers[0].requires_grad_(False)
+    lay_out_frozen(layers)
+    layers[2](torch.ones(1, 96)).sum().backward()
+    assert layers[2].weight.grad is not None
+    with torch.no_grad():
+        layers[0].weight.mul_(2)
+    assert torch.equal(layers[0](STATES), nn.functional.linear(STATES, layers[0].weight, layers[0].bias))
+    layers[0].requires_grad_(True)
+    layers[0](STATES).sum().backward()
+    assert layers[0].weight.grad is not None

@@ -1,0 +1,68 @@
+"""Views beside the mean over the text: what thinking steps add to an encoder that pools by mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from debater_search.encoder import Encoder
+from debater_search.encoder.model import body_mean
+from debater_search.errors import DebaterError
+
+TEXTS = ["lift of a wing", "drag", "a much longer text on the flow over a slender body of revolution"]
+
+
+def residual(tiny_model: Callable[..., Path], steps: int = 4) -> Encoder:
+    encoder = Encoder.load(tiny_model("bert"), device="cpu", thinking_steps=steps)
+    encoder.read_beside_mean()
+    return encoder
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def test_a_view_is_the_thinking_state_beside_the_mean_over_the_text(tiny_model: Callable[..., Path]) -> None:
+    states = Encoder.load(tiny_model("bert"), device="cpu", thinking_steps=4).deliberate(TEXTS)
+    mean = residual(tiny_model).encode_queries(TEXTS)  # before training a text's own states are the base model's
+    expected = unit(unit(mean)[:, None] + unit(states))
+    assert np.allclose(residual(tiny_model).deliberate(TEXTS), expected, atol=1e-5)
+
+
+def test_the_mean_is_without_special_tokens() -> None:
+    hidden = torch.arange(10.0).reshape(1, 5, 2)
+    assert body_mean(hidden, torch.tensor([5]), (1, 1)).flatten().tolist() == [4, 5]
+    assert body_mean(hidden, torch.tensor([4]), (1, 1)).flatten().tolist() == [3, 4]
+    assert body_mean(hidden, torch.tensor([2]), (1, 1)).flatten().tolist() == [1, 2]  # an empty text
+
+
+def test_views_do_not_depend_on_the_batch(tiny_model: Callable[..., Path]) -> None:
+    encoder = residual(tiny_model)
+    together = encoder.deliberate([*TEXTS, ""])
+    assert np.isfinite(together).all()
+    alone = np.concatenate([encoder.deliberate([text]) for text in [*TEXTS, ""]])
+    assert np.allclose(together, alone, atol=1e-5)
+
+
+def test_it_is_kept_in_the_checkpoint_and_read_out_at_any_step(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    encoder = residual(tiny_model)
+    encoder.save(tmp_path / "checkpoint")
+    views = encoder.deliberate(TEXTS)
+    assert np.allclose(Encoder.load(tmp_path / "checkpoint", device="cpu").deliberate(TEXTS), views, atol=1e-6)
+    early = Encoder.load(tmp_path / "checkpoint", device="cpu", thinking_steps=2)
+    assert np.allclose(early.deliberate(TEXTS), views[:, :2], atol=1e-5)
+
+
+def test_without_thinking_tokens_documents_are_the_mean_too(tiny_model: Callable[..., Path]) -> None:
+    encoder = residual(tiny_model, 1)
+    assert encoder.thinking_steps == 1
+    assert np.allclose(encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS), atol=1e-6)
+
+
+def test_a_model_that_does_not_pool_by_mean_is_refused(tiny_model: Callable[..., Path]) -> None:
+    encoder = Encoder.load(tiny_model("llama"), device="cpu", thinking_steps=4)
+    with pytest.raises(DebaterError, match="does not pool by mean") as told:
+        encoder.read_beside_mean()
+    assert "readout: last" in told.value.hint
