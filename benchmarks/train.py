@@ -169,9 +169,9 @@ def profiled(settings: Any) -> dict[str, Any]:
 
     run = Run(settings, Path("unused"), "cpu", False)
     run.encoder.model.train()
-    loss = DeliberationLoss(**dict(settings.loss))
+    loss = DeliberationLoss(**settings.loss.arguments())
     how = How(1, run.parallel, settings.gradient_cache or None)
-    batches = [prepare(run.encoder, run.data.batch(step)) for step in range(2)]
+    batches = [prepare(run.encoder, run.data.batch(step), run.settings.max_length.document) for step in range(2)]
     train_step(run.encoder, loss, batches[0], how)
     with profiler(activities=[ProfilerActivity.CPU]) as record:
         train_step(run.encoder, loss, batches[1], how)

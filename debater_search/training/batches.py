@@ -72,7 +72,7 @@ class TrainingData:
             raise DebaterError(
                 f"The data has {sum(self.counts):,} rows, fewer than one batch ({size} queries).", "Lower batch_size."
             )
-        if settings.loss.teacher is not None and not any(s.scored for s in self.sets):
+        if settings.loss.teacher in ("kl", "margin_mse") and not any(s.scored for s in self.sets):
             raise DebaterError(
                 f"loss.teacher is {settings.loss.teacher}, but no row of the data has a teacher's scores.",
                 "Give rows positive_scores and negative_scores (debater mine writes them), or set loss.teacher=null.",

@@ -15,7 +15,7 @@ from debater_search.training.development import DevelopmentSet
 from debater_search.training.launch import processes_for
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
-from debater_search.training.steps import Prepared, prepare
+from debater_search.training.steps import Prepared, cut_documents, prepare
 from debater_search.training.trackers import require_trackers
 
 SAMPLED_STEPS = 4
@@ -63,7 +63,8 @@ def plan(
     make_trainable(encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
     if settings.eval is not None:
         DevelopmentSet(settings.eval, settings.seed).require_readable()
-    steps = [prepare(encoder, data.batch(step)) for step in range(min(SAMPLED_STEPS, settings.max_steps))]
+    length = settings.max_length.document
+    steps = [prepare(encoder, data.batch(step), length) for step in range(min(SAMPLED_STEPS, settings.max_steps))]
     tokens = sum(_tokens(step) for step in steps) // len(steps)
     parameters = list(encoder.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
@@ -86,7 +87,7 @@ def plan(
         "checkpoint_bytes": saved + trained * MOMENTS * FLOAT32,
         "memory_per_device": memory_per_device(encoder, settings, tokens // processes, processes),
     }
-    return Plan(facts, [_rendered(encoder, *example) for example in data.first_examples()])
+    return Plan(facts, [_rendered(encoder, length, *example) for example in data.first_examples()])
 
 
 def memory_per_device(encoder: Encoder, settings: TrainingSettings, tokens: int, processes: int) -> int:
@@ -136,9 +137,9 @@ def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> 
         )
 
 
-def _rendered(encoder: Encoder, source: str, query: str, example: Any) -> dict[str, Any]:
+def _rendered(encoder: Encoder, length: int, source: str, query: str, example: Any) -> dict[str, Any]:
     [query_ids] = encoder.token_ids([query], "query", instruction="")
-    documents = encoder.token_ids([example.positive, *example.negatives], "document")
+    documents = cut_documents(encoder, [example.positive, *example.negatives], length)
     return {
         "set": source,
         "query": _readable(encoder, query_ids),

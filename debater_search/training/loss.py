@@ -35,6 +35,10 @@ class Labels:
     """[Q], not a number where the data gives none: a teacher's."""
     negative_scores: Tensor | None = None
     """[K], likewise."""
+    teacher_queries: Tensor | None = None
+    """[Q, any size]: a teacher's vectors; dot products with `teacher_documents` are its scores in the whole batch."""
+    teacher_documents: Tensor | None = None
+    """[Q + K, same size], positives first."""
 
     def to(self, device: torch.device) -> "Labels":
         """The same on a device."""
@@ -67,8 +71,9 @@ class DeliberationLoss(nn.Module):
         combine: the terms' weighted `mean` (the released code) or `sum` (the paper's text).
         mask_duplicates: leave out of a query's negatives what `Labels` say is a positive of it.
         mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
-        teacher: distill the data's scores of a query's own candidates into the last step: `kl` or `margin_mse`.
-        teacher_scale: multiplies the data's scores.
+        teacher: distill scores into the last step: the data's of a query's own candidates (`kl` or `margin_mse`), or
+            those of teacher vectors in `Labels` over all candidates (`base`).
+        teacher_scale: multiplies the teacher's scores.
         matryoshka: shorter dimensions whose loss is averaged with the whole's (arXiv 2205.13147).
     """
 
@@ -82,7 +87,7 @@ class DeliberationLoss(nn.Module):
         combine: Literal["mean", "sum"] = "mean",
         mask_duplicates: bool = True,
         mask_margin: float | None = None,
-        teacher: Literal["kl", "margin_mse"] | None = None,
+        teacher: Literal["kl", "margin_mse", "base"] | None = None,
         teacher_weight: float = 1.0,
         teacher_scale: float = 1.0,
         matryoshka: Sequence[int] = (),
@@ -153,7 +158,7 @@ class DeliberationLoss(nn.Module):
             parts["distill"] = _mean(-(teacher * student.masked_fill(left_out, 0)).sum(-1))
             weighted, weights = weighted + self.distill_weight * parts["distill"], weights + self.distill_weight
         if self.teacher is not None:
-            parts["teacher"] = self._taught(last, batch)
+            parts["teacher"] = self._taught(last, batch, left_out)
             weighted, weights = weighted + self.teacher_weight * parts["teacher"], weights + self.teacher_weight
         return Terms(weighted if self.combine == "sum" else weighted / weights, **parts)
 
@@ -166,15 +171,17 @@ class DeliberationLoss(nn.Module):
             out |= cosines > cosines.gather(1, batch.own[:, None]) + self.mask_margin
         return out.scatter(1, batch.own[:, None], False)
 
-    def _taught(self, last: Tensor, batch: "_Gathered") -> Tensor:
-        """Distillation of the data's scores over each query's own positive and negatives; 0 where it has none."""
+    def _taught(self, last: Tensor, batch: "_Gathered", left_out: Tensor) -> Tensor:
+        """Distillation of a teacher's scores over the candidates that it scored; 0 where it scored none."""
         if batch.teacher_scores is None:
             return 0 * last.sum()
-        scores = self.teacher_scale * batch.teacher_scores  # [Q, C], own candidates only, the others not a number
+        scores = self.teacher_scale * batch.teacher_scores  # [Q, C], not a number where there is none
+        if self.teacher == "base":
+            scores = scores.masked_fill(left_out, torch.nan)
         known = ~scores.isnan()
         taught = known.gather(1, batch.own[:, None]) & (known.sum(-1, keepdim=True) > 1)  # a positive and a negative
         others = ~known & taught
-        if self.teacher == "kl":
+        if self.teacher != "margin_mse":
             teacher = softmax(_without(others, scores.nan_to_num()), dim=-1)
             student = log_softmax(_without(others, self.scale * last), dim=-1).masked_fill(others, 0)
             each = kl_div(student, teacher, reduction="none").sum(-1)
@@ -195,7 +202,7 @@ class _Gathered:
     own: Tensor  # [Q]: column of each query's positive
     share: float  # of these queries in the mean over those of all processes, times the number of processes
     known_positives: Tensor | None  # bool [Q, C]
-    teacher_scores: Tensor | None  # [Q, C], not a number where unknown or another query's
+    teacher_scores: Tensor | None  # [Q, C], not a number where the teacher scored nothing
 
     @classmethod
     def of(cls, queries: Tensor, positives: Tensor, negatives: Tensor, labels: Labels) -> "_Gathered":
@@ -238,6 +245,9 @@ def _known_positives(labels: Labels, queries: int) -> Tensor | None:
 
 
 def _teacher_scores(labels: Labels, own: Tensor, total: int, first_negative: int, candidates: int) -> Tensor | None:
+    if labels.teacher_queries is not None and labels.teacher_documents is not None:
+        documents = labels.teacher_documents.split([len(own), len(labels.teacher_documents) - len(own)])
+        return labels.teacher_queries @ torch.cat([gathered(part)[0] for part in documents]).T
     if labels.positive_scores is None or labels.negative_scores is None or labels.owners is None:
         return None
     scores = torch.full((len(own), candidates), torch.nan, device=own.device)

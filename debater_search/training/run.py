@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from debater_search.encoder.hardware import return_freed_memory
+from debater_search.encoder.linear import lay_out_frozen
 from debater_search.errors import DebaterError
 from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints
@@ -28,6 +29,7 @@ from debater_search.training.parallel import Parallel
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
 from debater_search.training.steps import How, Prepared, StepFacts, prepare, prepare_warm, train_step, warm_step
+from debater_search.training.teacher import BaseTeacher, texts_to_count
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +62,12 @@ class Run:
         self.data = TrainingData(settings)
         torch.manual_seed(settings.seed)
         self.encoder = load_start(settings, device)
-        if self.encoder.device.type == "cpu":
-            return_freed_memory()
+        if self.encoder.device.type == "cpu" and settings.gradient_cache:
+            return_freed_memory()  # who bounds memory pays for it: a step takes two thirds more time
         require_room(self.encoder, settings)
         make_trainable(self.encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
+        if self.encoder.device.type == "cpu":
+            lay_out_frozen(self.encoder.model.backbone)
         if settings.warm_start is not None and not self.encoder.spec.deliberates:
             log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
         self.made_by = checkpoints.provenance(settings, self.data)
@@ -117,18 +121,28 @@ class Run:
 
     def _main_phase(self, done: int) -> Phase:
         s = self.settings
-        loss = DeliberationLoss(**dict(s.loss))
+        loss = DeliberationLoss(**s.loss.arguments())
         horizon = self.data.steps_per_epoch if s.decay_steps == "epoch" else s.decay_steps or s.max_steps
         steps = max(horizon, s.max_steps)
         optimizer, schedule = self._optimizer(s.learning_rate, s.warmup_steps, steps, s.schedule, done)
 
+        teacher = self._teacher() if s.loss.teacher == "base" else None
+
         def read(step: int) -> Prepared:
-            return prepare(self.encoder, self.data.batch(step, self.parallel.rank, self.parallel.processes))
+            batch = self.data.batch(step, self.parallel.rank, self.parallel.processes)
+            prepared = prepare(self.encoder, batch, s.max_length.document)
+            return prepared if teacher is None else replace(prepared, targets=teacher.reads(batch))
 
         def work(batch: Prepared, how: How) -> StepFacts:
-            return train_step(self.encoder, loss, batch, how)
+            return train_step(self.encoder, loss, batch if teacher is None else teacher.marked(batch), how)
 
         return Phase("Training", s.max_steps, s.batch_size, optimizer, schedule, read, work)
+
+    def _teacher(self) -> BaseTeacher:
+        s = self.settings
+        base = load_start(s, self.device, thinking=False)
+        texts = texts_to_count(self.data, s.seed) if s.loss.teacher_lexical else []
+        return BaseTeacher(base, s.loss.teacher_lexical, s.max_length.document, texts)
 
     def _seed(self, step: int, *, main: bool) -> int:
         """Dropout is a function of seed, step and process (and of the chunk, see `train_step`)."""

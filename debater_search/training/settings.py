@@ -46,14 +46,23 @@ class Loss(_Section):
         None,
         description="Leave out negatives whose cosine is above the positive's plus this (-0.05: also just below it).",
     )
-    teacher: Literal["kl", "margin_mse"] | None = Field(
-        None, description="Distill the scores that the data gives to a query's own positive and negatives."
+    teacher: Literal["kl", "margin_mse", "base"] | None = Field(
+        None,
+        description="Distill scores into the last step: kl and margin_mse those that the data gives to a query's own "
+        "positive and negatives, base the model's before training (and BM25's), over the whole batch.",
     )
     teacher_weight: PositiveFloat = Field(1.0, description="Of that distillation, beside a contrast of weight 1.")
     teacher_scale: PositiveFloat = Field(
-        1.0, description="Multiplies the data's scores: 1 for logits, loss.scale for cosines."
+        1.0, description="Multiplies the teacher's scores: 1 for logits, loss.scale for cosines and for base."
+    )
+    teacher_lexical: float = Field(
+        0.0, ge=0, description="Weight of BM25 (from 0 to 1) beside the base model's cosine, where the teacher is base."
     )
     matryoshka: list[PositiveInt] = Field([], description="Shorter dimensions that are trained along with the whole.")
+
+    def arguments(self) -> dict[str, Any]:
+        """What `DeliberationLoss` takes; the rest is the teacher's."""
+        return self.model_dump(exclude={"teacher_lexical"})
 
 
 class Lora(_Section):
@@ -69,6 +78,9 @@ class MaxLength(_Section):
 
     query: PositiveInt = Field(64, description="Query, instruction and special tokens included.")
     document: PositiveInt = Field(512, description="Document, prompt and thinking tokens included.")
+    search: PositiveInt | None = Field(
+        None, description="Of documents once the model is trained; null: as in training."
+    )
 
 
 class Evaluation(_Section):
@@ -101,6 +113,11 @@ class TrainingSettings(_Section):
     )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
     thinking_steps: PositiveInt = Field(8, description="Thinking tokens; 1 trains the model's own pooling.")
+    readout: Literal["last", "residual"] = Field(
+        "last",
+        description="What a view is: the thinking token's state (the paper's), or that state beside the mean over the "
+        "text (for encoders that pool by mean).",
+    )
     data: list[DataSet] = Field(min_length=1, description="Sets of training examples.")
     data_folder: str | None = Field(
         None,

@@ -28,7 +28,10 @@ def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True
         raise DebaterError(
             f"{settings.model} has dense layers behind its pooling, which cannot be trained.", "Use another model."
         )
-    encoder.set_lengths(query=settings.max_length.query, document=settings.max_length.document)
+    if settings.readout == "residual":
+        encoder.read_beside_mean()
+    lengths = settings.max_length
+    encoder.set_lengths(query=lengths.query, document=lengths.search or lengths.document)
     instructed = any(data.instruction for data in settings.data)
     if instructed and (bare := [Path(data.path).name for data in settings.data if not data.instruction]):
         log.warning("No instruction is set for %s, while other sets have one.", ", ".join(bare))
@@ -46,7 +49,9 @@ def require_room(encoder: Encoder, settings: TrainingSettings) -> None:
                 + (f" behind the instruction {instruction!r}." if instruction else "."),
                 "Raise max_length.query.",
             )
-    [empty] = encoder.token_ids([""], "document")  # refuses a limit below the prompt and the thinking tokens
+    [empty] = cut_documents(
+        encoder, [""], settings.max_length.document
+    )  # refuses a limit below the prompt and the thinking tokens
     if len(empty) >= settings.max_length.document:
         raise DebaterError(
             f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.texts import encodable
 from debater_search.training.batches import Batch
 from debater_search.training.chunks import Chunk, Text, cut, padding
 from debater_search.training.gather import gathered, mean_over_processes, world_size
@@ -40,7 +41,7 @@ class Prepared:
     """The first of the texts; positives and negatives follow."""
     labels: Labels = field(default_factory=Labels)
     targets: tuple[Text, ...] = ()
-    """Of a warm start: the same texts as the teacher reads them."""
+    """The same texts as a teacher reads them, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class How:
     """Tokens of a chunk whose activations are dropped and made again; None: all are kept."""
 
 
-def prepare(encoder: Encoder, batch: Batch) -> Prepared:
-    """Tokenize a batch; a thread may do it while the step before is computed."""
+def prepare(encoder: Encoder, batch: Batch, length: int) -> Prepared:
+    """Tokenize a batch, documents up to `length` tokens; a thread may do it while the step before is computed."""
     texts = [Text(ids, "query") for ids in encoder.token_ids(batch.queries, "query", instruction="")]
-    texts += [Text(ids, "document") for ids in encoder.token_ids(batch.positives + batch.negatives, "document")]
+    texts += [Text(ids, "document") for ids in cut_documents(encoder, batch.positives + batch.negatives, length)]
     labels = Labels(
         same_query=torch.tensor(batch.same_query),
         same_text=torch.tensor(batch.same_text),
@@ -93,12 +94,7 @@ def warm_step(encoder: Encoder, teacher: Encoder, batch: Prepared, views: str, h
 
     1 - cosine, plus the mean squared error between the batch's similarity matrices: each text alone, and their order.
     """
-    with torch.no_grad():
-        taught: list[Tensor] = [torch.empty(0)] * len(batch.targets)
-        for chunk in cut(batch.targets, CHUNK_TOKENS):
-            for position, view in zip(chunk.positions, _views(teacher, batch.targets, chunk, how.seed), strict=True):
-                taught[position] = view[-1]
-        target = gathered(normalize(torch.stack(taught), dim=-1))[0]
+    target = gathered(vectors(teacher, batch.targets))[0]
     found: dict[str, float] = {}
 
     def objective(leaves: list[Tensor]) -> Terms:
@@ -112,6 +108,16 @@ def warm_step(encoder: Encoder, teacher: Encoder, batch: Prepared, views: str, h
 
     _, chunks = accumulate(encoder, batch.texts, objective, how)
     return _facts(sum(found.values()), found, encoder, batch, chunks)
+
+
+@torch.no_grad()
+def vectors(encoder: Encoder, texts: Sequence[Text]) -> Tensor:
+    """Embeddings of texts by a model that does not learn: the last view, L2-normalised, [texts, D]."""
+    found: list[Tensor] = [torch.empty(0)] * len(texts)
+    for chunk in cut(texts, CHUNK_TOKENS):
+        for position, view in zip(chunk.positions, _views(encoder, texts, chunk, seed=0), strict=True):
+            found[position] = view[-1]
+    return normalize(torch.stack(found), dim=-1)
 
 
 def accumulate(
@@ -165,6 +171,6 @@ def _facts(
 
 
 def cut_documents(encoder: Encoder, texts: Sequence[str], length: int) -> list[list[int]]:
-    """Token ids of documents under a limit of the warm start's own."""
+    """Token ids of documents under a limit of training's own."""
     length = min(length, encoder.spec.document_length)
-    return encoder.spec.template.document_ids(encoder.tokenizer, texts, length)
+    return encoder.spec.template.document_ids(encoder.tokenizer, encodable(texts), length)

@@ -27,8 +27,10 @@ def one_step(settings: TrainingSettings, cache_tokens: int | None) -> tuple[floa
     run = Run(settings, Path("unused"), "cpu", False)
     move_lora_from_zero(run)
     run.encoder.model.eval()
-    batch = prepare(run.encoder, run.data.batch(0, run.parallel.rank, run.parallel.processes))
-    loss = DeliberationLoss(**dict(settings.loss))
+    batch = prepare(
+        run.encoder, run.data.batch(0, run.parallel.rank, run.parallel.processes), run.settings.max_length.document
+    )
+    loss = DeliberationLoss(**settings.loss.arguments())
     with counted_reductions(run) as reductions:
         facts = train_step(run.encoder, loss, batch, How(1, run.parallel, cache_tokens))
     return facts.loss, run, reductions

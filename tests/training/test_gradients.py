@@ -20,7 +20,7 @@ def test_cached_gradients_equal_uncached_ones(
     config: Callable[..., TrainingSettings], family: str, dropout: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(config(family, lora={"r": 4, "alpha": 8, "dropout": dropout}), Path("unused"), "cpu", False)
-    encoder, batch = run.encoder, prepare(run.encoder, run.data.batch(0))
+    encoder, batch = run.encoder, prepare(run.encoder, run.data.batch(0), run.settings.max_length.document)
     for name, parameter in encoder.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)

@@ -153,6 +153,22 @@ def test_a_teachers_scores_are_distilled_into_the_last_step() -> None:
     assert terms["total"].item() == pytest.approx((sum(v.item() for k, v in terms.items() if k != "total")) / 3)
 
 
+def test_a_teachers_vectors_score_the_whole_batch() -> None:
+    queries, positives, negatives = random_batch(2, 1)
+    generator = torch.Generator().manual_seed(3)
+    asked, held = (torch.randn(n, 7, generator=generator, dtype=torch.float64) for n in (2, 3))
+    same = {"same_query": torch.tensor([1, 2]), "same_text": torch.tensor([5, 6, 5])}  # the negative is text 5 again
+    labels = Labels(**same, teacher_queries=asked, teacher_documents=held)
+    last = 30 * step_scores(queries, torch.cat([positives, negatives]))[..., -1]
+    scores = 4 * asked @ held.T
+    each = []
+    for row, columns in ((0, [0, 1]), (1, [0, 1, 2])):
+        target = torch.softmax(scores[row, columns], 0)
+        each.append((target * (target.log() - torch.log_softmax(last[row, columns], 0))).sum())
+    terms = dict(DeliberationLoss(teacher="base", teacher_scale=4.0).terms(queries, positives, negatives, labels))
+    assert terms["teacher"].item() == pytest.approx(torch.stack(each).mean().item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("teacher", ["kl", "margin_mse"])
 def test_rows_without_a_teacher_have_finite_gradients(teacher: str) -> None:
     queries, positives, negatives = random_batch(2, 2)

@@ -1,0 +1,89 @@
+"""The teacher that is at hand without labels: the model as it is before training, and BM25 beside it.
+
+A small encoder that was trained on a billion pairs knows what texts mean, and overlooks rare words; a search by both is
+better than either (benchmarks/hybrid.md). What both say of a batch can be taught to the student's one vector.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debater_search.encoder import Encoder
+from debater_search.training.batches import Batch, TrainingData
+from debater_search.training.chunks import Text
+from debater_search.training.steps import Prepared, cut_documents, vectors
+
+K1, B = 1.5, 0.75
+"""BM25's usual constants: how soon repeated words stop to count, and how much a long text is held against."""
+COUNTED_ROWS = 20_000
+"""Rows whose positives the document frequencies are counted over."""
+
+
+class BaseTeacher:
+    """Vectors whose dot product is cosine + `lexical` x BM25, BM25 as a share of what a perfect match would score."""
+
+    def __init__(self, base: Encoder, lexical: float, document_length: int, texts: Iterable[str] = ()) -> None:
+        """`texts` are what words are counted over; none are needed where `lexical` is 0."""
+        self.base, self.lexical, self.document_length = base, lexical, document_length
+        base.expect_many()
+        if lexical:
+            self.idf, self.usual_length = _counted(base, texts)
+
+    def reads(self, batch: Batch) -> tuple[Text, ...]:
+        """The batch's texts as the teacher reads them: queries, positives, negatives."""
+        queries = [Text(ids, "query") for ids in self.base.token_ids(batch.queries, "query", instruction="")]
+        documents = cut_documents(self.base, batch.positives + batch.negatives, self.document_length)
+        return (*queries, *(Text(ids, "document") for ids in documents))
+
+    def marked(self, batch: Prepared) -> Prepared:
+        """The batch with the teacher's vectors among its labels."""
+        found = vectors(self.base, batch.targets)
+        queries, documents = found[: batch.queries], found[batch.queries :]
+        if self.lexical:
+            ids = [text.ids for text in batch.targets]
+            asked, held = self.words_asked(ids[: batch.queries]), self.words_held(ids[batch.queries :])
+            queries = torch.cat([queries, self.lexical * asked.to(queries.device)], 1)
+            documents = torch.cat([documents, held.to(documents.device)], 1)
+        labels = replace(batch.labels, teacher_queries=queries, teacher_documents=documents)
+        return replace(batch, labels=labels)
+
+    def words_asked(self, queries: Sequence[Sequence[int]]) -> Tensor:
+        """Weight of each word of each query, as a share of the query's: [queries, vocabulary]."""
+        weights = (self._counts(queries) > 0) * self.idf
+        return weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+
+    def words_held(self, documents: Sequence[Sequence[int]]) -> Tensor:
+        """How much of each word a document holds, saturating at 1: [documents, vocabulary]."""
+        counts = self._counts(documents)
+        lengths = torch.tensor([len(ids) for ids in documents])[:, None]
+        return counts / (counts + K1 * (1 - B + B * lengths / self.usual_length))
+
+    def _counts(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        counts = torch.zeros(len(texts), len(self.idf))
+        for row, ids in zip(counts, texts, strict=True):
+            row += torch.bincount(torch.tensor(ids), minlength=len(row))
+        return counts
+
+
+def texts_to_count(data: TrainingData, seed: int) -> list[str]:
+    """Positives of rows drawn from all sets, for the document frequencies."""
+    bounds = np.cumsum([0, *(len(rows) for rows in data.sets)])
+    drawn = np.random.default_rng([seed, 3]).permutation(data.examples)[:COUNTED_ROWS]
+    chosen = np.searchsorted(bounds, drawn, side="right") - 1
+    return [data.sets[n].example(int(row - bounds[n])).positive for n, row in zip(chosen, drawn, strict=True)]
+
+
+def _counted(base: Encoder, texts: Iterable[str]) -> tuple[Tensor, float]:
+    """Inverse document frequency of every token (0 of special ones), and the usual length of a text."""
+    rows = base.tokenizer.encode_batch_fast(list(dict.fromkeys(texts)), add_special_tokens=False)
+    found = torch.zeros(base.tokenizer.get_vocab_size())
+    for row in rows:
+        found[list(set(row.ids))] += 1
+    idf = torch.log(1 + (len(rows) - found + 0.5) / (found + 0.5))
+    template = base.spec.template
+    for token in {*template.prefix, *template.query_suffix, *template.document_suffix}:
+        idf[base.tokenizer.token_to_id(token)] = 0
+    return idf, max(1.0, sum(len(row.ids) for row in rows) / max(1, len(rows)))

@@ -1,0 +1,80 @@
+"""The base model and BM25 as teachers of a whole batch."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from topics import metrics
+
+from debater_search.encoder import Encoder
+from debater_search.training import load_config, train
+from debater_search.training.batches import Batch
+from debater_search.training.run import Run
+from debater_search.training.settings import TrainingSettings
+from debater_search.training.steps import Prepared, prepare
+from debater_search.training.teacher import BaseTeacher
+
+COUNTED = ["a b", "a c", "a d d"]
+
+
+def teacher(tiny_model: Callable[..., Path], lexical: float) -> BaseTeacher:
+    return BaseTeacher(Encoder.load(tiny_model("bert"), device="cpu"), lexical, 32, COUNTED)
+
+
+def batch(queries: list[str], positives: list[str]) -> Batch:
+    numbers = list(range(len(queries)))
+    nothing = [float("nan")] * len(queries)
+    return Batch(queries, positives, [], [], numbers, numbers, nothing, [])
+
+
+def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Path]) -> None:
+    queries, documents = ["d", "a b"], ["a d d", "c c"]
+    given = batch(queries, documents)
+    both, cosine = teacher(tiny_model, 0.5), teacher(tiny_model, 0.0)
+
+    def scores(of: BaseTeacher) -> np.ndarray:
+        texts = of.reads(given)
+        marked = of.marked(Prepared(list(texts), "", len(queries), targets=texts)).labels
+        assert marked.teacher_queries is not None
+        assert marked.teacher_documents is not None
+        return (marked.teacher_queries @ marked.teacher_documents.T).numpy()
+
+    vectors = cosine.base.encode_queries(queries) @ cosine.base.encode_documents(documents).T
+    assert np.allclose(scores(cosine), vectors, atol=1e-5)
+
+    idf = {word: np.log(1 + (3 - n + 0.5) / (n + 0.5)) for word, n in {"a": 3, "b": 1, "d": 1}.items()}
+    usual = 7 / 3  # words of a counted text
+    length = 5 / usual  # of "a d d", special tokens included
+    held = {n: n / (n + 1.5 * (0.25 + 0.75 * length)) for n in (1, 2)}
+    assert scores(both)[0] - vectors[0] == pytest.approx([0.5 * held[2], 0], abs=1e-5)
+    assert scores(both)[1] - vectors[1] == pytest.approx(
+        [0.5 * held[1] * idf["a"] / (idf["a"] + idf["b"]), 0], abs=1e-5
+    )
+
+
+def test_a_run_is_taught_by_the_model_before_training(config: Callable[..., TrainingSettings]) -> None:
+    loss = {"teacher": "base", "teacher_scale": 30, "teacher_lexical": 0.3, "teacher_weight": 4}
+    folder = train(config(max_steps=40, save_steps=100, readout="residual", loss=loss, lora={"r": 8, "dropout": 0}))
+    taught = [row["teacher"] for row in metrics(folder)]
+    assert np.mean(taught[-5:]) < 0.7 * np.mean(taught[:5])
+    assert json.loads((folder / "debater.json").read_text())["document_pooling"] == "residual"
+
+
+def test_documents_are_longer_in_search_than_in_training(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    settings = config(max_length={"query": 32, "document": 10, "search": 20})
+    run = Run(settings, tmp_path / "unused", "cpu", False)
+    given = batch(["a"], ["b " * 30])
+    [_, document] = prepare(run.encoder, given, settings.max_length.document).texts
+    assert len(document.ids) == 10
+    assert len(run.encoder.token_ids(["b " * 30], "document")[0]) == 20
+    assert Encoder.load(train(settings), device="cpu").spec.document_length == 20
+
+
+def test_the_shipped_recipe_is_a_config_that_can_be_read() -> None:
+    settings = load_config(Path(__file__).parents[2] / "configs" / "debater-mini.yaml")
+    assert settings.loss.teacher == "base"
+    assert all(Path(data.path).is_file() for data in settings.data)
