@@ -1,13 +1,15 @@
-"""Cut mini/ out of the full sets: `python data/mini.py SOURCE [TARGET]`. The same source gives the same bytes.
+"""Cut mini/ out of the full sets: `python data/mini.py SOURCE PACKAGES [TARGET]`. Same sources, same bytes.
 
-SOURCE holds train/NAME.jsonl.gz with rows {"query", "positive", "negative", "negative_source"}; TARGET (this folder by
-default) holds heldout/, which cut.py made. README.md in this folder says where the sets come from.
+SOURCE holds train/NAME.jsonl.gz with rows {"query", "positive", "negative", "negative_source"}; PACKAGES is Debian's
+file of descriptions, Translation-en, unpacked; TARGET (this folder by default) holds heldout/, which cut.py made.
+README.md in this folder says where the sets come from.
 """
 
 import argparse
 import gzip
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,14 @@ CHOICE_ONLY = ("climate_fever", "wikiqa", "trecqa_wang")
 """Sets without a stated licence: nothing of them is trained on or in the repository (git ignores their folders)."""
 STOCK = 3  # an answer to more questions than this is a stock phrase: it does not make its diseases one document
 SHORTEST_PASSAGE = 200  # characters; less at the end of a long text is left out
+PACKAGE_ROWS, HELD_PACKAGES = 14_000, 600
+PACKAGE_PHRASES = re.compile(
+    r"This package (contains|provides|includes|installs)|This is an? (dummy|transitional|meta)"
+)
+"""What paragraphs begin with that say the same of every package."""
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+SENTENCE_LENGTHS = range(40, 300)  # characters; of what is asked for by a sentence
+SHORTEST_DESCRIPTION = 150  # characters
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,49 @@ def further_passages(rows: list[Row], forbidden: set[str]) -> Iterator[dict[str,
                 yield {"query": row.query, "positive": passage}
 
 
+def sentence_row(text: str, rng: random.Random) -> dict[str, str] | None:
+    """A sentence of a text as the question for it; every second time the text is left without the sentence."""
+    sentences = SENTENCE_END.split(text)
+    chosen = rng.randrange(len(sentences))
+    if len(sentences) < 3 or len(sentences[chosen]) not in SENTENCE_LENGTHS:
+        return None
+    kept = sentences if rng.random() < 0.5 else sentences[:chosen] + sentences[chosen + 1 :]
+    return {"query": sentences[chosen], "positive": " ".join(kept)}
+
+
+def package_descriptions(path: Path) -> list[tuple[str, str]]:
+    """(summary, description) of every package that has one of its own, in the file's order."""
+    found: dict[str, str] = {}
+    for block in path.read_text(encoding="utf-8").split("\n\n"):
+        match = re.search(r"^Description-en: (.+)\n((?: .*\n?)*)", block, re.MULTILINE)
+        if match is None:
+            continue
+        paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n \.\n", match[2])]
+        description = shorten(" ".join(p for p in paragraphs if not PACKAGE_PHRASES.match(p)))
+        if len(description) >= SHORTEST_DESCRIPTION:
+            found.setdefault(description, match[1].strip())
+    return [(summary, description) for description, summary in found.items()]
+
+
+def write_packages(target: Path, path: Path) -> None:
+    """Training rows of package descriptions, asked for by summary or by sentence, and a collection to choose by."""
+    rng = random.Random(f"{SEED} packages")
+    pairs = package_descriptions(path)
+    rng.shuffle(pairs)
+    held, rest = pairs[: 2 * HELD_PACKAGES], pairs[2 * HELD_PACKAGES :]
+    write_collection(
+        target / "development" / "packages",
+        [
+            Row(summary, [text], [other], False)
+            for (summary, text), (_, other) in zip(held[::2], held[1::2], strict=True)
+        ],
+        set(),
+    )
+    rows = [{"query": summary, "positive": text} if n % 2 else sentence_row(text, rng)
+            for n, (summary, text) in enumerate(rest)]  # fmt: skip
+    write_jsonl(target / "train" / "packages.jsonl.gz", [row for row in rows if row][:PACKAGE_ROWS])
+
+
 def write_collection(target: Path, rows: Iterable[Row], forbidden: set[str]) -> None:
     """A collection in BEIR layout: positives have gain 1, negatives are its other documents unless `forbidden`."""
     rows = list(rows)
@@ -156,7 +209,7 @@ def read_known(collection: Path) -> set[str]:
     return {*map(same_question, texts["queries"]), *texts["corpus"]}
 
 
-def cut_mini(source: Path, target: Path) -> None:
+def cut_mini(source: Path, packages: Path, target: Path) -> None:
     """Write mini/ below `target`: training files, and collections to choose by."""
     known = read_known(target / "heldout")
     rest: dict[str, list[Row]] = {}
@@ -171,6 +224,14 @@ def cut_mini(source: Path, target: Path) -> None:
         write_jsonl(target / "mini" / "train" / f"{name}.jsonl.gz", training_rows(rows, forbidden))
     everything = [row for rows in rest.values() for row in rows]
     write_jsonl(target / "mini" / "train" / "passages.jsonl.gz", further_passages(everything, forbidden))
+    rng = random.Random(f"{SEED} sentences")
+    asked = [
+        sentence_row(text, rng)
+        for text in dict.fromkeys(row.positive[0] for row in everything)
+        if text not in forbidden
+    ]
+    write_jsonl(target / "mini" / "train" / "sentences.jsonl.gz", [row for row in asked if row])
+    write_packages(target / "mini", packages)
     for name in CHOICE_ONLY:
         rows = read_rows(source / "train" / f"{name}.jsonl.gz")
         write_collection(target / "mini" / "development" / name, rows, set())
@@ -179,6 +240,7 @@ def cut_mini(source: Path, target: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
+    parser.add_argument("packages", type=Path)
     parser.add_argument("target", type=Path, nargs="?", default=Path(__file__).parent)
     arguments = parser.parse_args()
-    cut_mini(arguments.source, arguments.target)
+    cut_mini(arguments.source, arguments.packages, arguments.target)
