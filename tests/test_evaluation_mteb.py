@@ -1,6 +1,7 @@
 """mteb's own evaluation and ours: two ways, one number."""
 
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ def test_a_run_is_mtebs_result_file_under_model_and_fingerprint(encoder: Encoder
     assert read.get_score() == pytest.approx(result.metrics["ndcg@10"], abs=1e-4)
     meta = json.loads((file.parent / "model_meta.json").read_text(encoding="utf-8"))
     assert (meta["revision"], meta["embed_dim"]) == (encoder.fingerprint, encoder.dim)
+
+
+@pytest.mark.parametrize(
+    ("model", "called"),
+    [("debater-mini", "debater/debater-mini"), ("minilm", "sentence-transformers/all-MiniLM-L6-v2")],
+)
+def test_mteb_knows_a_model_that_an_alias_names_by_owner_and_name(encoder: Encoder, model: str, called: str) -> None:
+    renamed = copy(encoder)
+    renamed.name = model
+    assert DebaterModel(renamed).mteb_model_meta.name == called
 
 
 def test_languages_of_a_task_share_a_result_file_and_the_score_is_their_mean(tiny_model: Any, tmp_path: Path) -> None:

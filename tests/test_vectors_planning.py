@@ -101,3 +101,13 @@ def test_wheels_are_compared_before_anything_is_imported(monkeypatch: pytest.Mon
         require_one_faiss()
     pretend.remove("faiss-gpu")
     require_one_faiss()
+
+
+def test_without_faiss_the_extra_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("debater_search.vectors.library.import_module", missing)
+    with pytest.raises(DebaterError, match="not installed") as caught:
+        check_type("auto", 8)  # before anything is encoded
+    assert 'pip install "debater-search[cpu]"' in caught.value.hint

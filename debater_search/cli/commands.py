@@ -30,16 +30,25 @@ def debater(
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder of the index and of results.json.")] = INDEXES / "demo",
+    train: Annotated[
+        bool, typer.Option("--train", help="Train an encoder first, and compare; minutes, and only in a clone.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Default: indexes/demo, with --train indexes/demo-trained."),
+    ] = None,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """See all of it at work in a few minutes: train, index, search and evaluate on data that comes along."""
+    """See it at work: index a collection that comes along, three questions answered, and a prompt for yours."""
     with results(as_json) as out:
         from debater_search.cli.demo import run_demo
+        from debater_search.cli.demo_train import train_demo
 
-        run_demo(out, output, force=force, device=device)
+        if train:
+            return train_demo(out, output or INDEXES / "demo-trained", force=force, device=device)
+        raise typer.Exit(run_demo(out, output or INDEXES / "demo", force=force, device=device))
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
@@ -53,7 +62,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "mine": (mine.mine, mine.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
     "verify": (verify.verify, verify.EXAMPLES),
-    "demo": (demo, examples("debater demo", "debater demo --output indexes/mine")),
+    "demo": (demo, examples("debater demo", "debater demo --train   # train, index, search, compare")),
 }
 for _name, (_function, _examples) in COMMANDS.items():
     app.command(_name, epilog=_examples)(_function)

@@ -1,128 +1,92 @@
-"""`debater demo`: everything at work in a few minutes, on data that comes with the repository.
+"""`debater demo`: an index of Cranfield by the model that comes along, three questions answered, and a prompt.
 
-Train, index, search, compare. What an earlier run has finished with the same config is used again.
+Needs no training, no repository and no network. A finished index of the same model is used again.
 """
 
-import json
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import debater_search
 from debater_search.cli.hits import show_hits
+from debater_search.cli.options import DEFAULT_MODEL, load_encoder
 from debater_search.cli.output import Output
+from debater_search.cli.prompt import converse
+from debater_search.cli.search import Search
 from debater_search.errors import DebaterError
 from debater_search.progress import duration
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
-    from debater_search.evaluation import Result
     from debater_search.search import SearchEngine
-    from debater_search.training import TrainingSettings
 
-CONFIG = Path("configs/demo.yaml")
-TASKS = (Path("data/cranfield"), Path("data/heldout"))
 QUESTIONS = (
     "what causes heat transfer to rise at the stagnation point of a blunt body in hypersonic flow",
     "how does a propeller slipstream change the lift of a wing",
     "buckling of thin cylindrical shells under axial compression",
 )
-METRICS = ("ndcg@10", "mrr@10", "recall@100")
-MINUTES_EXPECTED = 7.0
-"""Of the whole demo on two CPU cores; each finished part then corrects what is said to be left."""
 
 
-@dataclass
-class Clock:
-    """Says at every part of the demo how long the rest will take."""
-
-    shares: dict[str, float]
-    """Expected share of the time, by part, in order."""
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def part(self, out: Output, name: str, sentence: str) -> Iterator[None]:
-        """Announce a part, with the time left, and time it."""
-        number, left = len(self.seconds) + 1, duration(self.left())
-        say(out, f"\n[{number}/{len(self.shares)}] {sentence} (about {left} left)")
-        start = time.monotonic()
-        yield
-        self.seconds[name] = time.monotonic() - start
-
-    def left(self) -> float:
-        """Expected seconds until the end, from the pace so far."""
-        done = sum(self.shares[name] for name in self.seconds)
-        whole = sum(self.seconds.values()) / done if done else MINUTES_EXPECTED * 60
-        return whole * (sum(self.shares.values()) - done)
-
-
-def run_demo(out: Output, output: Path, *, force: bool, device: str) -> None:
-    """Train, index, search and compare; the index and `results.json` go to `output`."""
-    config, tasks = repository_file(CONFIG), [repository_file(task) for task in TASKS]
-    clock = Clock({"train": 0.50, "index": 0.08, "search": 0.02, "compare": 0.40})
-
-    with clock.part(out, "train", "Training a DEBATER encoder on MiniLM: a warm start, then contrast and distillation"):
-        settings, checkpoint = trained(config, force=force, device=device)
-    with clock.part(out, "index", "Encoding and indexing Cranfield, 1,400 abstracts on aeronautics"):
-        engine = indexed(tasks[0], checkpoint, output, force=force, device=device)
-    with clock.part(out, "search", "Three questions"):
-        answers = [answer(out, engine, question) for question in QUESTIONS]
-    with clock.part(out, "compare", "Comparing BM25, MiniLM as published, and DEBATER before and after training"):
-        rows = [row for task in tasks for row in compared(task, settings, engine, is_indexed=task == tasks[0])]
-    engine.close()
-
-    results = {"checkpoint": str(checkpoint), "index": str(output), "seconds": clock.seconds, "results": rows}
-    (output / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def run_demo(out: Output, output: Path, *, force: bool, device: str) -> int:
+    """Index Cranfield in `output`, answer three questions, then those that a person types; returns the exit code."""
+    start = time.monotonic()
+    there = None if force else made_by(output)
+    say(out, f"Indexing Cranfield, 1,400 abstracts on aeronautics, with {DEFAULT_MODEL}.")
+    engine = indexed(out, load_encoder(None, None, device), output, there)
+    ready = time.monotonic()
+    answers = [answer(out, engine, question) for question in QUESTIONS]
+    seconds = {"index": ready - start, "search": time.monotonic() - ready}
     if out.as_json:
-        return out.json(results | {"answers": answers})
-    show_comparison(out, rows)
-    return out.show(
-        f"\nDone in {duration(sum(clock.seconds.values()))}. The figures are in {output / 'results.json'}, the loss "
-        f"plot in {checkpoint / 'training.png'}.",
+        out.json({"model": engine.encoder.name, "index": str(output), "seconds": seconds, "answers": answers})
+        return 0
+    out.show(
+        f"\nDone in {duration(sum(seconds.values()))}; the index is {output}.",
         f'Next: debater search "your question" --index {output}',
-        f"      debater index YOUR_CORPUS --model {checkpoint}",
+        "      debater index YOUR_CORPUS",
     )
+    if sys.stdin is None or not sys.stdin.isatty():
+        return 0
+    return converse(Search(engine, out), out)
 
 
-def repository_file(path: Path) -> Path:
-    """A file of the repository, from inside it or from elsewhere. Raises DebaterError where there is no repository."""
-    for root in (Path(), Path(__file__).resolve().parents[2]):
-        if (root / path).exists():
-            return root / path
-    raise DebaterError(f"The demo needs {path} of the repository.", "Run it in a clone: make demo.")
+def cranfield() -> Path:
+    """The folder of the Cranfield collection: inside an installed package, or among the repository's data."""
+    package = Path(debater_search.__file__).parent
+    inside = package / "cranfield"
+    return inside if inside.is_dir() else package.parent / "data" / "cranfield"
 
 
-def trained(config: Path, *, force: bool, device: str) -> "tuple[TrainingSettings, Path]":
-    """The demo's checkpoint: trained now, gone on with, or as a finished run of the same config left it."""
-    from debater_search.training import load_config, run_config, train
+def made_by(output: Path) -> str | None:
+    """The fingerprint of the model whose index of Cranfield is in `output`; None where nothing finished is.
 
-    settings = load_config(config)
-    folder = Path(settings.output)
-    same = run_config(folder) == settings.model_dump(mode="json")
-    return settings, train(settings, resume=same and not force, force=force or not same, device=device, progress=True)
+    Raises DebaterError if it is an index of anything else, which would be lost.
+    """
+    from debater_search.data import read_corpus
+    from debater_search.store.documents import corpus_fingerprint
+    from debater_search.store.folders import open_manifest
+    from debater_search.store.manifest import MANIFEST_NAME
+
+    if not (output / MANIFEST_NAME).is_file():
+        return None
+    manifest = open_manifest(output)
+    if manifest.corpus.fingerprint != corpus_fingerprint(read_corpus(cranfield())):
+        raise DebaterError(
+            f"{output} holds an index of {manifest.corpus.source}, not the demo's.",
+            "Choose another --output, or replace it with --force.",
+        )
+    return manifest.encoder.fingerprint if manifest.encoder is not None else None
 
 
-def indexed(task: Path, checkpoint: Path, output: Path, *, force: bool, device: str) -> "SearchEngine":
-    """The demo's index of Cranfield, with every thinking step; built now unless this checkpoint's is there."""
-    from debater_search.encoder import Encoder
+def indexed(out: Output, encoder: "Encoder", output: Path, there: str | None) -> "SearchEngine":
+    """The index of Cranfield with every thinking step; built now unless `there`, as `made_by` says, is this encoder."""
     from debater_search.indexing import build
     from debater_search.search import SearchEngine
 
-    encoder = Encoder.load(checkpoint, device=device)
-    if not force and (output / "manifest.json").is_file():
-        engine = SearchEngine.open(output)
-        made_by, source = engine.manifest.encoder, engine.manifest.corpus.source
-        engine.close()
-        if Path(source).resolve() != task.resolve():
-            raise DebaterError(
-                f"{output} holds an index of {source}, not the demo's.",
-                "Choose another --output, or replace it with --force.",
-            )
-        if made_by is not None and made_by.fingerprint == encoder.fingerprint:
-            return SearchEngine.open(output, encoder=encoder)
-    build(task, encoder, output, all_steps=True, force=True, progress=True)
+    if encoder.fingerprint == there:
+        say(out, f"{output} holds this index already.")
+    else:
+        build(cranfield(), encoder, output, all_steps=True, force=True, progress=True)
     return SearchEngine.open(output, encoder=encoder)
 
 
@@ -133,63 +97,6 @@ def answer(out: Output, engine: "SearchEngine", question: str) -> dict[str, Any]
         out.show(f"\n  {question}?")
         show_hits(out, question, hits)
     return {"query": question, "hits": [hit.as_dict() for hit in hits]}
-
-
-def compared(
-    task: Path, settings: "TrainingSettings", engine: "SearchEngine", *, is_indexed: bool
-) -> list[dict[str, Any]]:
-    """Every system on one task: BM25, the base model as published, the untrained start, the checkpoint, each step."""
-    from debater_search.encoder import Encoder
-    from debater_search.evaluation import evaluate, evaluate_steps, load_task, opened
-
-    folder, steps, encoder = load_task(task), settings.thinking_steps, engine.encoder
-    device = str(encoder.device)
-    with opened(folder, engine if is_indexed else encoder, all_steps=True, progress=True) as (ours, _):
-        bm25 = evaluate(folder, ours, mode="lexical")
-        last = evaluate(folder, ours)
-        alone = evaluate_steps(folder, ours)
-    published = evaluate(folder, Encoder.load(settings.model, device=device), progress=True)
-    start = untrained(settings, device)
-    before = evaluate(folder, start, progress=True)
-    named = [
-        ("BM25", bm25),
-        (f"{settings.model} as published", published),
-        ("DEBATER, untrained", before),
-        (f"DEBATER, trained: step {steps}, used for search", last),
-    ]
-    rows = [row_of(name, result) for name, result in named]
-    return rows + [{"task": folder.name, "system": f"  step {n} alone", "metrics": m} for n, m in enumerate(alone, 1)]
-
-
-def untrained(settings: "TrainingSettings", device: str) -> "Encoder":
-    """Where training began: the same thinking tokens and lengths, no update yet."""
-    from debater_search.encoder import Encoder
-
-    encoder = Encoder.load(settings.model, device=device, thinking_steps=settings.thinking_steps)
-    encoder.set_lengths(query=settings.max_length.query, document=settings.max_length.document)
-    return encoder
-
-
-def row_of(name: str, result: "Result") -> dict[str, Any]:
-    """One line of the comparison in JSON types."""
-    return {
-        "task": result.task,
-        "system": name,
-        "metrics": result.metrics,
-        "intervals": {metric: list(interval) for metric, interval in result.intervals.items()},
-        "queries": len(result.per_query),
-    }
-
-
-def show_comparison(out: Output, rows: Sequence[dict[str, Any]]) -> None:
-    """The table: systems down, three metrics of each task across."""
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    systems = list(dict.fromkeys(row["system"] for row in rows))
-    of = {(row["task"], row["system"]): row["metrics"] for row in rows}
-    columns = ["system", *(f"{task} {metric}" for task in tasks for metric in METRICS)]
-    lines = [[s, *(f"{of[t, s][metric]:.3f}" for t in tasks for metric in METRICS)] for s in systems]
-    out.show("")
-    out.table("", columns, lines)
 
 
 def say(out: Output, sentence: str) -> None:

@@ -113,12 +113,12 @@ class Search:
 
     engine: "SearchEngine"
     out: Output
-    k: int
-    mode: Mode
-    instruction: str | None
-    explain: bool
-    rescore: Rescore | None
-    weights: tuple[float, float]
+    k: int = 10
+    mode: Mode = Mode.dense
+    instruction: str | None = None
+    explain: bool = False
+    rescore: Rescore | None = None
+    weights: tuple[float, float] = (1.0, 1.0)
     where: str | None = None
 
     def restrict(self, where: str | None) -> None:

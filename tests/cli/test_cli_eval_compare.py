@@ -39,7 +39,7 @@ def test_baselines_are_scored_saved_and_compared(debater: Debater, run: Path) ->
 def test_a_model_is_compared_with_earlier_results_and_runs(debater: Debater, run: Path) -> None:
     assert debater("eval", "tasks/flight", "--baseline", "bm25", "--output", "before").code == 0
     compared = debater("eval", "tasks/flight", "--compare", "before", str(run), "--json").json["comparisons"]
-    assert [entry["baseline"] for entry in compared] == ["minilm (before/flight/run.trec)", "bm25", "other"]
+    assert [entry["baseline"] for entry in compared] == ["debater-mini (before/flight/run.trec)", "bm25", "other"]
     assert all(entry["metrics"]["ndcg@10"]["ties"] == 2 for entry in compared[:1])
 
 
@@ -67,24 +67,24 @@ def test_a_runs_numbers_need_no_queries(debater: Debater, run: Path) -> None:
 
 
 def test_hybrid_search_is_compared_with_its_own_model(debater: Debater, run: Path) -> None:
-    outcome = debater("eval", "tasks/flight", "--mode", "hybrid", "--baseline", "minilm", "--json")
-    assert outcome.json["comparisons"][0]["system"] == "minilm + bm25"
+    outcome = debater("eval", "tasks/flight", "--mode", "hybrid", "--baseline", "debater-mini", "--json")
+    assert outcome.json["comparisons"][0]["system"] == "debater-mini + bm25"
 
 
 def test_published_figures_stand_beside_what_was_measured(debater: Debater, run: Path) -> None:
     Path("tasks/flight").rename("tasks/scifact")
-    outcome = debater("eval", "tasks/scifact")
+    outcome = debater("eval", "tasks/scifact", "--model", "minilm")
     assert "Measured beside published" in outcome.out
     assert "0.64508" in outcome.out
-    (result,) = debater("eval", "tasks/scifact", "--json").json["results"]
+    (result,) = debater("eval", "tasks/scifact", "--model", "minilm", "--json").json["results"]
     assert result["published"][0]["differs"] is True
     assert "published" not in debater("eval", "tasks/scifact", "--model", "mine", "--json").json["results"][0]
 
 
 def test_two_results_of_one_name_are_refused_before_anything_is_scored(debater: Debater, run: Path) -> None:
-    outcome = debater("eval", "tasks/flight", "--baseline", "minilm", "--json")
+    outcome = debater("eval", "tasks/flight", "--baseline", "debater-mini", "--json")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "called minilm" in outcome.err
+    assert "called debater-mini" in outcome.err
 
 
 def test_a_run_of_several_tasks_or_of_another_is_refused(

