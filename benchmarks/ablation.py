@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from debater_search.errors import DebaterError
-from debater_search.evaluation import evaluate
+from debater_search.evaluation import RetrievalTask, evaluate, load_task
 from debater_search.training import TrainingSettings, load_config, train
+from debater_search.training.development import SampledTask
 
 METRIC = "ndcg@10"
 RESAMPLES, LEVEL = 1000, 0.95
@@ -118,10 +119,16 @@ def run(variant: Variant, seed: int, options: argparse.Namespace) -> Scores:
     for task in options.tasks:
         if task not in scores:
             print(f"{folder.name}: evaluating {task}", flush=True)
-            result = evaluate(task, checkpoint, progress=True)
+            result = evaluate(measured(task, options.sample), checkpoint, progress=True)
             scores[task] = {query: values[METRIC] for query, values in sorted(result.per_query.items())}
             saved.write_text(json.dumps(scores), encoding="utf-8")
     return {task: scores[task] for task in options.tasks}
+
+
+def measured(task: str, sample: int | None) -> RetrievalTask:
+    """A task, whole or with its judged documents and `sample` others."""
+    whole = load_task(task)
+    return whole if sample is None else SampledTask(whole, sample, seed=0)
 
 
 def settings_for(options: argparse.Namespace, more: Sequence[str] = ()) -> TrainingSettings:
@@ -139,7 +146,8 @@ def report(options: argparse.Namespace, settings: TrainingSettings, done: dict[s
         "",
         f"{Path(settings.model).name}, {settings.max_steps} steps of {settings.batch_size} queries, seeds "
         f"{', '.join(map(str, options.seeds))}. nDCG@10 with 95% intervals over seeds and queries"
-        f"{'' if len(options.seeds) > 1 else ' (one seed: over queries alone)'}; differences are paired.",
+        f"{'' if len(options.seeds) > 1 else ' (one seed: over queries alone)'}; differences are paired."
+        + (f" Searched are each task's judged documents and {options.sample:,} others." if options.sample else ""),
         "",
     ]
     wide = " | ".join(names)
@@ -223,6 +231,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--depths", nargs="*", type=int, default=[1, 2, 4, 8, 12])
     parser.add_argument("--max-steps", type=int, help="default: the config's own")
+    parser.add_argument("--sample", type=int, metavar="N", help="search among judged documents and N others of a task")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, default=Path("ablation"))
     return parser.parse_args(arguments)

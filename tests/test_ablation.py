@@ -106,3 +106,14 @@ def test_means_and_intervals_count_tasks_alike_and_pair_queries(ablation: Module
     assert low.interval() == pytest.approx((0.25, 0.75))
     assert high.interval(low) == pytest.approx((0.1, 0.1))
     assert ablation._difference(high, low) == "+0.100 (+0.100 … +0.100)"
+
+
+def test_a_sample_of_the_corpus_stands_beside_the_judged_documents(
+    ablation: ModuleType, arguments: list[str], tmp_path: Path
+) -> None:
+    corpus = tmp_path / "topics" / "corpus.jsonl"
+    corpus.write_text(corpus.read_text() + "".join(json.dumps({"_id": f"x{n}", "text": "x"}) + "\n" for n in range(9)))
+    ids = {document.id for document in ablation.measured(str(tmp_path / "topics"), 2).corpus()}
+    assert ids > set(WORDS)
+    assert len(ids) == len(WORDS) + 2
+    assert len(list(ablation.measured(str(tmp_path / "topics"), None).corpus())) == len(WORDS) + 9
