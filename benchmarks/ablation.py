@@ -116,13 +116,14 @@ def run(variant: Variant, seed: int, options: argparse.Namespace) -> Scores:
     begun = folder.is_dir() and any(folder.iterdir())
     checkpoint = train(settings, output=folder, resume=begun, device=options.device, progress=True)
     scores: Scores = json.loads(saved.read_text(encoding="utf-8")) if saved.is_file() else {}
+    searched = "" if options.sample is None else f", {options.sample} others"
     for task in options.tasks:
-        if task not in scores:
+        if task + searched not in scores:
             print(f"{folder.name}: evaluating {task}", flush=True)
             result = evaluate(measured(task, options.sample), checkpoint, progress=True)
-            scores[task] = {query: values[METRIC] for query, values in sorted(result.per_query.items())}
+            scores[task + searched] = {query: values[METRIC] for query, values in sorted(result.per_query.items())}
             saved.write_text(json.dumps(scores), encoding="utf-8")
-    return {task: scores[task] for task in options.tasks}
+    return {task: scores[task + searched] for task in options.tasks}
 
 
 def measured(task: str, sample: int | None) -> RetrievalTask:

@@ -10,6 +10,7 @@ import gzip
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,14 +141,20 @@ def further_passages(rows: list[Row], forbidden: set[str]) -> Iterator[dict[str,
                 yield {"query": row.query, "positive": passage}
 
 
-def sentence_row(text: str, rng: random.Random) -> dict[str, str] | None:
-    """A sentence of a text as the question for it; every second time the text is left without the sentence."""
+def sentence_row(text: str, stock: set[str], rng: random.Random) -> dict[str, str] | None:
+    """A sentence of a text as the question for it; half of the time the text is left without the sentence."""
     sentences = SENTENCE_END.split(text)
     chosen = rng.randrange(len(sentences))
-    if len(sentences) < 3 or len(sentences[chosen]) not in SENTENCE_LENGTHS:
+    if len(sentences) < 3 or len(sentences[chosen]) not in SENTENCE_LENGTHS or sentences[chosen] in stock:
         return None
     kept = sentences if rng.random() < 0.5 else sentences[:chosen] + sentences[chosen + 1 :]
     return {"query": sentences[chosen], "positive": " ".join(kept)}
+
+
+def stock_sentences(texts: Iterable[str]) -> set[str]:
+    """Sentences that stand in more than one text: they ask for none of them."""
+    counts = Counter(sentence for text in set(texts) for sentence in set(SENTENCE_END.split(text)))
+    return {sentence for sentence, count in counts.items() if count > 1}
 
 
 def package_descriptions(path: Path) -> list[tuple[str, str]]:
@@ -168,6 +175,7 @@ def write_packages(target: Path, path: Path) -> None:
     """Training rows of package descriptions, asked for by summary or by sentence, and a collection to choose by."""
     rng = random.Random(f"{SEED} packages")
     pairs = package_descriptions(path)
+    stock = stock_sentences(text for _, text in pairs)
     rng.shuffle(pairs)
     held, rest = pairs[: 2 * HELD_PACKAGES], pairs[2 * HELD_PACKAGES :]
     write_collection(
@@ -178,7 +186,9 @@ def write_packages(target: Path, path: Path) -> None:
         ],
         set(),
     )
-    rows = [{"query": summary, "positive": text} if n % 2 else sentence_row(text, rng)
+    known = {part for summary, text in held for part in (summary, *SENTENCE_END.split(text))}
+    rest = [(summary, text) for summary, text in rest if known.isdisjoint([summary, *SENTENCE_END.split(text)])]
+    rows = [{"query": summary, "positive": text} if n % 2 else sentence_row(text, stock, rng)
             for n, (summary, text) in enumerate(rest)]  # fmt: skip
     write_jsonl(target / "train" / "packages.jsonl.gz", [row for row in rows if row][:PACKAGE_ROWS])
 
@@ -212,10 +222,11 @@ def read_known(collection: Path) -> set[str]:
 def cut_mini(source: Path, packages: Path, target: Path) -> None:
     """Write mini/ below `target`: training files, and collections to choose by."""
     known = read_known(target / "heldout")
+    complete: dict[str, list[Row]] = {}
     rest: dict[str, list[Row]] = {}
     forbidden = set(known)
     for name, count in HELD_QUESTIONS.items():
-        rows = read_rows(source / "train" / f"{name}.jsonl.gz")
+        complete[name] = rows = read_rows(source / "train" / f"{name}.jsonl.gz")
         held, rest[name] = hold(rows, count, known, random.Random(f"{SEED} mini {name}"))
         forbidden |= {text for row in held for text in own_texts(row)}
         trained = {text for row in rest[name] for text in own_texts(row)}
@@ -225,11 +236,10 @@ def cut_mini(source: Path, packages: Path, target: Path) -> None:
     everything = [row for rows in rest.values() for row in rows]
     write_jsonl(target / "mini" / "train" / "passages.jsonl.gz", further_passages(everything, forbidden))
     rng = random.Random(f"{SEED} sentences")
-    asked = [
-        sentence_row(text, rng)
-        for text in dict.fromkeys(row.positive[0] for row in everything)
-        if text not in forbidden
-    ]
+    texts = {text for rows in complete.values() for row in rows for text in own_texts(row)}
+    stock = stock_sentences(texts)
+    own = dict.fromkeys(row.positive[0] for row in everything)
+    asked = [sentence_row(text, stock, rng) for text in own if text not in forbidden]
     write_jsonl(target / "mini" / "train" / "sentences.jsonl.gz", [row for row in asked if row])
     write_packages(target / "mini", packages)
     for name in CHOICE_ONLY:

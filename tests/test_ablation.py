@@ -117,3 +117,15 @@ def test_a_sample_of_the_corpus_stands_beside_the_judged_documents(
     assert ids > set(WORDS)
     assert len(ids) == len(WORDS) + 2
     assert len(list(ablation.measured(str(tmp_path / "topics"), None).corpus())) == len(WORDS) + 9
+
+
+def test_scores_over_a_sample_are_not_those_over_the_corpus(
+    ablation: ModuleType, arguments: list[str], tmp_path: Path
+) -> None:
+    corpus = tmp_path / "topics" / "corpus.jsonl"
+    corpus.write_text(
+        corpus.read_text() + "".join(json.dumps({"_id": f"of {w}", "text": f"of {w}"}) + "\n" for w in WORDS)
+    )
+    [vanilla, *_] = ablation.parts(2)
+    sampled = ablation.run(vanilla, 1, ablation.parsed([*arguments, "--sample", "0"]))
+    assert ablation.run(vanilla, 1, ablation.parsed(arguments)) != sampled

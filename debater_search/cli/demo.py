@@ -32,7 +32,6 @@ def run_demo(out: Output, output: Path, *, force: bool, device: str) -> int:
     """Index Cranfield in `output`, answer three questions, then those that a person types; returns the exit code."""
     start = time.monotonic()
     there = None if force else made_by(output)
-    say(out, f"Indexing Cranfield, 1,400 abstracts on aeronautics, with {DEFAULT_MODEL}.")
     engine = indexed(out, load_encoder(None, None, device), output, there)
     ready = time.monotonic()
     answers = [answer(out, engine, question) for question in QUESTIONS]
@@ -84,8 +83,9 @@ def indexed(out: Output, encoder: "Encoder", output: Path, there: str | None) ->
     from debater_search.search import SearchEngine
 
     if encoder.fingerprint == there:
-        say(out, f"{output} holds this index already.")
+        say(out, f"{output} holds the index of Cranfield by {DEFAULT_MODEL} already.")
     else:
+        say(out, f"Indexing Cranfield, 1,400 abstracts on aeronautics, with {DEFAULT_MODEL}.")
         build(cranfield(), encoder, output, all_steps=True, force=True, progress=True)
     return SearchEngine.open(output, encoder=encoder)
 

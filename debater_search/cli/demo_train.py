@@ -18,7 +18,6 @@ from debater_search.errors import DebaterError
 from debater_search.progress import duration
 
 if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
     from debater_search.evaluation import Result
     from debater_search.search import SearchEngine
     from debater_search.training import TrainingSettings
@@ -110,6 +109,7 @@ def compared(
     """Every system on one task: BM25, the base model as published, the untrained start, the checkpoint, each step."""
     from debater_search.encoder import Encoder
     from debater_search.evaluation import evaluate, evaluate_steps, load_task, opened
+    from debater_search.training.starting import load_start
 
     folder, steps, encoder = load_task(task), settings.thinking_steps, engine.encoder
     device = str(encoder.device)
@@ -118,8 +118,7 @@ def compared(
         last = evaluate(folder, ours)
         alone = evaluate_steps(folder, ours)
     published = evaluate(folder, Encoder.load(settings.model, device=device), progress=True)
-    start = untrained(settings, device)
-    before = evaluate(folder, start, progress=True)
+    before = evaluate(folder, load_start(settings, device), progress=True)
     named = [
         ("BM25", bm25),
         (f"{settings.model} as published", published),
@@ -128,15 +127,6 @@ def compared(
     ]
     rows = [row_of(name, result) for name, result in named]
     return rows + [{"task": folder.name, "system": f"  step {n} alone", "metrics": m} for n, m in enumerate(alone, 1)]
-
-
-def untrained(settings: "TrainingSettings", device: str) -> "Encoder":
-    """Where training began: the same thinking tokens and lengths, no update yet."""
-    from debater_search.encoder import Encoder
-
-    encoder = Encoder.load(settings.model, device=device, thinking_steps=settings.thinking_steps)
-    encoder.set_lengths(query=settings.max_length.query, document=settings.max_length.document)
-    return encoder
 
 
 def row_of(name: str, result: "Result") -> dict[str, Any]:

@@ -29,8 +29,9 @@ Forward = Callable[[Tensor], Tensor]
 def lay_out(model: nn.Module, *, int8: bool = False) -> None:
     """Make the float32 linear layers of a model on a CPU faster at inference; outside it they are as they were.
 
-    Whatever needs gradients, and layers whose weights have changed since, go through PyTorch's `linear`. Weights stay
-    where they are, so that the model is saved and trained as before. A second call does nothing.
+    Whatever needs gradients, and layers whose weights have changed since (but not through `.data`, as peft merges
+    adapters: merge first), go through PyTorch's `linear`. Weights stay where they are, so that the model is saved and
+    trained as before. A second call does nothing.
     """
     layers = _plain_layers(model)
     if not layers or (not int8 and sum(layer.weight.nbytes for layer in layers) > MOST_BYTES):

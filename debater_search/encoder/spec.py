@@ -6,7 +6,8 @@ from typing import Any
 from debater_search.encoder.template import Template
 from debater_search.errors import DebaterError
 
-FORMAT = 1
+FORMAT = 2
+"""2: the poolings `residual` and `body`."""
 POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")
 """Which of the last layer's states make a view. `last`: each thinking token's, or the last token's. `residual`: each
 thinking token's beside the mean over the text, both at length 1 (ours, for encoders that were made for mean pooling).
@@ -60,6 +61,10 @@ class EncoderSpec:
             raise DebaterError(
                 f"This checkpoint has format {values['format']}, newer than this version reads ({FORMAT}).",
                 "Upgrade debater-search.",
+            )
+        if unknown := {values.get("query_pooling"), values.get("document_pooling")} - {*POOLINGS, None}:
+            raise DebaterError(
+                f"debater.json names an unknown pooling: {unknown.pop()}.", f"Known: {', '.join(POOLINGS)}."
             )
         try:
             kept = {k: values[k] for k in cls.__dataclass_fields__ if k != "template"}

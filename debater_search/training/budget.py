@@ -9,7 +9,7 @@ from debater_search.errors import DebaterError
 from debater_search.training.chunks import Chunk, cut
 from debater_search.training.gather import agreed
 from debater_search.training.parallel import Parallel
-from debater_search.training.steps import CHUNK_TOKENS, Prepared
+from debater_search.training.steps import Prepared, chunk_tokens
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def fitting_budget(encoder: Encoder, batch: Prepared, budget: int | None, parall
         return budget
     found = budget
     while not _fits(encoder, batch, found):
-        found = CHUNK_TOKENS // 2 if found is None else found // 2
+        found = chunk_tokens(encoder) // 2 if found is None else found // 2
         if found < LEAST_TOKENS:
             raise DebaterError(
                 "Memory runs out in the first step, even in the smallest chunks.",
@@ -48,7 +48,7 @@ def has_limited_memory(encoder: Encoder) -> bool:
 
 def _fits(encoder: Encoder, batch: Prepared, budget: int | None) -> bool:
     """Whether gradients of one chunk (of the whole share, without a cache) can be made in this process alone."""
-    chunks = cut(batch.texts, budget or CHUNK_TOKENS)
+    chunks = cut(batch.texts, budget or chunk_tokens(encoder))
     tried = chunks if budget is None else [max(chunks, key=lambda chunk: chunk.tokens)]
     module, encoder.module = encoder.module, encoder.model  # not what wraps it: other processes may try other sizes
     try:

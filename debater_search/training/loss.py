@@ -73,7 +73,7 @@ class DeliberationLoss(nn.Module):
         mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
         teacher: distill scores into the last step: the data's of a query's own candidates (`kl` or `margin_mse`), or
             those of teacher vectors in `Labels` over all candidates (`base`).
-        teacher_scale: multiplies the teacher's scores.
+        teacher_scale: multiplies the teacher's scores; None: 1 for the data's (logits), `scale` for `base` (cosines).
         matryoshka: shorter dimensions whose loss is averaged with the whole's (arXiv 2205.13147).
     """
 
@@ -89,14 +89,15 @@ class DeliberationLoss(nn.Module):
         mask_margin: float | None = None,
         teacher: Literal["kl", "margin_mse", "base"] | None = None,
         teacher_weight: float = 1.0,
-        teacher_scale: float = 1.0,
+        teacher_scale: float | None = None,
         matryoshka: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.scale, self.distill, self.contrast = scale, distill, contrast
         self.distill_weight, self.combine = distill_weight, combine
         self.mask_duplicates, self.mask_margin = mask_duplicates, mask_margin
-        self.teacher, self.teacher_weight, self.teacher_scale = teacher, teacher_weight, teacher_scale
+        self.teacher, self.teacher_weight = teacher, teacher_weight
+        self.teacher_scale = teacher_scale or (scale if teacher == "base" else 1.0)
         self.matryoshka = list(matryoshka)
 
     def forward(
@@ -158,7 +159,7 @@ class DeliberationLoss(nn.Module):
             parts["distill"] = _mean(-(teacher * student.masked_fill(left_out, 0)).sum(-1))
             weighted, weights = weighted + self.distill_weight * parts["distill"], weights + self.distill_weight
         if self.teacher is not None:
-            parts["teacher"] = self._taught(last, batch, left_out)
+            parts["teacher"] = self._taught(last, batch)
             weighted, weights = weighted + self.teacher_weight * parts["teacher"], weights + self.teacher_weight
         return Terms(weighted if self.combine == "sum" else weighted / weights, **parts)
 
@@ -171,13 +172,13 @@ class DeliberationLoss(nn.Module):
             out |= cosines > cosines.gather(1, batch.own[:, None]) + self.mask_margin
         return out.scatter(1, batch.own[:, None], False)
 
-    def _taught(self, last: Tensor, batch: "_Gathered", left_out: Tensor) -> Tensor:
+    def _taught(self, last: Tensor, batch: "_Gathered") -> Tensor:
         """Distillation of a teacher's scores over the candidates that it scored; 0 where it scored none."""
         if batch.teacher_scores is None:
             return 0 * last.sum()
         scores = self.teacher_scale * batch.teacher_scores  # [Q, C], not a number where there is none
-        if self.teacher == "base":
-            scores = scores.masked_fill(left_out, torch.nan)
+        if self.teacher == "base" and self.mask_duplicates and batch.known_positives is not None:
+            scores = scores.masked_fill(batch.known_positives.scatter(1, batch.own[:, None], False), torch.nan)
         known = ~scores.isnan()
         taught = known.gather(1, batch.own[:, None]) & (known.sum(-1, keepdim=True) > 1)  # a positive and a negative
         others = ~known & taught

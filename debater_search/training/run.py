@@ -14,7 +14,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from debater_search.encoder.hardware import return_freed_memory
+from debater_search.encoder.hardware import keep_freed_memory, return_freed_memory
 from debater_search.encoder.linear import lay_out_frozen
 from debater_search.errors import DebaterError
 from debater_search.progress import progress as progress_line
@@ -62,12 +62,10 @@ class Run:
         self.data = TrainingData(settings)
         torch.manual_seed(settings.seed)
         self.encoder = load_start(settings, device)
-        if self.encoder.device.type == "cpu" and settings.gradient_cache:
-            return_freed_memory()  # who bounds memory pays for it: a step takes two thirds more time
+        if self.encoder.device.type == "cpu":  # who bounds memory pays for it: a step takes two thirds more time
+            (return_freed_memory if settings.gradient_cache else keep_freed_memory)()
         require_room(self.encoder, settings)
         make_trainable(self.encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
-        if self.encoder.device.type == "cpu":
-            lay_out_frozen(self.encoder.model.backbone)
         if settings.warm_start is not None and not self.encoder.spec.deliberates:
             log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
         self.made_by = checkpoints.provenance(settings, self.data)
@@ -76,6 +74,8 @@ class Run:
         if resume_from is not None:
             checkpoints.restore_weights(resume_from, self.encoder)
         self.parallel = Parallel(self.encoder, settings.parallel)
+        if self.encoder.device.type == "cpu" and not self.parallel.sharded:
+            lay_out_frozen(self.encoder.model.backbone)  # last: restoring and sharing weights change them
         self.scores: list[float] = []
         self.cache_tokens: int | None = settings.gradient_cache or None
         if self.state.get("config", {}).get("gradient_cache") == settings.gradient_cache:
@@ -142,7 +142,10 @@ class Run:
         s = self.settings
         base = load_start(s, self.device, thinking=False)
         texts = texts_to_count(self.data, s.seed) if s.loss.teacher_lexical else []
-        return BaseTeacher(base, s.loss.teacher_lexical, s.max_length.document, texts)
+        length = s.max_length.document - len(
+            self.encoder.spec.template.thinking_tokens
+        )  # what the student sees of a text
+        return BaseTeacher(base, s.loss.teacher_lexical, length, texts)
 
     def _seed(self, step: int, *, main: bool) -> int:
         """Dropout is a function of seed, step and process (and of the chunk, see `train_step`)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -49,16 +49,23 @@ class Loss(_Section):
     teacher: Literal["kl", "margin_mse", "base"] | None = Field(
         None,
         description="Distill scores into the last step: kl and margin_mse those that the data gives to a query's own "
-        "positive and negatives, base the model's before training (and BM25's), over the whole batch.",
+        "positive and negatives, base the model's before training (and BM25's), of all texts in the batch.",
     )
     teacher_weight: PositiveFloat = Field(1.0, description="Of that distillation, beside a contrast of weight 1.")
-    teacher_scale: PositiveFloat = Field(
-        1.0, description="Multiplies the teacher's scores: 1 for logits, loss.scale for cosines and for base."
+    teacher_scale: PositiveFloat | None = Field(
+        None,
+        description="Multiplies the teacher's scores; null: 1 for the data's (logits), loss.scale for base (cosines).",
     )
     teacher_lexical: float = Field(
         0.0, ge=0, description="Weight of BM25 (from 0 to 1) beside the base model's cosine, where the teacher is base."
     )
     matryoshka: list[PositiveInt] = Field([], description="Shorter dimensions that are trained along with the whole.")
+
+    @model_validator(mode="after")
+    def _words_beside_the_base(self) -> Self:
+        if self.teacher_lexical and self.teacher != "base":
+            raise ValueError("teacher_lexical stands beside the base model's scores: set teacher: base")
+        return self
 
     def arguments(self) -> dict[str, Any]:
         """What `DeliberationLoss` takes; the rest is the teacher's."""
@@ -79,8 +86,14 @@ class MaxLength(_Section):
     query: PositiveInt = Field(64, description="Query, instruction and special tokens included.")
     document: PositiveInt = Field(512, description="Document, prompt and thinking tokens included.")
     search: PositiveInt | None = Field(
-        None, description="Of documents once the model is trained; null: as in training."
+        None, description="Of documents once the model is trained, not below document; null: as in training."
     )
+
+    @model_validator(mode="after")
+    def _no_shorter_in_search(self) -> Self:
+        if self.search is not None and self.search < self.document:
+            raise ValueError(f"search ({self.search}) is below document ({self.document})")
+        return self
 
 
 class Evaluation(_Section):
@@ -113,10 +126,10 @@ class TrainingSettings(_Section):
     )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
     thinking_steps: PositiveInt = Field(8, description="Thinking tokens; 1 trains the model's own pooling.")
-    readout: Literal["last", "residual"] = Field(
-        "last",
-        description="What a view is: the thinking token's state (the paper's), or that state beside the mean over the "
-        "text (for encoders that pool by mean).",
+    readout: Literal["residual"] | None = Field(
+        None,
+        description="residual: a view is the thinking token's state beside the mean over the text (for encoders that "
+        "pool by mean); null: as the model has it, the state alone where thinking tokens are new (the paper's).",
     )
     data: list[DataSet] = Field(min_length=1, description="Sets of training examples.")
     data_folder: str | None = Field(
@@ -164,6 +177,12 @@ class TrainingSettings(_Section):
         "auto", description="Of the frozen weights; auto takes what the hardware multiplies fast."
     )
     output: str = Field(description="Where checkpoints go, relative to the working directory.")
+
+    @model_validator(mode="after")
+    def _bare_words(self) -> Self:
+        if self.loss.teacher_lexical and any(data.instruction for data in self.data):
+            raise ValueError("loss.teacher_lexical would count an instruction's words: leave one of the two out")
+        return self
 
     @model_validator(mode="before")
     @classmethod

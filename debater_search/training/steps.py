@@ -15,8 +15,9 @@ from debater_search.training.gather import gathered, mean_over_processes, world_
 from debater_search.training.loss import DeliberationLoss, Labels, Terms
 from debater_search.training.parallel import Parallel
 
-CHUNK_TOKENS = 16384
-"""Padded tokens of one forward pass where gradients are not cached: cuts padding, not memory."""
+CHUNK_TOKENS, CHUNK_TOKENS_CPU = 16384, 4096
+"""Padded tokens of one forward pass where gradients are not cached: cuts padding, not memory; on a CPU what its cache
+holds is computed a fifth faster."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,16 @@ def warm_step(encoder: Encoder, teacher: Encoder, batch: Prepared, views: str, h
     return _facts(sum(found.values()), found, encoder, batch, chunks)
 
 
+def chunk_tokens(encoder: Encoder) -> int:
+    """Padded tokens of one forward pass on this encoder's device."""
+    return CHUNK_TOKENS_CPU if encoder.device.type == "cpu" else CHUNK_TOKENS
+
+
 @torch.no_grad()
 def vectors(encoder: Encoder, texts: Sequence[Text]) -> Tensor:
     """Embeddings of texts by a model that does not learn: the last view, L2-normalised, [texts, D]."""
     found: list[Tensor] = [torch.empty(0)] * len(texts)
-    for chunk in cut(texts, CHUNK_TOKENS):
+    for chunk in cut(texts, chunk_tokens(encoder)):
         for position, view in zip(chunk.positions, _views(encoder, texts, chunk, seed=0), strict=True):
             found[position] = view[-1]
     return normalize(torch.stack(found), dim=-1)
@@ -129,7 +135,7 @@ def accumulate(
     again (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
     """
     cached, parallel = how.cache_tokens is not None, how.parallel
-    chunks = parallel.even(cut(texts, how.cache_tokens or CHUNK_TOKENS))
+    chunks = parallel.even(cut(texts, how.cache_tokens or chunk_tokens(encoder)))
     last = len(chunks) - 1
     leaves: list[Tensor] = [torch.empty(0)] * len(texts)
     kept: list[Tensor] = []

@@ -30,7 +30,7 @@ class BaseTeacher:
         self.base, self.lexical, self.document_length = base, lexical, document_length
         base.expect_many()
         if lexical:
-            self.idf, self.usual_length = _counted(base, texts)
+            self.idf, self.usual_length = self._counted(texts)
 
     def reads(self, batch: Batch) -> tuple[Text, ...]:
         """The batch's texts as the teacher reads them: queries, positives, negatives."""
@@ -64,8 +64,20 @@ class BaseTeacher:
     def _counts(self, texts: Sequence[Sequence[int]]) -> Tensor:
         counts = torch.zeros(len(texts), len(self.idf))
         for row, ids in zip(counts, texts, strict=True):
-            row += torch.bincount(torch.tensor(ids), minlength=len(row))
+            row += torch.bincount(torch.tensor(ids, dtype=torch.long), minlength=len(row))
         return counts
+
+    def _counted(self, texts: Iterable[str]) -> tuple[Tensor, float]:
+        """Inverse document frequency of every token (0 of special ones), and the usual length of a text."""
+        rows = cut_documents(self.base, list(dict.fromkeys(texts)), self.document_length)
+        found = torch.zeros(self.base.model.backbone.get_input_embeddings().weight.shape[0])
+        for row in rows:
+            found[list(set(row))] += 1
+        idf = torch.log(1 + (len(rows) - found + 0.5) / (found + 0.5))
+        template = self.base.spec.template
+        for token in {*template.prefix, *template.query_suffix, *template.document_suffix}:
+            idf[self.base.tokenizer.token_to_id(token)] = 0
+        return idf, max(1.0, sum(map(len, rows)) / max(1, len(rows)))
 
 
 def texts_to_count(data: TrainingData, seed: int) -> list[str]:
@@ -74,16 +86,3 @@ def texts_to_count(data: TrainingData, seed: int) -> list[str]:
     drawn = np.random.default_rng([seed, 3]).permutation(data.examples)[:COUNTED_ROWS]
     chosen = np.searchsorted(bounds, drawn, side="right") - 1
     return [data.sets[n].example(int(row - bounds[n])).positive for n, row in zip(chosen, drawn, strict=True)]
-
-
-def _counted(base: Encoder, texts: Iterable[str]) -> tuple[Tensor, float]:
-    """Inverse document frequency of every token (0 of special ones), and the usual length of a text."""
-    rows = base.tokenizer.encode_batch_fast(list(dict.fromkeys(texts)), add_special_tokens=False)
-    found = torch.zeros(base.tokenizer.get_vocab_size())
-    for row in rows:
-        found[list(set(row.ids))] += 1
-    idf = torch.log(1 + (len(rows) - found + 0.5) / (found + 0.5))
-    template = base.spec.template
-    for token in {*template.prefix, *template.query_suffix, *template.document_suffix}:
-        idf[base.tokenizer.token_to_id(token)] = 0
-    return idf, max(1.0, sum(len(row.ids) for row in rows) / max(1, len(rows)))

@@ -67,7 +67,7 @@ def test_a_finished_index_is_used_again_until_the_model_is_another(
     assert debater("demo").code == 0
     before = MANIFEST.read_bytes()
     again = debater("demo")
-    assert "holds this index already" in again.out
+    assert "holds the index of Cranfield by debater-mini already" in again.out
     assert MANIFEST.read_bytes() == before
     monkeypatch.setattr("debater_search.cli.options.DEFAULT_MODEL", "debater-mini-2")
     assert debater("demo").code == 0

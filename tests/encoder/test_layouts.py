@@ -314,6 +314,7 @@ def lost_tensor(folder: Path) -> None:
         (lambda f: write(f / "config.json", {"model_type": "unheard-of"}), "unheard-of"),
         (lambda f: write(f / "debater.json", {"format": 99}), "newer"),
         (lambda f: write(f / "debater.json", {"format": 1}), "not complete"),
+        (lambda f: write(f / "debater.json", {"query_pooling": "bodyy"}), "unknown pooling: bodyy"),
     ],
 )
 def test_a_damaged_folder_is_refused_with_a_sentence(

@@ -16,10 +16,9 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from debater_search.training.checkpoints import whole
-from debater_search.training.loss import DeliberationLoss
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.steps import How, prepare, train_step
+from debater_search.training.steps import How
 
 
 def one_step(settings: TrainingSettings, cache_tokens: int | None) -> tuple[float, Run, Counter[int]]:
@@ -27,12 +26,9 @@ def one_step(settings: TrainingSettings, cache_tokens: int | None) -> tuple[floa
     run = Run(settings, Path("unused"), "cpu", False)
     move_lora_from_zero(run)
     run.encoder.model.eval()
-    batch = prepare(
-        run.encoder, run.data.batch(0, run.parallel.rank, run.parallel.processes), run.settings.max_length.document
-    )
-    loss = DeliberationLoss(**settings.loss.arguments())
+    phase = run._main_phase(0)
     with counted_reductions(run) as reductions:
-        facts = train_step(run.encoder, loss, batch, How(1, run.parallel, cache_tokens))
+        facts = phase.work(phase.read(0), How(1, run.parallel, cache_tokens))
     return facts.loss, run, reductions
 
 

@@ -25,7 +25,7 @@ def test_cached_gradients_equal_uncached_ones(
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     encoder.model.train(dropout > 0)
-    monkeypatch.setattr("debater_search.training.steps.CHUNK_TOKENS", 70)  # the same chunks draw the same dropout
+    monkeypatch.setattr("debater_search.training.steps.CHUNK_TOKENS_CPU", 70)  # the same chunks draw the same dropout
 
     def gradients(cache_tokens: int | None) -> tuple[float, list[torch.Tensor]]:
         encoder.model.zero_grad()

@@ -31,6 +31,13 @@ WAYS = [
     for cache in (None, 70)
     for parallel in ("ddp", "fsdp")
 ]
+TAUGHT = {
+    "family": "bert",
+    "lora": LORA,
+    "cache_tokens": 70,
+    "parallel": "ddp",
+    "more": {"readout": "residual", "loss": {"teacher": "base", "teacher_lexical": 0.3}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,7 @@ def settings_of(way: dict[str, Any], rows: Path, model: Path, **more: Any) -> di
         "parallel": way["parallel"],
         "output": "unused",
         "report_to": [],
+        **way.get("more", {}),
         **more,
     }
 
@@ -112,14 +120,16 @@ def require_equal_gradients(
 def test_two_processes_make_the_gradients_of_one_each_reduced_once(
     tiny_model: Callable[..., Path], uneven: Path, tmp_path: Path
 ) -> None:
-    require_equal_gradients(2, tiny_model, uneven, tmp_path, WAYS[::3])  # DDP and FSDP2, cached and not, LoRA and full
+    require_equal_gradients(
+        2, tiny_model, uneven, tmp_path, [*WAYS[::3], TAUGHT]
+    )  # DDP and FSDP2, cached and not, LoRA and full
 
 
 @pytest.mark.slow
 def test_four_processes_make_the_gradients_of_one_each_reduced_once(
     tiny_model: Callable[..., Path], uneven: Path, tmp_path: Path
 ) -> None:
-    require_equal_gradients(4, tiny_model, uneven, tmp_path, WAYS)
+    require_equal_gradients(4, tiny_model, uneven, tmp_path, [*WAYS, TAUGHT])
 
 
 def require_equal_weights(processes: int, settings: TrainingSettings, folder: Path) -> None:

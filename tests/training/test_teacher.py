@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from topics import metrics
 
 from debater_search.encoder import Encoder
-from debater_search.training import load_config, train
+from debater_search.training import DeliberationLoss, load_config, train
 from debater_search.training.batches import Batch
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
@@ -45,8 +46,8 @@ def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Pa
     assert np.allclose(scores(cosine), vectors, atol=1e-5)
 
     idf = {word: np.log(1 + (3 - n + 0.5) / (n + 0.5)) for word, n in {"a": 3, "b": 1, "d": 1}.items()}
-    usual = 7 / 3  # words of a counted text
-    length = 5 / usual  # of "a d d", special tokens included
+    usual = 13 / 3  # tokens of a counted text, special ones included
+    length = 5 / usual  # of "a d d"
     held = {n: n / (n + 1.5 * (0.25 + 0.75 * length)) for n in (1, 2)}
     assert scores(both)[0] - vectors[0] == pytest.approx([0.5 * held[2], 0], abs=1e-5)
     assert scores(both)[1] - vectors[1] == pytest.approx(
@@ -78,3 +79,42 @@ def test_the_shipped_recipe_is_a_config_that_can_be_read() -> None:
     settings = load_config(Path(__file__).parents[2] / "configs" / "debater-mini.yaml")
     assert settings.loss.teacher == "base"
     assert all(Path(data.path).is_file() for data in settings.data)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"loss": {"teacher_lexical": 0.3}}, "teacher: base"),
+        ({"max_length": {"query": 32, "document": 40, "search": 39}}, "below document"),
+        (
+            {"loss": {"teacher": "base", "teacher_lexical": 0.3}, "data": [{"path": "x", "instruction": "Find:"}]},
+            "instruction's words",
+        ),
+    ],
+)
+def test_settings_that_would_do_nothing_or_harm_are_refused(
+    config: Callable[..., TrainingSettings], more: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told):
+        config(**more)
+
+
+def test_cosines_are_scaled_as_the_students(config: Callable[..., TrainingSettings]) -> None:
+    assert DeliberationLoss(**config(loss={"teacher": "base", "scale": 20}).loss.arguments()).teacher_scale == 20
+    assert DeliberationLoss(**config(loss={"teacher": "kl"}).loss.arguments()).teacher_scale == 1
+
+
+def test_a_teacher_sees_no_more_of_a_text_than_the_student(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    settings = config(max_length={"query": 32, "document": 12}, loss={"teacher": "base", "teacher_lexical": 0.3})
+    run = Run(settings, tmp_path / "unused", "cpu", False)
+    given = batch(["a"], ["b " * 30])
+    [_, read] = run._teacher().reads(given)
+    [_, document] = prepare(run.encoder, given, settings.max_length.document).texts
+    assert document.ids[:-3] == read.ids
+
+
+def test_texts_with_broken_characters_are_counted(tiny_model: Callable[..., Path]) -> None:
+    base = Encoder.load(tiny_model("bert"), device="cpu")
+    assert BaseTeacher(base, 0.3, 32, ["a \ud800 b"]).usual_length > 1
