@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 from topics import metrics
 
+from debater_search.data import open_training_set
 from debater_search.encoder import Encoder
+from debater_search.encoder.hub import locate
 from debater_search.training import DeliberationLoss, load_config, train
 from debater_search.training.batches import Batch
 from debater_search.training.run import Run
@@ -75,10 +77,17 @@ def test_documents_are_longer_in_search_than_in_training(
     assert Encoder.load(train(settings), device="cpu").spec.document_length == 20
 
 
-def test_the_shipped_recipe_is_a_config_that_can_be_read() -> None:
+def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again() -> None:
     settings = load_config(Path(__file__).parents[2] / "configs" / "debater-mini.yaml")
-    assert settings.loss.teacher == "base"
-    assert all(Path(data.path).is_file() for data in settings.data)
+    shipped = json.loads((locate("debater-mini").folder / "debater.json").read_text(encoding="utf-8"))
+    made_by, now = shipped["provenance"]["config"], settings.model_dump(mode="json")
+    assert {key: value for key, value in made_by.items() if key != "data"} == {
+        k: v for k, v in now.items() if k != "data"
+    }
+    assert [Path(data["path"]).name for data in made_by["data"]] == [Path(data.path).name for data in settings.data]
+    assert shipped["document_pooling"] == "residual"
+    files = {Path(data.path).name.split(".")[0]: open_training_set(data.path).fingerprint for data in settings.data}
+    assert shipped["provenance"]["data"] == files
 
 
 @pytest.mark.parametrize(
