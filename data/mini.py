@@ -133,16 +133,6 @@ def training_rows(rows: list[Row], forbidden: set[str]) -> Iterator[dict[str, st
             yield {"query": row.query, "positive": positive} | ({"negative": negative} if usable else {})
 
 
-def further_passages(rows: list[Row], forbidden: set[str]) -> Iterator[dict[str, str]]:
-    """The rest of long texts, each passage once, under the first question that it belongs to."""
-    seen = set(forbidden)
-    for row in rows:
-        for passage in row.positive[1:]:
-            if passage not in seen:
-                seen.add(passage)
-                yield {"query": row.query, "positive": passage}
-
-
 def sentence_row(text: str, stock: set[str], rng: random.Random) -> dict[str, str] | None:
     """A sentence of a text as the question for it; half of the time the text is left without the sentence."""
     sentences = SENTENCE_END.split(text)
@@ -238,7 +228,6 @@ def cut_mini(source: Path, packages: Path, target: Path) -> None:
     for name, rows in rest.items():
         write_jsonl(target / "mini" / "train" / f"{name}.jsonl.gz", training_rows(rows, forbidden))
     everything = [row for rows in rest.values() for row in rows]
-    write_jsonl(target / "mini" / "train" / "passages.jsonl.gz", further_passages(everything, forbidden))
     rng = random.Random(f"{SEED} sentences")
     texts = {text for rows in complete.values() for row in rows for text in own_texts(row)}
     stock = stock_sentences(texts)
