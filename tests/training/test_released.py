@@ -145,7 +145,7 @@ def test_another_data_folder_is_looked_into(workdir: Path) -> None:
         ({"pooling_mode": "M_token"}, "thinking_steps", 8),
         ({"learning_rate": "1e-4"}, "learning_rate", 1e-4),
         ({"seed": None}, "seed", 42),
-        ({"max_seq_length": 128}, "max_length", {"query": 128, "document": 128}),
+        ({"max_seq_length": 128}, "max_length", {"query": 128, "document": 128, "search": None}),
     ],
 )
 def test_unusual_values_mean_valid_settings(workdir: Path, more: dict[str, Any], key: str, wanted: object) -> None:
