@@ -142,9 +142,8 @@ class Run:
         s = self.settings
         base = load_start(s, self.device, thinking=False)
         texts = texts_to_count(self.data, s.seed) if s.loss.teacher_lexical else []
-        length = s.max_length.document - len(
-            self.encoder.spec.template.thinking_tokens
-        )  # what the student sees of a text
+        # What the student sees of a text.
+        length = s.max_length.document - len(self.encoder.spec.template.thinking_tokens)
         return BaseTeacher(base, s.loss.teacher_lexical, length, texts)
 
     def _seed(self, step: int, *, main: bool) -> int:

@@ -49,9 +49,8 @@ def require_room(encoder: Encoder, settings: TrainingSettings) -> None:
                 + (f" behind the instruction {instruction!r}." if instruction else "."),
                 "Raise max_length.query.",
             )
-    [empty] = cut_documents(
-        encoder, [""], settings.max_length.document
-    )  # refuses a limit below the prompt and the thinking tokens
+    # Refuses a limit below the prompt and the thinking tokens.
+    [empty] = cut_documents(encoder, [""], settings.max_length.document)
     if len(empty) >= settings.max_length.document:
         raise DebaterError(
             f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
