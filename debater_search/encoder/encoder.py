@@ -238,17 +238,23 @@ class Encoder:
         self.spec = replace(self.spec, template=template, trained_with_instructions=trained_with_instructions)
         self.parts.spec = self.spec
 
-    def read_beside_mean(self) -> None:
+    def read_beside_mean(self, thinking_weight: float = 1.0) -> None:
         """Make each view a thinking token's state beside the mean over the text, and queries that mean alone.
 
-        The mean is without special tokens. Raises DebaterError for models that were not made for mean pooling.
+        The mean is without special tokens and of length 1, the state of length `thinking_weight`.
+
+        Raises:
+            DebaterError: the model was not made for mean pooling.
+
         """
         if self.model.causal or self.spec.query_pooling not in ("mean", "body"):
             raise DebaterError(
                 f"{self.name} does not pool by mean, so its views cannot stand beside one.", "Use readout: last."
             )
         documents = "residual" if self.spec.deliberates else "body"
-        self.spec = replace(self.spec, query_pooling="body", document_pooling=documents)
+        self.spec = replace(
+            self.spec, query_pooling="body", document_pooling=documents, thinking_weight=thinking_weight
+        )
         self.parts.spec = self.spec
 
     def leaves_room(self, instruction: str | None) -> bool:
@@ -285,7 +291,8 @@ class Encoder:
         steps = self.spec.thinking_steps
         thinking = steps if self.spec.deliberates else 0
         edges = len(template.prefix), len(template.document_suffix)
-        return {"pooling": self.spec.document_pooling, "views": steps, "thinking": thinking, "edges": edges}
+        pooling = {"pooling": self.spec.document_pooling, "thinking_weight": self.spec.thinking_weight}
+        return {**pooling, "views": steps, "thinking": thinking, "edges": edges}
 
     def expect_many(self) -> None:
         """Spend some memory and milliseconds to encode many texts faster, on a CPU."""

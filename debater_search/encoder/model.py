@@ -33,6 +33,7 @@ class DeliberationModel(nn.Module):
         views: int = 1,
         thinking: int = 0,
         edges: tuple[int, int] = (0, 0),
+        thinking_weight: float = 1.0,
     ) -> Tensor:
         """Unnormalised views of right-padded sequences.
 
@@ -43,6 +44,7 @@ class DeliberationModel(nn.Module):
             views: M; 1 unless pooling reads thinking tokens (`last`, `residual`).
             thinking: how many tokens at the end of each row are thinking tokens.
             edges: how many special tokens stand before and after the text (before the thinking tokens).
+            thinking_weight: of a thinking state beside the mean (`residual`).
 
         Returns:
             float32 [B, M, D].
@@ -60,7 +62,7 @@ class DeliberationModel(nn.Module):
                 pooled = body_mean(hidden, lengths - thinking, edges)
                 if pooling == "residual":
                     steps = rows(hidden, last_positions(lengths, views)).float()
-                    pooled = normalize(pooled, dim=-1) + normalize(steps, dim=-1)
+                    pooled = normalize(pooled, dim=-1) + thinking_weight * normalize(steps, dim=-1)
             else:
                 pooled = pool(hidden, lengths, pooling)
         return self.head(pooled.float()) if self.head is not None else pooled.float()

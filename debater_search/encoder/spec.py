@@ -7,11 +7,12 @@ from debater_search.encoder.template import Template
 from debater_search.errors import DebaterError
 
 FORMAT = 2
-"""2: the poolings `residual` and `body`."""
+"""2: the poolings `residual` and `body`, `thinking_weight`."""
 POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")
-"""Which of the last layer's states make a view. `last`: each thinking token's, or the last token's. `residual`: each
-thinking token's beside the mean over the text, both at length 1 (ours, for encoders that were made for mean pooling).
-`body`: the mean over the text without its special tokens. The others are sentence-transformers'."""
+"""Which of the last layer's states make a view. `last`: each thinking token's, or the last token's. `residual`: the
+mean over the text at length 1, and each thinking token's at length `thinking_weight` beside it (ours, for encoders that
+were made for mean pooling). `body`: the mean over the text without its special tokens. The others are
+sentence-transformers'."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class EncoderSpec:
     document_length: int = 512
     """Longest query and document in tokens, prefix and suffix included."""
     trained_with_instructions: bool = False
+    thinking_weight: float = 1.0
+    """Of a thinking token's state beside the mean of length 1, where documents are pooled by `residual`."""
     start: dict[str, Any] = field(default_factory=dict)
     """How untrained thinking tokens were set (`start_thinking_tokens`); {} = as the vocabulary has them."""
 
@@ -51,8 +54,11 @@ class EncoderSpec:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
+        """Plain JSON types; `thinking_weight` only where it is not 1, so that older fingerprints hold."""
+        values = asdict(self)
+        if self.thinking_weight == 1:
+            del values["thinking_weight"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EncoderSpec":
@@ -67,6 +73,7 @@ class EncoderSpec:
                 f"debater.json names an unknown pooling: {unknown.pop()}.", f"Known: {', '.join(POOLINGS)}."
             )
         try:
+            values = {"thinking_weight": cls.thinking_weight, **values}
             kept = {k: values[k] for k in cls.__dataclass_fields__ if k != "template"}
             return cls(template=Template.from_dict(values["template"]), **kept)
         except (KeyError, TypeError, AttributeError) as error:

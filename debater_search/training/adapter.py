@@ -27,6 +27,9 @@ def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointin
         backbone.requires_grad_(True)
     else:
         encoder.model.backbone = backbone = _with_lora(encoder, backbone, lora)
+        if lora.last_layers:  # what is learned below them would need their gradients, and those of all between
+            for name, parameter in backbone.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and "trainable_tokens" not in name)
     if gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         backbone.enable_input_require_grads()
@@ -53,4 +56,7 @@ def _with_lora(encoder: Encoder, backbone: PreTrainedModel, lora: Lora) -> PreTr
         target_modules=projections(backbone),
         trainable_token_indices=tokens if encoder.spec.start else None,
     )
+    if lora.last_layers:
+        layers = backbone.config.num_hidden_layers
+        settings.layers_to_transform = list(range(max(0, layers - lora.last_layers), layers))
     return get_peft_model(backbone, settings)

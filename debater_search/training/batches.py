@@ -44,6 +44,8 @@ class Batch:
     positive_scores: list[float]
     """A teacher's; not a number where the data gives none."""
     negative_scores: list[float]
+    lexical: list[float]
+    """Of each query: the weight of BM25 in what the base model teaches."""
     place: str = field(default="", compare=False)
     """Where the rows of all processes come from, for messages."""
 
@@ -161,6 +163,7 @@ class TrainingData:
             same_text=[text_key(text) for text in [*positives, *texts]],
             positive_scores=[nan if e.positive_score is None else e.positive_score for e in examples],
             negative_scores=[score for _, _, score in negatives],
+            lexical=[self.settings.lexical_weights[row.set] for row in rows],
             place=self._place(whole),
         )
 

@@ -35,6 +35,8 @@ class Labels:
     """[Q], not a number where the data gives none: a teacher's."""
     negative_scores: Tensor | None = None
     """[K], likewise."""
+    lexical: Tensor | None = None
+    """[Q]: the weight of words in the scores of a teacher that knows them."""
     teacher_queries: Tensor | None = None
     """[Q, any size]: a teacher's vectors; dot products with `teacher_documents` are its scores in the whole batch."""
     teacher_documents: Tensor | None = None

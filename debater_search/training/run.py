@@ -141,10 +141,10 @@ class Run:
     def _teacher(self) -> BaseTeacher:
         s = self.settings
         base = load_start(s, self.device, thinking=False)
-        texts = texts_to_count(self.data, s.seed) if s.loss.teacher_lexical else []
+        texts = texts_to_count(self.data, s.seed) if any(s.lexical_weights) else []
         # What the student sees of a text.
         length = s.max_length.document - len(self.encoder.spec.template.thinking_tokens)
-        return BaseTeacher(base, s.loss.teacher_lexical, length, texts)
+        return BaseTeacher(base, length, texts)
 
     def _seed(self, step: int, *, main: bool) -> int:
         """Dropout is a function of seed, step and process (and of the chunk, see `train_step`)."""

@@ -27,6 +27,9 @@ class DataSet(_Section):
         "", description="Words before every query of this set; a list alternates over the rows."
     )
     weight: PositiveFloat = Field(1.0, description="Share of batches relative to the set's size.")
+    teacher_lexical: float | None = Field(
+        None, ge=0, description="loss.teacher_lexical for this set's queries; null: the loss's."
+    )
 
 
 class Loss(_Section):
@@ -61,22 +64,21 @@ class Loss(_Section):
     )
     matryoshka: list[PositiveInt] = Field([], description="Shorter dimensions that are trained along with the whole.")
 
-    @model_validator(mode="after")
-    def _words_beside_the_base(self) -> Self:
-        if self.teacher_lexical and self.teacher != "base":
-            raise ValueError("teacher_lexical stands beside the base model's scores: set teacher: base")
-        return self
-
     def arguments(self) -> dict[str, Any]:
         """What `DeliberationLoss` takes; the rest is the teacher's."""
         return self.model_dump(exclude={"teacher_lexical"})
 
 
 class Lora(_Section):
-    """Low-rank adaptation of every attention and MLP projection."""
+    """Low-rank adaptation of attention and MLP projections."""
 
     r: PositiveInt = Field(16, description="Rank.")
     alpha: PositiveInt = Field(32, description="Scaling: updates are multiplied by alpha / r.")
+    last_layers: PositiveInt | None = Field(
+        None,
+        description="Adapt so many of the last layers only, and leave new thinking tokens' embeddings as they start; "
+        "null: all layers.",
+    )
     dropout: float = Field(0.05, ge=0, lt=1, description="The only dropout; the backbone's own is set to 0.")
 
 
@@ -131,6 +133,9 @@ class TrainingSettings(_Section):
         description="residual: a view is the thinking token's state beside the mean over the text (for encoders that "
         "pool by mean); null: as the model has it, the state alone where thinking tokens are new (the paper's).",
     )
+    thinking_weight: PositiveFloat = Field(
+        1.0, description="Of the thinking token's state beside the mean, where readout is residual."
+    )
     data: list[DataSet] = Field(min_length=1, description="Sets of training examples.")
     data_folder: str | None = Field(
         None,
@@ -178,10 +183,18 @@ class TrainingSettings(_Section):
     )
     output: str = Field(description="Where checkpoints go, relative to the working directory.")
 
+    @property
+    def lexical_weights(self) -> list[float]:
+        """Of BM25 in what the base model teaches, a set each."""
+        return [self.loss.teacher_lexical if d.teacher_lexical is None else d.teacher_lexical for d in self.data]
+
     @model_validator(mode="after")
-    def _bare_words(self) -> Self:
-        if self.loss.teacher_lexical and any(data.instruction for data in self.data):
-            raise ValueError("loss.teacher_lexical would count an instruction's words: leave one of the two out")
+    def _words_beside_the_base(self) -> Self:
+        lexical = any(self.lexical_weights)
+        if lexical and self.loss.teacher != "base":
+            raise ValueError("teacher_lexical stands beside the base model's scores: set loss.teacher: base")
+        if lexical and any(data.instruction for data in self.data):
+            raise ValueError("teacher_lexical would count an instruction's words: leave one of the two out")
         return self
 
     @model_validator(mode="before")

@@ -29,7 +29,7 @@ def load_start(settings: TrainingSettings, device: str, *, thinking: bool = True
             f"{settings.model} has dense layers behind its pooling, which cannot be trained.", "Use another model."
         )
     if settings.readout == "residual":
-        encoder.read_beside_mean()
+        encoder.read_beside_mean(settings.thinking_weight)
     lengths = settings.max_length
     encoder.set_lengths(query=lengths.query, document=lengths.search or lengths.document)
     instructed = any(data.instruction for data in settings.data)

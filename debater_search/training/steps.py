@@ -66,6 +66,7 @@ def prepare(encoder: Encoder, batch: Batch, length: int) -> Prepared:
         owners=torch.tensor(batch.owners, dtype=torch.long),
         positive_scores=torch.tensor(batch.positive_scores),
         negative_scores=torch.tensor(batch.negative_scores),
+        lexical=torch.tensor(batch.lexical),
     )
     return Prepared(texts, batch.place, len(batch.queries), labels.to(encoder.device))
 

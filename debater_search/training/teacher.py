@@ -23,13 +23,16 @@ COUNTED_ROWS = 20_000
 
 
 class BaseTeacher:
-    """Vectors whose dot product is cosine + `lexical` x BM25, BM25 as a share of what a perfect match would score."""
+    """Vectors whose dot product is cosine + weight x BM25, BM25 as a share of what a perfect match would score.
 
-    def __init__(self, base: Encoder, lexical: float, document_length: int, texts: Iterable[str] = ()) -> None:
-        """`texts` are what words are counted over; none are needed where `lexical` is 0."""
-        self.base, self.lexical, self.document_length = base, lexical, document_length
+    The weight is each query's own (`Labels.lexical`).
+    """
+
+    def __init__(self, base: Encoder, document_length: int, texts: Sequence[str] = ()) -> None:
+        """`texts` are what words are counted over; without any, words do not count."""
+        self.base, self.document_length, self.knows_words = base, document_length, bool(texts)
         base.expect_many()
-        if lexical:
+        if self.knows_words:
             self.idf, self.usual_length = self._counted(texts)
 
     def reads(self, batch: Batch) -> tuple[Text, ...]:
@@ -42,10 +45,11 @@ class BaseTeacher:
         """The batch with the teacher's vectors among its labels."""
         found = vectors(self.base, batch.targets)
         queries, documents = found[: batch.queries], found[batch.queries :]
-        if self.lexical:
+        if self.knows_words and batch.labels.lexical is not None:
             ids = [text.ids for text in batch.targets]
             asked, held = self.words_asked(ids[: batch.queries]), self.words_held(ids[batch.queries :])
-            queries = torch.cat([queries, self.lexical * asked.to(queries.device)], 1)
+            weighted = batch.labels.lexical[:, None] * asked.to(queries.device)
+            queries = torch.cat([queries, weighted], 1)
             documents = torch.cat([documents, held.to(documents.device)], 1)
         labels = replace(batch.labels, teacher_queries=queries, teacher_documents=documents)
         return replace(batch, labels=labels)

@@ -9,14 +9,15 @@ import torch
 
 from debater_search.encoder import Encoder
 from debater_search.encoder.model import body_mean
+from debater_search.encoder.spec import EncoderSpec
 from debater_search.errors import DebaterError
 
 TEXTS = ["lift of a wing", "drag", "a much longer text on the flow over a slender body of revolution"]
 
 
-def residual(tiny_model: Callable[..., Path], steps: int = 4) -> Encoder:
+def residual(tiny_model: Callable[..., Path], steps: int = 4, weight: float = 1.0) -> Encoder:
     encoder = Encoder.load(tiny_model("bert"), device="cpu", thinking_steps=steps)
-    encoder.read_beside_mean()
+    encoder.read_beside_mean(weight)
     return encoder
 
 
@@ -24,11 +25,14 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def test_a_view_is_the_thinking_state_beside_the_mean_over_the_text(tiny_model: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_a_view_is_the_thinking_state_beside_the_mean_over_the_text(
+    tiny_model: Callable[..., Path], weight: float
+) -> None:
     states = Encoder.load(tiny_model("bert"), device="cpu", thinking_steps=4).deliberate(TEXTS)
     mean = residual(tiny_model).encode_queries(TEXTS)  # before training a text's own states are the base model's
-    expected = unit(unit(mean)[:, None] + unit(states))
-    assert np.allclose(residual(tiny_model).deliberate(TEXTS), expected, atol=1e-5)
+    expected = unit(unit(mean)[:, None] + weight * unit(states))
+    assert np.allclose(residual(tiny_model, weight=weight).deliberate(TEXTS), expected, atol=1e-5)
 
 
 def test_the_mean_is_without_special_tokens() -> None:
@@ -47,12 +51,19 @@ def test_views_do_not_depend_on_the_batch(tiny_model: Callable[..., Path]) -> No
 
 
 def test_it_is_kept_in_the_checkpoint_and_read_out_at_any_step(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
-    encoder = residual(tiny_model)
+    encoder = residual(tiny_model, weight=0.5)
     encoder.save(tmp_path / "checkpoint")
     views = encoder.deliberate(TEXTS)
     assert np.allclose(Encoder.load(tmp_path / "checkpoint", device="cpu").deliberate(TEXTS), views, atol=1e-6)
     early = Encoder.load(tmp_path / "checkpoint", device="cpu", thinking_steps=2)
     assert np.allclose(early.deliberate(TEXTS), views[:, :2], atol=1e-5)
+
+
+def test_a_weight_makes_another_fingerprint_and_none_leaves_it_as_it_was(tiny_model: Callable[..., Path]) -> None:
+    whole, half = residual(tiny_model), residual(tiny_model, weight=0.5)
+    assert whole.fingerprint != half.fingerprint
+    assert "thinking_weight" not in whole.spec.as_dict()
+    assert EncoderSpec.from_dict(half.spec.as_dict()) == half.spec
 
 
 def test_without_thinking_tokens_documents_are_the_mean_too(tiny_model: Callable[..., Path]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 from topics import metrics
 
@@ -13,7 +14,8 @@ from debater_search.data import open_training_set
 from debater_search.encoder import Encoder
 from debater_search.encoder.hub import locate
 from debater_search.training import DeliberationLoss, load_config, train
-from debater_search.training.batches import Batch
+from debater_search.training.batches import Batch, TrainingData
+from debater_search.training.loss import Labels
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import Prepared, prepare
@@ -22,24 +24,22 @@ from debater_search.training.teacher import BaseTeacher
 COUNTED = ["a b", "a c", "a d d"]
 
 
-def teacher(tiny_model: Callable[..., Path], lexical: float) -> BaseTeacher:
-    return BaseTeacher(Encoder.load(tiny_model("bert"), device="cpu"), lexical, 32, COUNTED)
-
-
 def batch(queries: list[str], positives: list[str]) -> Batch:
     numbers = list(range(len(queries)))
     nothing = [float("nan")] * len(queries)
-    return Batch(queries, positives, [], [], numbers, numbers, nothing, [])
+    return Batch(queries, positives, [], [], numbers, numbers, nothing, [], [0.5] * len(queries))
 
 
 def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Path]) -> None:
     queries, documents = ["d", "a b"], ["a d d", "c c"]
     given = batch(queries, documents)
-    both, cosine = teacher(tiny_model, 0.5), teacher(tiny_model, 0.0)
+    base = Encoder.load(tiny_model("bert"), device="cpu")
+    both, cosine = BaseTeacher(base, 32, COUNTED), BaseTeacher(base, 32)
 
     def scores(of: BaseTeacher) -> np.ndarray:
         texts = of.reads(given)
-        marked = of.marked(Prepared(list(texts), "", len(queries), targets=texts)).labels
+        labels = Labels(lexical=torch.tensor([0.5, 1.5]))
+        marked = of.marked(Prepared(list(texts), "", len(queries), labels, texts)).labels
         assert marked.teacher_queries is not None
         assert marked.teacher_documents is not None
         return (marked.teacher_queries @ marked.teacher_documents.T).numpy()
@@ -53,8 +53,17 @@ def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Pa
     held = {n: n / (n + 1.5 * (0.25 + 0.75 * length)) for n in (1, 2)}
     assert scores(both)[0] - vectors[0] == pytest.approx([0.5 * held[2], 0], abs=1e-5)
     assert scores(both)[1] - vectors[1] == pytest.approx(
-        [0.5 * held[1] * idf["a"] / (idf["a"] + idf["b"]), 0], abs=1e-5
+        [1.5 * held[1] * idf["a"] / (idf["a"] + idf["b"]), 0], abs=1e-5
     )
+
+
+def test_words_weigh_in_each_set_as_it_says(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    rows = str(tmp_path / "rows.jsonl")
+    loss = {"teacher": "base", "teacher_lexical": 0.3}
+    data = TrainingData(config(data=[{"path": rows}, {"path": rows, "teacher_lexical": 0}], loss=loss))
+    for step in range(data.steps_per_epoch):
+        [chosen] = {row.set for row in data.rows(step)}
+        assert data.batch(step).lexical == [(0.3, 0)[chosen]] * 6
 
 
 def test_a_run_is_taught_by_the_model_before_training(config: Callable[..., TrainingSettings]) -> None:
@@ -80,11 +89,11 @@ def test_documents_are_longer_in_search_than_in_training(
 def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again() -> None:
     settings = load_config(Path(__file__).parents[2] / "configs" / "debater-mini.yaml")
     shipped = json.loads((locate("debater-mini").folder / "debater.json").read_text(encoding="utf-8"))
-    made_by, now = shipped["provenance"]["config"], settings.model_dump(mode="json")
-    assert {key: value for key, value in made_by.items() if key != "data"} == {
-        k: v for k, v in now.items() if k != "data"
-    }
-    assert [Path(data["path"]).name for data in made_by["data"]] == [Path(data.path).name for data in settings.data]
+    made_by = TrainingSettings.model_validate(shipped["provenance"]["config"])  # settings that came later: as default
+    assert made_by.model_dump(exclude={"data"}) == settings.model_dump(exclude={"data"})
+    assert [(Path(d.path).name, d.weight, d.teacher_lexical) for d in made_by.data] == [
+        (Path(d.path).name, d.weight, d.teacher_lexical) for d in settings.data
+    ]
     assert shipped["document_pooling"] == "residual"
     files = {Path(data.path).name.split(".")[0]: open_training_set(data.path).fingerprint for data in settings.data}
     assert shipped["provenance"]["data"] == files
@@ -94,6 +103,7 @@ def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again(
     ("more", "told"),
     [
         ({"loss": {"teacher_lexical": 0.3}}, "teacher: base"),
+        ({"data": [{"path": "x", "teacher_lexical": 0.3}]}, "teacher: base"),
         ({"max_length": {"query": 32, "document": 40, "search": 39}}, "below document"),
         (
             {"loss": {"teacher": "base", "teacher_lexical": 0.3}, "data": [{"path": "x", "instruction": "Find:"}]},
@@ -126,4 +136,4 @@ def test_a_teacher_sees_no_more_of_a_text_than_the_student(
 
 def test_texts_with_broken_characters_are_counted(tiny_model: Callable[..., Path]) -> None:
     base = Encoder.load(tiny_model("bert"), device="cpu")
-    assert BaseTeacher(base, 0.3, 32, ["a \ud800 b"]).usual_length > 1
+    assert BaseTeacher(base, 32, ["a \ud800 b"]).usual_length > 1

@@ -77,6 +77,22 @@ def test_trained_thinking_tokens_are_part_of_the_adapter(config: Callable[..., T
     assert not torch.allclose(tokens, before, atol=1e-4)
 
 
+def test_last_layers_alone_are_adapted_and_the_rest_stays_as_it_starts(config: Callable[..., TrainingSettings]) -> None:
+    from safetensors.torch import load_file
+
+    settings = config(readout="residual", thinking_weight=0.5, lora={"r": 4, "dropout": 0, "last_layers": 1})
+    start = Encoder.load(settings.model, thinking_steps=3, device="cpu")
+    folder = train(settings)
+    weights = load_file(folder / "adapter_model.safetensors")
+    learned = {name.partition(".layer.")[2].partition(".")[0] for name in weights if "lora_B" in name}
+    assert learned == {str(start.model.backbone.config.num_hidden_layers - 1)}
+    assert all(tensor.any() for name, tensor in weights.items() if "lora_B" in name)
+    trained = Encoder.load(folder, device="cpu")
+    assert trained.spec.thinking_weight == 0.5
+    before, after = (encoder.model.backbone.get_input_embeddings().weight[1:4] for encoder in (start, trained))
+    assert torch.equal(before, after)
+
+
 def test_published_reserved_tokens_keep_their_embeddings(
     config: Callable[..., TrainingSettings], minicpm_base: Path
 ) -> None:
