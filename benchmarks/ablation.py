@@ -218,10 +218,13 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 
 def _difference(summary: Summary, vanilla: Summary | None) -> str:
-    if vanilla is None or summary is vanilla or len(summary.scores) != len(vanilla.scores):
+    """Over the seeds that both have run; they run in one order."""
+    if vanilla is None or summary is vanilla:
         return ""
-    low, high = summary.interval(vanilla)
-    return f"{summary.mean - vanilla.mean:+.3f} ({low:+.3f} … {high:+.3f})"
+    shared = min(len(summary.scores), len(vanilla.scores))
+    ours, theirs = Summary(summary.scores[:shared]), Summary(vanilla.scores[:shared])
+    low, high = ours.interval(theirs)
+    return f"{ours.mean - theirs.mean:+.3f} ({low:+.3f} … {high:+.3f})"
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

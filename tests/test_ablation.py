@@ -106,6 +106,8 @@ def test_means_and_intervals_count_tasks_alike_and_pair_queries(ablation: Module
     assert low.interval() == pytest.approx((0.25, 0.75))
     assert high.interval(low) == pytest.approx((0.1, 0.1))
     assert ablation._difference(high, low) == "+0.100 (+0.100 … +0.100)"
+    further = ablation.Summary([*low.scores, {"a": {"1": 1.0, "2": 1.0}, "b": {"1": 1.0}}])  # a seed that high lacks
+    assert ablation._difference(high, further) == "+0.100 (+0.100 … +0.100)"
 
 
 def test_a_sample_of_the_corpus_stands_beside_the_judged_documents(
