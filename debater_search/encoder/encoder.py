@@ -249,7 +249,7 @@ class Encoder:
         """
         if self.model.causal or self.spec.query_pooling not in ("mean", "body"):
             raise DebaterError(
-                f"{self.name} does not pool by mean, so its views cannot stand beside one.", "Use readout: last."
+                f"{self.name} does not pool by mean, so its views cannot stand beside one.", "Use readout: null."
             )
         documents = "residual" if self.spec.deliberates else "body"
         self.spec = replace(

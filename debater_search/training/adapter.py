@@ -27,9 +27,10 @@ def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointin
         backbone.requires_grad_(True)
     else:
         encoder.model.backbone = backbone = _with_lora(encoder, backbone, lora)
-        if lora.last_layers:  # what is learned below them would need their gradients, and those of all between
+        if lora.last_layers:  # saved with the adapter, but learning them would take gradients through all layers
             for name, parameter in backbone.named_parameters():
-                parameter.requires_grad_(parameter.requires_grad and "trainable_tokens" not in name)
+                if "trainable_tokens" in name:
+                    parameter.requires_grad_(False)
     if gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         backbone.enable_input_require_grads()

@@ -153,6 +153,7 @@ class TrainingData:
         negatives = [(n, text, score) for n, (row, e) in enumerate(zip(rows, examples, strict=True))
                      for text, score in taken(e, self.settings.negatives, row.turn)]  # fmt: skip
         positives = [e.positive for e in examples]
+        lexical = self.settings.lexical_weights
         texts = [text for _, text, _ in negatives]
         return Batch(
             queries=queries,
@@ -163,7 +164,7 @@ class TrainingData:
             same_text=[text_key(text) for text in [*positives, *texts]],
             positive_scores=[nan if e.positive_score is None else e.positive_score for e in examples],
             negative_scores=[score for _, _, score in negatives],
-            lexical=[self.settings.lexical_weights[row.set] for row in rows],
+            lexical=[lexical[row.set] for row in rows],
             place=self._place(whole),
         )
 

@@ -189,6 +189,12 @@ class TrainingSettings(_Section):
         return [self.loss.teacher_lexical if d.teacher_lexical is None else d.teacher_lexical for d in self.data]
 
     @model_validator(mode="after")
+    def _states_beside_the_mean(self) -> Self:
+        if self.thinking_weight != 1 and self.readout != "residual":
+            raise ValueError("thinking_weight weighs states beside the mean: set readout: residual")
+        return self
+
+    @model_validator(mode="after")
     def _words_beside_the_base(self) -> Self:
         lexical = any(self.lexical_weights)
         if lexical and self.loss.teacher != "base":

@@ -76,4 +76,4 @@ def test_a_model_that_does_not_pool_by_mean_is_refused(tiny_model: Callable[...,
     encoder = Encoder.load(tiny_model("llama"), device="cpu", thinking_steps=4)
     with pytest.raises(DebaterError, match="does not pool by mean") as told:
         encoder.read_beside_mean()
-    assert "readout: last" in told.value.hint
+    assert "readout: null" in told.value.hint
