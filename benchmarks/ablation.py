@@ -4,7 +4,8 @@
         --seeds 1 2 3 --max-steps 20 --output ablation
 
 Each run is the config with a few overrides. Finished runs are reused and killed ones go on when the same command runs
-again; OUTPUT/ablation.md is written anew after every run, and the picture ablation.png at the end.
+again; OUTPUT/ablation.md is written anew after every run, and the picture ablation.png at the end. Where the config
+measures while it trains (`eval`), curves.png shows how each variant learned. `--beside`: models as they are.
 """
 
 import argparse
@@ -15,9 +16,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from ablation_pictures import draw_bars, draw_curves
 
+from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.evaluation import RetrievalTask, evaluate, load_task
+from debater_search.reports.training import read_metrics
 from debater_search.training import TrainingSettings, load_config, train
 from debater_search.training.development import SampledTask
 
@@ -49,15 +53,19 @@ class Variant:
         return f"steps{self.steps}-{self.contrast}-{'distill' if self.distill else 'plain'}"
 
 
-def parts(steps: int) -> list[Variant]:
+PARTS = ("vanilla", "distillation", "deliberation", "both")
+
+
+def parts(steps: int, chosen: Sequence[str] = PARTS) -> list[Variant]:
     """The method's two parts, apart and together. Self-distillation alone (the paper does not spell it out) is read as
     contrast on the last step, which the best step teaches."""
-    return [
+    variants = [
         Variant("vanilla", 1, "last", False, ".504"),
         Variant("self-distillation only", steps, "last", True, ".507"),
         Variant("Chain-of-Deliberation only", steps, "max", False, ".516"),
         Variant("both", steps, "max", True, ".522"),
     ]
+    return [variant for name, variant in zip(PARTS, variants, strict=True) if name in chosen]
 
 
 def depths(counts: Sequence[int]) -> list[Variant]:
@@ -108,22 +116,40 @@ def _draws(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def run(variant: Variant, seed: int, options: argparse.Namespace) -> Scores:
     """Train a variant and score it on every task, as far as that has not been done."""
-    folder = options.output / "runs" / f"{variant.key}-seed{seed}"
-    saved = folder.with_suffix(".json")
+    folder = folder_of(variant, seed, options)
     settings = settings_for(options, [*variant.overrides, f"seed={seed}"])
     if not (folder / "debater.json").is_file():
-        saved.unlink(missing_ok=True)  # scores of a run that is no more
+        folder.with_suffix(".json").unlink(missing_ok=True)  # scores of a run that is no more
     begun = folder.is_dir() and any(folder.iterdir())
     checkpoint = train(settings, output=folder, resume=begun, device=options.device, progress=True)
+    return scored(checkpoint, folder.with_suffix(".json"), options)
+
+
+def as_it_is(model: str, options: argparse.Namespace) -> Scores:
+    """Score a model that this does not train, on documents as long as the variants'."""
+    lengths = settings_for(options).max_length
+    encoder = Encoder.load(model, device=options.device, max_length=lengths.search or lengths.document)
+    name = f"{Path(model).name}-{encoder.spec.document_length}"
+    return scored(encoder, options.output / "runs" / f"{name}.json", options)
+
+
+def scored(model: Path | Encoder, saved: Path, options: argparse.Namespace) -> Scores:
+    """nDCG@10 of every query of every task: what `saved` holds of them, and the rest measured and saved."""
     scores: Scores = json.loads(saved.read_text(encoding="utf-8")) if saved.is_file() else {}
     searched = "" if options.sample is None else f", {options.sample} others"
     for task in options.tasks:
         if task + searched not in scores:
-            print(f"{folder.name}: evaluating {task}", flush=True)
-            result = evaluate(measured(task, options.sample), checkpoint, progress=True)
+            print(f"{saved.stem}: evaluating {task}", flush=True)
+            result = evaluate(measured(task, options.sample), model, progress=True)
             scores[task + searched] = {query: values[METRIC] for query, values in sorted(result.per_query.items())}
+            saved.parent.mkdir(parents=True, exist_ok=True)
             saved.write_text(json.dumps(scores), encoding="utf-8")
     return {task: scores[task + searched] for task in options.tasks}
+
+
+def folder_of(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
+    """Where a run is trained."""
+    return Path(options.output) / "runs" / f"{variant.key}-seed{seed}"
 
 
 def measured(task: str, sample: int | None) -> RetrievalTask:
@@ -138,8 +164,10 @@ def settings_for(options: argparse.Namespace, more: Sequence[str] = ()) -> Train
     return load_config(options.config, [*options.overrides, *size, *more])
 
 
-def report(options: argparse.Namespace, settings: TrainingSettings, done: dict[str, Summary]) -> str:
-    """What is known so far as Markdown."""
+def report(
+    options: argparse.Namespace, settings: TrainingSettings, done: dict[str, Summary], beside: dict[str, Scores]
+) -> str:
+    """What is known so far as Markdown; `beside`: the scores of models as they are."""
     vanilla = done.get(parts(1)[0].key)
     names = [Path(task).name for task in options.tasks]
     lines = [
@@ -153,7 +181,7 @@ def report(options: argparse.Namespace, settings: TrainingSettings, done: dict[s
     ]
     wide = " | ".join(names)
     for title, variants, published in (
-        ("Parts of the method", parts(settings.thinking_steps), True),
+        ("Parts of the method", parts(settings.thinking_steps, options.parts), True),
         ("Depth", depths(options.depths), False),
     ):
         known = [variant for variant in variants if variant.key in done]
@@ -164,49 +192,44 @@ def report(options: argparse.Namespace, settings: TrainingSettings, done: dict[s
             f"| variant | {wide} | mean | against vanilla | seeds |{' published (2.4B, BEIR) |' if published else ''}"
         ]
         lines += ["|--|" + "--:|" * (len(names) + 3 + published)]
+        if published and vanilla is not None:
+            same = {name: Summary([scores] * len(vanilla.scores)) for name, scores in beside.items()}
+            lines += [f"| {_cells(f'{name} as it is', summary, vanilla)} | | |" for name, summary in same.items()]
         for variant in known:
             summary = done[variant.key]
-            cells = [_short(value) for value in summary.tasks.values()]
-            cells += [_with_interval(summary.mean, summary.interval()), _difference(summary, vanilla)]
-            cells += [str(len(summary.scores)), *([variant.published] if published else [])]
-            lines.append(f"| {variant.name} | {' | '.join(cells)} |")
-        if published:
+            cells = [str(len(summary.scores)), *([variant.published] if published else [])]
+            lines.append(f"| {_cells(variant.name, summary, vanilla)} | {' | '.join(cells)} |")
+        if published and {"distillation"} & set(options.parts):
             lines += ["", "Self-distillation only: contrast on the last step, which the best step teaches."]
         lines.append("")
     return "\n".join(lines)
 
 
-def draw(options: argparse.Namespace, settings: TrainingSettings, done: dict[str, Summary], picture: Path) -> None:
-    """Means with intervals, and each seed as a small ring: parts on the left, depth on the right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _cells(name: str, summary: Summary, vanilla: Summary | None) -> str:
+    scores = [_short(value) for value in summary.tasks.values()]
+    mean = _with_interval(summary.mean, summary.interval())
+    return " | ".join([name, *scores, mean, _difference(summary, vanilla)])
 
-    figure = Figure(figsize=(10.5, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, variants, title in (
-        (left, parts(settings.thinking_steps), "Parts of the method"),
-        (right, depths(options.depths), "Thinking steps"),
-    ):
-        known = [variant for variant in variants if variant.key in done]
-        means = [done[variant.key].mean for variant in known]
-        bounds = np.array([done[variant.key].interval() for variant in known]).reshape(-1, 2)
-        places = range(len(known))
-        errors = [np.subtract(means, bounds[:, 0]), np.subtract(bounds[:, 1], means)]
-        style = {"fmt": "o-" if axes is right else "o", "color": "#0072B2", "capsize": 4}
-        axes.errorbar(places, means, errors, label="mean, 95% interval", **style)
-        for place, variant in zip(places, known, strict=True):
-            seeds = done[variant.key].of_seeds
-            axes.plot([place + 0.15] * len(seeds), seeds, "o", markersize=4, color="#555555", fillstyle="none",
-                      label="one seed" if place == 0 else None)  # fmt: skip
-        labels = [v.name.replace(" only", "\nonly") if axes is left else str(v.steps) for v in known]
-        axes.set_xticks(places, labels, fontsize=8 if axes is left else None)
-        axes.set(title=title, ylabel="nDCG@10" if axes is left else "")
-        axes.margins(x=0.15)
-        axes.grid(axis="y", alpha=0.25)
-    if right.has_data():
-        right.legend(frameon=False, fontsize=8)
-    figure.savefig(picture, dpi=120)
+
+def draw(options: argparse.Namespace, settings: TrainingSettings, done: dict[str, Summary]) -> None:
+    """ablation.png: means with intervals and each seed, parts on the left, depth on the right; and curves.png."""
+    chosen = {
+        "Parts of the method": {v.name: v for v in parts(settings.thinking_steps, options.parts)},
+        "Thinking steps": {str(v.steps): v for v in depths(options.depths)},
+    }
+    panels = {
+        title: {label: (done[v.key].mean, done[v.key].interval(), done[v.key].of_seeds) for label, v in named.items()}
+        for title, named in chosen.items()
+        if named
+    }
+    draw_bars(panels, options.output / "ablation.png")
+    if settings.eval is not None:
+        variants = {**chosen["Parts of the method"], **{f"{n} steps": v for n, v in chosen["Thinking steps"].items()}}
+        logs = {
+            name: [read_metrics(folder_of(variant, seed, options) / "metrics.jsonl") for seed in options.seeds]
+            for name, variant in variants.items()
+        }
+        draw_curves(logs, options.output / "curves.png")
 
 
 def _short(value: float) -> str:
@@ -233,9 +256,11 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings for all runs")
     parser.add_argument("--tasks", nargs="+", required=True, help="folders in BEIR layout, or names of tasks")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument("--depths", nargs="*", type=int, default=[1, 2, 4, 8, 12])
     parser.add_argument("--max-steps", type=int, help="default: the config's own")
     parser.add_argument("--sample", type=int, metavar="N", help="search among judged documents and N others of a task")
+    parser.add_argument("--beside", nargs="*", default=[], metavar="MODEL", help="models to score as they are")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, default=Path("ablation"))
     return parser.parse_args(arguments)
@@ -244,16 +269,18 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
     settings = settings_for(options)
-    variants = {variant.key: variant for variant in [*parts(settings.thinking_steps), *depths(options.depths)]}
+    chosen = [*parts(settings.thinking_steps, options.parts), *depths(options.depths)]
+    variants = {variant.key: variant for variant in chosen}
     done: dict[str, Summary] = {}
     total = len(options.seeds) * len(variants)
     options.output.mkdir(parents=True, exist_ok=True)
+    beside = {Path(model).name: as_it_is(model, options) for model in options.beside}
     for number, (seed, variant) in enumerate([(s, v) for s in options.seeds for v in variants.values()], start=1):
         print(f"[{number}/{total}] {variant.key}, seed {seed}", flush=True)
         before = done[variant.key].scores if variant.key in done else []
         done[variant.key] = Summary([*before, run(variant, seed, options)])
-        (options.output / "ablation.md").write_text(report(options, settings, done), encoding="utf-8")
-    draw(options, settings, done, options.output / "ablation.png")
+        (options.output / "ablation.md").write_text(report(options, settings, done, beside), encoding="utf-8")
+    draw(options, settings, done)
     print((options.output / "ablation.md").read_text(encoding="utf-8"))
 
 

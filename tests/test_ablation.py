@@ -22,7 +22,9 @@ def ablation() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["ablation"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        spec.loader.exec_module(module)
     return module
 
 
@@ -84,6 +86,42 @@ def test_the_ablation_trains_scores_and_tells(
     assert (tmp_path / "out" / "ablation.md").read_text() == table
     assert times == {path: path.stat().st_mtime_ns for path in times}
     assert (killed / weights).read_bytes() == before[killed / weights]
+
+
+def test_chosen_parts_stand_beside_models_as_they_are_and_show_how_they_learned(
+    ablation: ModuleType, arguments: list[str], tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = json.loads(Path(arguments[0]).read_text())
+    Path(arguments[0]).write_text(json.dumps(config | {"eval": {"task": "topics", "every": 1}}))
+    model = str(tiny_model("bert"))
+    again = [*arguments, "--parts", "vanilla", "both", "--depths", "--seeds", "1", "2", "--beside", model]
+    ablation.main(again)
+    folder = tmp_path / "out"
+    table = (folder / "ablation.md").read_text().splitlines()
+    rows = [line.split(" | ")[0].strip("| ") for line in table if line.startswith("| ")]
+    assert rows == ["variant", f"{Path(model).name} as it is", "vanilla", "both"]
+    assert len({line.count("|") for line in table if line.startswith("|")}) == 1
+    assert {path.name for path in (folder / "runs").iterdir() if path.is_dir()} == {
+        f"{key}-seed{seed}" for key in ("steps1-last-plain", "steps2-max-distill") for seed in (1, 2)
+    }
+    for picture in ("ablation", "curves"):
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+    [saved] = (folder / "runs").glob(f"{Path(model).name}-*.json")  # measured once, and what is saved is what counts
+    known = json.loads(saved.read_text())
+    saved.write_text(json.dumps({task: dict.fromkeys(queries, 0.125) for task, queries in known.items()}))
+    ablation.main(again)
+    assert "| .125 | .125 (.125 … .125) | " in (folder / "ablation.md").read_text()
+
+
+def test_a_curve_is_the_mean_over_the_seeds_that_reached_a_step(ablation: ModuleType) -> None:
+    def log(*scores: float) -> list[dict[str, Any]]:
+        measured = [{"phase": "evaluation", "step": n, "ndcg@10": score} for n, score in enumerate(scores, start=1)]
+        return [{"phase": "training", "step": 1, "contrast": 9.0}, *measured]
+
+    pictures = sys.modules["ablation_pictures"]
+    assert pictures._mean_curve([log(0.25, 0.5), log(0.75)], "evaluation", "ndcg@10") == ([1, 2], [0.5, 0.5])
+    assert pictures._mean_curve([log(0.25)], "training", "contrast") == ([1], [9.0])
 
 
 def test_scores_of_a_run_that_was_deleted_are_not_reused(
