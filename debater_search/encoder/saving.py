@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from debater_search.encoder.backbone import write_json
+from debater_search.encoder.backbone import read_json, write_json
 from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.spec import FORMAT
@@ -38,6 +38,7 @@ def save_checkpoint(
     if hasattr(backbone, "peft_config"):
         # trained tokens are saved row by row
         backbone.save_pretrained(folder, save_embedding_layers=False, state_dict=weights)
+        _sort_names(folder / "adapter_config.json")
     else:
         backbone.save_pretrained(folder, state_dict=weights)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
@@ -47,3 +48,12 @@ def save_checkpoint(
             shutil.copyfile(parts.tokenizer_folder / name, folder / name)
     described = {"format": FORMAT, "base_model": base_name, "base_revision": base.revision, **parts.spec.as_dict()}
     write_json(folder / CHECKPOINT_FILE, {**described, "provenance": provenance or parts.provenance})
+
+
+def _sort_names(settings: Path) -> None:
+    """Put what peft writes of a set in its random order in one order: equal adapters are equal files."""
+    values = read_json(settings)
+    for name in ("target_modules", "layers_to_transform"):
+        if isinstance(values.get(name), list):
+            values[name].sort()
+    write_json(settings, values)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -16,13 +17,19 @@ def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointin
     """Prepare an encoder for training, in place: LoRA (an adapter it has already is trained on), or all weights."""
     backbone = encoder.model.backbone
     if hasattr(backbone, "peft_config"):
+        [own] = map(_settings_of, backbone.peft_config.values())
         if lora is None:
             log.warning(
                 "This checkpoint is an adapter: it is trained on, not the full weights that lora: null asks for."
             )
+        elif other := [f"{name} {value}" for name, value in own.items() if dict(lora)[name] != value]:
+            log.warning(
+                "This checkpoint is an adapter, which is trained on as it is: with %s, not what lora asks for.",
+                ", ".join(other),
+            )
         backbone.unmerge_adapter()
         for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_("lora_" in name or "trainable_tokens" in name)
+            parameter.requires_grad_("lora_" in name or ("trainable_tokens" in name and not own["last_layers"]))
     elif lora is None:
         backbone.requires_grad_(True)
     else:
@@ -35,6 +42,13 @@ def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointin
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         backbone.enable_input_require_grads()
     encoder.in_training = True
+
+
+def _settings_of(adapter: Any) -> dict[str, Any]:
+    """A loaded adapter's own settings, as a config names them."""
+    layers = adapter.layers_to_transform
+    last_layers = len(layers) if isinstance(layers, list) else layers and 1
+    return {"r": adapter.r, "alpha": adapter.lora_alpha, "dropout": adapter.lora_dropout, "last_layers": last_layers}
 
 
 def projections(backbone: PreTrainedModel) -> list[str]:

@@ -260,12 +260,13 @@ class Run:
     def _describe(self) -> None:
         s, parameters = self.settings, list(self.encoder.model.parameters())
         trainable, total = sum(p.numel() for p in self._trainable()), sum(p.numel() for p in parameters)
-        processes = self.parallel.processes
+        processes, steps = self.parallel.processes, self.encoder.thinking_steps
         log.info(
-            "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %d thinking steps.",
+            "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
             s.model, self.encoder.device, str(parameters[0].dtype).removeprefix("torch."),
             f", {processes} processes, {s.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
-            f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size, self.encoder.thinking_steps,
+            f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size,
+            f"{steps} thinking steps" if steps > 1 else "without thinking",
         )  # fmt: skip
         if s.warmup_steps >= s.max_steps:
             log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", s.warmup_steps, s.max_steps)

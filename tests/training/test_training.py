@@ -136,6 +136,25 @@ def test_full_weights_of_an_adapter_are_not_trained_and_that_is_said(
     assert (second / "adapter_config.json").is_file()
 
 
+def test_an_adapter_is_trained_on_as_it_is_and_that_is_said_where_the_config_asks_for_another(
+    config: Callable[..., TrainingSettings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lora = {"r": 4, "alpha": 8, "dropout": 0, "last_layers": 1}
+    first = train(config(lora=lora, max_steps=1))
+    train(config(model=str(first), lora=lora, max_steps=1), output=tmp_path / "same")
+    assert "adapter" not in caplog.text
+    second = train(config(model=str(first), lora=lora | {"r": 2, "last_layers": None}), output=tmp_path / "second")
+    assert "with r 4, last_layers 1, not what lora asks for" in caplog.text
+    tokens = [Encoder.load(f, device="cpu").model.backbone.get_input_embeddings().weight[1:4] for f in (first, second)]
+    assert torch.equal(*tokens)
+
+
+def test_a_saved_adapter_names_its_projections_in_one_order(config: Callable[..., TrainingSettings]) -> None:
+    names = json.loads((train(config(max_steps=1)) / "adapter_config.json").read_text())["target_modules"]
+    assert len(names) > 1
+    assert names == sorted(names)
+
+
 def test_a_warm_start_without_thinking_tokens_is_left_out(
     config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
 ) -> None:
