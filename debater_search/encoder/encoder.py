@@ -16,7 +16,7 @@ from torch import Tensor
 
 from debater_search.encoder.backbone import is_causal
 from debater_search.encoder.batching import pad
-from debater_search.encoder.fingerprint import tensors_sha256, weights_sha256
+from debater_search.encoder.fingerprint import tensors_sha256, unusual_scales, weights_sha256
 from debater_search.encoder.hardware import (
     INT8,
     TOKENS_PER_BATCH,
@@ -177,9 +177,11 @@ class Encoder:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over weights, templates, pooling and lengths: equal fingerprints make equal vectors."""
+        """sha256 over weights, scales of an adapter, templates, pooling, lengths: equal ones make equal vectors."""
         weights = [tensors_sha256(self.model)] if self.in_training else self._file_hashes
         identity: dict[str, Any] = {"spec": self.spec.as_dict(), "weights": weights}
+        if scales := unusual_scales(self.model.backbone):
+            identity["scales"] = scales
         if self.dim < self.full_dim:
             identity["dim"] = self.dim
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

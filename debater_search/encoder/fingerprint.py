@@ -15,6 +15,7 @@ from debater_search.errors import DebaterError
 from debater_search.files import atomic, sha256_file
 
 _LARGE = 1 << 20  # bytes; to hash fewer takes no longer than to remember it
+_USUAL_SCALE = 2.0  # alpha / r of the published adapters and of ours
 _SETTLED_SECONDS = 10.0  # clocks of file systems are coarse: what has just changed may change again at the same time
 
 
@@ -43,6 +44,15 @@ def tensors_sha256(model: torch.nn.Module) -> str:
         whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # of processes that share it
         digest.update(whole.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def unusual_scales(backbone: torch.nn.Module) -> dict[str, float]:
+    """What an adapter's updates are multiplied by, layer by layer, beside its weights.
+
+    Left out is the usual 2, so that fingerprints of before hold.
+    """
+    layers = ((name, module) for name, module in backbone.named_modules() if hasattr(module, "lora_A"))
+    return {name: scale for name, layer in layers for scale in layer.scaling.values() if scale != _USUAL_SCALE}
 
 
 def _state(path: Path) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""The hash of a file of weights is remembered only while the file cannot have changed."""
+"""Hashes of weight files are remembered only while a file cannot have changed; what a fingerprint follows."""
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +132,16 @@ def test_the_fingerprint_follows_a_file_that_changed_between_two_loads(
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(content)
     assert Encoder.load(folder, device="cpu").fingerprint != before
+
+
+@pytest.mark.parametrize("change", [{"lora_alpha": 3}, {"alpha_pattern": {"q_proj": 3}}, {"use_rslora": True}])
+def test_the_fingerprint_follows_what_multiplies_an_adapter_beside_its_weights(
+    minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    folder = tmp_path / "scaled"
+    shutil.copytree(minicpm_adapter, folder)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(settings | change))
+    before, after = (Encoder.load(f, base_model=minicpm_base, device="cpu") for f in (minicpm_adapter, folder))
+    assert abs(before.encode_documents(["wing"]) - after.encode_documents(["wing"])).max() > 1e-6
+    assert before.fingerprint != after.fingerprint
