@@ -129,8 +129,8 @@ def as_it_is(model: str, options: argparse.Namespace) -> Scores:
     """Score a model that this does not train, on documents as long as the variants'."""
     lengths = settings_for(options).max_length
     encoder = Encoder.load(model, device=options.device, max_length=lengths.search or lengths.document)
-    name = f"{Path(model).name}-{encoder.spec.document_length}"
-    return scored(encoder, options.output / "runs" / f"{name}.json", options)
+    saved = options.output / "runs" / f"{Path(model).name}-{encoder.fingerprint[:8]}.json"
+    return scored(encoder, saved, options)
 
 
 def scored(model: Path | Encoder, saved: Path, options: argparse.Namespace) -> Scores:
@@ -192,14 +192,15 @@ def report(
             f"| variant | {wide} | mean | against vanilla | seeds |{' published (2.4B, BEIR) |' if published else ''}"
         ]
         lines += ["|--|" + "--:|" * (len(names) + 3 + published)]
-        if published and vanilla is not None:
-            same = {name: Summary([scores] * len(vanilla.scores)) for name, scores in beside.items()}
+        if published:
+            seeds = len(vanilla.scores) if vanilla is not None else 1
+            same = {name: Summary([scores] * seeds) for name, scores in beside.items()}
             lines += [f"| {_cells(f'{name} as it is', summary, vanilla)} | | |" for name, summary in same.items()]
         for variant in known:
             summary = done[variant.key]
             cells = [str(len(summary.scores)), *([variant.published] if published else [])]
             lines.append(f"| {_cells(variant.name, summary, vanilla)} | {' | '.join(cells)} |")
-        if published and {"distillation"} & set(options.parts):
+        if published and "distillation" in options.parts:
             lines += ["", "Self-distillation only: contrast on the last step, which the best step teaches."]
         lines.append("")
     return "\n".join(lines)

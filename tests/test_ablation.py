@@ -112,6 +112,8 @@ def test_chosen_parts_stand_beside_models_as_they_are_and_show_how_they_learned(
     saved.write_text(json.dumps({task: dict.fromkeys(queries, 0.125) for task, queries in known.items()}))
     ablation.main(again)
     assert "| .125 | .125 (.125 … .125) | " in (folder / "ablation.md").read_text()
+    ablation.main([*again, "--parts", "both"])
+    assert "as it is | .125 | .125 (.125 … .125) |  | | |" in (folder / "ablation.md").read_text()
 
 
 def test_a_curve_is_the_mean_over_the_seeds_that_reached_a_step(ablation: ModuleType) -> None:
