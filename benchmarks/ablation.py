@@ -193,9 +193,9 @@ def report(
         ]
         lines += ["|--|" + "--:|" * (len(names) + 3 + published)]
         if published:
-            seeds = len(vanilla.scores) if vanilla is not None else 1
-            same = {name: Summary([scores] * seeds) for name, scores in beside.items()}
-            lines += [f"| {_cells(f'{name} as it is', summary, vanilla)} | | |" for name, summary in same.items()]
+            for name, scores in beside.items():  # the same for every seed
+                same = Summary([scores] * len(options.seeds))
+                lines.append(f"| {_cells(f'{name} as it is', same, vanilla)} | | |")
         for variant in known:
             summary = done[variant.key]
             cells = [str(len(summary.scores)), *([variant.published] if published else [])]
@@ -214,21 +214,19 @@ def _cells(name: str, summary: Summary, vanilla: Summary | None) -> str:
 
 def draw(options: argparse.Namespace, settings: TrainingSettings, done: dict[str, Summary]) -> None:
     """ablation.png: means with intervals and each seed, parts on the left, depth on the right; and curves.png."""
-    chosen = {
-        "Parts of the method": {v.name: v for v in parts(settings.thinking_steps, options.parts)},
-        "Thinking steps": {str(v.steps): v for v in depths(options.depths)},
+    named, deep = parts(settings.thinking_steps, options.parts), depths(options.depths)
+    panels = {"Parts of the method": {v.name: v for v in named}, "Thinking steps": {str(v.steps): v for v in deep}}
+    reached = {
+        title: {label: (done[v.key].mean, done[v.key].interval(), done[v.key].of_seeds) for label, v in panel.items()}
+        for title, panel in panels.items()
+        if panel
     }
-    panels = {
-        title: {label: (done[v.key].mean, done[v.key].interval(), done[v.key].of_seeds) for label, v in named.items()}
-        for title, named in chosen.items()
-        if named
-    }
-    draw_bars(panels, options.output / "ablation.png")
+    draw_bars(reached, options.output / "ablation.png")
     if settings.eval is not None:
-        variants = {**chosen["Parts of the method"], **{f"{n} steps": v for n, v in chosen["Thinking steps"].items()}}
+        once = {v.key: v for v in [*deep, *named]}  # a depth may be one of the parts
         logs = {
-            name: [read_metrics(folder_of(variant, seed, options) / "metrics.jsonl") for seed in options.seeds]
-            for name, variant in variants.items()
+            v.name: [read_metrics(folder_of(v, seed, options) / "metrics.jsonl") for seed in options.seeds]
+            for v in once.values()
         }
         draw_curves(logs, options.output / "curves.png")
 
@@ -257,7 +255,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings for all runs")
     parser.add_argument("--tasks", nargs="+", required=True, help="folders in BEIR layout, or names of tasks")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="default: all")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument("--depths", nargs="*", type=int, default=[1, 2, 4, 8, 12])
     parser.add_argument("--max-steps", type=int, help="default: the config's own")
     parser.add_argument("--sample", type=int, metavar="N", help="search among judged documents and N others of a task")

@@ -58,7 +58,8 @@ def draw_curves(logs: Mapping[str, Sequence[Log]], picture: Path) -> None:
         figure = new_figure(9.6, 3.8)
         loss, score = figure.subplots(1, 2)
         for number, (name, runs) in enumerate(logs.items()):
-            look = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // len(COLOURS) % len(DASHES)]}
+            turn = number + number // len(COLOURS)  # neighbours differ in both
+            look = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
             steps, contrast = _mean_curve(runs, "training", "contrast")
             loss.plot(steps, contrast, alpha=0.25, linewidth=0.8, **look)
             loss.plot(steps, smoothed(contrast, SMOOTHING), label=name, **look)

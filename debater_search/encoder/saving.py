@@ -51,9 +51,8 @@ def save_checkpoint(
 
 
 def _sort_names(settings: Path) -> None:
-    """Put what peft writes of a set in its random order in one order: equal adapters are equal files."""
+    """Put the layers that peft names in a set's random order in one order: equal adapters are equal files."""
     values = read_json(settings)
-    for name in ("target_modules", "layers_to_transform"):
-        if isinstance(values.get(name), list):
-            values[name].sort()
+    if isinstance(values.get("target_modules"), list):
+        values["target_modules"].sort()
     write_json(settings, values)

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -17,38 +16,37 @@ def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointin
     """Prepare an encoder for training, in place: LoRA (an adapter it has already is trained on), or all weights."""
     backbone = encoder.model.backbone
     if hasattr(backbone, "peft_config"):
-        [own] = map(_settings_of, backbone.peft_config.values())
-        if lora is None:
-            log.warning(
-                "This checkpoint is an adapter: it is trained on, not the full weights that lora: null asks for."
-            )
-        elif other := [f"{name} {value}" for name, value in own.items() if dict(lora)[name] != value]:
-            log.warning(
-                "This checkpoint is an adapter, which is trained on as it is: with %s, not what lora asks for.",
-                ", ".join(other),
-            )
+        _tell_what_is_kept(backbone, lora)
         backbone.unmerge_adapter()
-        for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_("lora_" in name or ("trainable_tokens" in name and not own["last_layers"]))
     elif lora is None:
         backbone.requires_grad_(True)
     else:
         encoder.model.backbone = backbone = _with_lora(encoder, backbone, lora)
-        if lora.last_layers:  # saved with the adapter, but learning them would take gradients through all layers
-            for name, parameter in backbone.named_parameters():
-                if "trainable_tokens" in name:
-                    parameter.requires_grad_(False)
+    for adapter in getattr(backbone, "peft_config", {}).values():
+        # Embeddings are saved with an adapter of the last layers, but learning them would take gradients through all.
+        tokens = adapter.layers_to_transform is None
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_("lora_" in name or (tokens and "trainable_tokens" in name))
     if gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         backbone.enable_input_require_grads()
     encoder.in_training = True
 
 
-def _settings_of(adapter: Any) -> dict[str, Any]:
-    """A loaded adapter's own settings, as a config names them."""
-    layers = adapter.layers_to_transform
-    last_layers = len(layers) if isinstance(layers, list) else layers and 1
-    return {"r": adapter.r, "alpha": adapter.lora_alpha, "dropout": adapter.lora_dropout, "last_layers": last_layers}
+def _tell_what_is_kept(backbone: PreTrainedModel, lora: Lora | None) -> None:
+    """Warn where an adapter that is trained on is not what the config asks for."""
+    if lora is None:
+        log.warning("This checkpoint is an adapter: it is trained on, not the full weights that lora: null asks for.")
+        return
+    for adapter in backbone.peft_config.values():
+        layers = adapter.layers_to_transform
+        count = None if layers is None else len(layers) if isinstance(layers, list) else 1
+        own = {"r": adapter.r, "alpha": adapter.lora_alpha, "dropout": adapter.lora_dropout, "last_layers": count}
+        if other := [f"{name} {value}" for name, value in own.items() if getattr(lora, name) != value]:
+            log.warning(
+                "This checkpoint is an adapter, which is trained on as it is: with %s, not what lora asks for.",
+                ", ".join(other),
+            )
 
 
 def projections(backbone: PreTrainedModel) -> list[str]:
