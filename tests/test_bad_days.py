@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEncoder, tiny_corpus
 
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, delete, verify
 from debater_search.search import MODES, SearchEngine
+from tests.fakes import FakeEncoder, tiny_corpus
 
 CORPUS = tiny_corpus(300)
 DIM = 512
@@ -27,7 +27,7 @@ BUILD = """
 import json, resource, sys
 
 sys.path.insert(0, sys.argv[1])
-from fakes import FakeEncoder, tiny_corpus
+from tests.fakes import FakeEncoder, tiny_corpus
 
 from debater_search.cli.errors import explain
 from debater_search.indexing import build
@@ -53,7 +53,7 @@ STAGES = {
 def limited(folder: Path, limit: int, settings: dict) -> subprocess.CompletedProcess[str]:
     import json
 
-    command = [sys.executable, "-c", BUILD, str(Path(__file__).parent), str(folder), str(limit), json.dumps(settings)]
+    command = [sys.executable, "-c", BUILD, str(Path(__file__).parents[1]), str(folder), str(limit), json.dumps(settings)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from topics import WORDS
 
 from debater_search.training.settings import TrainingSettings
+from tests.training.topics import WORDS
 
 
 @pytest.fixture

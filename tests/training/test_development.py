@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from topics import WORDS, metrics
 
 from debater_search.evaluation import load_task
 from debater_search.training import (
@@ -14,6 +13,7 @@ from debater_search.training import (
 from debater_search.training.development import DevelopmentSet, SampledTask
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
+from tests.training.topics import WORDS, metrics
 
 
 def test_evaluation_while_training_keeps_the_best_checkpoint(

@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from shares import SHARES, batch
-from topics import WORDS, metrics
 
 from debater_search.errors import DebaterError
 from debater_search.training import DeliberationLoss, plan, train
 from debater_search.training.launch import explained
 from debater_search.training.settings import TrainingSettings
+from tests.training.shares import SHARES, batch
+from tests.training.topics import WORDS, metrics
 
 ROOT = Path(__file__).parents[2]
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0}

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
-from topics import metrics
 
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
@@ -23,6 +22,7 @@ from debater_search.training import plan, train
 from debater_search.training.checkpoints import clear
 from debater_search.training.journal import Journal
 from debater_search.training.settings import TrainingSettings
+from tests.training.topics import metrics
 
 
 def test_a_killed_run_resumed_ends_with_the_same_weights(

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from topics import metrics
 
 from debater_search.data import open_training_set
 from debater_search.encoder import Encoder
@@ -20,6 +19,7 @@ from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import Prepared, prepare
 from debater_search.training.teacher import BaseTeacher
+from tests.training.topics import metrics
 
 COUNTED = ["a b", "a c", "a d d"]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from topics import metrics
 
 from debater_search.encoder import Encoder
 from debater_search.training import (
@@ -16,6 +15,7 @@ from debater_search.training import (
 from debater_search.training.adapter import make_trainable, projections
 from debater_search.training.run import Run
 from debater_search.training.settings import Lora, TrainingSettings
+from tests.training.topics import metrics
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
-from topics import WORDS, metrics
 
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
@@ -24,6 +23,7 @@ from debater_search.training import (
 from debater_search.training.batches import TrainingData
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
+from tests.training.topics import WORDS, metrics
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,175 @@
+"""The ablation benchmark from config to table, on a random model of a few thousand parameters."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORDS = ["wing", "lift", "drag", "heat", "flow", "jet", "shock", "wake"]
+
+
+@pytest.fixture(scope="module")
+def ablation() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ablation", ROOT / "benchmarks" / "ablation.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ablation"] = module  # dataclasses look their module up
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def arguments(tiny_model: Callable[..., Path], tmp_path: Path) -> list[str]:
+    rows = [{"query": f"of {w}", "positive": f"{w} {w}", "negative": WORDS[n - 1]} for n, w in enumerate(WORDS)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "model": str(tiny_model("bert")), "thinking_steps": 2, "data": [{"path": "rows.jsonl"}], "batch_size": 4,
+        "max_length": {"query": 32, "document": 60}, "lora": {"r": 4, "alpha": 8, "dropout": 0}, "warmup_steps": 0,
+        "save_steps": 1, "output": "unused",
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    task = tmp_path / "topics"
+    (task / "qrels").mkdir(parents=True)
+    (task / "corpus.jsonl").write_text("".join(json.dumps({"_id": w, "text": f"{w} {w}"}) + "\n" for w in WORDS))
+    (task / "queries.jsonl").write_text("".join(json.dumps({"_id": w, "text": f"of {w}"}) + "\n" for w in WORDS))
+    (task / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{w}\t{w}\t1\n" for w in WORDS))
+    return [
+        str(tmp_path / "config.json"), "learning_rate=1e-3", "--tasks", str(task), "--seeds", "1",
+        "--depths", "1", "2", "--max-steps", "2", "--output", str(tmp_path / "out"), "--device", "cpu",
+    ]  # fmt: skip
+
+
+def test_the_ablation_trains_scores_and_tells(
+    ablation: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Any] = []
+    real = ablation.train
+    monkeypatch.setattr(ablation, "train", lambda s, **more: trained.append((s, more["resume"])) or real(s, **more))
+    ablation.main(arguments)
+    losses = {(s.thinking_steps, s.loss.contrast, s.loss.distill, s.seed, s.max_steps, resume) for s, resume in trained}
+    assert losses == {
+        (steps, contrast, distill, 1, 2, False)
+        for steps, contrast, distill in ((1, "last", False), (2, "last", True), (2, "max", False), (2, "max", True))
+    }  # fmt: skip
+    table = (tmp_path / "out" / "ablation.md").read_text()
+    for row in (
+        "vanilla",
+        "self-distillation only",
+        "Chain-of-Deliberation only",
+        "both",
+        "1 step (vanilla)",
+        "2 steps",
+    ):
+        assert f"| {row} | " in table
+    assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
+
+    # again, with one run killed half-way and the scores of another lost: nothing else is done, the table is the same
+    runs, weights = tmp_path / "out" / "runs", "adapter_model.safetensors"
+    killed = runs / "steps2-max-distill-seed1"
+    before = {path: path.read_bytes() for path in runs.glob(f"*/{weights}")}
+    for name in (weights, "debater.json"):
+        (killed / name).unlink()
+    (runs / "steps1-last-plain-seed1.json").unlink()
+    times = {path: path.stat().st_mtime_ns for path in runs.glob(f"*/{weights}")}
+    (tmp_path / "out" / "ablation.md").unlink()
+    ablation.main(arguments)
+    assert (tmp_path / "out" / "ablation.md").read_text() == table
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+    assert (killed / weights).read_bytes() == before[killed / weights]
+
+
+def test_chosen_parts_stand_beside_models_as_they_are_and_show_how_they_learned(
+    ablation: ModuleType, arguments: list[str], tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = json.loads(Path(arguments[0]).read_text())
+    Path(arguments[0]).write_text(json.dumps(config | {"eval": {"task": "topics", "every": 1}}))
+    model = str(tiny_model("bert"))
+    again = [*arguments, "--parts", "vanilla", "both", "--depths", "--seeds", "1", "2", "--beside", model]
+    ablation.main(again)
+    folder = tmp_path / "out"
+    table = (folder / "ablation.md").read_text().splitlines()
+    rows = [line.split(" | ")[0].strip("| ") for line in table if line.startswith("| ")]
+    assert rows == ["variant", f"{Path(model).name} as it is", "vanilla", "both"]
+    assert len({line.count("|") for line in table if line.startswith("|")}) == 1
+    assert {path.name for path in (folder / "runs").iterdir() if path.is_dir()} == {
+        f"{key}-seed{seed}" for key in ("steps1-last-plain", "steps2-max-distill") for seed in (1, 2)
+    }
+    for picture in ("ablation", "curves"):
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+    # measured once, what is saved is what counts; the model is the same for both seeds
+    for pattern, score in ((f"{Path(model).name}-*", 0.125), ("steps1-*-seed1", 0.25), ("steps1-*-seed2", 0.75)):
+        [saved] = (folder / "runs").glob(f"{pattern}.json")
+        known = json.loads(saved.read_text())
+        saved.write_text(json.dumps({task: dict.fromkeys(queries, score) for task, queries in known.items()}))
+    ablation.main(again)
+    assert "| .125 | .125 (.125 … .125) | -0.375 (" in (folder / "ablation.md").read_text()
+    ablation.main([*again, "--parts", "both"])
+    assert "as it is | .125 | .125 (.125 … .125) |  | | |" in (folder / "ablation.md").read_text()
+
+
+def test_a_curve_is_the_mean_over_the_seeds_that_reached_a_step(ablation: ModuleType) -> None:
+    def log(*scores: float) -> list[dict[str, Any]]:
+        measured = [{"phase": "evaluation", "step": n, "ndcg@10": score} for n, score in enumerate(scores, start=1)]
+        return [{"phase": "training", "step": 1, "contrast": 9.0}, *measured]
+
+    pictures = sys.modules["ablation_pictures"]
+    assert pictures._mean_curve([log(0.25, 0.5), log(0.75)], "evaluation", "ndcg@10") == ([1, 2], [0.5, 0.5])
+    assert pictures._mean_curve([log(0.25)], "training", "contrast") == ([1], [9.0])
+
+
+def test_scores_of_a_run_that_was_deleted_are_not_reused(
+    ablation: ModuleType, arguments: list[str], tmp_path: Path
+) -> None:
+    options = ablation.parsed(arguments)
+    [vanilla, *_] = ablation.parts(2)
+    right = ablation.run(vanilla, 1, options)
+    [saved] = (tmp_path / "out" / "runs").glob("*.json")
+    saved.write_text(json.dumps({task: dict.fromkeys(queries, 9.0) for task, queries in right.items()}))
+    assert next(iter(ablation.run(vanilla, 1, options)[options.tasks[0]].values())) == 9.0
+    shutil.rmtree(saved.with_suffix(""))
+    assert ablation.run(vanilla, 1, options) == right
+
+
+def test_means_and_intervals_count_tasks_alike_and_pair_queries(ablation: ModuleType) -> None:
+    low = ablation.Summary([{"a": {"1": 0.0, "2": 1.0}, "b": {"1": 0.5}}] * 2)
+    high = ablation.Summary([{"a": {"1": 0.1, "2": 1.1}, "b": {"1": 0.6}}] * 2)
+    assert low.mean == pytest.approx(0.5)
+    assert low.interval() == pytest.approx((0.25, 0.75))
+    assert high.interval(low) == pytest.approx((0.1, 0.1))
+    assert ablation._difference(high, low) == "+0.100 (+0.100 … +0.100)"
+    further = ablation.Summary([*low.scores, {"a": {"1": 1.0, "2": 1.0}, "b": {"1": 1.0}}])  # a seed that high lacks
+    assert ablation._difference(high, further) == "+0.100 (+0.100 … +0.100)"
+
+
+def test_a_sample_of_the_corpus_stands_beside_the_judged_documents(
+    ablation: ModuleType, arguments: list[str], tmp_path: Path
+) -> None:
+    corpus = tmp_path / "topics" / "corpus.jsonl"
+    corpus.write_text(corpus.read_text() + "".join(json.dumps({"_id": f"x{n}", "text": "x"}) + "\n" for n in range(9)))
+    ids = {document.id for document in ablation.measured(str(tmp_path / "topics"), 2).corpus()}
+    assert ids > set(WORDS)
+    assert len(ids) == len(WORDS) + 2
+    assert len(list(ablation.measured(str(tmp_path / "topics"), None).corpus())) == len(WORDS) + 9
+
+
+def test_scores_over_a_sample_are_not_those_over_the_corpus(
+    ablation: ModuleType, arguments: list[str], tmp_path: Path
+) -> None:
+    corpus = tmp_path / "topics" / "corpus.jsonl"
+    corpus.write_text(
+        corpus.read_text() + "".join(json.dumps({"_id": f"of {w}", "text": f"of {w}"}) + "\n" for w in WORDS)
+    )
+    [vanilla, *_] = ablation.parts(2)
+    sampled = ablation.run(vanilla, 1, ablation.parsed([*arguments, "--sample", "0"]))
+    assert ablation.run(vanilla, 1, ablation.parsed(arguments)) != sampled

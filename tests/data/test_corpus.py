@@ -1,0 +1,195 @@
+import gzip
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from debater_search.data import read_corpus
+from debater_search.data.corpus import MAX_TEXT
+from debater_search.data.files import require_writable
+from debater_search.errors import DebaterError
+from debater_search.types import Document
+
+CRANFIELD = Path(__file__).parents[2] / "data" / "cranfield"
+
+
+def write(path: Path, *rows: object) -> Path:
+    lines = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    data = lines.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def test_beir_row_keeps_other_fields_as_metadata(tmp_path: Path) -> None:
+    row = {"_id": 7, "title": None, "text": "wings", "year": 1958, "metadata": {"year": 1, "by": "Ting"}}
+    assert list(read_corpus(write(tmp_path / "c.jsonl", row))) == [
+        Document("7", "wings", "", {"by": "Ting", "year": 1958})
+    ]
+
+
+@pytest.mark.parametrize("row", [{"id": "a", "contents": "wings"}, {"docid": "a", "text": "wings"}])
+def test_other_field_names_are_understood(tmp_path: Path, row: dict[str, str]) -> None:
+    assert list(read_corpus(write(tmp_path / "c.jsonl", row))) == [Document("a", "wings")]
+
+
+def test_beir_folder_is_read_through_its_corpus_file() -> None:
+    corpus = read_corpus(CRANFIELD)
+    documents = list(corpus)
+    assert len(documents) == 1400
+    assert documents[0].title.startswith("experimental investigation")
+    assert corpus.warnings == ["Empty texts in the corpus: 2. They are indexed all the same."]
+
+
+def test_corpus_can_be_read_again(tmp_path: Path) -> None:
+    corpus = read_corpus(write(tmp_path / "c.jsonl", {"id": "a", "text": ""}))
+    assert list(corpus) == list(corpus)
+    assert len(corpus.warnings) == 1
+    assert ": 1." in corpus.warnings[0]
+
+
+def test_text_folder_gives_relative_paths_and_headings(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "wing.md").write_text("# On wings\n\nThey lift.\n", encoding="utf-8")
+    (tmp_path / "a note.txt").write_text("plain", encoding="utf-8")
+    (tmp_path / "picture.png").write_bytes(b"\xff")
+    (tmp_path / ".hidden.txt").write_text("no", encoding="utf-8")
+    assert list(read_corpus(tmp_path)) == [
+        Document("a note.txt", "plain", "a note"),
+        Document("deep/wing.md", "They lift.", "On wings"),
+    ]
+
+
+def test_dash_is_json_lines_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"id": "a", "text": "x"}\nnope\n')))
+    documents = iter(read_corpus("-"))
+    assert next(documents) == Document("a", "x")
+    with pytest.raises(DebaterError, match="standard input, line 2: this is not JSON"):
+        next(documents)
+
+
+def test_nul_and_huge_texts_are_mended_and_counted(tmp_path: Path) -> None:
+    rows = [{"id": "a", "text": "x\0y", "title": "\0"}, {"id": "b", "text": "z" * (MAX_TEXT + 1)}]
+    corpus = read_corpus(write(tmp_path / "c.jsonl", *rows))
+    first, second = corpus
+    assert (first.text, first.title, len(second.text)) == ("xy", "", MAX_TEXT)
+    assert len(corpus.warnings) == 2
+
+
+def test_half_a_surrogate_pair_becomes_text_that_can_be_stored(tmp_path: Path) -> None:
+    (document,) = read_corpus(write(tmp_path / "c.jsonl", r'{"id": "a", "text": "x \ud800 \ud83d\ude00"}'))
+    assert document.text.encode() == "x ? 😀".encode()
+
+
+def test_numbers_that_are_none_become_null(tmp_path: Path) -> None:
+    (document,) = read_corpus(write(tmp_path / "c.jsonl", '{"id": "a", "text": "x", "y": [NaN, 1e999, 2]}'))
+    assert document.metadata == {"y": [None, None, 2]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["{}{"], "line 1: this is not JSON"),
+        (["[1]"], "line 1: this is JSON, but not an object"),
+        ([{"id": "a", "text": "x"}, {"text": "y"}], "line 2: there is no id"),
+        ([{"id": " ", "text": "y"}], "line 1: there is no id"),
+        ([{"id": True, "text": "y"}], "line 1: there is no id"),
+        ([{"id": "a\tb", "text": "y"}], "line 1: the id 'a\\tb' holds a control character"),
+        (["", {"id": "a", "title": "x"}], "line 2: there is no text"),
+        ([{"id": "a", "text": ["x"]}], "line 1: the field text is not a string but a list"),
+        (
+            [{"id": 1, "text": "x"}, {"id": 2, "text": "y"}, {"id": "1", "text": "z"}],
+            "line 3: the id '1' stands in line 1",
+        ),
+        ([], "is empty"),
+        (['{"id": "a", "text": "", "x": ' + "[" * 100_000 + "]" * 100_000 + "}"], "line 1: "),
+    ],
+)
+def test_bad_row_names_file_and_line(tmp_path: Path, rows: list[object], message: str) -> None:
+    path = write(tmp_path / "c.jsonl", *rows)
+    with pytest.raises(DebaterError) as error:
+        list(read_corpus(path))
+    assert message in error.value.message
+    assert str(path) in error.value.message
+    assert error.value.hint
+
+
+def test_csv_row_with_too_few_fields_names_its_first_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", "id,text", 'a,"two', 'lines"', "b")
+    with pytest.raises(DebaterError, match=r"c\.csv, line 4: 1 fields, where the header names 2"):
+        list(read_corpus(path))
+
+
+def test_csv_with_an_open_quote_is_refused_not_swallowed(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.tsv", "id\ttext", 'a\t"open', "b\tnext")
+    with pytest.raises(DebaterError, match="line 2: this does not parse"):
+        list(read_corpus(path))
+
+
+def test_csv_field_may_be_long(tmp_path: Path) -> None:
+    (document,) = read_corpus(write(tmp_path / "c.csv", "id,text,year", f"a,{'x' * 200_000},1958"))
+    assert (len(document.text), document.metadata) == (200_000, {"year": "1958"})
+
+
+def test_text_that_is_not_utf8_names_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(b'{"id": "a", "text": "x"}\n{"id": "b", "text": "\xe9"}\n')
+    with pytest.raises(DebaterError, match=r"c\.jsonl, line 2: the text is not UTF-8"):
+        list(read_corpus(path))
+    (tmp_path / "note.txt").write_bytes(b"fine\n\xe9")
+    path.unlink()
+    with pytest.raises(DebaterError, match=r"note\.txt, line 2: the text is not UTF-8"):
+        list(read_corpus(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["c.jsonl.gz", "c.jsonl.zst", "c.parquet.gz"])
+def test_truncated_compression_is_told(tmp_path: Path, name: str) -> None:
+    import pyarrow as pa
+
+    path = tmp_path / name
+    data = b"".join(json.dumps({"id": str(i), "text": "wing" * i}).encode() + b"\n" for i in range(2000))
+    whole = pa.compress(data, codec="zstd", asbytes=True) if name.endswith(".zst") else gzip.compress(data)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DebaterError, match="is cut off or damaged"):
+        list(read_corpus(path))
+
+
+def test_empty_standard_input_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    with pytest.raises(DebaterError, match="The corpus standard input is empty"):
+        list(read_corpus("-"))
+
+
+def test_a_place_that_cannot_be_written_is_found_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_writable(tmp_path / "new" / "folder")
+    (tmp_path / "file").touch()
+    require_writable(tmp_path / "file")
+    with pytest.raises(DebaterError, match="file is a file"):
+        require_writable(tmp_path / "file" / "below")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DebaterError, match="may not be written to"):
+        require_writable(tmp_path / "new" / "folder")
+
+
+def test_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").touch()
+    with pytest.raises(DebaterError) as error:
+        read_corpus(tmp_path / "corpus.json")
+    assert "There is no file" in error.value.message
+    assert "corpus.jsonl" in error.value.hint
+
+
+def test_unknown_extension_names_the_known(tmp_path: Path) -> None:
+    (tmp_path / "corpus.docx").touch()
+    with pytest.raises(DebaterError) as error:
+        read_corpus(tmp_path / "corpus.docx")
+    assert ".jsonl" in error.value.hint
+
+
+def test_first_bad_row_comes_after_the_good_ones(tmp_path: Path) -> None:
+    documents = iter(read_corpus(write(tmp_path / "c.jsonl", {"id": "a", "text": "x"}, "nope")))
+    assert next(documents).id == "a"
+    with pytest.raises(DebaterError):
+        next(documents)

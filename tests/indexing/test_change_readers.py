@@ -1,0 +1,120 @@
+"""Whoever reads an index while it is changed sees each change whole, and none before its commit."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from debater_search.errors import DebaterError
+from debater_search.indexing import add, build, compact, delete
+from debater_search.search import MODES, SearchEngine
+from debater_search.store.generations import is_part
+from tests.fakes import FakeEncoder
+from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, opened
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(CORPUS, FakeEncoder(), tmp_path_factory.mktemp("original") / "i", shard_size=10, all_steps=True).folder
+
+
+@pytest.fixture
+def index(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "i"))
+
+
+def test_an_open_engine_sees_a_change_at_its_next_query_and_none_before_its_commit(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import debater_search.indexing.change as module
+
+    lazy, eager = opened(index), opened(index)
+    eager.search("wing", 1)
+    before = eager.search_batch(QUERIES, 5)
+
+    def write_last(path: Path, manifest: Any) -> None:
+        if path == index / "manifest.json":
+            for engine in (eager, opened(index)):
+                assert engine.search_batch(QUERIES, 5) == before
+            (index / "half").mkdir()
+        real(path, manifest)
+
+    real = module.write_manifest
+    monkeypatch.setattr(module, "write_manifest", write_last)
+    add(index, [FLUTTER], encoder=FakeEncoder())
+    (index / "half").rmdir()
+    for engine in (lazy, eager):
+        for mode in MODES:
+            assert engine.search("new words of flutter", 1, mode=mode)[0].id == "n1"
+    assert eager.encoder is lazy.encoder or eager.encoder.fingerprint == lazy.encoder.fingerprint
+
+
+def test_what_a_query_has_begun_to_read_outlives_two_changes(index: Path) -> None:
+    engine = opened(index)
+    engine.search("wing", 1)
+    snapshot = engine._snapshot
+    delete(index, ["d7"])
+    delete(index, ["d8"])
+    compact(index)
+    assert not (index / "documents.sqlite").exists()
+    assert snapshot.documents.read([7])[0].id == "d7"
+    vector = FakeEncoder().encode_documents([CORPUS[7]])
+    assert snapshot.vectors.search(vector, 1)[1].tolist() == [[7]]
+
+
+def test_a_query_on_files_that_two_changes_removed_reads_the_new_ones(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vectors are opened after the query was encoded; meanwhile two changes are committed."""
+
+    class Slow(FakeEncoder):
+        waits = True
+
+        def encode_queries(self, *arguments: Any, **settings: Any) -> np.ndarray:
+            if self.waits:
+                self.waits = False
+                delete(index, ["d7"])
+                compact(index)
+                delete(index, ["d8"])
+            return super().encode_queries(*arguments, **settings)
+
+    hits = SearchEngine.open(index, encoder=Slow()).search("wing", 100)
+    assert len(hits) == 23
+
+
+def test_an_engine_goes_on_over_an_index_that_force_replaced(index: Path) -> None:
+    same, other, own = opened(index), opened(index), SearchEngine.open(index)
+    build(CORPUS[:3], FakeEncoder(), index, force=True)
+    assert len(same.search("wing", 100)) == 3
+    build(CORPUS[:3], FakeEncoder("another"), index, force=True)
+    for _ in range(2):
+        with pytest.raises(DebaterError, match=r"made by another .*not by fake"):
+            other.search("wing")
+    assert own.search("wing", mode="lexical")
+
+
+def test_files_that_no_reader_can_open_any_more_are_removed_by_the_next_writer(index: Path) -> None:
+    (index / "documents-9.sqlite.tmp").write_bytes(b"of a killed change")
+    (index / "embeddings-9").mkdir()
+    add(index, [FLUTTER], encoder=FakeEncoder())
+    names = {path.name for path in index.iterdir()}
+    assert names == {
+        "manifest.json", "documents.sqlite", "documents-1.sqlite", "embeddings", "embeddings-1", "vectors", "delta-1",
+    }  # fmt: skip
+    compact(index)
+    delete(index, ["d0"])
+    names = {path.name for path in index.iterdir()}
+    assert names == {
+        "manifest.json", "documents-2.sqlite", "documents-3.sqlite", "embeddings-2", "vectors-2",
+    }  # fmt: skip
+    assert all(map(is_part, names))
+
+
+def test_a_changed_index_is_replaced_by_force(index: Path) -> None:
+    add(index, [FLUTTER], encoder=FakeEncoder())
+    delete(index, ["d0"])
+    build(CORPUS[:3], FakeEncoder(), index, force=True)
+    assert len(opened(index).documents) == 3
+    assert sorted(p.name for p in index.iterdir()) == ["documents.sqlite", "embeddings", "manifest.json", "vectors"]

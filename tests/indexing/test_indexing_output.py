@@ -1,0 +1,117 @@
+"""What an index may be written over: new and empty folders, unfinished ones, and with --force finished ones."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from debater_search.errors import DebaterError
+from debater_search.indexing import build, check_output
+from debater_search.search import SearchEngine
+from tests.fakes import FakeEncoder, Interrupted, tiny_corpus
+
+CORPUS = tiny_corpus()
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_finished_index_is_refused_without_force_and_untouched(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    before = snapshot(tmp_path / "i")
+    with pytest.raises(DebaterError, match=r"holds an index already.*--force"):
+        build(CORPUS, FakeEncoder(), tmp_path / "i")
+    assert snapshot(tmp_path / "i") == before
+
+
+def test_force_replaces_a_finished_index(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    build(tiny_corpus(3), FakeEncoder("other"), tmp_path / "i", force=True)
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder("other"))
+    assert len(engine.search("wing", 99)) == 3
+    assert engine.manifest.name == "i"
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
+
+
+def test_an_index_with_results_beside_it_is_replaced_by_force(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    (tmp_path / "i" / "results.json").write_text("{}", encoding="utf-8")
+    build(tiny_corpus(3), FakeEncoder(), tmp_path / "i", force=True)
+    assert len(SearchEngine.open(tmp_path / "i").documents) == 3
+    assert not (tmp_path / "i" / "results.json").exists()  # they told of the old index
+
+
+def test_results_alone_are_not_an_index_to_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DebaterError, match="not empty and not an index"):
+        build(CORPUS, FakeEncoder(), tmp_path, force=True)
+
+
+def test_an_interrupted_force_leaves_the_old_index_and_can_go_on(tmp_path: Path) -> None:
+    build(tiny_corpus(3), FakeEncoder(), tmp_path / "i")
+    before = snapshot(tmp_path / "i")
+    with pytest.raises(KeyboardInterrupt):
+        build(CORPUS, Interrupted(20), tmp_path / "i", shard_size=10, force=True)
+    assert snapshot(tmp_path / "i") == before
+    assert build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10, force=True).reused == 20
+    assert len(SearchEngine.open(tmp_path / "i").documents) == 25
+
+
+def test_force_with_a_bad_corpus_leaves_the_old_index(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    before = snapshot(tmp_path / "i")
+    with pytest.raises(DebaterError, match="twice"):
+        build([*CORPUS, CORPUS[0]], FakeEncoder(), tmp_path / "i", force=True)
+    assert snapshot(tmp_path / "i") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
+
+
+def test_a_kill_between_the_renames_of_a_swap_is_undone(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+    (tmp_path / "i").rename(tmp_path / ".i.replaced")
+    with pytest.raises(DebaterError, match="holds an index already"):
+        check_output(tmp_path / "i")
+    assert len(SearchEngine.open(tmp_path / "i").documents) == 25
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("inside_an_index", [False, True])
+def test_files_that_are_not_ours_are_never_touched(tmp_path: Path, force: bool, inside_an_index: bool) -> None:
+    folder = tmp_path / "i"
+    if inside_an_index:
+        build(CORPUS, FakeEncoder(), folder)
+    folder.mkdir(exist_ok=True)
+    (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
+    before = snapshot(folder)
+    with pytest.raises(DebaterError, match="not empty and not an index"):
+        build(CORPUS, FakeEncoder(), folder, force=force)
+    assert snapshot(folder) == before
+
+
+def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "i").write_text("a file", encoding="utf-8")
+    with pytest.raises(DebaterError, match="cannot be used"):
+        build(CORPUS, FakeEncoder(), tmp_path / "i")
+
+
+def test_an_empty_folder_counts_as_new_and_a_failure_leaves_it_empty(tmp_path: Path) -> None:
+    (tmp_path / "i").mkdir()
+    with pytest.raises(DebaterError, match="empty"):
+        build([], FakeEncoder(), tmp_path / "i")
+    assert list((tmp_path / "i").iterdir()) == []
+    build(CORPUS, FakeEncoder(), tmp_path / "i")
+
+
+def test_a_failure_before_anything_is_kept_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="empty"):
+        build([], FakeEncoder(), tmp_path / "i")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_written_to_is_found_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DebaterError, match="may not be written to"):
+        check_output(tmp_path / "i")

@@ -1,0 +1,137 @@
+"""An index whose files are not what they were is found out, and mended where it can be."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from debater_search.cli import main
+from debater_search.errors import DebaterError
+from debater_search.indexing import build, verify
+from debater_search.search import SearchEngine
+from debater_search.types import Document
+from tests.fakes import FakeEncoder
+
+SHARD = "embeddings/shard-00001.parquet"
+VECTORS = "vectors/index.faiss"
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seven documents in three shards, every thinking step stored."""
+    monkeypatch.setattr("debater_search.encoder.Encoder.load", lambda model, **_: FakeEncoder(model))
+    documents = [Document(f"d{i}", f"wing number {i} lifts", "wings") for i in range(7)]
+    return build(documents, FakeEncoder(), tmp_path / "index", shard_size=3, all_steps=True).folder
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def state(index: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    engine = SearchEngine.open(index)
+    steps = np.concatenate(list(engine.store.steps()))
+    hits = [hit.id for hit in engine.search("wing number 4", 7)]
+    engine.close()
+    return engine.store.vectors(), steps, hits
+
+
+def test_a_sound_index_is_called_sound(index: Path) -> None:
+    found = verify(index)
+    assert found.sound
+    assert found.files == 5
+    assert found.damaged == []
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink])
+@pytest.mark.parametrize("name", [SHARD, VECTORS, "documents.sqlite"])
+def test_damage_of_any_kind_is_named(index: Path, name: str, damage: Callable[[Path], None]) -> None:
+    damage(index / name)
+    found = verify(index)
+    assert found.damaged == [name]
+    assert not found.sound
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink])
+@pytest.mark.parametrize("names", [[SHARD], [VECTORS], [SHARD, VECTORS]])
+def test_a_repaired_index_is_the_index_it_was(index: Path, names: list[str], damage: Callable[[Path], None]) -> None:
+    vectors, steps, hits = state(index)
+    for name in names:
+        damage(index / name)
+    found = verify(index, repair=True)
+    assert sorted(found.repaired) == sorted(names)
+    assert verify(index).damaged == []
+    again = state(index)
+    assert np.allclose(again[0], vectors, atol=1e-6)
+    assert np.allclose(again[1], steps, atol=1e-6)
+    assert again[2] == hits
+
+
+def test_repair_encodes_the_damaged_shard_alone(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = FakeEncoder()
+    monkeypatch.setattr("debater_search.encoder.Encoder.load", lambda model, **_: encoder)
+    flip_a_bit(index / SHARD)
+    verify(index, repair=True)
+    assert encoder.encoded == 3
+
+
+def test_vectors_are_repaired_without_a_model(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("debater_search.encoder.Encoder.load", lambda *_, **__: pytest.fail("loaded a model"))
+    truncate(index / VECTORS)
+    assert verify(index, repair=True).sound
+
+
+def test_vectors_of_another_type_are_repaired_as_they_were(tmp_path: Path) -> None:
+    documents = [Document(f"d{i}", f"wing number {i} lifts {i % 17} of {i % 31}") for i in range(1500)]
+    build(documents, FakeEncoder(), tmp_path / "i", type="binary", recall=0.8)
+    content, manifest = (tmp_path / "i" / VECTORS).read_bytes(), (tmp_path / "i" / "manifest.json").read_bytes()
+    (tmp_path / "i" / VECTORS).unlink()
+    assert verify(tmp_path / "i", repair=True).sound
+    assert (tmp_path / "i" / VECTORS).read_bytes() == content
+    assert (tmp_path / "i" / "manifest.json").read_bytes() == manifest
+
+
+def test_another_model_does_not_repair(index: Path) -> None:
+    flip_a_bit(index / SHARD)
+    with pytest.raises(DebaterError, match="was made by fake"):
+        verify(index, repair=True, model="another")
+    assert verify(index).damaged == [SHARD]
+
+
+def test_damaged_documents_are_not_repaired_from_nothing(index: Path) -> None:
+    flip_a_bit(index / "documents.sqlite")
+    with pytest.raises(DebaterError, match="only the corpus can mend that"):
+        verify(index, repair=True)
+
+
+def test_an_index_of_words_alone_can_be_verified(tmp_path: Path) -> None:
+    build([Document("a", "wing")], None, tmp_path / "words")
+    assert verify(tmp_path / "words").files == 1
+
+
+def test_the_command_says_what_is_damaged_and_mends_it(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(index)]) == 0
+    assert "All 5 files" in capfd.readouterr().out
+    flip_a_bit(index / SHARD)
+    assert main(["verify", str(index)]) == 2
+    shown = capfd.readouterr()
+    assert SHARD in shown.err
+    assert "--repair" in shown.err
+    assert main(["verify", str(index), "--json"]) == 2
+    assert json.loads(capfd.readouterr().out)["damaged"] == [SHARD]
+    assert main(["verify", str(index), "--repair"]) == 0
+    assert f"Repaired: {SHARD}." in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_what_is_no_index_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DebaterError):
+        verify(tmp_path / name)

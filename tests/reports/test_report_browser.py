@@ -1,0 +1,131 @@
+"""The report in a real browser; skipped where there is none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from debater_search.evaluation import write_report
+from tests.browser import Browser, browser, needs_browser
+from tests.reports.report_data import GOOD, HOSTILE, POOR, add, comparison, save
+
+pytestmark = needs_browser
+
+WEAK = "checkpoints/a-long-name-without-any-blank-in-it/checkpoint-100000"
+TEXTS = "[...document.querySelectorAll({!r})].map((node) => node.innerText.trim())"
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models on three tasks; one is better on two of them."""
+    folder = tmp_path_factory.mktemp("results")
+    more = {"provenance": {"instruction": HOSTILE}, "timings": {"search": 0.5}, "sizes": {"index": 2_000_000}}
+    save(folder, {"good model": GOOD, WEAK: POOR}, task="flight", **more)
+    save(folder, {"good model": GOOD, WEAK: POOR}, task="heat " + HOSTILE.replace("/", ""))
+    save(folder, {"good model": POOR, WEAK: GOOD}, task="a-third")
+    add(folder, "comparisons", comparison("good model", WEAK))
+    picture = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="400"><script>parent.document.title="hit"</script>'
+    )
+    (folder / "flight/steps.svg").write_text(
+        picture + '<image href="http://127.0.0.1:9/x.png"/></svg>', encoding="utf-8"
+    )
+    add(folder, "analyses", {"task": "flight", "title": HOSTILE, "note": "Up.", "files": {"svg": "flight/steps.svg"}})
+    return write_report([folder])
+
+
+@pytest.mark.parametrize("view", [{}, {"dark": True}, {"width": 360, "height": 740, "phone": True}])
+def test_it_draws_everything_without_asking_for_anything(opened: Browser, report: Path, view: dict[str, int]) -> None:
+    opened.open(report, **view)  # type: ignore[arg-type]
+    opened.run("document.querySelectorAll('details').forEach((node) => (node.open = true))")
+    opened.run("new Promise((resolve) => setTimeout(resolve, 50))")
+    assert (opened.requests, opened.complaints) == ([], [])
+    assert opened.run("document.title") == f"good model and {WEAK} on 3 tasks"  # and not what the hostile texts say
+    assert opened.run("document.querySelectorAll('img').length") == 1
+    assert opened.run("document.querySelector('figure img').naturalWidth") == 600
+    page = "document.documentElement"
+    assert opened.run(f"{page}.scrollWidth <= {page}.clientWidth"), "the page scrolls sideways"
+    assert HOSTILE in opened.run("document.querySelector('#rows').innerText")
+    assert opened.run("document.querySelectorAll('main > section:not([hidden])').length") == 6
+
+
+def test_it_says_who_is_better_by_how_much_and_how_sure(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    assert "good model has the highest mean nDCG@10 over 3 tasks" in opened.run("byId('lede').innerText")
+    (card,) = opened.run(TEXTS.format(".card"))
+    for words in (
+        f"good model against {WEAK}",
+        "+0.2000",
+        "▲ better",
+        "+0.100 … +0.300",
+        "p = 0.004 (Holm)",
+        "Better on 2 queries",
+    ):
+        assert words in card
+    assert [text.split() for text in opened.run(TEXTS.format(".mark"))] == [["▲", "better", "than", WEAK]]
+
+
+def test_headers_sort_by_keyboard_and_say_so(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    rows = TEXTS.format("#table tbody th")
+    opened.run("document.querySelector('#table thead th:nth-child(3) button').focus()")
+    opened.press("Enter", 13, "\r")
+    assert (
+        opened.run("document.querySelector('#table thead th:nth-child(3)').getAttribute('aria-sort')") == "descending"
+    )
+    assert opened.run(rows)[0].startswith("a-third")
+    opened.press("Enter", 13, "\r")  # the button kept the focus
+    assert opened.run("document.querySelector('#table thead th:nth-child(3)').getAttribute('aria-sort')") == "ascending"
+    assert opened.run(rows)[-1].startswith("a-third")
+
+
+def test_the_metric_changes_scores_and_queries(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    opened.run("byId('metric').value = 'recall@10', byId('metric').dispatchEvent(new Event('change'))")
+    assert "Recall@10" in opened.run("byId('lede').innerText")
+    assert "by Recall@10" in opened.run("byId('count').innerText")
+    assert opened.run(TEXTS.format(".card")) == []  # it was not compared
+
+
+def test_queries_are_filtered_ordered_and_opened(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    texts = TEXTS.format("#rows .text")
+    assert opened.run(texts)[0].startswith("heat of")  # lost most
+    opened.run("byId('order').value = 'gain', byId('order').dispatchEvent(new Event('change', {bubbles: true}))")
+    assert opened.run(texts)[-1].startswith("heat of")
+    opened.run("byId('filter').value = 'FLUTTER', byId('filter').dispatchEvent(new Event('input', {bubbles: true}))")
+    assert opened.run(texts) == ["wings that flutter"]
+    opened.run("document.querySelector('#rows summary').focus()")
+    opened.press("Enter", 13, "\r")
+    opened.run("new Promise((resolve) => setTimeout(resolve, 50))")
+    good, poor = opened.run(TEXTS.format("#rows .sides > div"))
+    assert "relevant, 2" in good
+    assert "Title A" in good
+    assert f"{WEAK}: rank 2" in good
+    assert "Relevant, but not in its ten" not in good
+    assert "not judged" in poor
+    assert "Title A" in poor.partition("Relevant, but not in its ten")[2]
+
+
+def test_a_query_that_was_lost_is_one_click_away(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    opened.run("document.querySelector('#comparisons ol a').click()")
+    assert opened.run("byId('filter').value") == "id:q3"
+    assert opened.run("document.querySelector('#rows details').open")
+
+
+def test_colours_follow_the_system_and_the_button(opened: Browser, report: Path) -> None:
+    colour = "getComputedStyle(document.body).backgroundColor"
+    opened.open(report)
+    light = opened.run(colour)
+    opened.run("byId('theme').click()")
+    dark = opened.run(colour)
+    assert light != dark
+    opened.open(report, dark=True)
+    assert opened.run(colour) == dark

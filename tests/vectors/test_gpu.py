@@ -1,0 +1,256 @@
+"""GPUs, as far as a CPU can show: FAISS's GPU functions are played by others of the same names that stay on the CPU."""
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from debater_search.errors import DebaterError
+from debater_search.indexing import add, build, compact
+from debater_search.search import SearchEngine
+from debater_search.vectors import TYPES, FaissIndex, check_type, gpu, make_plan
+from debater_search.vectors.library import import_faiss
+from tests.fakes import FakeEncoder, tiny_corpus
+from tests.vectors.vector_sets import DIM, built, clustered, exact, share_found
+
+
+class Cards:
+    """Two GPUs that hold clones on the CPU; says which clones were asked for, and how much one takes."""
+
+    def __init__(self) -> None:
+        self.faiss, self.clones, self.room, self.cuvs = import_faiss(), [], 10**9, False
+        self.searches: list[int] = []
+
+    def clone(self, index: Any, options: Any, gpus: list[int]) -> Any:
+        faiss, index = self.faiss, self.faiss.downcast_index(index)
+        kind = type(index).__name__
+        if isinstance(index, faiss.IndexIVFFastScan | faiss.IndexHNSW | faiss.IndexRefine):
+            raise RuntimeError("This index type is not implemented on GPU.")
+        if options.use_cuvs and "ScalarQuantizer" in kind:
+            raise RuntimeError("this type of index is not implemented for cuVS")
+        if index.ntotal / (len(gpus) if options.shard else 1) > self.room:
+            raise RuntimeError("Error in alloc:\ncudaMalloc error out of memory [2]")
+        self.clones.append({"type": kind, "shard": options.shard, "cuvs": options.use_cuvs, "gpus": gpus})
+        return self.watched(faiss.clone_index(index))
+
+    def watched(self, index: Any) -> Any:
+        search = index.search
+
+        def counted(queries: np.ndarray, k: int, **settings: Any) -> Any:
+            self.searches.append(k)
+            return search(queries, k, **settings)
+
+        index.search = counted
+        return index
+
+
+class Graph:
+    """GpuIndexCagra: its graph is made by HNSW's own insertion."""
+
+    def __init__(self, resources: object, dim: int, metric: int, config: Any) -> None:
+        assert (config.graph_degree, config.intermediate_graph_degree) == (64, 128)
+        self.dim, self.metric = dim, metric
+
+    def train(self, rows: np.ndarray) -> None:
+        if len(rows) > 2500:
+            raise RuntimeError("Error in train:\nout of memory")
+        self.rows = rows
+
+    def copyTo(self, graph: Any) -> None:  # noqa: N802 (FAISS's name)
+        faiss = import_faiss()
+        assert not graph.base_level_only
+        made = faiss.IndexHNSWCagra(self.dim, 32, self.metric)
+        made.base_level_only = False
+        made.add(self.rows)
+        graph.__dict__.update(this=made.this)
+        made.this.disown()
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> Cards:
+    found, faiss = Cards(), import_faiss()
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "get_compile_options", lambda: "GPU NVIDIA_CUVS " if found.cuvs else "GPU ")
+    played = {
+        "index_cpu_to_gpus_list": found.clone,
+        "GpuMultipleClonerOptions": SimpleNamespace,
+        "GpuParameterSpace": faiss.ParameterSpace,
+        "GpuIndexCagra": Graph,
+        "GpuIndexCagraConfig": SimpleNamespace,
+        "StandardGpuResources": SimpleNamespace,
+    }
+    for name, play in played.items():
+        monkeypatch.setattr(faiss, name, play, raising=False)
+    return found
+
+
+@pytest.mark.parametrize("type", [*TYPES, "IVF8_HNSW8,Flat"])
+def test_an_index_built_with_gpus_is_the_one_of_the_cpu(
+    type: str, cards: Cards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_faiss().omp_set_num_threads(1)
+    rows = clustered(1500)
+    built(rows, type, tmp_path / "gpu")
+    assert bool(cards.clones) == (type not in ("flat", "hnsw"))
+    monkeypatch.setattr(import_faiss(), "get_num_gpus", lambda: 0)
+    built(rows, type, tmp_path / "cpu")
+    assert (tmp_path / "gpu").read_bytes() == (tmp_path / "cpu").read_bytes()
+
+
+@pytest.mark.parametrize("k", [1, 10, 300, 2500])
+@pytest.mark.parametrize("type", ["flat", "ivf", "sq8", "PCA8,IVF4,Flat"])
+def test_searching_on_gpus_gives_the_same_answers(type: str, k: int, cards: Cards, tmp_path: Path) -> None:
+    rows, queries = clustered(3000), clustered(10, seed=1)
+    index, _ = built(rows, type, tmp_path / "i")
+    plain, near = FaissIndex.load(tmp_path / "i"), index
+    cards.clones.clear()
+    near.to_gpus("cuda")
+    assert [(clone["shard"], clone["gpus"]) for clone in cards.clones] == [(False, [0, 1])]
+    for allowed in (None, np.arange(100), np.arange(0, 3000, 2)):
+        for ours, theirs in zip(
+            near.search(queries, k, allowed=allowed), plain.search(queries, k, allowed=allowed), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_only_searches_that_no_filter_narrows_and_a_gpu_can_select_go_there(cards: Cards, tmp_path: Path) -> None:
+    index, _ = built(clustered(30_000), "ivf", tmp_path / "i")
+    index.to_gpus("cuda")
+    cards.searches.clear()
+    queries = clustered(3, seed=1)
+    index.search(queries, 10)
+    index.search(queries, 1000)  # wider: as many more lists as a CPU would look into
+    assert cards.searches == [10, 1000]
+    index.search(queries, 10, allowed=np.arange(100))
+    index.search(queries, 2100)
+    assert cards.searches == [10, 1000]
+
+
+def test_a_deeper_search_looks_into_more_lists_and_the_next_into_as_few_as_before(cards: Cards, tmp_path: Path) -> None:
+    rows, queries = clustered(20_000), clustered(50, seed=1)
+    index, _ = built(rows, "ivf", tmp_path / "i")
+    plain = FaissIndex.load(tmp_path / "i")
+    index.to_gpus("cuda:1")
+    assert cards.clones[-1]["gpus"] == [1]
+    for k in (10, 1000, 10):
+        np.testing.assert_array_equal(index.search(queries, k), plain.search(queries, k))
+    assert share_found(index.search(queries, 1000)[1], exact(queries, rows, 1000)) > 0.9
+
+
+def test_where_one_gpu_does_not_hold_the_index_each_holds_a_part(cards: Cards, tmp_path: Path) -> None:
+    index, _ = built(clustered(3000), "flat", tmp_path / "i")
+    cards.room = 2000
+    index.to_gpus("cuda")
+    assert [clone["shard"] for clone in cards.clones] == [True]
+    with pytest.raises(DebaterError, match="does not take the index: cudaMalloc error out of memory"):
+        index.to_gpus("cuda:0")
+
+
+@pytest.mark.parametrize("type", ["hnsw", "ivfpq", "binary"])
+def test_a_type_that_no_gpu_knows_is_a_sentence(type: str, cards: Cards, tmp_path: Path) -> None:
+    index, _ = built(clustered(1500), type, tmp_path / "i")
+    with pytest.raises(DebaterError, match="on GPUs"):
+        index.to_gpus("cuda")
+
+
+def test_without_a_gpu_a_build_with_gpus_is_asked_for() -> None:
+    with pytest.raises(DebaterError, match=r"finds no GPU.*debater-search\[gpu\]"):
+        FaissIndex(DIM).to_gpus("cuda")
+
+
+@pytest.mark.parametrize(("type", "used"), [("ivf", True), ("flat", True), ("sq8", False), ("PCA8,IVF4,SQ8", False)])
+def test_cuvs_is_used_where_faiss_has_it_for_the_type(type: str, used: bool, cards: Cards, tmp_path: Path) -> None:
+    cards.cuvs = True
+    index, _ = built(clustered(1500), type, tmp_path / "i")
+    index.to_gpus("cuda")
+    assert cards.clones[-1]["cuvs"] == used
+
+
+# The engine
+
+
+class Device(SimpleNamespace):
+    """As torch.device: says itself how it is called."""
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+def on(device: str) -> FakeEncoder:
+    encoder = FakeEncoder()
+    encoder.device = Device(type=device.partition(":")[0], name=device)
+    return encoder
+
+
+def test_an_engine_searches_where_its_encoder_is_also_after_a_change(cards: Cards, tmp_path: Path) -> None:
+    corpus = tiny_corpus(1200)
+    build(corpus[:-1], FakeEncoder(), tmp_path / "i", type="ivf", recall=0.9)
+    cards.clones.clear()
+    plain = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
+    near = SearchEngine.open(tmp_path / "i", encoder=on("cuda:1"))
+    expected = plain.search_batch(["wing unique7.", "title 21"], 20)
+    assert cards.clones == []
+    assert near.search_batch(["wing unique7.", "title 21"], 20) == expected
+    assert [clone["gpus"] for clone in cards.clones] == [[1]]
+    assert 20 in cards.searches
+    add(tmp_path / "i", corpus[-1:], encoder=FakeEncoder())
+    assert near.search(corpus[-1].content, 1)[0].id == "d1199"
+    assert len(cards.clones) == 2
+
+
+def test_an_index_that_no_gpu_searches_is_searched_on_the_cpu_and_a_line_says_so(
+    cards: Cards, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(tiny_corpus(), FakeEncoder(), tmp_path / "i", type="hnsw")
+    with caplog.at_level(logging.INFO):
+        assert SearchEngine.open(tmp_path / "i", encoder=on("cuda")).search("unique7.", 1)[0].id == "d7"
+    assert "Vectors are searched on the CPU. FAISS does not search this type of index on GPUs." in caplog.messages
+
+
+# CAGRA
+
+
+def test_cagra_without_cuvs_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"cuVS.*debater-search\[cuvs\]"):
+        build(tiny_corpus(), FakeEncoder(), tmp_path / "i", type="cagra")
+    assert not (tmp_path / "i").exists()
+
+
+def test_a_graph_of_cuvs_is_saved_as_one_that_opens_anywhere(cards: Cards, tmp_path: Path) -> None:
+    cards.cuvs = True
+    check_type("cagra", DIM)
+    rows, queries = clustered(2500), clustered(40, seed=1)
+    index, outcome = built(rows, "cagra", tmp_path / "i", recall=0.97)
+    assert outcome.reached
+    assert type(import_faiss().read_index(str(tmp_path / "i"))) is import_faiss().IndexHNSWCagra
+    assert share_found(index.search(queries, 10)[1], exact(queries, rows, 10)) > 0.95
+    few = np.arange(0, 2500, 25)
+    found = index.search(queries, 10, allowed=few)[1]
+    np.testing.assert_array_equal(found, few[exact(queries, rows[few], 10)])
+
+
+def test_vectors_beyond_the_gpus_memory_are_a_sentence(cards: Cards, tmp_path: Path) -> None:
+    cards.cuvs = True
+    with pytest.raises(DebaterError, match=r"cannot build the graph of 2,600 vectors: out of memory"):
+        built(clustered(2600), "cagra", tmp_path / "i")
+
+
+def test_an_index_of_type_cagra_is_compacted_without_cuvs(cards: Cards, tmp_path: Path) -> None:
+    cards.cuvs = True
+    build(tiny_corpus(300), FakeEncoder(), tmp_path / "i", type="cagra")
+    cards.cuvs = False
+    add(tmp_path / "i", tiny_corpus(301)[-1:], encoder=FakeEncoder())
+    compact(tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
+    assert engine.manifest.type == "cagra"
+    assert make_plan("cagra", 301, 64).factory == "HNSW32"
+    assert engine.search(tiny_corpus(301)[-1].content, 1)[0].id == "d300"
+
+
+def test_a_device_is_named_as_torch_names_it(cards: Cards) -> None:
+    assert [list(gpu.gpus_of(device)) for device in ("cuda", "cuda:1", "cuda:2", "cpu", "mps", "")] == [
+        [0, 1], [1], [], [], [], []
+    ]  # fmt: skip
