@@ -232,12 +232,11 @@ def open_engine(index: Path | None, model: str | None, base_model: str | None, d
         index = latest_index(INDEXES)
         log.info("Searching %s.", index)
     engine = SearchEngine.open(index)
-    given = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
-    made_by = engine.manifest.encoder
-    if made_by is None or (not given and device == "auto"):
+    info = engine.manifest.encoder
+    if info is None or (model is None and base_model is None and device == "auto"):
         return engine
-    from debater_search.encoder import Encoder
+    from debater_search.encoder import load_again
 
     engine.close()
-    recipe: dict[str, Any] = {**made_by.recipe, **given}  # lengths and the like stay those of the index
-    return SearchEngine.open(index, encoder=Encoder.load(**recipe, device=device))
+    encoder = load_again(info, index, model=model, base_model=base_model, device=device, for_queries=True)
+    return SearchEngine.open(index, encoder=encoder)

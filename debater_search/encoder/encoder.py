@@ -166,6 +166,21 @@ class Encoder:
         return TOKENS_PER_BATCH[self.device.type]
 
     @property
+    def cacheable(self) -> bool:
+        """Whether vectors may be cached under the fingerprint: not while weights change."""
+        return not self.in_training
+
+    @property
+    def document_length(self) -> int:
+        """The longest document in tokens, the model's own tokens included."""
+        return self.spec.document_length
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
     def trained_with_instructions(self) -> bool:
         """Whether queries were preceded by instructions in training."""
         return self.spec.trained_with_instructions

@@ -21,13 +21,12 @@ from debater_search.encoder.backbone import (
     weight_files,
 )
 from debater_search.encoder.hub import Source, locate
-from debater_search.encoder.spec import EncoderSpec
+from debater_search.encoder.spec import CHECKPOINT_FILE, EncoderSpec
 from debater_search.encoder.template import Template, token_ids
 from debater_search.encoder.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
 from debater_search.encoder.tokenizer import declared_end, load_tokenizer, special_tokens
 from debater_search.errors import DebaterError
 
-CHECKPOINT_FILE = "debater.json"
 PUBLISHED_FILE = "llm2vec_config.json"
 PUBLISHED_STEPS = 8
 DEFAULT_LENGTH = 512

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from debater_search.encoder.backbone import read_json, write_json
-from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts
+from debater_search.encoder.layouts import Parts
 from debater_search.encoder.model import DeliberationModel
-from debater_search.encoder.spec import FORMAT
+from debater_search.encoder.spec import CHECKPOINT_FILE, FORMAT
 from debater_search.errors import DebaterError
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from debater_search.encoder.template import Template
 from debater_search.errors import DebaterError
 
+CHECKPOINT_FILE = "debater.json"
 FORMAT = 2
 """2: the poolings `residual` and `body`, `thinking_weight`."""
 POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")

@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import debater_search
 from debater_search.data import CorpusReader
 from debater_search.data.runs import DEPTH
+from debater_search.encoder.protocol import TextEncoder, instruction_of, is_cacheable, trained_with_instructions
 from debater_search.errors import DebaterError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
-from debater_search.evaluation.kept import is_kept, kept_documents, query_vectors
+from debater_search.evaluation.kept import kept_documents, query_vectors
 from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.tasks import RetrievalTask, load_task
@@ -24,9 +25,6 @@ from debater_search.search import Mode, SearchEngine
 from debater_search.store.documents import corpus_fingerprint
 from debater_search.types import Document, Qrels, Query, Run
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
-
 logger = logging.getLogger(__name__)
 
 BM25 = "bm25"
@@ -34,7 +32,7 @@ BM25 = "bm25"
 
 def evaluate(
     task: RetrievalTask | str | Path,
-    model_or_engine: "Encoder | SearchEngine | str | Path | None",
+    model_or_engine: TextEncoder | SearchEngine | str | Path | None,
     *,
     split: str | None = None,
     mode: Mode = "dense",
@@ -107,7 +105,7 @@ def evaluate(
 @contextmanager
 def opened(
     task: RetrievalTask,
-    model_or_engine: "Encoder | SearchEngine | str | Path | None",
+    model_or_engine: TextEncoder | SearchEngine | str | Path | None,
     *,
     split: str = "test",
     index_type: str = "flat",
@@ -140,7 +138,7 @@ def opened(
 @contextmanager
 def indexed(
     corpus: Callable[[], Iterable[Document]],
-    encoder: "Encoder | None",
+    encoder: TextEncoder | None,
     *,
     index_type: str = "flat",
     index_folder: str | Path | None = None,
@@ -152,7 +150,7 @@ def indexed(
     Embeddings that an earlier evaluation kept are taken; those that are made are kept.
     """
     kept, seconds = None, Counter[str]()
-    if encoder is not None and is_kept(encoder):
+    if encoder is not None and is_cacheable(encoder):
         kept, spent = kept_documents(corpus, encoder, all_steps=all_steps, progress=progress)
         seconds.update(spent)
     documents = corpus()
@@ -206,7 +204,7 @@ def _digest_of(queries: Sequence[Query]) -> str:
     return digest([[query.id, query.text] for query in queries])
 
 
-def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: str | None) -> str | None:
+def choose_instruction(task: RetrievalTask, encoder: TextEncoder | None, given: str | None) -> str | None:
     """What goes before the queries: as given, else the task's own, else the model's own, else the paper's.
 
     None leaves it to the model's own default. The paper's are for models trained with instructions alone.
@@ -216,9 +214,9 @@ def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: st
     return task.instruction if task.instruction is not None else papers_instruction(task.name, encoder)
 
 
-def papers_instruction(task: str, encoder: "Encoder | None") -> str | None:
+def papers_instruction(task: str, encoder: TextEncoder | None) -> str | None:
     """The paper's instruction for a task by its name, for a model trained with instructions that has none itself."""
-    if encoder is None or not encoder.trained_with_instructions or encoder.instruction:
+    if encoder is None or not trained_with_instructions(encoder) or instruction_of(encoder):
         return None
     return builtin_instruction(task)
 
@@ -253,7 +251,7 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
     return sizes
 
 
-def model_name(encoder: "Encoder | None", mode: Mode) -> str:
+def model_name(encoder: TextEncoder | None, mode: Mode) -> str:
     """What results call a model, as it is used."""
     if encoder is None:
         return BM25

@@ -3,7 +3,6 @@
 from debater_search.indexing.build import BuildResult, build
 from debater_search.indexing.change import Change, add, delete, update
 from debater_search.indexing.compact import Compaction, compact
-from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output
 from debater_search.indexing.pool import usual_workers
 from debater_search.indexing.verify import Verification, verify
@@ -18,7 +17,6 @@ __all__ = [
     "check_output",
     "compact",
     "delete",
-    "load_again",
     "update",
     "usual_workers",
     "verify",

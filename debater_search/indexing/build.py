@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
+from debater_search.identity import EncoderInfo
 from debater_search.indexing.encode import choose_batch_tokens, encode_shards
-from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.ready import open_ready, require_same_corpus
@@ -27,7 +29,6 @@ from debater_search.store.manifest import (
     VECTORS_FILE,
     CorpusInfo,
     DType,
-    EncoderInfo,
     EncodingJob,
     FileInfo,
     IndexManifest,
@@ -38,9 +39,6 @@ from debater_search.store.manifest import (
 )
 from debater_search.store.passages import Split
 from debater_search.types import Document
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class BuildResult:
 
 def build(
     corpus: str | Path | Iterable[Document],
-    encoder: "Encoder | None",
+    encoder: TextEncoder | None,
     folder: str | Path,
     *,
     type: str = "auto",

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder
+from debater_search.identity import require_same
 from debater_search.indexing.build import build_vectors
 from debater_search.indexing.encode import encode_shards
-from debater_search.indexing.model import load_again, require_same
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.shards import SHARD_SIZE, Shards
 from debater_search.store.documents import DocumentStore
@@ -36,9 +37,6 @@ from debater_search.store.manifest import (
 )
 from debater_search.store.passages import Split
 from debater_search.types import Document
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ def add(
     folder: str | Path,
     documents: str | Path | Iterable[Document],
     *,
-    encoder: "Encoder | None" = None,
+    encoder: TextEncoder | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> Change:
@@ -84,7 +82,7 @@ def update(
     folder: str | Path,
     corpus: str | Path | Iterable[Document],
     *,
-    encoder: "Encoder | None" = None,
+    encoder: TextEncoder | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> Change:
@@ -142,7 +140,7 @@ def _change(
     folder: Path,
     edit: Callable[[DocumentEdits], object],
     corpus: _Corpus | None = None,
-    encoder: "Encoder | None" = None,
+    encoder: TextEncoder | None = None,
     device: str = "auto",
     show: bool = False,
     *,
@@ -190,7 +188,7 @@ def _change(
         return change
 
 
-def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") -> Split | None:
+def _splitter(before: IndexManifest, folder: Path, encoder: TextEncoder | None) -> Split | None:
     """What cuts new documents as those of the index were cut; its tokenizer is loaded when the first of them comes."""
     made_by, settings = before.encoder, before.passages
     if settings is None or made_by is None:
@@ -204,7 +202,7 @@ def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") ->
 
 
 def _encode(
-    folder: Path, after: IndexManifest, positions: range, encoder: "Encoder | None", device: str, show: bool
+    folder: Path, after: IndexManifest, positions: range, encoder: TextEncoder | None, device: str, show: bool
 ) -> int:
     """Write the shards of the new texts, in a folder of their own; returns how many were encoded now."""
     assert after.encoder is not None

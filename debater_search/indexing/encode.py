@@ -3,15 +3,12 @@
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
 
+from debater_search.encoder.protocol import Calibrating, TextEncoder
 from debater_search.indexing.pool import encode_in_workers
 from debater_search.indexing.shards import Shards
 from debater_search.progress import Progress, progress
 from debater_search.store.documents import DocumentStore
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +17,13 @@ WORTH_CALIBRATING = 2000
 SAMPLE = 256
 
 
-def choose_batch_tokens(documents: DocumentStore, positions: range, encoder: "Encoder") -> int:
-    """Padded tokens of a forward pass for this job: measured for large ones, the device's usual for small ones."""
+def choose_batch_tokens(documents: DocumentStore, positions: range, encoder: TextEncoder) -> int | None:
+    """Padded tokens of a forward pass for this job: measured for large ones, the device's default for small ones.
+
+    None for encoders that have no such setting.
+    """
+    if not isinstance(encoder, Calibrating):
+        return None
     if len(positions) < WORTH_CALIBRATING:
         return encoder.batch_tokens
     sample = positions[:: len(positions) // SAMPLE]
@@ -30,7 +32,7 @@ def choose_batch_tokens(documents: DocumentStore, positions: range, encoder: "En
     return chosen
 
 
-def encode_shards(shards: Shards, encoder: "Encoder", *, workers: int = 1, show: bool) -> int:
+def encode_shards(shards: Shards, encoder: TextEncoder, *, workers: int = 1, show: bool) -> int:
     """Encode the shards that are missing; returns how many documents were found encoded.
 
     More than one of `workers` are processes of their own, if there are as many shards; each loads the model.
@@ -54,7 +56,7 @@ def encode_shards(shards: Shards, encoder: "Encoder", *, workers: int = 1, show:
     return reused
 
 
-def _encode_here(shards: Shards, numbers: Sequence[int], encoder: "Encoder", bar: Progress) -> None:
+def _encode_here(shards: Shards, numbers: Sequence[int], encoder: TextEncoder, bar: Progress) -> None:
     before: Future[None] | None = None
     for _, writing in shards.encode(numbers, encoder, bar):
         if before is not None:

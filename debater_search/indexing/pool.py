@@ -15,15 +15,13 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from debater_search.encoder.protocol import TextEncoder, device_of
 from debater_search.errors import DebaterError
 from debater_search.indexing.shards import Shards
 from debater_search.processes import share_of_threads
 from debater_search.progress import Progress
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +34,7 @@ Message = dict[str, Any]
 
 
 def encode_in_workers(
-    shards: Shards, numbers: Sequence[int], encoder: "Encoder", workers: int, progress: Progress
+    shards: Shards, numbers: Sequence[int], encoder: TextEncoder, workers: int, progress: Progress
 ) -> None:
     """Encode shards in `workers` processes, on all GPUs in turn if the encoder is on one; returns when all are written.
 
@@ -100,7 +98,7 @@ class _Worker:
 
 class _Pool:
     def __init__(
-        self, shards: Shards, numbers: Sequence[int], encoder: "Encoder", workers: int, progress: Progress
+        self, shards: Shards, numbers: Sequence[int], encoder: TextEncoder, workers: int, progress: Progress
     ) -> None:
         self._shards, self._bar = shards, progress
         self._waiting, self._unwritten = deque(numbers), set(numbers)
@@ -179,16 +177,17 @@ class _Pool:
         self._give(self._start(worker.job))
 
 
-def _devices(encoder: "Encoder", workers: int) -> list[str]:
+def _devices(encoder: TextEncoder, workers: int) -> list[str]:
     """A device for each worker: the GPUs in turn, or the one device that there is."""
-    if encoder.device.type != "cuda":
-        return [encoder.device.type] * workers
+    device = device_of(encoder).partition(":")[0]
+    if device != "cuda":
+        return [device] * workers
     import torch
 
     return [f"cuda:{worker % torch.cuda.device_count()}" for worker in range(workers)]
 
 
-def _job(shards: Shards, encoder: "Encoder", device: str) -> Message:
+def _job(shards: Shards, encoder: TextEncoder, device: str) -> Message:
     """All that a worker must know, in JSON types."""
     writer = shards.writer
     return {

@@ -4,18 +4,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError
 from debater_search.progress import Progress
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingWriter
 from debater_search.types import Document
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 SHARD_SIZE = 1000  # documents; what a kill costs
 
@@ -43,7 +40,7 @@ class Shards:
         return [number for number in range(len(self)) if not self.writer.holds(number, self.ids(number))]
 
     def encode(
-        self, numbers: Iterable[int], encoder: "Encoder", progress: Progress
+        self, numbers: Iterable[int], encoder: TextEncoder, progress: Progress
     ) -> Iterator[tuple[int, Future[None]]]:
         """Encode shards as their numbers come; gives each as soon as it is being written, in a thread.
 

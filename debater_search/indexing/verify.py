@@ -6,14 +6,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
 from debater_search.indexing.build import build_vectors
-from debater_search.indexing.model import load_again
 from debater_search.indexing.shards import require_finite
 from debater_search.progress import Progress, progress
 from debater_search.store.documents import DocumentStore
@@ -28,9 +28,6 @@ from debater_search.store.manifest import (
     read_manifest,
     write_manifest,
 )
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +105,7 @@ def _repair(
     manifest: IndexManifest,
     shards: dict[str, EmbeddingsManifest],
     found: Verification,
-    load: Callable[[], "Encoder"],
+    load: Callable[[], TextEncoder],
     show: bool,
 ) -> None:
     """Shards first, then their manifest, then the vectors, then the index's manifest: killed, it can be run again."""
@@ -132,7 +129,7 @@ def _encode_again(
     manifest: IndexManifest,
     shards: dict[str, EmbeddingsManifest],
     broken: list[str],
-    encoder: "Encoder",
+    encoder: TextEncoder,
     show: bool,
 ) -> None:
     documents = DocumentStore(folder / manifest.documents)
@@ -152,7 +149,7 @@ def _encode_again(
 
 
 def _rows(
-    documents: DocumentStore, positions: range, encoder: "Encoder", shards: EmbeddingsManifest, bar: Progress
+    documents: DocumentStore, positions: range, encoder: TextEncoder, shards: EmbeddingsManifest, bar: Progress
 ) -> tuple[list[str], np.ndarray]:
     """Ids and embeddings at these positions; where a document was deleted, whose vector nobody asks for, zeros."""
     live = [position for position, _ in documents.rows(positions.start, positions.stop)]

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder, device_of
 from debater_search.errors import DebaterError
 from debater_search.search.answer import Asked, Found, explanations, rank, read_hits
 from debater_search.search.request import EQUAL, Mode, Request, Rescore, Weights, require_texts, require_vectors
@@ -19,9 +21,6 @@ from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import IndexManifest
 from debater_search.types import Hit, Query, Run
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ class SearchEngine:
     that it took to encode, to retrieve and to fetch.
     """
 
-    def __init__(self, folder: Path, snapshot: Snapshot, encoder: "Encoder | None" = None) -> None:
+    def __init__(self, folder: Path, snapshot: Snapshot, encoder: TextEncoder | None = None) -> None:
         self.folder, self._snapshot = folder, snapshot
         self.timings: dict[str, float] = {}
         self._given = encoder
@@ -43,7 +42,7 @@ class SearchEngine:
             self.encoder = encoder
 
     @classmethod
-    def open(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
+    def open(cls, folder: str | Path, *, encoder: TextEncoder | None = None) -> Self:
         """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
 
         Where that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
@@ -198,25 +197,14 @@ class SearchEngine:
         return self._snapshot.vectors
 
     @cached_property
-    def encoder(self) -> "Encoder":
+    def encoder(self) -> TextEncoder:
         """The model that made the index.
 
         Raises:
             DebaterError: it cannot be loaded from where it was, or is another one now.
 
         """
-        from debater_search.encoder import Encoder
-
-        made_by = self._snapshot.require_dense()
-        try:
-            encoder = Encoder.load(**made_by.recipe)
-        except DebaterError as error:
-            raise DebaterError(
-                f"The model of the index {self.folder} cannot be loaded. {error.message}",
-                "If it lies elsewhere now, name it with --model.",
-            ) from error
-        self._snapshot.require_made_by(encoder)
-        return encoder
+        return load_again(self._snapshot.require_dense(), self.folder, for_queries=True)
 
     def _on_one_state(self, work: Callable[[Snapshot], T]) -> T:
         """The work done on one committed state of the index."""
@@ -291,6 +279,6 @@ class SearchEngine:
         self.timings[stage] = time.perf_counter() - start
 
 
-def _device(encoder: "Encoder | None") -> str:
+def _device(encoder: TextEncoder | None) -> str:
     """Where vectors are searched: on the GPU of an encoder that was loaded on one, else on the CPU."""
-    return "cpu" if encoder is None else str(encoder.device)
+    return "cpu" if encoder is None else device_of(encoder)

@@ -4,21 +4,20 @@ import logging
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError
+from debater_search.identity import EncoderInfo, require_same
 from debater_search.search.filters import parse_filter, require_fields
 from debater_search.search.retrieval import BaseAndDelta, BestPassages, Vectors
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import open_manifest
-from debater_search.store.manifest import MANIFEST_NAME, EncoderInfo, IndexManifest
+from debater_search.store.manifest import MANIFEST_NAME, IndexManifest
 from debater_search.vectors import FaissIndex, VectorIndex
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +94,9 @@ class Snapshot:
             )
         return self.manifest.encoder
 
-    def require_made_by(self, encoder: "Encoder") -> None:
+    def require_made_by(self, encoder: TextEncoder) -> None:
         """Raise DebaterError, naming both, where another encoder made the embeddings."""
-        made_by = self.require_dense()
-        if encoder.fingerprint != made_by.fingerprint:
-            raise DebaterError(
-                f"The index {self.folder} was made by {made_by}, not by {EncoderInfo.of(encoder)}.",
-                "Search it with the model that made it, or index the corpus again with this one.",
-            )
+        require_same(encoder, self.require_dense(), self.folder)
 
     def check(self, where: str | None, *, rescore: bool) -> None:
         """Raise DebaterError for a filter that this index cannot follow, or where it has no steps to rescore by."""
