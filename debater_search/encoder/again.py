@@ -37,7 +37,7 @@ def load_again(
 
     """
     from debater_search.encoder import Encoder
-    from debater_search.encoder.hardware import choose_device
+    from debater_search.encoder.speed.hardware import choose_device
 
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     arguments: dict[str, Any] = {**info.recipe, **moved}

@@ -181,7 +181,7 @@ def save_mteb_result(task: MtebTask, result: Result, encoder: TextEncoder, folde
 
 def _model_name(name: str) -> str:
     """`owner/model`, as mteb wants it: a hub id as it is; of ours, and of a folder, the own name."""
-    from debater_search.encoder.hub import ALIASES
+    from debater_search.encoder.loading.hub import ALIASES
 
     if name in ALIASES:
         return ALIASES[name].hub_id or f"debater/{name}"
