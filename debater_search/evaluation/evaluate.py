@@ -21,7 +21,7 @@ from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.indexing import build
 from debater_search.search import Mode, SearchEngine
-from debater_search.store.documents import corpus_fingerprint
+from debater_search.store.corpus import corpus_fingerprint
 from debater_search.types import Document, Qrels, Query, Run
 
 if TYPE_CHECKING:

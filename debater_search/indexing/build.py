@@ -17,7 +17,8 @@ from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.ready import open_ready, require_same_corpus
 from debater_search.indexing.shards import SHARD_SIZE, Shards
-from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.corpus import write_documents
+from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
     DOCUMENTS_NAME,
@@ -114,7 +115,7 @@ def build(
         result = BuildResult(folder, 0, info)
 
         with _timed(result, "read"), atomic(place / DOCUMENTS_NAME) as temporary:
-            corpus_info, rows, result.warnings = _store_documents(corpus, temporary, split)
+            corpus_info, rows, content, result.warnings = _store_documents(corpus, temporary, split)
             result.documents = corpus_info.documents
             if ready:
                 require_same_corpus(ready, corpus_info, rows)
@@ -147,7 +148,7 @@ def build(
                     )
                     result.warnings += warnings
                 result.manifest = _commit(
-                    place, folder.name, corpus_info, info, settings, rows, chosen, vectors, result.warnings
+                    place, folder.name, corpus_info, content, info, settings, rows, chosen, vectors, result.warnings
                 )
     return result
 
@@ -204,8 +205,8 @@ def _job(
 
 def _store_documents(
     corpus: str | Path | Iterable[Document], path: Path, split: Split | None
-) -> tuple[CorpusInfo, int, list[str]]:
-    """Stream the corpus into SQLite; returns what it is, how many rows it has, and the reader's warnings by kind."""
+) -> tuple[CorpusInfo, int, str, list[str]]:
+    """Stream the corpus into SQLite; returns what it is, its rows, their content, and the reader's warnings by kind."""
     warnings: list[str] = []
     if isinstance(corpus, str | Path):
         from debater_search.data import read_corpus
@@ -222,7 +223,7 @@ def _store_documents(
         source = "documents in memory"
         written = write_documents(path, corpus, split)
     info = CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents)
-    return info, written.rows, warnings
+    return info, written.rows, written.content, warnings
 
 
 def build_vectors(
@@ -258,6 +259,7 @@ def _commit(
     place: Path,
     name: str,
     corpus: CorpusInfo,
+    content: str,
     encoder: EncoderInfo | None,
     passages: PassageSettings | None,
     rows: int,
@@ -265,12 +267,13 @@ def _commit(
     vectors: VectorSearch | None,
     warnings: list[str],
 ) -> IndexManifest:
-    files = [DOCUMENTS_NAME] if encoder is None else [DOCUMENTS_NAME, VECTORS_FILE]
+    files = [] if encoder is None else [VECTORS_FILE]
     manifest = IndexManifest(
         name=name,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         encoder=encoder,
         corpus=corpus,
+        content=content,
         type=type,
         vector_search=vectors,
         passages=None if passages is None else Passages(**passages.model_dump(), count=rows),

@@ -1,8 +1,7 @@
 """Change an index in place: add, replace and delete documents. Only new texts are encoded.
 
-A change writes a new generation beside the old one: a changed copy of the documents, shards of the new texts, and a
-flat index of everything added since the base was built. The manifest's rename commits it; until then readers see the
-old state.
+A change writes a new generation beside the old one: rows of the documents' database that readers do not see yet, shards
+of the new texts, and their vectors. The manifest's rename commits it; until then readers see the old state.
 """
 
 import logging
@@ -13,14 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from debater_search.errors import DebaterError
 from debater_search.indexing.build import build_vectors
 from debater_search.indexing.encode import encode_shards
 from debater_search.indexing.model import load_again, require_same
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.shards import SHARD_SIZE, Shards
 from debater_search.store.documents import DocumentStore
-from debater_search.store.edits import DocumentEdits, edit_documents
+from debater_search.store.edits import DocumentEdits, convert_documents, edit_documents, index_words, settle
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name, vectors_name
 from debater_search.store.manifest import (
     JOB_NAME,
@@ -154,9 +155,9 @@ def _change(
             require_same(encoder, before.encoder, folder)
         after = before.model_copy(deep=True)
         after.generation += 1
-        after.documents = documents_name(after.generation)
-        split = _splitter(before, folder, encoder)
-        with edit_documents(folder / before.documents, folder / after.documents, before.rows, split) as edits:
+        content = _with_generations(folder, before, after)
+        database, split = folder / after.documents, _splitter(before, folder, encoder)
+        with edit_documents(database, after.generation, before.rows, before.corpus.documents, content, split) as edits:
             edit(edits)
         change = Change(
             folder=folder,
@@ -168,26 +169,43 @@ def _change(
             unchanged=edits.unchanged,
         )
         if not edits.changed:
-            (folder / after.documents).unlink()
+            if after.documents != before.documents:
+                database.unlink()
             change.generation = before.generation
             return change
+        after.content = str(edits.content)
         after.corpus.documents = change.documents
         after.corpus.fingerprint = edits.fingerprint(before.corpus.fingerprint)
-        after.deleted += edits.vacated
+        after.deleted += len(edits.vacated)
         if after.passages is not None:
-            after.passages.count += edits.end - edits.first - edits.vacated
+            after.passages.count += edits.end - edits.first - len(edits.vacated)
         if corpus is not None:
             after.corpus.source = corpus.source if replaces else before.corpus.source
             after.warnings = list(dict.fromkeys([*([] if replaces else before.warnings), *corpus.warnings]))
-        new = [after.documents]
+        new = []
         if before.encoder is not None and edits.end > edits.first:
             change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
             new.append(_extend_delta(folder, after))
         kept = {after.vectors, *([after.delta.vectors] if after.delta else [])}
         after.files = {name: info for name, info in before.files.items() if name in kept}
         after.files |= {name: FileInfo.of(folder / name) for name in new}
+        index_words(database)
         write_manifest(folder / MANIFEST_NAME, after)
+        try:
+            settle(database)
+        except DebaterError as error:
+            logger.warning("The change is committed. The next one tidies up what this one could not: %s", error.message)
         return change
+
+
+def _with_generations(folder: Path, before: IndexManifest, after: IndexManifest) -> str:
+    """The sum of the rows' hashes of the database to change; one of the layout before generations is copied first."""
+    if before.content is not None:
+        return before.content
+    old = folder / before.documents
+    require_undamaged(old, before)
+    after.documents = documents_name(after.generation)
+    return convert_documents(old, folder / after.documents, before.generation)
 
 
 def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") -> Split | None:
@@ -224,7 +242,7 @@ def _encode(
     )
     encoder = encoder or load_again(after.encoder, folder, device=device)
     writer = EmbeddingWriter(place, base.dim, dtype=base.dtype, thinking_steps=base.thinking_steps)
-    documents = DocumentStore(folder / after.documents)
+    documents = DocumentStore(folder / after.documents, after.generation)
     shards = Shards(documents, positions, writer)
     reused = encode_shards(shards, encoder, show=show)
     documents.close()

@@ -16,6 +16,7 @@ from debater_search.indexing.build import build_vectors
 from debater_search.indexing.model import load_again
 from debater_search.indexing.shards import require_finite
 from debater_search.progress import Progress, progress
+from debater_search.store.checks import documents_are_sound
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.lock import writing
@@ -69,12 +70,16 @@ def verify(
     with writing(folder) if repair else nullcontext():
         manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
         shards = _shard_manifests(folder, manifest)
-        expected = {name: info.sha256 for name, info in manifest.files.items()}
+        expected: dict[str, str] = {name: info.sha256 for name, info in manifest.files.items()}
         expected |= {f"{name}/{shard.file}": shard.sha256 for name, of in shards.items() for shard in of.shards}
 
-        found = Verification(len(expected))
-        with progress("Verifying", len(expected), "files", enabled=show) as bar:
+        in_rows = manifest.documents not in expected
+        found = Verification(len(expected) + in_rows)
+        with progress("Verifying", found.files, "files", enabled=show) as bar:
             found.damaged = list(_damaged(folder, expected, bar))
+            if in_rows and not documents_are_sound(folder, manifest):
+                found.damaged.append(manifest.documents)
+            bar.advance()
         if repair and found.damaged:
             if manifest.documents in found.damaged:
                 raise DebaterError(
@@ -135,7 +140,7 @@ def _encode_again(
     encoder: "Encoder",
     show: bool,
 ) -> None:
-    documents = DocumentStore(folder / manifest.documents)
+    documents = DocumentStore(folder / manifest.documents, manifest.generation)
     rows = {f"{name}/{shard.file}": shard.rows for name, of in shards.items() for shard in of.shards}
     start = 0
     with progress("Encoding", sum(rows[name] for name in broken), "documents", enabled=show) as bar:

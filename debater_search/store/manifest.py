@@ -162,7 +162,8 @@ class IndexManifest(Manifest):
 
     `generation` counts the changes since it was built. The rows of the folders in `embeddings`, one after the other,
     are the positions of the documents, or of their passages: the first folder is the base, whose index is `vectors`;
-    the others are the `delta`. `deleted` rows have no document any more.
+    the others are the `delta`. `deleted` rows have no document any more. `content` is the sum of the hashes of the
+    documents' rows (`store.database`); without it the documents are a file of the layout before generations.
     """
 
     name: str
@@ -176,6 +177,7 @@ class IndexManifest(Manifest):
     files: dict[FileName, FileInfo]
     generation: Annotated[int, Field(ge=0)] = 0
     documents: FileName = DOCUMENTS_NAME
+    content: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
     embeddings: Annotated[list[FileName], Field(min_length=1)] = [EMBEDDINGS_NAME]
     vectors: FileName = VECTORS_FILE
     delta: Delta | None = None

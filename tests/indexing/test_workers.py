@@ -139,7 +139,8 @@ def test_a_disk_that_is_full_is_an_os_error(fake_workers: None, tmp_path: Path) 
     (tmp_path / "i" / "embeddings").mkdir(parents=True)
     (tmp_path / "i" / "embeddings" / "shard-00002.parquet.tmp").mkdir()  # in the way
     from debater_search.indexing.encode import encode_shards
-    from debater_search.store.documents import DocumentStore, write_documents
+    from debater_search.store.corpus import write_documents
+    from debater_search.store.documents import DocumentStore
     from debater_search.store.embeddings import EmbeddingWriter
 
     write_documents(tmp_path / "documents.sqlite", CORPUS)
