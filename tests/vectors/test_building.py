@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from debater_search.errors import DebaterError
-from debater_search.vectors import TYPES, FaissIndex
-from debater_search.vectors.library import import_faiss
-from debater_search.vectors.recall import RecallTest, tune
+from debater_search.vectors.faiss import TYPES
+from debater_search.vectors.faiss.index import FaissIndex
+from debater_search.vectors.faiss.library import import_faiss
+from debater_search.vectors.faiss.recall import RecallTest, tune
 from tests.vectors.vector_sets import ALL_TYPES, DIM, built, clustered, exact, share_found, vectors
 
 
 @pytest.mark.parametrize("type", ALL_TYPES)
 def test_the_same_vectors_make_the_same_file(type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("debater_search.vectors.build._TRAINING", 500)  # a sample, not all
+    monkeypatch.setattr("debater_search.vectors.faiss.build._TRAINING", 500)  # a sample, not all
     import_faiss().omp_set_num_threads(1)  # the graph of several threads depends on which is first
     rows = clustered(1500)
     for name in ("a", "b"):

@@ -6,8 +6,11 @@ import sys
 import pytest
 
 from debater_search.errors import DebaterError
-from debater_search.vectors import TYPES, check_recall, check_type, make_plan, parse_memory, planner, require_one_faiss
-from debater_search.vectors.library import import_faiss
+from debater_search.vectors import VectorSettings
+from debater_search.vectors.faiss import TYPES, parse_memory, planner, require_one_faiss
+from debater_search.vectors.faiss.library import import_faiss
+from debater_search.vectors.faiss.planner import make_plan
+from debater_search.vectors.faiss.trial import check_type
 from tests.vectors.vector_sets import DIM
 
 
@@ -63,14 +66,14 @@ def test_memory_is_read_as_people_write_it() -> None:
         4 * 10**9, 5 * 10**8, 15 * 10**8, 64_000, 12
     ]  # fmt: skip
     for text in ("", "GB", "-1GB", "0", "4 gigs", "1e9", "inf"):
-        with pytest.raises(DebaterError, match="no amount of memory"):
+        with pytest.raises(DebaterError, match="not an amount of memory"):
             parse_memory(text)
 
 
 @pytest.mark.parametrize("recall", [0, -1, 1.01, float("nan")])
 def test_an_impossible_recall_is_refused(recall: float) -> None:
     with pytest.raises(DebaterError, match="recall"):
-        check_recall(recall)
+        VectorSettings(recall=recall)
 
 
 def test_without_faiss_the_exact_install_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,20 +86,20 @@ def test_both_faiss_wheels_are_refused_and_one_is_named_for_removal(monkeypatch:
     real = importlib.metadata.distribution
     pretend = {"faiss-cpu", "faiss-gpu"}
     monkeypatch.setattr(
-        "debater_search.vectors.library.distribution", lambda name: None if name in pretend else real(name)
+        "debater_search.vectors.faiss.library.distribution", lambda name: None if name in pretend else real(name)
     )
     with pytest.raises(DebaterError, match=r"faiss-cpu and faiss-gpu are both installed.*pip uninstall faiss-cpu"):
         import_faiss()
     pretend.remove("faiss-cpu")
-    monkeypatch.setattr("debater_search.vectors.library.import_module", lambda name: name)
-    monkeypatch.setattr("debater_search.vectors.library._installed", lambda wheel: wheel in pretend)
+    monkeypatch.setattr("debater_search.vectors.faiss.library.import_module", lambda name: name)
+    monkeypatch.setattr("debater_search.vectors.faiss.library._installed", lambda wheel: wheel in pretend)
     assert import_faiss() == "faiss"
 
 
 def test_wheels_are_compared_before_anything_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend = {"faiss-gpu", "faiss-gpu-cuvs"}
-    monkeypatch.setattr("debater_search.vectors.library._installed", lambda wheel: wheel in pretend)
-    monkeypatch.setattr("debater_search.vectors.library.import_module", lambda name: pytest.fail("imported"))
+    monkeypatch.setattr("debater_search.vectors.faiss.library._installed", lambda wheel: wheel in pretend)
+    monkeypatch.setattr("debater_search.vectors.faiss.library.import_module", lambda name: pytest.fail("imported"))
     with pytest.raises(DebaterError, match=r"keep faiss-gpu-cuvs if .*pip uninstall faiss-gpu "):
         require_one_faiss()
     pretend.remove("faiss-gpu")
@@ -107,7 +110,7 @@ def test_without_faiss_the_extra_that_brings_it_is_named(monkeypatch: pytest.Mon
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr("debater_search.vectors.library.import_module", missing)
+    monkeypatch.setattr("debater_search.vectors.faiss.library.import_module", missing)
     with pytest.raises(DebaterError, match="not installed") as caught:
         check_type("auto", 8)  # before anything is encoded
     assert 'pip install "debater-search[cpu]"' in caught.value.hint
