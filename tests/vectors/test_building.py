@@ -48,6 +48,12 @@ def test_a_factory_that_wants_more_vectors_is_a_sentence(tmp_path: Path) -> None
     assert list(tmp_path.glob("*.floats")) == []
 
 
+def test_a_rotation_is_trained_on_fewer_vectors_than_dimensions(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 320)).astype(np.float32)  # FAISS itself would crash
+    index, _ = built(rows, "OPQ4_16,PQ4x4", tmp_path / "i")
+    assert (index.search(rows[:5], 1)[1][:, 0] == np.arange(5)).all()
+
+
 @pytest.mark.parametrize("type", ["hnsw", "ivf", "sq8", "ivfpq", "binary"])
 def test_the_target_is_reached_with_the_least_effort_and_holds_for_new_queries(type: str, tmp_path: Path) -> None:
     rows, queries = clustered(4000), clustered(300, seed=1)

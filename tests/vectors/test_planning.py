@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 from debater_search.vectors import VectorSettings
-from debater_search.vectors.faiss import TYPES, parse_memory, planner, require_one_faiss
+from debater_search.vectors.faiss import TYPES, parse_memory, planner, require_one_faiss, trial
 from debater_search.vectors.faiss.library import import_faiss
 from debater_search.vectors.faiss.planner import make_plan
 from debater_search.vectors.faiss.trial import check_type
@@ -44,15 +44,54 @@ def test_auto_without_a_limit_takes_the_machines(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("dim", [1, 7, 384])
 @pytest.mark.parametrize("type", TYPES)
 def test_every_type_can_be_built_in_any_dimension(type: str, dim: int) -> None:
+    faiss = import_faiss()
     for count in (1, 1000, 10**8):
-        check_type(make_plan(type, count, dim).factory, dim)
+        assert faiss.index_factory(dim, make_plan(type, count, dim).factory, faiss.METRIC_INNER_PRODUCT)
 
 
-@pytest.mark.parametrize("type", ["hsnw", "LSH", "PQ5", "IVF10", "", "Flat; rm -rf", "IVF99999999999999,Flat"])
+@pytest.mark.parametrize(
+    "type", ["hsnw", "LSH", "PQ5", "IVF10", "", "Flat; rm -rf", "IVF99999999999999,Flat", "\0", "\ud800"]
+)
 def test_an_unknown_type_names_those_that_exist(type: str) -> None:
     with pytest.raises(DebaterError, match="no index type") as caught:
         check_type(type, DIM)
     assert "auto, flat, hnsw, ivf, sq8, ivfpq, binary" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        "HNSW0",
+        "HNSW1",
+        "HNSW00",
+        "PCAR8,HNSW0_SQ8",
+        "IVF4_HNSW0,Flat",
+        "NSG0",
+        "NSG1",
+        "PQ8x0",
+        "RR0,Flat",
+        "IVF0,Flat",
+    ],
+)
+def test_a_type_that_would_abort_or_hang_the_process_is_refused(type: str) -> None:
+    with pytest.raises(InvalidError, match="no index type"):
+        check_type(type, DIM)
+
+
+@pytest.mark.parametrize("type", ["HNSW100000000", "IVF200000000,Flat"])
+def test_a_type_that_takes_gigabytes_for_a_few_vectors_is_refused(type: str) -> None:
+    with pytest.raises(InvalidError, match="no index type"):
+        check_type(type, DIM)
+
+
+@pytest.mark.parametrize("type", ["HNSW2", "HNSW", "NSG8", "IVF65536,PQ8", "PQ4x10", "OPQ4,IVF4,PQ4x4fs"])
+def test_a_type_that_needs_more_vectors_than_a_trial_has_is_accepted(type: str) -> None:
+    check_type(type, DIM)
+
+
+def test_a_type_that_is_slow_to_train_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_PATIENCE", 0.01)
+    check_type("OPQ8,PQ8", DIM)
 
 
 @pytest.mark.parametrize("type", ["PQ8,RFlat", "IDMap,Flat", "PQ8,Refine(SQ8)"])

@@ -23,6 +23,10 @@ _LEAST_TRAINING = 256  # vectors; what 8-bit codes need, repeated where there ar
 _FLOATS_SUFFIX = ".floats"
 
 
+class TooFewVectorsError(InvalidError):
+    """The type can be built, from more vectors."""
+
+
 @dataclass(frozen=True)
 class Built:
     """What was built: the plan, vectors, search parameters, recall per depth, and whether recall@10 is the target."""
@@ -42,7 +46,7 @@ def build_index(chunks: Iterable[np.ndarray], dim: int, settings: VectorSettings
     deterministic, except for graphs that several threads build.
 
     Raises:
-        InvalidError: the factory string needs more training vectors than there are.
+        TooFewVectorsError: the factory string needs more training vectors than there are.
 
     """
     staged = path.with_name(path.name + _FLOATS_SUFFIX)
@@ -112,7 +116,7 @@ def _fill(plan: Plan, rows: np.ndarray) -> Any:
         codes.do_polysemous_training = False  # takes minutes, for a kind of search that is not used here
     if not index.is_trained:
         with cluster_on_gpus(inner):
-            _train(index, _sample(rows, getattr(inner, "nlist", 0), asked_for=plan.type == plan.factory), plan)
+            _train(index, _sample(rows, getattr(inner, "nlist", 0), _least_training(index, plan)), plan)
     if isinstance(index, faiss.IndexIVF) and _plain_lists(index):
         _add_to_lists(index, rows)
         return index
@@ -122,22 +126,35 @@ def _fill(plan: Plan, rows: np.ndarray) -> Any:
     return index
 
 
-def _sample(rows: np.ndarray, lists: int, *, asked_for: bool) -> np.ndarray:
-    """Random rows to train on; repeated where there are very few, unless the user asked for just this training."""
+def _least_training(index: Any, plan: Plan) -> int:
+    """How many vectors the training must have, repeated ones included."""
+    faiss = import_faiss()
+    if isinstance(index, faiss.IndexPreTransform):
+        chain = (faiss.downcast_VectorTransform(index.chain.at(number)) for number in range(index.chain.size()))
+        if any(isinstance(transform, faiss.OPQMatrix) for transform in chain):
+            return int(index.d)  # with fewer, FAISS corrupts the memory
+    return 0 if plan.type == plan.factory else _LEAST_TRAINING  # what the user asks for says itself what it needs
+
+
+def _sample(rows: np.ndarray, lists: int, least: int) -> np.ndarray:
+    """Random rows to train on, repeated if there are fewer than `least`."""
     wanted = min(len(rows), max(POINTS_A_LIST * lists, _TRAINING))
     chosen = np.sort(np.random.default_rng(0).choice(len(rows), wanted, replace=False))
     sample = _aligned(rows[chosen])
-    return sample if asked_for or wanted >= _LEAST_TRAINING else np.resize(sample, (_LEAST_TRAINING, rows.shape[1]))
+    return sample if wanted >= least else np.resize(sample, (least, rows.shape[1]))
 
 
 def _train(index: Any, sample: np.ndarray, plan: Plan) -> None:
     try:
         index.train(sample)
-    except RuntimeError:
-        raise InvalidError(
-            f"The index type {plan.factory} cannot be trained on {len(sample):,} vectors: it needs more.",
-            "Choose a type with fewer lists or shorter codes, or type auto; the embeddings are kept.",
-        ) from None
+    except RuntimeError as error:
+        hint = "Choose a type with fewer lists or shorter codes, or type auto; the embeddings are kept."
+        if "training points" in str(error):
+            raise TooFewVectorsError(
+                f"The index type {plan.factory} cannot be trained on {len(sample):,} vectors: it needs more.", hint
+            ) from None
+        reason = str(error).strip().splitlines()[-1]
+        raise InvalidError(f"FAISS cannot train the index type {plan.factory}: {reason}", hint) from None
 
 
 def _add_to_lists(index: Any, rows: np.ndarray) -> None:
