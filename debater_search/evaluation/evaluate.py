@@ -91,7 +91,7 @@ def evaluate(
                 "corpus": engine.manifest.corpus.fingerprint,
                 "queries": _digest_of(queries),
                 "documents": engine.manifest.corpus.documents,
-                "index_type": engine.manifest.type,
+                "index_type": engine.manifest.vectors.type if engine.manifest.vectors else None,
                 "split": split,
                 "source": getattr(task, "source", None),
                 "mode": mode,
@@ -244,12 +244,11 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
     """Bytes of an index's parts on disk."""
     manifest = engine.manifest
     sizes = {"documents": (engine.folder / manifest.documents).stat().st_size}
-    if manifest.encoder is not None:
-        vectors = [manifest.vectors] + ([manifest.delta.vectors] if manifest.delta else [])
+    if manifest.vectors is not None:
         sizes["embeddings"] = sum(
             file.stat().st_size for name in manifest.embeddings for file in (engine.folder / name).glob("*.parquet")
         )
-        sizes["index"] = sum((engine.folder / name).stat().st_size for name in vectors)
+        sizes["index"] = sum(info.bytes for info in manifest.vectors.files.values())
     return sizes
 
 

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from debater_search import vectors
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
 from debater_search.indexing.encode import choose_batch_tokens, encode_shards
+from debater_search.indexing.index import build_vectors
 from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.indexing.passages import Splitter
@@ -25,20 +27,19 @@ from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
     JOB_NAME,
     MANIFEST_NAME,
-    VECTORS_FILE,
     CorpusInfo,
     DType,
     EncoderInfo,
     EncodingJob,
-    FileInfo,
     IndexManifest,
     Passages,
     PassageSettings,
-    VectorSearch,
+    VectorRecord,
     write_manifest,
 )
 from debater_search.store.passages import Split
 from debater_search.types import Document
+from debater_search.vectors import VectorSettings
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -67,6 +68,7 @@ def build(
     type: str = "auto",
     memory: int | None = None,
     recall: float = 0.95,
+    backend: str = "faiss",
     all_steps: bool = False,
     shard_size: int = SHARD_SIZE,
     dtype: DType = "float32",
@@ -81,8 +83,9 @@ def build(
     """Build the index of a corpus in `folder`; killed and called again with the same arguments, it goes on.
 
     Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
-    from. `type` is how vectors are searched: `auto`, a name of `vectors.TYPES`, or a FAISS factory string; `auto` keeps
-    within `memory`, in bytes, and recall@10 is tuned to reach `recall`. `encode_only` stops when the shards are
+    from. `backend` keeps the vectors, and `type` is how it searches them: `auto`, or a type that the backend knows; for
+    FAISS a name of `vectors.faiss.TYPES` or a factory string. `auto` keeps within `memory`, in bytes, and recall@10 is
+    tuned to reach `recall`. `encode_only` stops when the shards are
     complete. `all_steps` stores every thinking step. `workers` processes encode, on the GPUs in turn if the encoder is
     on one; ids and vectors are the same however many. With `passages` documents are cut into passages that the model
     reads as that many tokens at most, title and its own included, with up to `overlap` tokens in common; a search
@@ -105,11 +108,9 @@ def build(
     split = None
     if settings is not None and info is not None:
         split = Splitter(encoder or load_again(info, Path(embeddings or folder), weights=False), settings)
+    vector_settings = VectorSettings(type, memory, recall)
     if info is not None and not encode_only:
-        from debater_search.vectors import check_recall, check_type
-
-        check_type(type, ready.manifest.dim if ready else info.dim)
-        check_recall(recall)
+        vectors.backend(backend).validate(vector_settings, ready.manifest.dim if ready else info.dim)
 
     with workplace(folder, force=force, encode_only=encode_only) as place:
         result = BuildResult(folder, 0, info)
@@ -141,14 +142,12 @@ def build(
 
         if not encode_only:
             with _timed(result, "index"):
-                chosen, vectors = None, None
+                record = None
                 if store is not None:
-                    chosen, vectors, warnings = build_vectors(
-                        store, place / VECTORS_FILE, type, memory=memory, recall=recall
-                    )
-                    result.warnings += warnings
+                    record = build_vectors(place, store, vector_settings, backend_name=backend)
+                    result.warnings += record.warnings
                 result.manifest = _commit(
-                    place, folder.name, corpus_info, content, info, settings, rows, chosen, vectors, result.warnings
+                    place, folder.name, corpus_info, content, info, settings, rows, record, result.warnings
                 )
     return result
 
@@ -226,35 +225,6 @@ def _store_documents(
     return info, written.rows, written.content, warnings
 
 
-def build_vectors(
-    store: EmbeddingStore, path: Path, type: str, *, memory: int | None = None, recall: float = 0.95
-) -> tuple[str, VectorSearch, list[str]]:
-    """Build the vector index of a store's embeddings, in a folder of its own.
-
-    Returns its type, what the manifest keeps of it, and warnings.
-    """
-    from debater_search.vectors import build_index, gpu_count, make_plan
-
-    dim = store.manifest.dim
-    plan = make_plan(type, len(store), dim, memory=memory, recall=recall, gpus=gpu_count())
-    if plan.type != type:
-        logger.info("Vectors: %s.", plan.reason)
-    path.parent.mkdir(exist_ok=True)
-    with atomic(path) as temporary:
-        built = build_index((shard.vectors for shard in store.shards()), dim, plan, temporary, recall=recall)
-    warnings = []
-    if not built.reached:
-        warnings.append(
-            f"A recall@10 of {recall:g} cannot be reached with {plan.factory}: it is {built.recall[10]:.3f} at most. "
-            "Choose a more exact --type (sq8, ivf, hnsw, flat)."
-        )
-        logger.warning(warnings[0])
-    info = VectorSearch(
-        factory=plan.factory, reason=plan.reason, parameters=built.parameters, target=recall, recall=built.recall
-    )
-    return plan.type, info, warnings
-
-
 def _commit(
     place: Path,
     name: str,
@@ -263,22 +233,19 @@ def _commit(
     encoder: EncoderInfo | None,
     passages: PassageSettings | None,
     rows: int,
-    type: str | None,
-    vectors: VectorSearch | None,
+    record: VectorRecord | None,
     warnings: list[str],
 ) -> IndexManifest:
-    files = [] if encoder is None else [VECTORS_FILE]
     manifest = IndexManifest(
         name=name,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         encoder=encoder,
         corpus=corpus,
         content=content,
-        type=type,
-        vector_search=vectors,
+        vectors=record,
         passages=None if passages is None else Passages(**passages.model_dump(), count=rows),
         warnings=warnings,
-        files={file: FileInfo.of(place / file) for file in files},
+        files={},
     )
     write_manifest(place / MANIFEST_NAME, manifest)
     return manifest

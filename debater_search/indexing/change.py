@@ -1,7 +1,8 @@
 """Change an index in place: add, replace and delete documents. Only new texts are encoded.
 
 A change writes a new generation beside the old one: rows of the documents' database that readers do not see yet, shards
-of the new texts, and their vectors. The manifest's rename commits it; until then readers see the old state.
+of the new texts, and what the vector backend adds and drops. The manifest's rename commits it; until then readers see
+the old state.
 """
 
 import logging
@@ -12,9 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from debater_search.errors import DebaterError
-from debater_search.indexing.build import build_vectors
 from debater_search.indexing.encode import encode_shards
+from debater_search.indexing.index import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
 from debater_search.indexing.model import load_again, require_same
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.shards import SHARD_SIZE, Shards
@@ -22,16 +25,15 @@ from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import DocumentEdits, convert_documents, edit_documents, index_words, settle
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.folders import require_undamaged
-from debater_search.store.generations import changing, documents_name, embeddings_name, vectors_name
+from debater_search.store.generations import changing, documents_name, embeddings_name
 from debater_search.store.manifest import (
     JOB_NAME,
     MANIFEST_NAME,
     CorpusInfo,
-    Delta,
     EmbeddingsManifest,
     EncodingJob,
-    FileInfo,
     IndexManifest,
+    VectorRecord,
     read_manifest,
     write_manifest,
 )
@@ -153,7 +155,9 @@ def _change(
     with changing(folder) as before:
         if encoder is not None:
             require_same(encoder, before.encoder, folder)
+        remove_superseded(folder, before)
         after = before.model_copy(deep=True)
+        after.superseded = None
         after.generation += 1
         content = _with_generations(folder, before, after)
         database, split = folder / after.documents, _splitter(before, folder, encoder)
@@ -182,13 +186,11 @@ def _change(
         if corpus is not None:
             after.corpus.source = corpus.source if replaces else before.corpus.source
             after.warnings = list(dict.fromkeys([*([] if replaces else before.warnings), *corpus.warnings]))
-        new = []
-        if before.encoder is not None and edits.end > edits.first:
-            change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
-            new.append(_extend_delta(folder, after))
-        kept = {after.vectors, *([after.delta.vectors] if after.delta else [])}
-        after.files = {name: info for name, info in before.files.items() if name in kept}
-        after.files |= {name: FileInfo.of(folder / name) for name in new}
+        if before.vectors is not None:
+            if edits.end > edits.first:
+                change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
+            after.vectors = _change_vectors(folder, before, after, edits.vacated)
+        after.files = {}
         index_words(database)
         write_manifest(folder / MANIFEST_NAME, after)
         try:
@@ -260,9 +262,16 @@ def _claim(place: Path, job: EncodingJob) -> None:
     write_manifest(path, job)
 
 
-def _extend_delta(folder: Path, after: IndexManifest) -> str:
-    """Index the vectors of everything added since the base was built; returns the new file's name."""
-    added = EmbeddingStore.open(*(folder / name for name in after.embeddings[1:]))
-    after.delta = Delta(rows=len(added), vectors=vectors_name(after.generation, delta=True))
-    build_vectors(added, folder / after.delta.vectors, "flat")
-    return after.delta.vectors
+def _change_vectors(
+    folder: Path, before: IndexManifest, after: IndexManifest, vacated: Sequence[int]
+) -> VectorRecord | None:
+    """Add the vectors of the new shards, if there are any, and drop those of rows that lost their document."""
+    record = before.vectors
+    if record is None:
+        return None
+    for name in after.embeddings[len(before.embeddings) :]:
+        record = extend_vectors(folder, record, EmbeddingStore.open(folder / name), after.generation)
+    documents = DocumentStore(folder / before.documents)
+    rows = np.union1d(unlisted_rows(documents, before), np.array(vacated, np.int64))
+    documents.close()
+    return drop_vectors(folder, record, rows, after.generation)

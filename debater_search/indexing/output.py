@@ -13,6 +13,7 @@ from pathlib import Path
 from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError
 from debater_search.files import TEMPORARY_SUFFIX, rename_folder
+from debater_search.indexing.index import remove_vectors
 from debater_search.store.generations import is_part
 from debater_search.store.lock import LOCK_NAME, writing
 from debater_search.store.manifest import (
@@ -156,6 +157,7 @@ def _swap(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     rename_folder(folder, old)
     rename_folder(new, folder)
+    remove_vectors(old)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
-from debater_search.indexing.build import build_vectors
+from debater_search.indexing.index import drop_vectors, extend_vectors, rebuild_vectors
 from debater_search.indexing.model import load_again
 from debater_search.indexing.shards import require_finite
 from debater_search.progress import Progress, progress
@@ -24,11 +24,12 @@ from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
     EmbeddingsManifest,
-    FileInfo,
     IndexManifest,
     read_manifest,
     write_manifest,
 )
+from debater_search.store.rows import deleted_rows
+from debater_search.vectors import backend
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -73,13 +74,16 @@ def verify(
         expected: dict[str, str] = {name: info.sha256 for name, info in manifest.files.items()}
         expected |= {f"{name}/{shard.file}": shard.sha256 for name, of in shards.items() for shard in of.shards}
 
-        in_rows = manifest.documents not in expected
-        found = Verification(len(expected) + in_rows)
+        record, in_rows = manifest.vectors, manifest.documents not in expected
+        found = Verification(len(expected) + in_rows + (len(record.files) if record else 0))
         with progress("Verifying", found.files, "files", enabled=show) as bar:
             found.damaged = list(_damaged(folder, expected, bar))
-            if in_rows and not documents_are_sound(folder, manifest):
-                found.damaged.append(manifest.documents)
-            bar.advance()
+            if in_rows:
+                found.damaged += [] if documents_are_sound(folder, manifest) else [manifest.documents]
+                bar.advance()
+            if record is not None:
+                found.damaged += backend(record.backend).check(folder, record)
+                bar.advance(len(record.files))
         if repair and found.damaged:
             if manifest.documents in found.damaged:
                 raise DebaterError(
@@ -117,17 +121,18 @@ def _repair(
     show: bool,
 ) -> None:
     """Shards first, then their manifest, then the vectors, then the index's manifest: killed, it can be run again."""
-    broken = [name for name in found.damaged if name not in manifest.files]
+    assert manifest.vectors is not None
+    broken = [name for name in found.damaged if name not in manifest.all_files]
     if broken:
         _encode_again(folder, manifest, shards, broken, load(), show)
     first, *later = (folder / name for name in manifest.embeddings)
-    manifest.type, manifest.vector_search, _ = build_vectors(
-        EmbeddingStore.open(first), folder / manifest.vectors, manifest.type or "flat", recall=manifest.target_recall
-    )
-    if manifest.delta:
-        build_vectors(EmbeddingStore.open(*later), folder / manifest.delta.vectors, "flat")
-    for name in [manifest.vectors, *([manifest.delta.vectors] if manifest.delta else [])]:
-        manifest.files[name] = FileInfo.of(folder / name)
+    documents = DocumentStore(folder / manifest.documents)
+    holes = deleted_rows(documents, manifest.rows)
+    documents.close()
+    record = rebuild_vectors(folder, EmbeddingStore.open(first), manifest.vectors, manifest.generation)
+    if later:
+        record = extend_vectors(folder, record, EmbeddingStore.open(*later), manifest.generation)
+    manifest.vectors = drop_vectors(folder, record, holes, manifest.generation)
     write_manifest(folder / MANIFEST_NAME, manifest)
     found.repaired = list(found.damaged)
 

@@ -49,7 +49,7 @@ def open_manifest(folder: Path) -> IndexManifest:
     if not (folder / manifest.documents).is_file():
         raise DamagedError(f"The index {folder} is damaged: {manifest.documents} is missing.", MEND)
     _require_whole_database(folder, manifest.documents)
-    for name, info in manifest.files.items():
+    for name, info in manifest.all_files.items():
         path = folder / name
         if not path.is_file():
             raise DamagedError(f"The index {folder} is damaged: {name} is missing.", MEND)
