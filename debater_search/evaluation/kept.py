@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.cache import cache_folder, one_at_a_time
+from debater_search.cache import cache_folder
 from debater_search.errors import DebaterError
 from debater_search.files import atomic, sha256_file
 from debater_search.indexing import build
+from debater_search.locks import one_at_a_time
 from debater_search.store.corpus import corpus_fingerprint
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import DOCUMENTS_NAME, EMBEDDINGS_NAME, MANIFEST_NAME

@@ -15,11 +15,11 @@ from debater_search.files import sha256_file
 from debater_search.indexing.index import drop_vectors, extend_vectors, rebuild_vectors
 from debater_search.indexing.model import load_again
 from debater_search.indexing.shards import require_finite
+from debater_search.locks import writing
 from debater_search.progress import Progress, progress
 from debater_search.store.checks import documents_are_sound
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
-from debater_search.store.lock import writing
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from debater_search.errors import DebaterError
 from debater_search.files import TEMPORARY_SUFFIX
+from debater_search.locks import writing
 from debater_search.store.edits import recover
 from debater_search.store.folders import open_manifest
-from debater_search.store.lock import writing
 from debater_search.store.manifest import DOCUMENTS_NAME, MANIFEST_NAME, IndexManifest
 
 _LOGS = ("-wal", "-shm")  # what SQLite keeps beside a database that is in use
