@@ -34,7 +34,7 @@ def cache_folder(name: str) -> Path:
 
 
 def remove_stale(
-    cache: Path, is_entry: Callable[[str], bool], is_outdated: Callable[[Path], bool] | None = None
+    cache: Path, is_entry: Callable[[str], bool], is_outdated: Callable[[Path], bool] = lambda _: False
 ) -> None:
     """Remove what nothing has used for a month, what is outdated, and temporary files of processes that died.
 
