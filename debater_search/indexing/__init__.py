@@ -2,11 +2,11 @@
 
 from debater_search.indexing.build import BuildResult, build
 from debater_search.indexing.change import Change, add, delete, update
-from debater_search.indexing.compact import Compaction, compact
+from debater_search.indexing.compaction import Compaction, compact
 from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output
 from debater_search.indexing.pool import usual_workers
-from debater_search.indexing.verify import Verification, verify
+from debater_search.indexing.verification import Verification, verify
 
 __all__ = [
     "BuildResult",

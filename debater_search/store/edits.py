@@ -169,11 +169,15 @@ def edit_documents(
 
     Raises:
         InvalidError: the block put an id twice or a text that is none; or no document is left.
+        DamagedError: there are documents at or behind `first`.
         BusyError, UnavailableError: the database cannot be written to.
 
     """
     edits: DocumentEdits | None = None
     with changed_database(path, lambda: edits.current if edits else "") as connection:
+        highest = connection.execute("SELECT coalesce(max(position), -1) FROM documents").fetchone()[0]
+        if highest >= first:
+            raise DamagedError(f"{path} holds position {highest}, and its manifest {first} rows.", MEND)
         connection.execute("UPDATE state SET pending = ?, first = ?, words = 0", (generation, first))
         edits = DocumentEdits(connection, generation, first, split, content)
         yield edits

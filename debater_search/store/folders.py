@@ -46,6 +46,8 @@ def open_manifest(folder: Path) -> IndexManifest:
     if not any((folder / part).exists() for part in (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME)):
         raise InvalidError(f"{folder} is not an index.", _others(folder))
     manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
+    if contradiction := manifest.contradiction():
+        raise DamagedError(f"{folder / MANIFEST_NAME} is damaged: it names {contradiction}.", MEND)
     if not (folder / manifest.documents).is_file():
         raise DamagedError(f"The index {folder} is damaged: {manifest.documents} is missing.", MEND)
     _require_whole_database(folder, manifest.documents)

@@ -201,6 +201,16 @@ class IndexManifest(Manifest):
         """Every file of the index but the embeddings, those of the vectors included."""
         return self.files | (self.vectors.files if self.vectors else {})
 
+    def contradiction(self) -> str | None:
+        """What this manifest says about rows in one place and denies in another; None if it agrees with itself."""
+        if self.vectors is None:
+            return None
+        if self.vectors.rows != self.rows:
+            return f"{self.vectors.rows:,} vectors for {self.rows:,} rows"
+        if self.content is not None and self.vectors.dropped != self.deleted:
+            return f"{self.vectors.dropped:,} dropped vectors for {self.deleted:,} deleted rows"
+        return None
+
     @property
     def rows(self) -> int:
         """How many positions were given out since the base was built; the next document gets this one."""

@@ -146,6 +146,31 @@ def test_a_full_disk_leaves_the_old_state_and_the_rerun_finishes(
     assert add(index, [FLUTTER, changed("d7")], encoder=FakeEncoder()).documents == 26
 
 
+def test_shards_of_a_killed_compact_are_not_taken_for_those_of_a_change(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are written under the name of the next generation, for the same ids."""
+    delete(index, [CORPUS[-1].id])
+    after = [changed(document.id) for document in CORPUS[:-1]]
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    for where, change in (
+        ("debater_search.store.embeddings.EmbeddingWriter.write", lambda: update(index, after, encoder=FakeEncoder())),
+        ("debater_search.indexing.compaction.rebuild_vectors", lambda: compact(index)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, stopped)
+            with pytest.raises(KeyboardInterrupt):
+                change()
+    assert update(index, after, encoder=FakeEncoder()).encoded == len(after)
+    engine = opened(index)
+    by_text = FakeEncoder().encode_documents(list(engine.documents))
+    positions = [position for position, _ in engine.documents.rows()]
+    np.testing.assert_allclose(engine.store.vectors()[positions], by_text, atol=1e-6)
+
+
 def test_shards_that_an_interrupted_change_finished_are_not_encoded_again(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ def require_all_or_nothing(original: Path, tmp_path: Path, change: str, points: 
         assert after in seen
 
 
-@pytest.mark.parametrize(("change", "steps"), {"add": 60, "delete": 20, "update": 60, "compact": 50}.items())
+@pytest.mark.parametrize(("change", "steps"), {"add": 150, "delete": 80, "update": 150, "compact": 120}.items())
 def test_a_killed_change_leaves_the_state_before_or_after(
     original: Path, tmp_path: Path, change: str, steps: int
 ) -> None:

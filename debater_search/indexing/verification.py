@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import sha256_file
 from debater_search.indexing.index import drop_vectors, extend_vectors, rebuild_vectors
 from debater_search.indexing.model import load_again
@@ -81,10 +81,15 @@ def verify(
             if in_rows:
                 found.damaged += [] if documents_are_sound(folder, manifest) else [manifest.documents]
                 bar.advance()
+            if contradiction := manifest.contradiction() or _missing_shards(manifest, shards):
+                logger.warning("%s: %s.", folder / MANIFEST_NAME, contradiction)
+                found.damaged.append(MANIFEST_NAME)
             if record is not None:
                 found.damaged += backend(record.backend).check(folder, record)
                 bar.advance(len(record.files))
         if repair and found.damaged:
+            if MANIFEST_NAME in found.damaged:
+                raise DamagedError(f"{folder / MANIFEST_NAME} contradicts what it describes.", MEND)
             if manifest.documents in found.damaged:
                 raise DebaterError(
                     f"{folder / manifest.documents} is damaged, and only the corpus can mend that.", MEND
@@ -102,6 +107,12 @@ def _shard_manifests(folder: Path, manifest: IndexManifest) -> dict[str, Embeddi
     if manifest.encoder is None:
         return {}
     return {name: read_manifest(folder / name / MANIFEST_NAME, EmbeddingsManifest) for name in manifest.embeddings}
+
+
+def _missing_shards(manifest: IndexManifest, shards: dict[str, EmbeddingsManifest]) -> str | None:
+    """How the rows of the embeddings differ from the manifest's; None if they do not."""
+    rows = sum(shard.rows for of in shards.values() for shard in of.shards)
+    return f"{rows:,} embeddings for {manifest.rows:,} rows" if shards and rows != manifest.rows else None
 
 
 def _damaged(folder: Path, expected: dict[str, str], bar: Progress) -> Iterator[str]:
