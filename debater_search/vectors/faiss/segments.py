@@ -8,7 +8,6 @@ from debater_search.vectors.base import Selection
 from debater_search.vectors.faiss.index import FaissIndex
 from debater_search.vectors.ranking import merged
 
-
 _SMALL = 10_000
 """Vectors of the last segments that are copied into one in memory: a search of each segment takes 30 µs by itself."""
 
