@@ -84,7 +84,7 @@ class FaissIndex:
         Every type is exact if `exact` is set, if `within` names at most EXACT_UP_TO positions, or if k is a tenth or
         more of what may be found. Elsewhere a selection, like a k beyond _DEPTH, widens the search of an approximate
         type, which stays approximate. Measured with 60,000 of 120,000 vectors allowed (`benchmarks/vectors.md`),
-        recall@10 is .98 (IVF) and .99 (HNSW) if they are a random half, .92 and .84 if they are the half that is
+        recall@10 is .99 (IVF) and 1.00 (HNSW) if they are a random half, .88 and .79 if they are the half that is
         farthest from the queries.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
