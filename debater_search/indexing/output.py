@@ -101,7 +101,7 @@ def claim(embeddings: Path, job: EncodingJob | None, *, force: bool) -> Encoding
 
     """
     if _occupied(embeddings):
-        found = read_manifest(embeddings / JOB_NAME, EncodingJob) if (embeddings / JOB_NAME).exists() else None
+        found = _read_job(embeddings, lenient=force)
         if job is not None and found is not None and found.model_copy(update={"batch_tokens": None}) == job:
             return found
         if not (force or _only_begun(embeddings)):
@@ -114,6 +114,18 @@ def claim(embeddings: Path, job: EncodingJob | None, *, force: bool) -> Encoding
         embeddings.mkdir(parents=True, exist_ok=True)
         write_manifest(embeddings / JOB_NAME, job)
     return job
+
+
+def _read_job(embeddings: Path, *, lenient: bool) -> EncodingJob | None:
+    """The registered job; None if there is none or, with `lenient`, if it cannot be read."""
+    if not (embeddings / JOB_NAME).exists():
+        return None
+    try:
+        return read_manifest(embeddings / JOB_NAME, EncodingJob)
+    except DebaterError:
+        if not lenient:
+            raise
+        return None
 
 
 def _difference(found: EncodingJob | None, job: EncodingJob | None) -> str:
@@ -158,13 +170,7 @@ def _only_begun(embeddings: Path) -> bool:
 def _is_of_a_job(embeddings: Path) -> bool:
     """Whether the folder holds a registered job and its shards, and nothing else."""
     names = {name.removesuffix(TEMPORARY_SUFFIX) for name in os.listdir(embeddings)} - {JOB_NAME, MANIFEST_NAME}
-    if not all(map(is_shard_name, names)):
-        return False
-    try:
-        read_manifest(embeddings / JOB_NAME, EncodingJob)
-    except DebaterError:
-        return False
-    return True
+    return all(map(is_shard_name, names)) and _read_job(embeddings, lenient=True) is not None
 
 
 def _sibling(folder: Path, role: str) -> Path:
