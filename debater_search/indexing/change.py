@@ -6,7 +6,6 @@ the old state.
 """
 
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,22 +15,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from debater_search.errors import DebaterError
-from debater_search.indexing.encode import encode_shards
-from debater_search.indexing.index import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
+from debater_search.indexing.documents import StoredRows
+from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.model import load_again, require_same
 from debater_search.indexing.passages import Splitter
-from debater_search.indexing.shards import SHARD_SIZE, Shards
+from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
 from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import DocumentEdits, convert_documents, edit_documents, index_words, settle
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name
 from debater_search.store.manifest import (
-    JOB_NAME,
     MANIFEST_NAME,
     CorpusInfo,
     EmbeddingsManifest,
-    EncodingJob,
     IndexManifest,
     VectorRecord,
     read_manifest,
@@ -230,36 +227,15 @@ def _encode(
     assert after.encoder is not None
     base = read_manifest(folder / after.embeddings[0] / MANIFEST_NAME, EmbeddingsManifest)
     after.embeddings.append(embeddings_name(after.generation))
-    place = folder / after.embeddings[-1]
-    _claim(
-        place,
-        EncodingJob(
-            encoder=after.encoder.fingerprint,
-            corpus=after.corpus.fingerprint,
-            dtype=base.dtype,
-            all_steps=bool(base.thinking_steps),
-            shard_size=SHARD_SIZE,
-            passages=base.passages,
-        ),
-    )
     encoder = encoder or load_again(after.encoder, folder, device=device)
-    writer = EmbeddingWriter(place, base.dim, dtype=base.dtype, thinking_steps=base.thinking_steps)
+    corpus = CorpusInfo(source=after.corpus.source, fingerprint=after.corpus.fingerprint, documents=len(positions))
+    settings = EncodingSettings(base.dtype, bool(base.thinking_steps), passages=base.passages)
     documents = DocumentStore(folder / after.documents, after.generation)
-    shards = Shards(documents, positions, writer)
-    reused = encode_shards(shards, encoder, show=show)
+    rows = StoredRows(documents, positions)
+    # Shards that a killed run of the same change finished stay; those of another change are removed.
+    encoded = encode(rows, encoder, folder / after.embeddings[-1], corpus, settings, force=True, progress=show)
     documents.close()
-    what = CorpusInfo(source=after.corpus.source, fingerprint=after.corpus.fingerprint, documents=len(positions))
-    writer.finish(len(shards), after.encoder, what, base.passages)
-    return len(positions) - reused
-
-
-def _claim(place: Path, job: EncodingJob) -> None:
-    """Make the folder of a change's shards; those that a killed run of the same change finished stay."""
-    path = place / JOB_NAME
-    if place.exists() and not (path.exists() and read_manifest(path, EncodingJob) == job):
-        shutil.rmtree(place)
-    place.mkdir(exist_ok=True)
-    write_manifest(path, job)
+    return len(positions) - encoded.reused
 
 
 def _change_vectors(

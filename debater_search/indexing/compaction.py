@@ -9,8 +9,8 @@ import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
-from debater_search.indexing.index import rebuild_vectors, remove_superseded
-from debater_search.indexing.shards import SHARD_SIZE
+from debater_search.indexing.encoding import SHARD_SIZE
+from debater_search.indexing.vectors import rebuild_vectors, remove_superseded
 from debater_search.progress import progress as show_progress
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
@@ -22,6 +22,7 @@ from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
     IndexManifest,
+    ShardInfo,
     VectorRecord,
     write_manifest,
 )
@@ -95,13 +96,12 @@ def _rewrite_embeddings(
         dtype=store.manifest.dtype,
         thinking_steps=store.manifest.thinking_steps,
     )
-    count = 0
+    made: list[ShardInfo] = []
     with show_progress("Compacting", len(store) - before.deleted, "rows", enabled=show) as bar:
         for ids, vectors in _full_shards(_live_rows(store, documents)):
-            writer.write(count, ids, vectors)
+            made.append(writer.write(len(made), ids, vectors))
             bar.advance(len(ids))
-            count += 1
-    shards = writer.finish(count, after.encoder, after.corpus, store.manifest.passages)
+    shards = writer.finish(made, after.encoder, after.corpus, store.manifest.passages)
     return rebuild_vectors(folder, shards, record, after.generation)
 
 

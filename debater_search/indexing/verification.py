@@ -12,9 +12,9 @@ import numpy as np
 
 from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import sha256_file
-from debater_search.indexing.index import drop_vectors, extend_vectors, rebuild_vectors
 from debater_search.indexing.model import load_again
-from debater_search.indexing.shards import require_finite
+from debater_search.indexing.tasks import require_finite
+from debater_search.indexing.vectors import drop_vectors, extend_vectors, rebuild_vectors
 from debater_search.locks import writing
 from debater_search.progress import Progress, progress
 from debater_search.store.checks import documents_are_sound
@@ -165,8 +165,8 @@ def _encode_again(
             writer = EmbeddingWriter(folder / name, of.dim, dtype=of.dtype, thinking_steps=steps)
             for number, shard in enumerate(of.shards):
                 if f"{name}/{shard.file}" in broken:
-                    writer.write(number, *_rows(documents, range(start, start + shard.rows), encoder, of, bar))
-                    shard.sha256 = sha256_file(folder / name / shard.file)
+                    made = writer.write(number, *_rows(documents, range(start, start + shard.rows), encoder, of, bar))
+                    shard.sha256 = made.sha256
                 start += shard.rows
             write_manifest(folder / name / MANIFEST_NAME, of)
     documents.close()

@@ -96,7 +96,7 @@ def test_a_damaged_shard_of_an_interrupted_build_is_encoded_again(tmp_path: Path
         ({"corpus": tiny_corpus(24)}, "corpus"),
         ({"shard_size": 5}, "shard size"),
         ({"all_steps": True}, "all steps"),
-        ({"encoder": None}, "not this job's"),
+        ({"encoder": None}, "of another job"),
     ],
 )
 def test_another_command_does_not_touch_unfinished_work(tmp_path: Path, what: dict, difference: str) -> None:
@@ -188,8 +188,8 @@ def test_where_nothing_is_left_to_encode_there_is_no_progress(
 def test_the_batch_size_is_chosen_before_the_first_shard_and_kept_by_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("debater_search.indexing.encode.WORTH_CALIBRATING", 20)
-    monkeypatch.setattr("debater_search.indexing.encode.SAMPLE", 5)
+    monkeypatch.setattr("debater_search.indexing.encoding.WORTH_CALIBRATING", 20)
+    monkeypatch.setattr("debater_search.indexing.encoding.SAMPLE", 5)
     first = Interrupted(10)
     with pytest.raises(KeyboardInterrupt):
         build(CORPUS, first, tmp_path / "i", shard_size=10)
