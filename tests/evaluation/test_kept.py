@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from debater_search.cache import UNUSED_SECONDS
 from debater_search.evaluation import evaluate, evaluate_steps, opened
-from debater_search.evaluation.kept import UNUSED_SECONDS, kept_size
+from debater_search.evaluation.kept import kept_size
 from debater_search.types import Document, Qrels, Query
 from tests.fakes import FakeEncoder, tiny_corpus
 
