@@ -240,7 +240,10 @@ class DocumentStore:
 
 
 class _Connection:
-    """One thread's connection, and what of the database its generation sees."""
+    """One thread's connection, and what of the database its generation sees.
+
+    Nothing but SQLite may open the file in this process: closing it would end SQLite's locks on it.
+    """
 
     def __init__(self, path: Path, generation: int | None) -> None:
         self._path, self._generation = path, generation
@@ -299,7 +302,17 @@ class _Connection:
             sqlite, self._seen = self._connect("mode=ro&immutable=1"), self._stat()
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from None
+        self._require_whole(sqlite)
         return sqlite
+
+    def _require_whole(self, sqlite: sqlite3.Connection) -> None:
+        """Raise DamagedError for a file that is shorter than its pages, unless its log holds the rest."""
+        pages = sqlite.execute("PRAGMA page_count").fetchone()[0] * sqlite.execute("PRAGMA page_size").fetchone()[0]
+        log = self._path.with_name(f"{self._path.name}-wal")
+        with suppress(FileNotFoundError):
+            size = self._path.stat().st_size
+            if size < pages and not (log.exists() and log.stat().st_size):
+                raise DamagedError(f"{self._path} is damaged: it has {size:,} bytes instead of {pages:,}.", MEND)
 
     def _connect(self, options: str) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?{options}"

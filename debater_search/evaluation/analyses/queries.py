@@ -4,7 +4,7 @@ import numpy as np
 
 from debater_search.evaluation.analyses.subject import METRIC, SCORE, Finding, Subject
 from debater_search.evaluation.metrics import bootstrap
-from debater_search.search.retrieval import FUSION_DEPTH, dense, lexical, reciprocal_rank_fusion
+from debater_search.search.candidates import FUSION_DEPTH, dense, lexical, reciprocal_rank_fusion
 
 _BINS = 5
 _LEAST_IN_A_BIN = 10  # queries
