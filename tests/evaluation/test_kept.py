@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from debater_search.cache import UNUSED_SECONDS
 from debater_search.evaluation import evaluate, evaluate_steps, opened
-from debater_search.evaluation.kept import UNUSED_SECONDS, kept_size
-from debater_search.store import documents
+from debater_search.evaluation.kept import kept_size
+from debater_search.store import corpus
 from debater_search.types import Document, Qrels, Query
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -77,7 +78,7 @@ def test_the_corpus_is_read_once_and_one_database_is_written(
 
     def write_documents(path: Path, *arguments: Any, **options: Any) -> Any:
         written.append(path)
-        return documents.write_documents(path, *arguments, **options)
+        return corpus.write_documents(path, *arguments, **options)
 
     monkeypatch.setattr("debater_search.indexing.documents.write_documents", write_documents)
     task = Counted()
