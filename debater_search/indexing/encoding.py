@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 from debater_search.errors import InvalidError
 from debater_search.indexing.engines import LOCAL, check_engine, find_engine
 from debater_search.indexing.output import claim
-from debater_search.indexing.tasks import EncodingTask
+from debater_search.indexing.tasks import EncodingTask, tasks_of
 from debater_search.progress import Progress, progress
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
@@ -167,16 +167,12 @@ class _Run:
                     self.shards[shard.number] = shard.info
 
     def _tasks(self) -> Iterator[EncodingTask]:
-        stream = iter(self._documents)
-        number = 0
-        while batch := list(islice(stream, self._settings.shard_size)):
-            ids = [document.id for document in batch]
-            found = self._writer.find(number, ids)
+        for task in tasks_of(self._documents, self._settings.shard_size):
+            found = self._writer.find(task.number, task.ids)
             if found is None:
-                yield EncodingTask(number, ids, [document.content for document in batch])
+                yield task
             else:
-                self._keep(number, found)
-            number += 1
+                self._keep(task.number, found)
 
     def _keep(self, number: int, shard: ShardInfo) -> None:
         self.shards[number] = shard

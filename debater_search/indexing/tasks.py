@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from debater_search.errors import InvalidError
 from debater_search.progress import Progress
 from debater_search.store.embeddings import EmbeddingWriter
 from debater_search.store.manifest import ShardInfo
+from debater_search.types import Document
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -33,6 +35,16 @@ class EncodingTask:
         return {"number": self.number, "ids": self.ids, "texts": self.texts}
 
 
+def tasks_of(documents: Iterable[Document], size: int) -> Iterator[EncodingTask]:
+    """Tasks of `size` documents each, in order; the last may be smaller."""
+    stream = iter(documents)
+    for number in count():
+        batch = list(islice(stream, size))
+        if not batch:
+            return
+        yield EncodingTask(number, [document.id for document in batch], [document.content for document in batch])
+
+
 @dataclass(frozen=True)
 class EncodedShard:
     """The shard file of a task, complete on disk; its sha256 was made while it was written."""
@@ -41,14 +53,10 @@ class EncodedShard:
     info: ShardInfo
 
 
-def execute(
-    tasks: Iterable[EncodingTask],
-    encoder: "Encoder",
-    writer: EmbeddingWriter,
-    batch_tokens: int | None,
-    progress: Progress,
-) -> "Iterator[Future[EncodedShard]]":
-    """Execute tasks as they come; gives each shard while a thread writes it.
+def compute(
+    tasks: Iterable[EncodingTask], encoder: "Encoder", batch_tokens: int | None, progress: Progress
+) -> Iterator[tuple[EncodingTask, np.ndarray]]:
+    """Each task with every thinking step of its texts, float32 [n, thinking_steps, dim].
 
     The next task is taken, and its texts are tokenized, while the model computes those before. `batch_tokens` is how
     many padded tokens a forward pass takes; None: as many as are usual on the device.
@@ -64,11 +72,22 @@ def execute(
             taken.append(task)
             yield task.texts
 
-    encoded = encoder.deliberate_windows(windows(), batch_tokens=batch_tokens, progress=progress)
+    for steps in encoder.deliberate_windows(windows(), batch_tokens=batch_tokens, progress=progress):
+        task = taken.popleft()
+        require_finite(steps, task.ids)
+        yield task, steps
+
+
+def execute(
+    tasks: Iterable[EncodingTask],
+    encoder: "Encoder",
+    writer: EmbeddingWriter,
+    batch_tokens: int | None,
+    progress: Progress,
+) -> "Iterator[Future[EncodedShard]]":
+    """Execute tasks as they come; gives each shard while a thread writes it. Raises as `compute` does."""
     with ThreadPoolExecutor(1, thread_name_prefix="write") as thread:
-        for steps in encoded:
-            task = taken.popleft()
-            require_finite(steps, task.ids)
+        for task, steps in compute(tasks, encoder, batch_tokens, progress):
             vectors = steps if writer.thinking_steps else steps[:, -1]
             yield thread.submit(_write, writer, task, vectors)
 
