@@ -1,4 +1,4 @@
-"""Libraries that only some of the work needs, installed as extras of the package: `pip install debater-search[eval]`."""
+"""Libraries that only some of the work needs; extras install them: `pip install debater-search[eval]`."""
 
 from importlib import import_module
 from typing import Any

@@ -18,6 +18,7 @@ from debater_search.evaluation.hub_tasks import MtebTask
 from debater_search.evaluation.kept import is_kept, kept_documents, query_vectors
 from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.results import Result, scored
+from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.indexing import build
 from debater_search.search import Mode, SearchEngine
@@ -191,9 +192,9 @@ def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]
 
 
 def data_of(task: RetrievalTask, split: str) -> dict[str, Any]:
-    """What the provenance of a result says of the data, so that one made on other data is told apart."""
-    if isinstance(task, MtebTask):
-        return {"source": task.source}  # with its revision: nothing need be loaded
+    """The part of a result's provenance that identifies its data: a result made on other data differs in it."""
+    if isinstance(source := uncached(task), MtebTask):
+        return {"source": source.source}  # it names the revision: nothing has to be loaded
     qrels = task.qrels(split)
     return {
         "corpus": corpus_fingerprint(task.corpus(split)),

@@ -2,11 +2,11 @@
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 from debater_search.evaluation.beir import BEIR, CQADUPSTACK, beir_name, mteb_name
 from debater_search.evaluation.folders import FolderTask, splits_in
 from debater_search.evaluation.hub_tasks import benchmark_tasks, find_task, parts_of
@@ -48,6 +48,29 @@ class RetrievalTask(Protocol):
     def qrels(self, split: str = "test") -> Qrels:
         """The judgements of a split. Raises DebaterError, naming the splits that exist, if it is not one of them."""
         ...
+
+
+def find_tasks(
+    tasks: Sequence[RetrievalTask | Suite | str | Path],
+) -> tuple[list[RetrievalTask], list[Suite]]:
+    """The tasks given as such or by name (as `load` takes it), each once, and the suites among them.
+
+    Raises DebaterError if there is none, and if two tasks have the same name.
+    """
+    if not tasks:
+        raise InvalidError("There is no task to evaluate.", "Name at least one in `tasks`: a folder or a benchmark.")
+    found = [load(task) if isinstance(task, str | Path) else task for task in tasks]
+    names = [one.name for one in found]
+    by_name: dict[str, RetrievalTask] = {}
+    for one in found:
+        for task in one.tasks() if isinstance(one, Suite) else [one]:
+            first = by_name.setdefault(task.name, task)
+            if getattr(first, "source", first) != getattr(task, "source", task) or names.count(task.name) > 1:
+                raise InvalidError(
+                    f"Two tasks have the same name: {task.name}.",
+                    "Evaluate them one at a time, each with an `output` of its own.",
+                )
+    return list(by_name.values()), [suite for one in found if isinstance(one, Suite) for suite in one.suites()]
 
 
 def load_task(name: str | Path) -> Task:

@@ -60,9 +60,7 @@ def test_an_interrupt_is_one_line_and_130(debater: Debater, failing: list[BaseEx
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "Interrupted.\n")
 
 
-def test_arguments_in_backquotes_become_what_the_command_takes(
-    debater: Debater, failing: list[BaseException]
-) -> None:
+def test_arguments_in_backquotes_become_what_the_command_takes(debater: Debater, failing: list[BaseException]) -> None:
     failing.append(DebaterError("No `index` there.", "Give `as_json`, not `thinking_steps`."))
     assert debater("info", "x").err == "Error: No INDEX there.\nGive --json, not `thinking_steps`.\n"
 

@@ -28,7 +28,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         calls.append((task.name, options.get("mode", "dense")))
         return real(task, *rest, **options)
 
-    monkeypatch.setattr(evaluation, "evaluate", counted)
+    monkeypatch.setattr("debater_search.evaluation.baselines.evaluate", counted)
     return calls
 
 
@@ -59,7 +59,7 @@ def test_results_on_other_data_do_not_stand(debater: Debater, task: Path, file: 
         (task / file).write_text(text.replace("Propellers", "Rotors"), encoding="utf-8")
     refused = debater(*arguments)
     assert (refused.code, refused.out) == (2, "")
-    assert "of another model or data, or made otherwise" in refused.err
+    assert "of another model or data, or made with other settings" in refused.err
     assert debater(*arguments, "--force").code == 0
 
 
