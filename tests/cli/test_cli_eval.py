@@ -119,15 +119,6 @@ def test_a_killed_suite_goes_on_and_scores_nothing_twice(
     assert scored[4:] == ["flight", "gliding", "soaring"]
 
 
-def test_a_run_that_a_kill_left_without_its_result_is_replaced(debater: Debater, group: Path) -> None:
-    arguments = ("eval", str(group), "--output", "results")
-    assert debater(*arguments).code == 0
-    saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))
-    saved["results"] = [r for r in saved["results"] if r["task"] != "soaring"]
-    Path("results/results.json").write_text(json.dumps(saved), encoding="utf-8")
-    assert debater(*arguments).code == 0
-
-
 def test_one_task_without_data_does_not_cost_the_others(
     debater: Debater, task: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
