@@ -11,6 +11,7 @@ from typing import Any
 
 from debater_search.errors import DebaterError
 from debater_search.evaluation.beir import beir_name
+from debater_search.extras import require
 from debater_search.types import Document, Qrels, Query
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def is_offline() -> bool:
 
 def find_task(name: str) -> Any:
     """mteb's retrieval task of this name. Raises DebaterError for any other: the nearest is named, or its type."""
-    import mteb
+    mteb = require("mteb", extra="eval")
 
     known = {task.metadata.name: task for task in mteb.get_tasks(task_types=["Retrieval"], exclude_superseded=False)}
     if name in known:
@@ -172,7 +173,7 @@ def benchmark_tasks(name: str) -> list[Any] | None:
 
 
 def _benchmarks() -> dict[str, Any]:
-    import mteb
+    mteb = require("mteb", extra="eval")
 
     found: dict[str, Any] = {}
     for benchmark in mteb.get_benchmarks():
@@ -187,7 +188,7 @@ def slug(benchmark: str) -> str:
 
 
 def _type_of(name: str) -> str | None:
-    import mteb
+    mteb = require("mteb", extra="eval")
 
     try:
         return str(mteb.get_task(name).metadata.type)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from debater_search.errors import DebaterError
+from debater_search.extras import require
 from debater_search.types import Qrels, Run
 
 # our name → trec_eval's
@@ -103,8 +104,7 @@ def best(documents: Mapping[str, float], k: int = 10) -> list[str]:
 
 
 def _measure(answers: Run, qrels: Qrels) -> dict[str, dict[str, float]]:
-    import pytrec_eval
-
+    pytrec_eval = require("pytrec_eval", extra="eval")
     found = pytrec_eval.RelevanceEvaluator(qrels, set(_TREC.values())).evaluate(answers)
     return {
         query_id: _renamed(found[query_id]) | _judged(documents, qrels[query_id])

@@ -14,6 +14,7 @@ from debater_search.evaluation.evaluate import indexed, papers_instruction
 from debater_search.evaluation.hub_tasks import MtebTask, documents_in, queries_in
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.results import Result
+from debater_search.extras import require
 from debater_search.files import atomic
 from debater_search.search import Mode, SearchEngine
 from debater_search.types import Run
@@ -112,9 +113,7 @@ class DebaterModel:
         self._engine = None
 
     def _rerank(self, queries: Any, **options: Any) -> Run:
-        from mteb.models import SearchEncoderWrapper
-
-        wrapper = SearchEncoderWrapper(self)
+        wrapper = require("mteb.models", extra="eval").SearchEncoderWrapper(self)
         settings = {name: options.get(name) for name in ("task_metadata", "hf_split", "hf_subset", "encode_kwargs")}
         wrapper.index(self._corpus, **settings)
         found: Run = wrapper.search(queries, **options)
@@ -140,11 +139,9 @@ class _Answers:
 
 def model_meta(encoder: "Encoder") -> Any:
     """mteb's description of a model: what is known of it without asking anybody."""
-    from mteb.models import ModelMeta
-    from mteb.models.model_meta import ScoringFunction
-
+    described = require("mteb.models.model_meta", extra="eval")
     parameters = sum(parameter.numel() for parameter in encoder.model.parameters())
-    return ModelMeta.create_empty(
+    return described.ModelMeta.create_empty(
         overwrites={
             "name": _model_name(encoder.name),
             "revision": encoder.fingerprint,
@@ -153,7 +150,7 @@ def model_meta(encoder: "Encoder") -> Any:
             "embed_dim": encoder.dim,
             "open_weights": True,
             "framework": ["PyTorch"],
-            "similarity_fn_name": ScoringFunction.COSINE,
+            "similarity_fn_name": described.ScoringFunction.COSINE,
             "use_instructions": encoder.trained_with_instructions,
         }
     )
@@ -164,18 +161,17 @@ def save_mteb_result(task: MtebTask, result: Result, encoder: "Encoder", folder:
 
     What stands there of other languages and splits of the task stays. Returns the file.
     """
-    from mteb.results import TaskResult
-
+    task_result = require("mteb.results", extra="eval").TaskResult
     meta = model_meta(encoder)
     split = task.split_of(result.provenance["split"])
     scores = task.task.evaluate(_Answers(result.run, meta), split, subsets_to_run=[task.subset], encode_kwargs={})
-    made = TaskResult.from_task_results(task.task, {split: scores}, evaluation_time=sum(result.timings.values()))
+    made = task_result.from_task_results(task.task, {split: scores}, evaluation_time=sum(result.timings.values()))
     place = Path(folder) / meta.model_name_as_path() / meta.revision
     place.mkdir(parents=True, exist_ok=True)
     file = place / f"{task.task.metadata.name}.json"
     if file.exists():
         with suppress(ValueError):  # damaged, or of another revision of the data: replaced
-            made = TaskResult.from_disk(file).merge(made)
+            made = task_result.from_disk(file).merge(made)
     with atomic(file) as temporary:
         made.to_disk(temporary)
     write_lines(place / "model_meta.json", [json.dumps(meta.to_dict(), default=str, indent=4)])

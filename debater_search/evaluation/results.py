@@ -45,7 +45,7 @@ class Result:
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes on disk per part of the index."""
     counts: dict[str, int] = field(default_factory=dict)
-    """`queries_without_hits`, `queries_without_judgements` (left out), `documents_missing` (judged but not in corpus)."""
+    """`queries_without_hits`, `queries_without_judgements` (left out), `documents_missing` (judged, not in corpus)."""
     provenance: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)
     """The metrics of each thinking step alone, first to last (`evaluate_steps`); empty unless requested."""

@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 
+from debater_search.extras import require
+
 PERMUTATIONS = 10_000
 TIE = 1e-9  # what rounding makes of equal values
 _BLOCK = 2**21  # signs held at once, so that memory is bounded
@@ -37,7 +39,7 @@ def t_test(differences: np.ndarray) -> np.ndarray:
 
     1 where it says nothing: for a single query, and where no query differs.
     """
-    from scipy import stats
+    stats = require("scipy.stats", extra="eval")
 
     with warnings.catch_warnings():  # of differences that are all alike
         warnings.simplefilter("ignore", RuntimeWarning)

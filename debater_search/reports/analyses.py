@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from debater_search.extras import require
 from debater_search.reports.style import (
     COLOURS,
     DARK,
@@ -35,8 +36,7 @@ BLUE, VERMILION, GREEN = COLOURS
 
 def draw_analysis(name: str, table: Path, title: str) -> tuple[Path, Path]:
     """Draw the analysis `name` from its CSV file; returns the pictures beside it, SVG and PNG."""
-    import matplotlib
-
+    matplotlib = require("matplotlib", extra="eval")
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     picture = table.with_suffix(".png")

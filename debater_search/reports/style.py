@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from debater_search.extras import require
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,8 +24,7 @@ SHALLOW, DEEP = 0.82, 0.12
 @contextmanager
 def styled() -> Iterator[None]:
     """What is drawn and saved in this block has the common style."""
-    import matplotlib
-
+    matplotlib = require("matplotlib", extra="eval")
     common = {"svg.hashsalt": "debater", "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(common):
         yield
@@ -31,18 +32,14 @@ def styled() -> Iterator[None]:
 
 def new_figure(width: float = WIDTH, height: float = HEIGHT) -> "Figure":
     """An empty picture of so many inches; it opens no window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure: Figure = require("matplotlib.figure", extra="eval").Figure(figsize=(width, height), layout="constrained")
+    require("matplotlib.backends.backend_agg", extra="eval").FigureCanvasAgg(figure)
     return figure
 
 
 def depth_colour(share: float) -> tuple[float, ...]:
     """The colour of a thinking step, from the first (0) to the last (1): the deeper, the darker."""
-    import matplotlib
-
+    matplotlib = require("matplotlib", extra="eval")
     colour: tuple[float, ...] = matplotlib.colormaps["cividis"](SHALLOW + share * (DEEP - SHALLOW))
     return colour
 
