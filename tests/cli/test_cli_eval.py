@@ -257,7 +257,7 @@ def test_analyses_are_saved_beside_the_results(debater: Debater, task: Path) -> 
     [
         (["--analyse", "steps"], "need a folder"),
         (["--analyse", "steps", "--output", "o", "--mode", "hybrid"], "look at dense search"),
-        (["--analyse", "training", "--output", "o"], "no training output"),
+        (["--analyse", "training", "--output", "o"], "not a training output"),
         (["--analyse", "stepz", "--output", "o"], "stepz"),
     ],
 )
