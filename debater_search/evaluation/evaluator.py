@@ -86,9 +86,12 @@ class Evaluator:
         if results.keys() >= set(self.names) and not missing:
             return self._compare(task, results, lambda _: task.corpus(split))
         every_step = self.all_steps or need_all_steps(missing)
-        with opened(
-            task, self.model.encoder, split=split, index_type=self.index_type, all_steps=every_step, progress=True
-        ) as (engine, built):
+        with (
+            opened(
+                task, self.model.encoder, split=split, index_type=self.index_type, all_steps=every_step, progress=True
+            ) as (engine, built),
+            task.stored(engine.documents),
+        ):
             for system in self.systems:
                 if system.name not in results:
                     results[system.name] = self._score(system, task, engine, built)

@@ -1,6 +1,7 @@
-"""A task whose judgements and queries are read once, however many systems are scored on it."""
+"""A task whose data is read once, however many systems are scored on it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from debater_search.evaluation.tasks import RetrievalTask
@@ -10,7 +11,7 @@ from debater_search.types import Document, Qrels, Query
 class CachedTask:
     """A `RetrievalTask` that keeps the judgements and the judged queries of each split that was read, until `unload`.
 
-    The corpus is not kept: it may be larger than memory.
+    The corpus may be larger than memory: it is read again at each call, unless an index holds it (`stored`).
     """
 
     def __init__(self, task: RetrievalTask) -> None:
@@ -20,10 +21,11 @@ class CachedTask:
         self.source: Any = getattr(task, "source", None)
         self._qrels: dict[str, Qrels] = {}
         self._queries: dict[str, list[Query]] = {}
+        self._documents: Iterable[Document] | None = None
 
     def corpus(self, split: str = "test") -> Iterable[Document]:
-        """All documents, read again at each call."""
-        return self.task.corpus(split)
+        """All documents."""
+        return self.task.corpus(split) if self._documents is None else self._documents
 
     def queries(self, split: str = "test") -> list[Query]:
         """The judged queries of a split."""
@@ -37,6 +39,15 @@ class CachedTask:
         if split not in self._qrels:
             self._qrels[split] = self.task.qrels(split)
         return self._qrels[split]
+
+    @contextmanager
+    def stored(self, documents: Iterable[Document]) -> Iterator[None]:
+        """Within this block the corpus is `documents`, an index's own, so that its files are not parsed again."""
+        self._documents = documents
+        try:
+            yield
+        finally:
+            self._documents = None
 
     def unload(self) -> None:
         """Free the memory; what is asked for again is read again."""
