@@ -130,7 +130,7 @@ class Search:
         """Load the model and the vectors if the mode needs them and they are not there yet; returns the seconds."""
         start = time.perf_counter()
         if self.mode is not Mode.lexical:
-            from debater_search.vectors import require_one_faiss
+            from debater_search.vectors.faiss import require_one_faiss
 
             require_one_faiss()
             self.engine.check(rescore=self._rescore)  # before seconds go into loading

@@ -3,27 +3,30 @@
 import logging
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import debater_search
-from debater_search.data import CorpusReader
 from debater_search.data.runs import DEPTH
 from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
-from debater_search.evaluation.kept import is_kept, kept_documents, query_vectors
+from debater_search.evaluation.kept import is_kept, kept_embeddings, query_vectors
 from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
-from debater_search.indexing import build
+from debater_search.indexing import EncodingSettings, encode, index
+from debater_search.indexing.building import timed
+from debater_search.indexing.documents import storing
+from debater_search.indexing.output import claim, workplace
 from debater_search.search import Mode, SearchEngine
 from debater_search.store.documents import corpus_fingerprint
+from debater_search.store.manifest import EMBEDDINGS_NAME, EncoderInfo
 from debater_search.types import Document, Qrels, Query, Run
+from debater_search.vectors import VectorSettings, backend
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -92,7 +95,7 @@ def evaluate(
                 "corpus": engine.manifest.corpus.fingerprint,
                 "queries": _digest_of(queries),
                 "documents": engine.manifest.corpus.documents,
-                "index_type": engine.manifest.type,
+                "index_type": engine.manifest.vectors.type if engine.manifest.vectors else None,
                 "split": split,
                 "source": getattr(task, "source", None),
                 "mode": mode,
@@ -128,7 +131,7 @@ def opened(
 
         model_or_engine = Encoder.load(model_or_engine)
     with indexed(
-        lambda: task.corpus(split),
+        task.corpus(split),
         model_or_engine,
         index_type=index_type,
         index_folder=index_folder,
@@ -140,7 +143,7 @@ def opened(
 
 @contextmanager
 def indexed(
-    corpus: Callable[[], Iterable[Document]],
+    corpus: Iterable[Document],
     encoder: "Encoder | None",
     *,
     index_type: str = "flat",
@@ -148,29 +151,37 @@ def indexed(
     all_steps: bool = False,
     progress: bool = False,
 ) -> Iterator[tuple[SearchEngine, dict[str, float]]]:
-    """An engine over the documents that `corpus()` gives, and the seconds that making it took.
+    """An engine over a corpus, which is read once, and the seconds that making it took.
 
-    Embeddings that an earlier evaluation kept are taken; those that are made are kept.
+    Embeddings of an earlier evaluation are taken from the cache; those that are made are added to it.
     """
-    kept, seconds = None, Counter[str]()
-    if encoder is not None and is_kept(encoder):
-        kept, spent = kept_documents(corpus, encoder, all_steps=all_steps, progress=progress)
-        seconds.update(spent)
-    documents = corpus()
+    vectors = VectorSettings(index_type)
+    settings = EncodingSettings(all_steps=all_steps)
+    if encoder is not None:
+        backend("faiss").validate(vectors, encoder.dim)
+    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="debater-eval-") as temporary:
-        built = build(
-            documents.path if isinstance(documents, CorpusReader) else documents,
-            encoder,
-            index_folder if index_folder is not None else Path(temporary, "index"),
-            type=index_type,
-            all_steps=all_steps,
-            embeddings=kept,
-            progress=progress,
-        )
-        seconds.update(built.seconds)
-        engine = SearchEngine.open(built.folder, encoder=encoder)
+        folder = Path(index_folder if index_folder is not None else Path(temporary, "index")).resolve()
+        with workplace(folder, force=False) as place:
+            shards = place / EMBEDDINGS_NAME
+            with timed(seconds, "read"), storing(corpus, place) as stored:
+                claim(
+                    shards,
+                    None if encoder is None else settings.job(EncoderInfo.of(encoder), stored.corpus),
+                    force=False,
+                )
+            with timed(seconds, "encode"):
+                embeddings = None
+                if encoder is not None and is_kept(encoder):
+                    embeddings = kept_embeddings(stored, encoder, all_steps=all_steps, progress=progress)
+                elif encoder is not None:
+                    with stored.opened() as rows:
+                        embeddings = encode(rows, encoder, shards, stored.corpus, settings, progress=progress).store
+            with timed(seconds, "index"):
+                index(stored, embeddings, vectors)
+        engine = SearchEngine.open(folder, encoder=encoder)
         try:
-            yield engine, dict(seconds)
+            yield engine, seconds
         finally:
             engine.close()
 
@@ -245,12 +256,11 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
     """Bytes on disk per part of an index."""
     manifest = engine.manifest
     sizes = {"documents": (engine.folder / manifest.documents).stat().st_size}
-    if manifest.encoder is not None:
-        vectors = [manifest.vectors] + ([manifest.delta.vectors] if manifest.delta else [])
+    if manifest.vectors is not None:
         sizes["embeddings"] = sum(
             file.stat().st_size for name in manifest.embeddings for file in (engine.folder / name).glob("*.parquet")
         )
-        sizes["index"] = sum((engine.folder / name).stat().st_size for name in vectors)
+        sizes["index"] = sum(info.bytes for info in manifest.vectors.files.values())
     return sizes
 
 

@@ -92,7 +92,7 @@ class DebaterModel:
         self.close()
         self._corpus = corpus
         self._engine, _ = self._index.enter_context(
-            indexed(lambda: documents_in(corpus), self.encoder, index_type=self.index_type)
+            indexed(documents_in(corpus), self.encoder, index_type=self.index_type)
         )
 
     def search(self, queries: Any, *, task_metadata: Any, top_k: int, top_ranked: Any = None, **options: Any) -> Run:

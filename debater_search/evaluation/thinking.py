@@ -9,7 +9,7 @@ import numpy as np
 from debater_search.data.runs import DEPTH
 from debater_search.evaluation.beir import scored_split
 from debater_search.evaluation.evaluate import choose_instruction, judged_queries, without_identical_ids
-from debater_search.evaluation.exact import live_blocks, search_blocks
+from debater_search.evaluation.exact import Read, live_blocks, search_blocks
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import score_run
 from debater_search.evaluation.tasks import RetrievalTask, load_task
@@ -54,6 +54,12 @@ def search_steps(
     `together` adds two runs: by a document's best step, and by the mean over its steps. `live` are the positions,
     int64 in ascending order, whose documents are not deleted; None for all. `show` shows a progress line.
     """
+    blocks = live_blocks(store, live, steps=True, show=show)
+    return search_blocks(query_ids, store.ids(), blocks, step_scores(queries, together=together), k)
+
+
+def step_scores(queries: np.ndarray, *, together: bool = False) -> Read:
+    """How `search_blocks` scores documents by each thinking step; `together` is that of `search_steps`."""
 
     def read(steps: np.ndarray) -> Iterator[np.ndarray]:  # [rows, steps, dim]
         best = total = queries @ steps[:, 0].T
@@ -66,7 +72,7 @@ def search_steps(
             yield best
             yield total / steps.shape[1]
 
-    return search_blocks(query_ids, store.ids(), live_blocks(store, live, steps=True, show=show), read, k)
+    return read
 
 
 def step_cosines(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> np.ndarray:

@@ -8,18 +8,20 @@ import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
-from debater_search.indexing.build import build_vectors
-from debater_search.indexing.shards import SHARD_SIZE
+from debater_search.indexing.encoding import SHARD_SIZE
+from debater_search.indexing.vectors import rebuild_vectors, remove_superseded
 from debater_search.progress import progress as show_progress
 from debater_search.store.documents import DocumentStore, write_documents
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
-from debater_search.store.generations import changing, documents_name, embeddings_name, vectors_name
+from debater_search.store.generations import changing, documents_name, embeddings_name
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
     MEND,
     FileInfo,
     IndexManifest,
+    ShardInfo,
+    VectorRecord,
     write_manifest,
 )
 
@@ -44,51 +46,51 @@ def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
     """
     folder = Path(folder)
     with changing(folder) as before:
-        folded, dropped = before.delta.rows if before.delta else 0, before.deleted
+        folded, dropped = before.vectors.added if before.vectors else 0, before.deleted
+        remove_superseded(folder, before)
         after = before.model_copy(deep=True)
+        after.superseded = None
         if folded or dropped:
             after.generation += 1
-            after.documents, after.delta, after.deleted = documents_name(after.generation), None, 0
+            after.documents, after.deleted = documents_name(after.generation), 0
             documents = DocumentStore(folder / before.documents)
             with atomic(folder / after.documents) as temporary:
                 written = write_documents(temporary, documents, documents.spans if documents.split else None)
             after.corpus.documents, after.corpus.fingerprint = written.documents, written.fingerprint
-            new = [after.documents]
-            if before.encoder is not None:
-                _rewrite_embeddings(folder, before, after, documents, progress)
-                new.append(after.vectors)
+            if before.vectors is not None:
+                after.superseded = before.vectors
+                after.vectors = _rewrite_embeddings(folder, before, after, before.vectors, documents, progress)
             documents.close()
-            after.files = {name: FileInfo.of(folder / name) for name in new}
+            after.files = {after.documents: FileInfo.of(folder / after.documents)}
             write_manifest(folder / MANIFEST_NAME, after)
         return Compaction(folder, after.generation, after.corpus.documents, folded, dropped)
 
 
 def _rewrite_embeddings(
-    folder: Path, before: IndexManifest, after: IndexManifest, documents: DocumentStore, show: bool
-) -> None:
+    folder: Path,
+    before: IndexManifest,
+    after: IndexManifest,
+    record: VectorRecord,
+    documents: DocumentStore,
+    show: bool,
+) -> VectorRecord:
     """Write the rows that still have a document into new shards, and index them as the base was indexed."""
     assert after.encoder is not None
     store = EmbeddingStore.open(*(folder / name for name in before.embeddings))
     after.embeddings = [embeddings_name(after.generation)]
-    after.vectors = vectors_name(after.generation, delta=False)
     writer = EmbeddingWriter(
         folder / after.embeddings[0],
         store.manifest.dim,
         dtype=store.manifest.dtype,
         thinking_steps=store.manifest.thinking_steps,
     )
-    count = 0
+    made: list[ShardInfo] = []
     with show_progress("Compacting", len(store) - before.deleted, "rows", enabled=show) as bar:
         for ids, vectors in _full_shards(_live_rows(store, documents)):
-            writer.write(count, ids, vectors)
+            made.append(writer.write(len(made), ids, vectors))
             bar.advance(len(ids))
-            count += 1
-    after.type, after.vector_search, _ = build_vectors(
-        writer.finish(count, after.encoder, after.corpus, store.manifest.passages),
-        folder / after.vectors,
-        after.type or "flat",
-        recall=after.target_recall,
-    )
+    shards = writer.finish(made, after.encoder, after.corpus, store.manifest.passages)
+    return rebuild_vectors(folder, shards, record, after.generation)
 
 
 Rows = tuple[list[str], np.ndarray]

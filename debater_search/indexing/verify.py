@@ -12,9 +12,9 @@ import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
-from debater_search.indexing.build import build_vectors
 from debater_search.indexing.model import load_again
-from debater_search.indexing.shards import require_finite
+from debater_search.indexing.tasks import require_finite
+from debater_search.indexing.vectors import drop_vectors, extend_vectors, rebuild_vectors
 from debater_search.progress import Progress, progress
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
@@ -23,11 +23,12 @@ from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
     EmbeddingsManifest,
-    FileInfo,
     IndexManifest,
     read_manifest,
     write_manifest,
 )
+from debater_search.store.rows import deleted_rows
+from debater_search.vectors import backend
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -72,9 +73,13 @@ def verify(
         expected = {name: info.sha256 for name, info in manifest.files.items()}
         expected |= {f"{name}/{shard.file}": shard.sha256 for name, of in shards.items() for shard in of.shards}
 
-        found = Verification(len(expected))
-        with progress("Verifying", len(expected), "files", enabled=show) as bar:
+        record = manifest.vectors
+        found = Verification(len(expected) + (len(record.files) if record else 0))
+        with progress("Verifying", found.files, "files", enabled=show) as bar:
             found.damaged = list(_damaged(folder, expected, bar))
+            if record is not None:
+                found.damaged += backend(record.backend).check(folder, record)
+                bar.advance(len(record.files))
         if repair and found.damaged:
             if manifest.documents in found.damaged:
                 raise DebaterError(
@@ -112,17 +117,18 @@ def _repair(
     show: bool,
 ) -> None:
     """Shards first, then their manifest, then the vectors, then the index's manifest: killed, it can be run again."""
-    broken = [name for name in found.damaged if name not in manifest.files]
+    assert manifest.vectors is not None
+    broken = [name for name in found.damaged if name not in manifest.all_files]
     if broken:
         _encode_again(folder, manifest, shards, broken, load(), show)
     first, *later = (folder / name for name in manifest.embeddings)
-    manifest.type, manifest.vector_search, _ = build_vectors(
-        EmbeddingStore.open(first), folder / manifest.vectors, manifest.type or "flat", recall=manifest.target_recall
-    )
-    if manifest.delta:
-        build_vectors(EmbeddingStore.open(*later), folder / manifest.delta.vectors, "flat")
-    for name in [manifest.vectors, *([manifest.delta.vectors] if manifest.delta else [])]:
-        manifest.files[name] = FileInfo.of(folder / name)
+    documents = DocumentStore(folder / manifest.documents)
+    holes = deleted_rows(documents, manifest.rows)
+    documents.close()
+    record = rebuild_vectors(folder, EmbeddingStore.open(first), manifest.vectors, manifest.generation)
+    if later:
+        record = extend_vectors(folder, record, EmbeddingStore.open(*later), manifest.generation)
+    manifest.vectors = drop_vectors(folder, record, holes, manifest.generation)
     write_manifest(folder / MANIFEST_NAME, manifest)
     found.repaired = list(found.damaged)
 
@@ -144,8 +150,8 @@ def _encode_again(
             writer = EmbeddingWriter(folder / name, of.dim, dtype=of.dtype, thinking_steps=steps)
             for number, shard in enumerate(of.shards):
                 if f"{name}/{shard.file}" in broken:
-                    writer.write(number, *_rows(documents, range(start, start + shard.rows), encoder, of, bar))
-                    shard.sha256 = sha256_file(folder / name / shard.file)
+                    made = writer.write(number, *_rows(documents, range(start, start + shard.rows), encoder, of, bar))
+                    shard.sha256 = made.sha256
                 start += shard.rows
             write_manifest(folder / name / MANIFEST_NAME, of)
     documents.close()

@@ -15,15 +15,14 @@ from typing import Protocol
 import numpy as np
 
 from debater_search.errors import DebaterError
-from debater_search.indexing import build
+from debater_search.indexing import build, encode
 from debater_search.mining.questions import Question
 from debater_search.mining.selection import Ranking
 from debater_search.mining.settings import MiningSettings
 from debater_search.mining.texts import CorpusTexts, all_documents, digest
 from debater_search.search import SearchEngine
-from debater_search.store.documents import Condition, DocumentStore
-from debater_search.store.embeddings import EmbeddingStore
-from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME
+from debater_search.store.documents import Condition, DocumentStore, corpus_fingerprint
+from debater_search.store.manifest import CorpusInfo
 from debater_search.types import Document
 
 
@@ -155,11 +154,11 @@ def _vectors(engine: SearchEngine, foreign: dict[int, str], keep: Path, show: bo
     """The vectors of positives that the index does not hold, by digest."""
     if not foreign:
         return {}
-    made_of = hashlib.sha256(json.dumps([engine.encoder.fingerprint, list(foreign)]).encode()).hexdigest()
+    documents = list(_as_documents(foreign))
+    corpus = CorpusInfo(source="positives", fingerprint=corpus_fingerprint(documents), documents=len(documents))
+    made_of = hashlib.sha256(f"{engine.encoder.fingerprint} {corpus.fingerprint}".encode()).hexdigest()
     folder = keep / f"positives-{made_of[:16]}"
-    if not (folder / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
-        build(_as_documents(foreign), engine.encoder, folder, encode_only=True, progress=show)
-    vectors = EmbeddingStore.open(folder / EMBEDDINGS_NAME).vectors()
+    vectors = encode(documents, engine.encoder, folder, corpus, force=True, progress=show).store.vectors()
     return dict(zip(foreign, vectors, strict=True))
 
 

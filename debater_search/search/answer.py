@@ -12,6 +12,7 @@ from debater_search.search.snapshot import Snapshot
 from debater_search.search.snippet import best_snippet
 from debater_search.search.thinking import RESCORE_DEPTH, rescore, step_cosines
 from debater_search.types import Document, Explanation, Hit, Place
+from debater_search.vectors import Selection
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def rank(snapshot: Snapshot, request: Request, asked: Asked) -> list[Found]:
 
 def read_hits(snapshot: Snapshot, asked: Asked, found: Found) -> list[Hit]:
     """The documents that were found for a single query, with its snippet of each."""
-    documents = snapshot.documents.read([position for position, _ in found.best])
+    positions = [position for position, _ in found.best]
+    documents = snapshot.documents.read(positions)
     return [
         Hit(
             rank=rank,
@@ -63,20 +65,27 @@ def read_hits(snapshot: Snapshot, asked: Asked, found: Found) -> list[Hit]:
             score=score,
             title=document.title,
             text=document.text,
-            snippet=_snippet(snapshot, asked, document, position),
+            snippet=snippet,
             metadata=document.metadata,
         )
-        for rank, (document, (position, score)) in enumerate(zip(documents, found.best, strict=True), start=1)
+        for rank, (document, (_, score), snippet) in enumerate(
+            zip(documents, found.best, _snippets(snapshot, asked, documents, positions), strict=True), start=1
+        )
     ]
 
 
-def _snippet(snapshot: Snapshot, asked: Asked, document: Document, position: int) -> str:
-    """The passage that answers, where documents are cut into passages and there is a vector to choose by."""
+def _snippets(snapshot: Snapshot, asked: Asked, documents: Sequence[Document], positions: Sequence[int]) -> list[str]:
+    """The passage of each document that answers, if documents are cut into passages and there is a vector to choose by.
+
+    Elsewhere it is the sentences that share the most words with the query.
+    """
     if asked.vectors is None or not isinstance(snapshot.vectors, BestPassages):
-        return best_snippet(asked.texts[0], document.text)
-    row = snapshot.vectors.best_row(asked.vectors[0], position)
-    (passage,) = snapshot.documents.read_rows(row, row + 1)
-    return " ".join(passage.text.split())
+        return [best_snippet(asked.texts[0], document.text) for document in documents]
+    snippets = []
+    for row in snapshot.vectors.best_rows(asked.vectors[0], np.array(positions, np.int64)).tolist():
+        (passage,) = snapshot.documents.read_rows(row, row + 1)
+        snippets.append(" ".join(passage.text.split()))
+    return snippets
 
 
 def explanations(snapshot: Snapshot, request: Request, asked: Asked, found: Found) -> list[Explanation]:
@@ -96,8 +105,8 @@ def explanations(snapshot: Snapshot, request: Request, asked: Asked, found: Foun
 
 def _dense(snapshot: Snapshot, request: Request, asked: Asked, depth: int) -> list[Ranking]:
     assert asked.vectors is not None
-    allowed = snapshot.live if request.where is None else snapshot.restriction(request.where).positions
-    rankings = retrieval.dense(snapshot.vectors, asked.vectors, _deeper(depth, asked), allowed=allowed)
+    within = None if request.where is None else Selection(snapshot.restriction(request.where).positions)
+    rankings = retrieval.dense(snapshot.vectors, asked.vectors, _deeper(depth, asked), within)
     rankings = [_without(ranking, asked.but, depth) for ranking in rankings]
     if request.rescore is None:
         return rankings

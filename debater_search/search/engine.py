@@ -13,12 +13,12 @@ import numpy as np
 from debater_search.errors import DebaterError
 from debater_search.search.answer import Asked, Found, explanations, rank, read_hits
 from debater_search.search.request import EQUAL, Mode, Request, Rescore, Weights, require_texts, require_vectors
-from debater_search.search.retrieval import Vectors
 from debater_search.search.snapshot import Snapshot
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import IndexManifest
 from debater_search.types import Hit, Query, Run
+from debater_search.vectors import VectorIndex
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -192,7 +192,7 @@ class SearchEngine:
         return self._snapshot.live
 
     @property
-    def vectors(self) -> Vectors:
+    def vectors(self) -> VectorIndex:
         """The index that dense retrieval searches."""
         self._snapshot.require_dense()
         return self._snapshot.vectors

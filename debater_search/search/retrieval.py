@@ -7,81 +7,94 @@ import numpy as np
 
 from debater_search.search.request import EQUAL
 from debater_search.store.documents import Condition, DocumentStore
-from debater_search.vectors import VectorIndex
+from debater_search.vectors import Selection, VectorIndex
 
 Ranking = list[tuple[int, float]]
 
 FUSION_DEPTH = 1000  # of the two rankings that hybrid search fuses, at least
 
 
-class BaseAndDelta:
-    """Two vector indexes searched as one: the positions of the second follow those of the first."""
+class Excluding:
+    """An index without the vectors at the positions `holes`, int64 ascending, which it does not know as dropped."""
 
-    def __init__(self, base: VectorIndex, delta: VectorIndex) -> None:
-        self.base, self.delta = base, delta
+    def __init__(self, index: VectorIndex, holes: np.ndarray) -> None:
+        self.index, self.holes = index, holes
 
     def __len__(self) -> int:
-        return len(self.base) + len(self.delta)
+        return len(self.index) - len(self.holes)
 
     def search(
-        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self, queries: np.ndarray, k: int, within: Selection | None = None, *, exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `VectorIndex.search`."""
-        first = len(self.base)
-        in_base = in_delta = None
-        if allowed is not None:
-            in_base, in_delta = allowed[allowed < first], allowed[allowed >= first] - first
-        base_scores, base_positions = self.base.search(queries, k, allowed=in_base)
-        delta_scores, delta_positions = self.delta.search(queries, k, allowed=in_delta)
-        scores = np.hstack([base_scores, delta_scores])
-        positions = np.hstack([base_positions, delta_positions + first])
-        order = np.lexsort((positions, -scores))[:, :k]
-        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+        if within is None:
+            within = Selection(self.holes, exclude=True)
+        elif within.exclude:
+            within = Selection(np.union1d(within.positions, self.holes), exclude=True)
+        else:
+            within = Selection(np.setdiff1d(within.positions, self.holes, assume_unique=True))
+        return self.index.search(queries, k, within, exact=exact)
 
 
 class BestPassages:
-    """An index of passages that answers with documents, each by the best of its passages.
+    """An index of passages that answers with documents: the score of a document is that of its best passage.
 
-    `owners`, int64 [rows], is the position of each row's document, -1 where it was deleted.
+    `owners`, int64 [rows], is the position of each row's document, -1 if it was deleted. The passages of a document
+    have consecutive rows, and the first row is the document's position.
     """
 
-    def __init__(self, index: VectorIndex | BaseAndDelta, owners: np.ndarray) -> None:
+    def __init__(self, index: VectorIndex, owners: np.ndarray) -> None:
         self.index, self.owners = index, owners
-        self._documents = len(np.unique(owners[owners >= 0]))
+        self._rows = np.flatnonzero(owners >= 0)
+        self._live = owners[self._rows]  # ascending
+        self._documents = len(np.unique(self._live))
 
     def __len__(self) -> int:
         return self._documents
 
     def search(
-        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self, queries: np.ndarray, k: int, within: Selection | None = None, *, exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `VectorIndex.search`, with positions of documents, also in `allowed`."""
-        rows = None if allowed is None else np.flatnonzero(np.isin(self.owners, allowed))
-        k = min(k, len(self) if allowed is None else len(allowed))
-        all_rows = len(self.owners) if rows is None else len(rows)
-        wide = min(2 * k, all_rows)
+        """As `VectorIndex.search`, with positions of documents, also in `within`."""
+        rows, documents, there = None, len(self), len(self._rows)
+        if within is not None:
+            chosen = self._rows_of(within.positions)
+            named = len(np.unique(self.owners[chosen]))
+            rows = Selection(chosen, within.exclude)
+            documents = documents - named if within.exclude else named
+            there = there - len(chosen) if within.exclude else len(chosen)
+        k = min(k, documents)
+        wide = min(2 * k, there)
         while True:  # look further until there are passages of k different documents
-            scores, found = self.index.search(queries, wide, allowed=rows)
+            scores, found = self.index.search(queries, wide, rows, exact=exact)
             owners = self.owners[found]
-            first = [np.sort(np.unique(documents, return_index=True)[1])[:k] for documents in owners]
-            if wide == all_rows or all(len(columns) == k for columns in first):
+            first = [np.sort(np.unique(row, return_index=True)[1])[:k] for row in owners]
+            if wide == there or all(len(columns) == k for columns in first):
                 break
-            wide = min(2 * wide, all_rows)
+            wide = min(2 * wide, there)
         best = np.array(first, np.int64).reshape(len(queries), k)
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(owners, best, axis=1)
 
-    def best_row(self, query: np.ndarray, position: int) -> int:
-        """The row of a document's passage that is nearest to a query [dim]."""
-        _, rows = self.index.search(query[None], 1, allowed=np.flatnonzero(self.owners == position))
-        return int(rows[0, 0])
+    def best_rows(self, query: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """For each document at `positions`, int64 [n], the row of its passage nearest to a query [dim]: int64 [n]."""
+        rows = self._rows_of(np.unique(positions))
+        if not len(rows):
+            return np.empty(0, np.int64)
+        _, (found,) = self.index.search(query[None], len(rows), Selection(rows), exact=True)
+        documents, first = np.unique(self.owners[found], return_index=True)
+        return found[first][documents.searchsorted(positions)]
+
+    def _rows_of(self, positions: np.ndarray) -> np.ndarray:
+        """The rows of the documents at these positions, both ascending."""
+        starts = self._live.searchsorted(positions, "left")
+        counts = self._live.searchsorted(positions, "right") - starts
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self._rows[np.repeat(starts, counts) + offsets]
 
 
-Vectors = VectorIndex | BaseAndDelta | BestPassages
-
-
-def dense(index: Vectors, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None) -> list[Ranking]:
-    """Cosine between query and document vectors; queries [q, dim]; only positions that are `allowed`, where given."""
-    scores, positions = index.search(queries, k, allowed=allowed)
+def dense(index: VectorIndex, queries: np.ndarray, k: int, within: Selection | None = None) -> list[Ranking]:
+    """Cosine between query and document vectors; queries [q, dim]; only documents that `within` selects."""
+    scores, positions = index.search(queries, k, within)
     return [list(zip(p, s, strict=True)) for p, s in zip(positions.tolist(), scores.tolist(), strict=True)]
 
 

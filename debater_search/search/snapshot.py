@@ -1,6 +1,5 @@
 """One committed state of an index, as its manifest names it."""
 
-import logging
 import os
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +9,16 @@ import numpy as np
 
 from debater_search.errors import DebaterError
 from debater_search.search.filters import parse_filter, require_fields
-from debater_search.search.retrieval import BaseAndDelta, BestPassages, Vectors
+from debater_search.search.retrieval import BestPassages, Excluding
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import open_manifest
 from debater_search.store.manifest import MANIFEST_NAME, EncoderInfo, IndexManifest
-from debater_search.vectors import FaissIndex, VectorIndex
+from debater_search.store.rows import owners_of
+from debater_search.vectors import VectorIndex, backend
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
-
-logger = logging.getLogger(__name__)
 
 
 class Snapshot:
@@ -61,25 +59,17 @@ class Snapshot:
         return EmbeddingStore.open(*(self.folder / name for name in self.manifest.embeddings))
 
     @cached_property
-    def vectors(self) -> Vectors:
-        """The index that dense retrieval searches; among its positions only the `live` ones have a document."""
-        base = FaissIndex.load(self.folder / self.manifest.vectors)
-        if self._device.startswith("cuda"):
-            try:
-                base.to_gpus(self._device)
-            except DebaterError as error:
-                logger.info("Vectors are searched on the CPU. %s", error.message)
-        index: VectorIndex | BaseAndDelta = base
-        if self.manifest.delta is not None:
-            index = BaseAndDelta(base, FaissIndex.load(self.folder / self.manifest.delta.vectors))
-        return BestPassages(index, self._owners()) if self.documents.split else index
-
-    def _owners(self) -> np.ndarray:
-        """The position of each row's document, int64 [rows], -1 where it was deleted."""
-        owners = np.full(self.manifest.rows, -1, np.int64)
-        rows = np.array(self.documents.rows(), np.int64)
-        owners[rows[:, 0]] = rows[:, 1]
-        return owners
+    def vectors(self) -> VectorIndex:
+        """The index that dense retrieval searches; it finds documents only, deleted ones never."""
+        record, rows = self.manifest.vectors, self.manifest.rows
+        assert record is not None  # `require_dense` comes first
+        index = backend(record.backend).open(self.folder, record, self._device)
+        owners = None
+        if self.documents.split or record.dropped < self.manifest.deleted:
+            owners = owners_of(self.documents, rows)
+        if owners is not None and record.dropped < self.manifest.deleted:  # made before records listed what was dropped
+            index = Excluding(index, np.flatnonzero(owners < 0))
+        return BestPassages(index, owners) if owners is not None and self.documents.split else index
 
     @cached_property
     def live(self) -> np.ndarray | None:

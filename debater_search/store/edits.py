@@ -26,8 +26,8 @@ class DocumentEdits:
 
     def __init__(self, connection: sqlite3.Connection, first: int, split: Split | None) -> None:
         self.first = self.end = first
-        self.vacated = 0
-        """How many positions lost their document: it was deleted, or put again with another text."""
+        self.vacated: list[int] = []
+        """The rows whose document was deleted, or put again with another text."""
         self.added = self.updated = self.deleted = self.unchanged = 0
         self.current = ""
         self._connection, self._split = connection, split
@@ -119,7 +119,8 @@ class DocumentEdits:
                 (position,),
             )
             self._connection.execute("DELETE FROM documents WHERE position = ?", (position,))
-            self.vacated += delete_passages(self._connection, position) if self._of_passages else 1
+            rows = delete_passages(self._connection, position) if self._of_passages else 1
+            self.vacated += range(position, position + rows)
 
     def _known(self, ids: Sequence[str]) -> dict[str, tuple[int, str, str, str]]:
         sql = "SELECT id, position, title, text, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))"

@@ -44,7 +44,7 @@ def open_manifest(folder: Path) -> IndexManifest:
     if not any((folder / part).exists() for part in (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME)):
         raise DebaterError(f"{folder} is not an index.", _others(folder))
     manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
-    for name, info in manifest.files.items():
+    for name, info in manifest.all_files.items():
         path = folder / name
         if not path.is_file():
             raise DebaterError(f"The index {folder} is damaged: {name} is missing.", MEND)

@@ -15,7 +15,7 @@ from debater_search.errors import DebaterError
 from debater_search.files import TEMPORARY_SUFFIX
 from debater_search.store.folders import open_manifest
 from debater_search.store.lock import writing
-from debater_search.store.manifest import DOCUMENTS_NAME, INDEX_FILE, MANIFEST_NAME, IndexManifest
+from debater_search.store.manifest import DOCUMENTS_NAME, MANIFEST_NAME, IndexManifest
 
 _OF_A_GENERATION = re.compile(r"(documents(-\d+)?\.sqlite|(embeddings|vectors|delta)(-\d+)?)")
 _BESIDE = {MANIFEST_NAME, "results.json"}  # what evaluating an index found may lie in it
@@ -32,9 +32,14 @@ def embeddings_name(generation: int) -> str:
     return f"embeddings-{generation}"
 
 
-def vectors_name(generation: int, *, delta: bool) -> str:
-    """The vector index that a change writes: of the new base, or of all that was added to it."""
-    return f"{'delta' if delta else 'vectors'}-{generation}/{INDEX_FILE}"
+def vectors_name(generation: int) -> str:
+    """The folder of the vectors of a new base."""
+    return f"vectors-{generation}" if generation else "vectors"
+
+
+def delta_name(generation: int) -> str:
+    """The folder of what a change adds to the vectors, or drops from them."""
+    return f"delta-{generation}"
 
 
 def is_part(name: str) -> bool:
@@ -66,7 +71,7 @@ def changing(folder: Path) -> Iterator[IndexManifest]:
 
 def _sweep(folder: Path, manifest: IndexManifest, *, spared: str) -> None:
     """Remove what earlier generations and killed changes left."""
-    named = {spared, *manifest.embeddings, *(name.partition("/")[0] for name in manifest.files)}
+    named = {spared, *manifest.embeddings, *(name.partition("/")[0] for name in manifest.all_files)}
     for path in list(folder.iterdir()):
         temporary = is_part(path.name) and path.name.endswith(TEMPORARY_SUFFIX)
         if temporary or (path.name not in named and _OF_A_GENERATION.fullmatch(path.name)):

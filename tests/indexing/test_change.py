@@ -184,10 +184,9 @@ def test_an_index_of_another_type_changes_as_a_flat_one(tmp_path: Path, type: st
         assert found[0] == found[1]
         assert len(found[0]) == 801
     engine = SearchEngine.open(tmp_path / type, encoder=FakeEncoder())
-    assert engine.manifest.type == type
-    assert engine.manifest.target_recall == 0.99
-    assert engine.manifest.vector_search is not None
-    assert engine.manifest.vector_search.recall[10] >= 0.99
+    assert engine.manifest.vectors.type == type
+    assert engine.manifest.vectors.state["target"] == 0.99
+    assert engine.manifest.vectors.state["recall"]["10"] >= 0.99
 
 
 def test_a_copied_index_is_changed_and_searched_where_it_lies(index: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def full(*_: Any, **__: Any) -> None:
         "shutil.copyfile",
         "debater_search.store.embeddings.EmbeddingWriter.write",
         "debater_search.store.embeddings.EmbeddingWriter.finish",
-        "debater_search.vectors.build_index",
+        "debater_search.vectors.faiss.backend.write_floats",
         "debater_search.indexing.change.write_manifest",
         "debater_search.files._fsync",
     ],

@@ -107,7 +107,7 @@ def test_files_that_no_reader_can_open_any_more_are_removed_by_the_next_writer(i
     delete(index, ["d0"])
     names = {path.name for path in index.iterdir()}
     assert names == {
-        "manifest.json", "documents-2.sqlite", "documents-3.sqlite", "embeddings-2", "vectors-2",
+        "manifest.json", "documents-2.sqlite", "documents-3.sqlite", "embeddings-2", "vectors-2", "delta-3",
     }  # fmt: skip
     assert all(map(is_part, names))
 

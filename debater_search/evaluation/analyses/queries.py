@@ -71,7 +71,7 @@ def _bins(lengths: np.ndarray, values: np.ndarray) -> list[Bin]:
 def weights(subject: Subject) -> Finding:
     """The score of hybrid search by the weight of dense search; lexical search has the rest."""
     engine = subject.engine
-    by_meaning = dense(engine.vectors, subject.vectors, FUSION_DEPTH, allowed=engine.live)
+    by_meaning = dense(engine.vectors, subject.vectors, FUSION_DEPTH)
     by_words = lexical(engine.documents, [query.text for query in subject.queries], FUSION_DEPTH)
     positions = sorted({position for rankings in (by_meaning, by_words) for found in rankings for position, _ in found})
     ids = dict(zip(positions, engine.documents.ids(positions), strict=True))

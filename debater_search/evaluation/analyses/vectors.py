@@ -10,7 +10,8 @@ import numpy as np
 from debater_search.evaluation.analyses.subject import DEPTH, SCORE, Finding, Subject
 from debater_search.evaluation.exact import live_blocks, search_blocks
 from debater_search.progress import progress
-from debater_search.vectors import TYPES, FaissIndex, build_index, make_plan
+from debater_search.vectors import VectorIndex, VectorSettings, backend
+from debater_search.vectors.faiss import TYPES
 
 _SMALLEST = 32  # dimensions
 _RECALL = 0.95  # approximate types are tuned to it, as when an index is built
@@ -43,7 +44,7 @@ def dimensions(subject: Subject) -> Finding:
 def indexes(subject: Subject) -> Finding:
     """Recall, search time and memory of each index type, relative to exact search."""
     engine, queries = subject.engine, subject.vectors
-    count = len(engine.documents)
+    faiss, count = backend("faiss"), len(engine.documents)
     rows: list[tuple[str, float, float, int, int]] = []
     with (
         tempfile.TemporaryDirectory(prefix="debater-eval-") as folder,
@@ -51,16 +52,17 @@ def indexes(subject: Subject) -> Finding:
     ):
         exact = np.empty(0)  # each query's lowest score among its exact best
         for type in TYPES:  # flat comes first
-            path = Path(folder) / type
+            place = Path(folder) / type
+            place.mkdir()
             chunks = (vectors for _, vectors in live_blocks(engine.store, engine.live))
-            build_index(chunks, queries.shape[1], make_plan(type, count, queries.shape[1]), path, recall=_RECALL)
-            index = FaissIndex.load(path)
+            record = faiss.build(place, chunks, queries.shape[1], VectorSettings(type, recall=_RECALL), 0)
+            index = faiss.open(place, record)
             scores, _ = index.search(queries, _HITS)
             exact = exact if len(exact) else scores[:, -1]
             recall = float((scores >= exact[:, None] - _EQUAL).mean())
-            size = path.stat().st_size
+            size = sum(info.bytes for info in record.files.values())
             # vectors behind codes stay on disk, mapped: a search touches only those of its candidates
-            memory = size - (4 * count * queries.shape[1] if "k_factor" in index.parameters else 0)
+            memory = size - (4 * count * queries.shape[1] if "k_factor" in record.state["parameters"] else 0)
             rows.append((type, recall, _median_ms(index, queries), memory, size))
             bar.advance(facts=type)
     by_speed = min(rows, key=lambda row: row[2])
@@ -79,7 +81,7 @@ def _cut(vectors: np.ndarray, size: int) -> np.ndarray:
     return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def _median_ms(index: FaissIndex, queries: np.ndarray) -> float:
+def _median_ms(index: VectorIndex, queries: np.ndarray) -> float:
     """Median milliseconds of a single query, after some that warm up the caches."""
     alone = [queries[[number % len(queries)]] for number in range(_WARM_UP + _TIMED)]
     seconds = []

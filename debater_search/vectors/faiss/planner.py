@@ -1,12 +1,11 @@
-"""Which index fits: the types by name, and the choice that `auto` makes."""
+"""Which index fits: the types by name, and how `auto` chooses."""
 
 import os
 import re
 from dataclasses import dataclass
 from math import isqrt
 
-from debater_search.errors import DebaterError
-from debater_search.vectors.library import has_cuvs, import_faiss
+from debater_search.errors import InvalidError
 
 # The names users give → FAISS factory strings. `lists` and `parts` follow from the number of vectors and dimensions.
 # All but flat, hnsw and ivf keep coded vectors, whose best candidates are rescored with the float vectors.
@@ -40,10 +39,10 @@ class Plan:
 def make_plan(
     type: str, vectors: int, dim: int, *, memory: int | None = None, recall: float = 0.95, gpus: int = 0
 ) -> Plan:
-    """Plan an index of so many vectors.
+    """Plan an index of `vectors` vectors.
 
-    `auto` takes the fastest type that keeps within `memory`, in bytes (default: half of the machine's). Exact search
-    comes first where it is fast anyway, or where `recall` is 1.
+    `auto` takes the fastest type that fits into `memory`, in bytes (default: half of the machine's). It takes exact
+    search if that is fast anyway, or if `recall` is 1.
     """
     if type == CAGRA:
         return Plan(type, TYPES["hnsw"], f"{type} ({TYPES['hnsw']}, its graph by cuVS), as asked for")
@@ -57,51 +56,17 @@ def make_plan(
     return Plan(type, factory, f"{type} ({factory}): {vectors:,} vectors of {dim} dimensions {why}")
 
 
-def check_type(type: str, dim: int) -> None:
-    """Raise DebaterError for a `type` that cannot be built here: no name of TYPES, `auto`, FAISS factory string."""
-    faiss = import_faiss()
-    if type in (AUTO, *TYPES):
-        return
-    if type == CAGRA:
-        if not has_cuvs():
-            raise DebaterError(
-                "The index type cagra is built by NVIDIA's cuVS, and this FAISS does not have it, or finds no GPU.",
-                'With a GPU: pip install "debater-search[cuvs]", instead of [cpu] or [gpu]. Without: --type hnsw.',
-            )
-        return
-    names = f"Types: {', '.join([AUTO, *TYPES, CAGRA])}, or a FAISS factory string such as OPQ64,IVF1024,PQ64x4fs."
-    try:
-        index = faiss.index_factory(dim, type, faiss.METRIC_INNER_PRODUCT)
-    except (RuntimeError, MemoryError):
-        raise DebaterError(
-            f"There is no index type {type!r}: it is no name of one, and FAISS cannot build it for inner products "
-            f"of {dim} dimensions.",
-            names,
-        ) from None
-    if isinstance(index, faiss.IndexRefine | faiss.IndexIDMap):
-        raise DebaterError(
-            f"The index type {type!r} asks for what is done in any case: rescoring, and the numbering of vectors.",
-            "Leave RFlat, Refine(…) and IDMap out of the factory string.",
-        )
-
-
-def check_recall(recall: float) -> None:
-    """Raise DebaterError unless recall is in (0, 1]."""
-    if not 0 < recall <= 1:
-        raise DebaterError(f"A recall of {recall:g} cannot be reached for.", "Give a number above 0, up to 1.")
-
-
 def parse_memory(text: str) -> int:
     """Bytes from "4GB", "500 MB", "1.5G"; a unit is a power of 1,000.
 
     Raises:
-        DebaterError: the text is no such amount, or nothing.
+        InvalidError: the text is not an amount of memory above 0.
 
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if size < 1:
-        raise DebaterError(f"{text!r} is no amount of memory.", "Write it as in 500MB or 4GB.")
+        raise InvalidError(f"{text!r} is not an amount of memory.", "Examples: 500MB, 4GB.")
     return size
 
 

@@ -1,4 +1,4 @@
-"""One of several processes that encode shards: `python -m debater_search.indexing.worker`, started by `pool`."""
+"""One of several processes that execute encoding tasks: `python -m debater_search.indexing.engines.worker`."""
 
 import json
 import logging
@@ -14,17 +14,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from debater_search.errors import DebaterError
-from debater_search.indexing.shards import Shards
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.indexing.tasks import EncodedShard, EncodingTask, execute
 from debater_search.progress import Progress
-from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingWriter
 
 Tell = Callable[[dict[str, Any]], None]
 
 
 def main() -> None:
-    """Do the job that is the first line of standard input, with the shards whose numbers follow."""
+    """Do the job that is the first line of standard input; a task follows in each line after it."""
     tell = _voice()
     logging.basicConfig(handlers=[_Log(tell)], level=logging.ERROR)
     logging.getLogger("debater_search").setLevel(logging.WARNING)
@@ -37,49 +36,49 @@ def main() -> None:
 
 
 def _work(job: dict[str, Any], tell: Tell) -> None:
-    numbers: SimpleQueue[int] = SimpleQueue()
-    threading.Thread(target=_listen, args=(numbers,), daemon=True).start()
+    tasks: SimpleQueue[EncodingTask] = SimpleQueue()
+    threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
 
     from debater_search.encoder import Encoder
 
     encoder = Encoder.load(**job["model"])
     if encoder.fingerprint != job["fingerprint"]:
-        raise DebaterError(
+        raise InvalidError(
             f"Workers load {job['model']['model']} from its files, which are not the model that is in memory.",
             "Save the model and load it from there, or take one worker.",
         )
     writer = EmbeddingWriter(
         Path(job["folder"]), job["dim"], dtype=job["stored_as"], thinking_steps=job["thinking_steps"]
     )
-    documents = DocumentStore(Path(job["documents"]))
-    shards = Shards(documents, range(*job["positions"]), writer, job["size"], job["batch_tokens"])
-    for number, writing in shards.encode(_coming(numbers), encoder, _Relay(tell)):
-        writing.add_done_callback(partial(_written, number, tell))
+    for writing in execute(_coming(tasks), encoder, writer, job["batch_tokens"], _Relay(tell)):
+        writing.add_done_callback(partial(_written, tell))
 
 
-def _listen(numbers: "SimpleQueue[int]") -> None:
-    """Take shard numbers; where they end, all is written, or there is nobody left to work for."""
+def _listen(tasks: "SimpleQueue[EncodingTask]") -> None:
+    """Take tasks; when standard input ends, all shards are written, or the pool is gone."""
     for line in sys.stdin:
-        numbers.put(int(line))
+        if line.endswith("\n"):
+            tasks.put(EncodingTask(**json.loads(line)))
     os._exit(0)
 
 
-def _coming(numbers: "SimpleQueue[int]") -> Iterator[int]:
+def _coming(tasks: "SimpleQueue[EncodingTask]") -> Iterator[EncodingTask]:
     while True:
-        yield numbers.get()
+        yield tasks.get()
 
 
-def _written(number: int, tell: Tell, writing: "Future[None]") -> None:
+def _written(tell: Tell, writing: "Future[EncodedShard]") -> None:
     error = writing.exception()
     if error is not None:
         _fail(error, tell)
-    tell({"written": number})
+    shard = writing.result()
+    tell({"written": shard.number, "shard": shard.info.model_dump()})
 
 
 def _fail(error: BaseException, tell: Tell) -> None:
-    """Say what went wrong, and end: other threads wait for work that will not come."""
+    """Tell the pool what went wrong, and end the process: its other threads wait for tasks that do not come."""
     if isinstance(error, DebaterError):
-        tell({"error": [error.message, error.hint]})
+        tell({"error": [error.kind, error.message, error.hint]})
     elif isinstance(error, OSError) and error.errno is not None:
         tell({"os_error": [error.errno, os.fsdecode(error.filename) if isinstance(error.filename, str) else None]})
     else:

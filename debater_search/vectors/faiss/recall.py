@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from debater_search.vectors.base import VectorIndex
-from debater_search.vectors.faiss import FaissIndex
+from debater_search.vectors.faiss.index import FaissIndex
 
 DEPTHS = (10, 100)
 _QUERIES = 400

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from debater_search.errors import DebaterError
-from debater_search.vectors.library import gpu_count, has_cuvs, import_faiss
+from debater_search.errors import UnavailableError
+from debater_search.vectors.faiss.library import gpu_count, has_cuvs, import_faiss
 
 MOST = 2048
 """Hits of a query, and lists that it looks into, that FAISS can select on a GPU."""
@@ -118,7 +118,7 @@ def cagra_graph(rows: np.ndarray) -> Any:
     """An HNSW index of all rows, float32 [n, dim], whose graph cuVS builds on the first GPU.
 
     Raises:
-        DebaterError: the rows are too many for the GPU's memory, or too few for a graph.
+        UnavailableError: the rows are too many for the GPU's memory, or too few for a graph.
 
     """
     faiss = import_faiss()
@@ -131,8 +131,8 @@ def cagra_graph(rows: np.ndarray) -> Any:
         built.train(np.ascontiguousarray(rows, np.float32))
         built.copyTo(graph)
     except RuntimeError as error:
-        raise DebaterError(
+        raise UnavailableError(
             f"The GPU cannot build the graph of {len(rows):,} vectors: {str(error).strip().splitlines()[-1]}",
-            "Take --type hnsw, ivf or sq8; what was encoded is kept for that.",
+            "Choose type hnsw, ivf or sq8; the embeddings are kept.",
         ) from None
     return graph

@@ -4,13 +4,13 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
-from debater_search.errors import DebaterError
+from debater_search.errors import UnavailableError
 
 _WHEELS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 
 
 def require_one_faiss() -> None:
-    """Raise DebaterError where two wheels of FAISS are installed: they overwrite each other's files.
+    """Raise UnavailableError if two wheels of FAISS are installed: they overwrite each other's files.
 
     It imports nothing, so that it can come before all that takes time.
     """
@@ -23,7 +23,7 @@ def require_one_faiss() -> None:
         for wheel in reversed(found)
     ]
     cpu = f", {found[0]} otherwise" if found[0] == _WHEELS[0] else ""
-    raise DebaterError(
+    raise UnavailableError(
         f"{' and '.join(found)} are both installed and overwrite each other's files: "
         f"keep {found[-1]} if this machine has an NVIDIA GPU{cpu}.",
         " ".join(ways),
@@ -34,7 +34,7 @@ def import_faiss() -> Any:
     """The faiss module.
 
     Raises:
-        DebaterError: it is not installed, or two of its wheels are, which overwrite each other's files.
+        UnavailableError: it is not installed, or two of its wheels are, which overwrite each other's files.
 
     """
     require_one_faiss()
@@ -45,7 +45,7 @@ def import_faiss() -> Any:
             message = "The FAISS library is not installed."
         else:
             message = f"The FAISS library does not load: {error}."
-        raise DebaterError(message, 'Install it: pip install "debater-search[cpu]".') from None
+        raise UnavailableError(message, 'Install it: pip install "debater-search[cpu]".') from None
 
 
 def gpu_count() -> int:

@@ -1,39 +1,42 @@
-"""VectorIndex on FAISS: one file, opened without reading it, searched with the parameters that it holds."""
+"""One FAISS index file: opened without reading it, searched with the parameters that it holds."""
 
-from collections.abc import Callable
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from debater_search.errors import DebaterError
-from debater_search.vectors.gpu import GpuCopy, gpus_of, has_gpu_form
-from debater_search.vectors.library import import_faiss
+from debater_search.errors import DamagedError, UnavailableError
+from debater_search.store.manifest import MEND
+from debater_search.vectors.base import Selection
+from debater_search.vectors.faiss.gpu import GpuCopy, gpus_of, has_gpu_form
+from debater_search.vectors.faiss.library import import_faiss
+from debater_search.vectors.ranking import Look, all_different, contains, in_order, ranked, without
 
-# A filter that allows no more vectors than this is always answered by scanning them all.
 EXACT_UP_TO = 50_000
+"""A filter that allows no more vectors than this is answered by a scan of them all."""
 
-_MEND = "Run the `debater index` command that made it again, with --force."
 _DEPTH = 128  # hits; recall was measured down to about here
-_LINKS_A_STEP = 32  # vectors that a graph search looks at for each that it keeps, about
-
-# Queries [q, dim] and a number of hits → scores and positions [q, hits], best first, -1 where there are no more.
-Look = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+_LINKS_A_STEP = 32  # vectors that a graph search compares for each that it keeps, about
+_FEW = 0.05  # share of left-out vectors that does not change recall noticeably
+_NONE = np.empty(0, np.int64)
 
 
 class FaissIndex:
     """Inner products over float vectors, exact or by way of a FAISS index that leads to the likely ones.
 
     `FaissIndex(dim)` is empty and exact, and grows by `add`; other types are built into a file (`build_index`).
+    `dropped`, int64 ascending, are positions that no search finds.
     """
 
     def __init__(self, dim: int) -> None:
-        self._take(import_faiss().IndexFlatIP(dim))
+        self._take(import_faiss().IndexFlatIP(dim), _NONE)
 
-    def _take(self, index: Any) -> None:
+    def _take(self, index: Any, dropped: np.ndarray) -> None:
         """Find the parts of an index: rescoring over (rotation over (lists or graph)), and its float vectors."""
         faiss = self._faiss = import_faiss()  # its checks take longer than a search
+        self._dropped = dropped
         self._owner = index  # the views below do not keep it alive
         self._copy: GpuCopy | None = None
         self._index = faiss.downcast_index(index)
@@ -52,43 +55,73 @@ class FaissIndex:
         self._filters = isinstance(self._base, filters)
 
     def __len__(self) -> int:
+        return self.total - len(self._dropped)
+
+    @property
+    def total(self) -> int:
+        """How many vectors there are, dropped ones included."""
         return int(self._index.ntotal)
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector."""
+        return int(self._index.d)
 
     def add(self, vectors: np.ndarray) -> None:
         """Append vectors, float32 [n, dim], to an exact index in memory."""
         self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
     def search(
-        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self, queries: np.ndarray, k: int, within: Selection | None = None, *, exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and positions of the best vectors for queries [q, dim], among the `allowed` ones; ties by position.
+        """As `VectorIndex.search`.
 
-        Exact where at most EXACT_UP_TO vectors are allowed, or a large share of all is wanted. Elsewhere a filter, as
-        a k beyond _DEPTH, widens the search, so that recall does not fall below what was measured.
+        Every type is exact if `exact` is set, if `within` names at most EXACT_UP_TO positions, or if k is a tenth of
+        what may be found. Elsewhere a selection of these positions, as a k beyond _DEPTH, widens the search of an
+        approximate type: see RECALL.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        there = len(self) if allowed is None else len(allowed)
+        allowed, left_out = self._choice(within)
+        there = self.total - len(left_out) if allowed is None else len(allowed)
         k = min(k, there)
         if k == 0 or len(queries) == 0:
             return np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        widening = max(1.0, k / _DEPTH) * len(self) / there
-        if self.exact or 10 * k >= there or (allowed is not None and self._better_scanned(there, widening)):
-            return _ranked(self._scan(allowed), queries, k, there)
-        scores, positions = self._probe(allowed, widening)(queries, k)
-        if not _all_different(scores):
-            scores, positions = _in_order(scores, positions)
+        crowd = self.total / there
+        widening = max(1.0, k / _DEPTH) * (1.0 if allowed is None and crowd < 1 + _FEW else crowd)
+        if exact or self.exact or 10 * k >= there or (allowed is not None and self._better_scanned(there, widening)):
+            return ranked(self._scan(allowed, left_out), queries, k, there)
+        scores, positions = self._probe(allowed, left_out, widening)(queries, k)
+        if not all_different(scores):
+            scores, positions = in_order(scores, positions)
         if positions[:, -1].min() < 0:  # lists or graph led to fewer than k vectors
             short = positions[:, -1] < 0
-            scores[short], positions[short] = _ranked(self._scan(allowed), queries[short], k, there)
+            scores[short], positions[short] = ranked(self._scan(allowed, left_out), queries[short], k, there)
         return scores, positions
+
+    def _choice(self, within: Selection | None) -> tuple[np.ndarray | None, np.ndarray]:
+        """The positions that may be found, or None and those that may not: they are few enough to look past them."""
+        left_out = self._dropped
+        if within is not None:
+            low, high = within.positions.searchsorted([0, self.total])
+            named = within.positions[low:high]
+            if not within.exclude:
+                return (named[~contains(left_out, named)] if len(left_out) else named), _NONE
+            left_out = np.union1d(left_out, named)
+        if 2 * len(left_out) <= self.total:
+            return None, left_out
+        return self._live if within is None else _others(left_out, self.total), _NONE
+
+    @cached_property
+    def _live(self) -> np.ndarray:
+        return _others(self._dropped, self.total)
 
     def _better_scanned(self, allowed: int, widening: float) -> bool:
         if allowed <= EXACT_UP_TO or not self._filters:
             return True
         return self._graph is not None and self._graph.hnsw.efSearch * widening * _LINKS_A_STEP >= allowed
 
-    def _scan(self, allowed: np.ndarray | None) -> Look:
-        """Compare with every allowed vector."""
+    def _scan(self, allowed: np.ndarray | None, left_out: np.ndarray) -> Look:
+        """Compare with every vector that may be found."""
         faiss, floats = self._faiss, self._floats
         if isinstance(floats, faiss.IndexIVF):
             only = faiss.SearchParametersIVF(nprobe=floats.nlist, **self._selector(allowed))
@@ -96,16 +129,16 @@ class FaissIndex:
             chosen = faiss.IDSelectorArray(np.ascontiguousarray(allowed, np.int64))  # goes from one to the next
             only = faiss.SearchParameters(sel=chosen)
         elif self.exact:
-            return self._unfiltered()
+            return self._past(self._unfiltered(), left_out)
         else:
             only = None
-        return lambda queries, k: floats.search(queries, k, params=only)
+        return self._past(lambda queries, k: floats.search(queries, k, params=only), left_out)
 
-    def _probe(self, allowed: np.ndarray | None, widening: float) -> Look:
+    def _probe(self, allowed: np.ndarray | None, left_out: np.ndarray, widening: float) -> Look:
         """Search as the index was tuned to, or so many times wider."""
         probes = min(self._ivf.nlist, ceil(self._ivf.nprobe * widening)) if self._ivf else 0
         if allowed is None and widening == 1:
-            return self._unfiltered(probes)
+            return self._past(self._unfiltered(probes), left_out)
         faiss, index = self._faiss, self._index
         selector = self._selector(allowed)
         parameters = None
@@ -120,8 +153,11 @@ class FaissIndex:
         if self._refine:
             parameters = faiss.IndexRefineSearchParameters(k_factor=self._refine.k_factor, base_index_params=parameters)
         if allowed is None:
-            return self._unfiltered(probes, parameters)
+            return self._past(self._unfiltered(probes, parameters), left_out)
         return lambda queries, k: index.search(queries, k, params=parameters)
+
+    def _past(self, look: Look, left_out: np.ndarray) -> Look:
+        return without(look, left_out, self.total) if len(left_out) else look
 
     def _unfiltered(self, probes: int = 0, parameters: Any = None) -> Look:
         """Search on the GPUs if there is a copy that takes this, else here."""
@@ -135,27 +171,33 @@ class FaissIndex:
         return look
 
     def to_gpus(self, device: str) -> None:
-        """Keep a copy on a GPU ("cuda:N") or on all there are ("cuda") for searches that no filter narrows.
+        """Keep a copy on a GPU ("cuda:N") or on all GPUs ("cuda") for searches that no filter narrows.
 
         Raises:
-            DebaterError: FAISS has no GPU, no GPU form of this type, or not enough memory there.
+            UnavailableError: FAISS has no GPU, no GPU form of this type, or not enough memory there.
 
         """
         gpus = gpus_of(device)
         if not gpus:
-            raise DebaterError("This build of FAISS finds no GPU.", 'Install it: pip install "debater-search[gpu]".')
+            raise UnavailableError(
+                "This build of FAISS finds no GPU.", 'Install it: pip install "debater-search[gpu]".'
+            )
         if not has_gpu_form(self._index):
-            raise DebaterError("FAISS does not search this type of index on GPUs.", "Take flat, ivf or sq8.")
+            raise UnavailableError(
+                "FAISS does not search this type of index on GPUs.", "Types for GPUs: flat, ivf, sq8."
+            )
         try:
             self._copy = GpuCopy(self._index, gpus)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise DebaterError(f"The GPU does not take the index: {reason}", "Take a smaller --type: sq8.") from None
+            raise UnavailableError(
+                f"The GPU does not take the index: {reason}", "Choose a smaller type: sq8."
+            ) from None
 
     def _selector(self, allowed: np.ndarray | None) -> dict[str, Any]:
         if allowed is None:
             return {}
-        mask = np.zeros(len(self), np.bool_)
+        mask = np.zeros(self.total, np.bool_)
         mask[allowed] = True
         return {"sel": self._faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))}
 
@@ -176,7 +218,7 @@ class FaissIndex:
         """The largest nprobe or efSearch there is sense in; 0 where there is neither."""
         if self._ivf:
             return int(self._ivf.nlist)
-        return min(len(self), 2048) if self._graph else 0
+        return min(self.total, 2048) if self._graph else 0
 
     def configure(self, *, breadth: int | None = None, k_factor: int | None = None) -> None:
         """Set nprobe or efSearch, whichever there is, and the candidates that are rescored for each hit."""
@@ -191,66 +233,42 @@ class FaissIndex:
         """Write the index to a file, with its search parameters; any FAISS program can read it.
 
         Raises:
-            DebaterError: it cannot be written, as where the disk is full.
+            UnavailableError: it cannot be written, as when the disk is full.
 
         """
         try:
             self._faiss.write_index(self._index, str(path))
         except RuntimeError:
-            raise DebaterError(
-                f"{path} cannot be written.", "Is the disk full? What was encoded is kept: run the command again."
+            raise UnavailableError(
+                f"{path} cannot be written.", "Is the disk full? The embeddings are kept: build again to go on."
             ) from None
 
     @classmethod
-    def of(cls, index: Any) -> Self:
+    def of(cls, index: Any, dropped: np.ndarray = _NONE) -> Self:
         """Wrap an index of the FAISS library."""
         wrapped = cls.__new__(cls)
-        wrapped._take(index)
+        wrapped._take(index, dropped)
         return wrapped
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, dropped: np.ndarray = _NONE) -> Self:
         """Open an index file without reading it into memory.
 
         Raises:
-            DebaterError: the file is missing or is no FAISS index.
+            DamagedError: the file is missing or is not a FAISS index.
 
         """
         faiss = import_faiss()
         if not path.is_file():
-            raise DebaterError(f"{path} is missing.", _MEND)
+            raise DamagedError(f"{path} is missing.", MEND)
         try:
-            return cls.of(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+            return cls.of(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC), dropped)
         except RuntimeError:
-            raise DebaterError(f"{path} is damaged: FAISS cannot read it.", _MEND) from None
+            raise DamagedError(f"{path} is damaged: FAISS cannot read it.", MEND) from None
 
 
-def _ranked(look: Look, queries: np.ndarray, k: int, there: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best that `look` finds, equal scores in the order of their positions.
-
-    FAISS cuts ties at k as it likes: look further until the cut falls between two different scores.
-    """
-    wide = min(k + 1, there)
-    scores, positions = look(queries, wide)
-    if _all_different(scores):
-        return scores[:, :k], positions[:, :k]
-    best_scores, best_positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    pending = np.arange(len(queries))
-    while True:
-        scores, positions = _in_order(scores, positions)
-        best_scores[pending], best_positions[pending] = scores[:, :k], positions[:, :k]
-        pending = pending[scores[:, k - 1] == scores[:, -1]]
-        if wide == there or not len(pending):
-            return best_scores, best_positions
-        wide = min(2 * wide, there)
-        scores, positions = look(queries[pending], wide)
-
-
-def _all_different(scores: np.ndarray) -> bool:
-    return bool((scores[:, 1:] < scores[:, :-1]).all())
-
-
-def _in_order(scores: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Best first, equal scores by position."""
-    order = np.lexsort((positions, -scores))
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+def _others(positions: np.ndarray, total: int) -> np.ndarray:
+    """All positions but these, ascending."""
+    mask = np.ones(total, np.bool_)
+    mask[positions] = False
+    return np.flatnonzero(mask)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from debater_search.errors import DebaterError
-from debater_search.vectors.faiss import FaissIndex
-from debater_search.vectors.gpu import assigner, cagra_graph, cluster_on_gpus
-from debater_search.vectors.library import has_cuvs, import_faiss
-from debater_search.vectors.planner import CAGRA, POINTS_A_LIST, Plan
-from debater_search.vectors.recall import DEPTHS, RecallTest, tune
+from debater_search.errors import InvalidError
+from debater_search.vectors.base import VectorSettings
+from debater_search.vectors.faiss.gpu import assigner, cagra_graph, cluster_on_gpus
+from debater_search.vectors.faiss.index import FaissIndex
+from debater_search.vectors.faiss.library import gpu_count, has_cuvs, import_faiss
+from debater_search.vectors.faiss.planner import CAGRA, POINTS_A_LIST, Plan, make_plan
+from debater_search.vectors.faiss.recall import DEPTHS, RecallTest, tune
 
 _CHUNK = 8192  # vectors that are added at once
 _CONSTRUCTION = 100  # efConstruction of graphs
@@ -22,45 +23,52 @@ _LEAST_TRAINING = 256  # vectors; what 8-bit codes need, repeated where there ar
 _FLOATS_SUFFIX = ".floats"
 
 
+class TooFewVectorsError(InvalidError):
+    """The type can be built, from more vectors."""
+
+
 @dataclass(frozen=True)
 class Built:
-    """How an index came out: search parameters, recall at each depth, and whether the target was reached."""
+    """What was built: the plan, vectors, search parameters, recall per depth, and whether recall@10 is the target."""
 
+    plan: Plan
+    rows: int
     parameters: dict[str, float]
     recall: dict[int, float]
     reached: bool
 
 
-def build_index(chunks: Iterable[np.ndarray], dim: int, plan: Plan, path: Path, *, recall: float) -> Built:
-    """Build the planned index of all chunks, float32 [n, dim] each, in the file `path`.
+def build_index(chunks: Iterable[np.ndarray], dim: int, settings: VectorSettings, path: Path) -> Built:
+    """Build the index of all chunks, float32 [n, dim] each, in the file `path`.
 
-    The floats go to disk as they come, beside `path` (for a flat index, to `path` itself), and are mapped from there.
-    What is in memory is the index without what it can map, one chunk, and the training sample. Deterministic, but for
-    graphs that several threads build: those depend on which thread is first.
+    The floats go to disk as they come, into a file beside `path`, and are mapped from there; a flat index is this
+    file. Memory holds the index without what it can map, one chunk, and the training sample. The result is
+    deterministic, except for graphs that several threads build.
 
     Raises:
-        DebaterError: the factory string wants more vectors to train on than there are.
+        TooFewVectorsError: the factory string needs more training vectors than there are.
 
     """
-    flat = plan.factory == "Flat"
-    staged = path if flat else path.with_name(path.name + _FLOATS_SUFFIX)
+    staged = path.with_name(path.name + _FLOATS_SUFFIX)
     try:
-        rows = _write_floats(staged, chunks, dim)
-        floats = FaissIndex.load(staged)
-        if flat:
-            return Built({}, dict.fromkeys(DEPTHS, 1.0), True)
+        rows = write_floats(staged, chunks, dim)
+        plan = make_plan(
+            settings.type, len(rows), dim, memory=settings.memory, recall=settings.recall, gpus=gpu_count()
+        )
+        if plan.factory == "Flat":
+            staged.replace(path)
+            return Built(plan, len(rows), {}, dict.fromkeys(DEPTHS, 1.0), True)
         index = FaissIndex.of(_with_floats(_fill(plan, rows), staged))
-        test = RecallTest.sample(rows, floats)
-        reached = tune(index, test, recall)
+        test = RecallTest.sample(rows, FaissIndex.load(staged))
+        reached = tune(index, test, settings.recall)
         measured = {depth: test.recall(index, depth) for depth in DEPTHS}
         index.save(path)
-        return Built(index.parameters, measured, reached)
+        return Built(plan, len(rows), index.parameters, measured, reached)
     finally:
-        if not flat:
-            staged.unlink(missing_ok=True)
+        staged.unlink(missing_ok=True)
 
 
-def _write_floats(path: Path, chunks: Iterable[np.ndarray], dim: int) -> np.ndarray:
+def write_floats(path: Path, chunks: Iterable[np.ndarray], dim: int) -> np.ndarray:
     """Write a flat index without holding it in memory; returns its rows [n, dim], mapped.
 
     FAISS's file of a flat index is a header, which holds the number of vectors and of floats, and then the floats.
@@ -77,9 +85,17 @@ def _write_floats(path: Path, chunks: Iterable[np.ndarray], dim: int) -> np.ndar
         header[-8:] = struct.pack("<Q", count * dim)
         file.seek(0)
         file.write(header)
+    return read_floats(path, dim)
+
+
+def read_floats(path: Path, dim: int) -> np.ndarray:
+    """The rows of a flat index file [n, dim], mapped."""
+    faiss = import_faiss()
+    header = len(faiss.serialize_index(faiss.IndexFlatIP(dim)))
+    count = (path.stat().st_size - header) // (4 * dim)
     if count == 0:
         return np.empty((0, dim), np.float32)
-    return np.memmap(path, np.float32, "r", offset=len(header), shape=(count, dim))
+    return np.memmap(path, np.float32, "r", offset=header, shape=(count, dim))
 
 
 def _fill(plan: Plan, rows: np.ndarray) -> Any:
@@ -95,11 +111,12 @@ def _fill(plan: Plan, rows: np.ndarray) -> Any:
         inner.cp.min_points_per_centroid = 1  # what is few was planned so, and need not be warned of
         if hasattr(inner, "pq"):
             inner.pq.cp.min_points_per_centroid = 1
-    if isinstance(inner, faiss.IndexPQ):
-        inner.do_polysemous_training = False  # takes minutes, for a kind of search that is not used here
+    codes = faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSW) else inner
+    if isinstance(codes, faiss.IndexPQ):
+        codes.do_polysemous_training = False  # takes minutes, for a kind of search that is not used here
     if not index.is_trained:
         with cluster_on_gpus(inner):
-            _train(index, _sample(rows, getattr(inner, "nlist", 0), asked_for=plan.type == plan.factory), plan)
+            _train(index, _sample(rows, getattr(inner, "nlist", 0), _least_training(index, plan)), plan)
     if isinstance(index, faiss.IndexIVF) and _plain_lists(index):
         _add_to_lists(index, rows)
         return index
@@ -109,22 +126,35 @@ def _fill(plan: Plan, rows: np.ndarray) -> Any:
     return index
 
 
-def _sample(rows: np.ndarray, lists: int, *, asked_for: bool) -> np.ndarray:
-    """Random rows to train on; repeated where there are very few, unless the user asked for just this training."""
+def _least_training(index: Any, plan: Plan) -> int:
+    """How many vectors the training must have, repeated ones included."""
+    faiss = import_faiss()
+    if isinstance(index, faiss.IndexPreTransform):
+        chain = (faiss.downcast_VectorTransform(index.chain.at(number)) for number in range(index.chain.size()))
+        if any(isinstance(transform, faiss.OPQMatrix) for transform in chain):
+            return int(index.d)  # with fewer, FAISS corrupts the memory
+    return 0 if plan.type == plan.factory else _LEAST_TRAINING  # what the user asks for says itself what it needs
+
+
+def _sample(rows: np.ndarray, lists: int, least: int) -> np.ndarray:
+    """Random rows to train on, repeated if there are fewer than `least`."""
     wanted = min(len(rows), max(POINTS_A_LIST * lists, _TRAINING))
     chosen = np.sort(np.random.default_rng(0).choice(len(rows), wanted, replace=False))
     sample = _aligned(rows[chosen])
-    return sample if asked_for or wanted >= _LEAST_TRAINING else np.resize(sample, (_LEAST_TRAINING, rows.shape[1]))
+    return sample if wanted >= least else np.resize(sample, (least, rows.shape[1]))
 
 
 def _train(index: Any, sample: np.ndarray, plan: Plan) -> None:
     try:
         index.train(sample)
-    except RuntimeError:
-        raise DebaterError(
-            f"The index type {plan.factory} cannot be trained on {len(sample):,} vectors: it takes more.",
-            "Choose one with fewer lists or shorter codes, or --type auto; what was encoded is kept for that.",
-        ) from None
+    except RuntimeError as error:
+        hint = "Choose a type with fewer lists or shorter codes, or type auto; the embeddings are kept."
+        if "training points" in str(error):
+            raise TooFewVectorsError(
+                f"The index type {plan.factory} cannot be trained on {len(sample):,} vectors: it needs more.", hint
+            ) from None
+        reason = str(error).strip().splitlines()[-1]
+        raise InvalidError(f"FAISS cannot train the index type {plan.factory}: {reason}", hint) from None
 
 
 def _add_to_lists(index: Any, rows: np.ndarray) -> None:
