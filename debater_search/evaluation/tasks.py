@@ -58,7 +58,10 @@ def find_tasks(
     Raises DebaterError if there is none, and if two tasks have the same name.
     """
     if not tasks:
-        raise InvalidError("There is no task to evaluate.", "Name at least one in `tasks`: a folder or a benchmark.")
+        raise InvalidError(
+            "There is no task to evaluate.",
+            "Name at least one: `tasks` takes folders, beir/NAME, mteb tasks and benchmarks.",
+        )
     found = [load(task) if isinstance(task, str | Path) else task for task in tasks]
     names = [one.name for one in found]
     by_name: dict[str, RetrievalTask] = {}

@@ -36,8 +36,8 @@ def dimensions(subject: Subject) -> Finding:
     rows = [(size, *subject.score(run)) for size, run in zip(sizes, runs, strict=True)]
     whole = rows[-1][1]
     shares = [f"{size} keep {score / whole:.0%}" for size, score, *_ in rows[:-1]] if whole else []
-    kept = f"of that, the first {', '.join(shares)}" if shares else "there is no smaller size to compare"
-    note = f"All {full} dimensions score {whole:.3f}; {kept}."
+    kept = f"; of that, the first {', '.join(shares)}" if shares else ""
+    note = f"All {full} dimensions score {whole:.3f}{kept}."
     return Finding("nDCG@10 by the number of dimensions kept", note, ("dimensions", *SCORE), rows)
 
 
