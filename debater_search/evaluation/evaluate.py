@@ -23,7 +23,7 @@ from debater_search.indexing.building import timed
 from debater_search.indexing.documents import storing
 from debater_search.indexing.output import claim, workplace
 from debater_search.search import Mode, SearchEngine
-from debater_search.store.documents import corpus_fingerprint
+from debater_search.store.corpus import corpus_fingerprint
 from debater_search.store.manifest import EMBEDDINGS_NAME, EncoderInfo
 from debater_search.types import Document, Qrels, Query, Run
 from debater_search.vectors import VectorSettings, backend

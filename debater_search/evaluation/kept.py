@@ -10,8 +10,8 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.cache import cache_folder, one_at_a_time
+from debater_search.cache import cache_folder, remove_stale
 from debater_search.errors import DebaterError
 from debater_search.files import atomic, sha256_file
 from debater_search.indexing import EncodingSettings, StoredDocuments, encode
+from debater_search.locks import one_at_a_time
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME
 from debater_search.types import Query
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
-
-UNUSED_SECONDS = 30 * 24 * 3600
-ABANDONED_SECONDS = 24 * 3600  # temporary files
 
 
 def kept_embeddings(
@@ -51,7 +49,7 @@ def kept_embeddings(
         entries = dict.fromkeys((with_steps, entry))
         found = next((store for path in entries if (store := _undamaged(path)) is not None), None)
         if found is None:
-            _remove_stale(cache)
+            remove_stale(cache, _is_entry)
             if (entry / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
                 shutil.rmtree(entry)  # it was finished once, and is damaged
             settings = EncodingSettings(all_steps=all_steps)
@@ -76,7 +74,7 @@ def query_vectors(queries: Sequence[Query], encoder: "Encoder", instruction: str
     if cached is not None:
         return cached
     vectors = encoder.encode_queries(texts, instruction=instruction)
-    _remove_stale(cache)
+    remove_stale(cache, _is_entry)
     try:
         with atomic(file) as temporary, temporary.open("wb") as stream:
             np.save(stream, vectors, allow_pickle=False)
@@ -133,10 +131,5 @@ def _undamaged(entry: Path) -> EmbeddingStore | None:
     return store if sound else None
 
 
-def _remove_stale(cache: Path) -> None:
-    for path in list(cache.iterdir()):
-        with suppress(OSError):  # another process was first
-            touched = max(file.stat().st_mtime for file in (path, *path.glob("*")))
-            temporary = path.suffix in (".lock", ".tmp")
-            if time.time() - touched > (ABANDONED_SECONDS if temporary else UNUSED_SECONDS):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _is_entry(name: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{16}-\w+-[0-9a-f]{32}(-steps)?", name) is not None

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from debater_search.cache import one_at_a_time
 from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.comparison import COMPARED, Judged, compare
 from debater_search.evaluation.results import LOCK_NAME, Entry, Result, read_results
+from debater_search.locks import one_at_a_time
 from debater_search.reports.evaluation import joined, write_page
 
 REPORT_NAME = "report.html"

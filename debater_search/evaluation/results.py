@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from debater_search.cache import one_at_a_time
 from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
@@ -17,6 +16,7 @@ from debater_search.errors import DebaterError, InvalidError, UnavailableError
 from debater_search.evaluation.metrics import METRICS, score_run
 from debater_search.evaluation.provenance import digest, made_by
 from debater_search.evaluation.published import published_figures
+from debater_search.locks import one_at_a_time
 from debater_search.types import Qrels, Run
 
 logger = logging.getLogger(__name__)

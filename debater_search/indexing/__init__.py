@@ -5,13 +5,13 @@
 
 from debater_search.indexing.building import BuildResult, build, index
 from debater_search.indexing.change import Change, add, delete, update
-from debater_search.indexing.compact import Compaction, compact
+from debater_search.indexing.compaction import Compaction, compact
 from debater_search.indexing.documents import StoredDocuments, store_documents
 from debater_search.indexing.encoding import Encoded, EncodingSettings, encode
 from debater_search.indexing.engines.pool import usual_workers
 from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output
-from debater_search.indexing.verify import Verification, verify
+from debater_search.indexing.verification import Verification, verify
 
 __all__ = [
     "BuildResult",

@@ -20,12 +20,10 @@ from debater_search.indexing.ready import open_ready, require_same_corpus
 from debater_search.indexing.vectors import build_vectors
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import (
-    DOCUMENTS_NAME,
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
     DType,
     EncoderInfo,
-    FileInfo,
     IndexManifest,
     Passages,
     PassageSettings,
@@ -167,10 +165,11 @@ def index(
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         encoder=embeddings.manifest.encoder if embeddings is not None else None,
         corpus=stored.corpus,
+        content=stored.content,
         vectors=record,
         passages=None if passages is None else Passages(**passages.model_dump(), count=stored.rows),
         warnings=[*stored.warnings, *(record.warnings if record is not None else ())],
-        files={DOCUMENTS_NAME: FileInfo.of(stored.path)},
+        files={},
     )
     write_manifest(folder / MANIFEST_NAME, manifest)
     return manifest

@@ -1,8 +1,8 @@
 """Change an index in place: add, replace and delete documents. Only new texts are encoded.
 
-A change writes a new generation beside the old one: a changed copy of the documents, shards of the new texts, and what
-the vector backend adds and drops. The manifest's rename commits it; until then readers see the
-old state.
+A change writes a new generation beside the old one: rows of the documents' database that readers do not see yet, shards
+of the new texts, and what the vector backend adds and drops. The manifest's rename commits it; until then readers see
+the old state.
 """
 
 import logging
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.errors import DebaterError
 from debater_search.indexing.documents import StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.model import load_again, require_same
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
 from debater_search.store.documents import DocumentStore
-from debater_search.store.edits import DocumentEdits, edit_documents
+from debater_search.store.edits import DocumentEdits, convert_documents, edit_documents, index_words, settle
 from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     CorpusInfo,
     EmbeddingsManifest,
-    FileInfo,
     IndexManifest,
     VectorRecord,
     read_manifest,
@@ -155,9 +156,9 @@ def _change(
         after = before.model_copy(deep=True)
         after.superseded = None
         after.generation += 1
-        after.documents = documents_name(after.generation)
-        split = _splitter(before, folder, encoder)
-        with edit_documents(folder / before.documents, folder / after.documents, before.rows, split) as edits:
+        content = _with_generations(folder, before, after)
+        database, split = folder / after.documents, _splitter(before, folder, encoder)
+        with edit_documents(database, after.generation, before.rows, before.corpus.documents, content, split) as edits:
             edit(edits)
         change = Change(
             folder=folder,
@@ -169,9 +170,11 @@ def _change(
             unchanged=edits.unchanged,
         )
         if not edits.changed:
-            (folder / after.documents).unlink()
+            if after.documents != before.documents:
+                database.unlink()
             change.generation = before.generation
             return change
+        after.content = str(edits.content)
         after.corpus.documents = change.documents
         after.corpus.fingerprint = edits.fingerprint(before.corpus.fingerprint)
         after.deleted += len(edits.vacated)
@@ -184,9 +187,24 @@ def _change(
             if edits.end > edits.first:
                 change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
             after.vectors = _change_vectors(folder, before, after, edits.vacated)
-        after.files = {after.documents: FileInfo.of(folder / after.documents)}
+        after.files = {}
+        index_words(database)
         write_manifest(folder / MANIFEST_NAME, after)
+        try:
+            settle(database)
+        except DebaterError as error:
+            logger.warning("The change is committed. The next one tidies up what this one could not: %s", error.message)
         return change
+
+
+def _with_generations(folder: Path, before: IndexManifest, after: IndexManifest) -> str:
+    """The sum of the rows' hashes of the database to change; one of the layout before generations is copied first."""
+    if before.content is not None:
+        return before.content
+    old = folder / before.documents
+    require_undamaged(old, before)
+    after.documents = documents_name(after.generation)
+    return convert_documents(old, folder / after.documents, before.generation)
 
 
 def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") -> Split | None:
@@ -212,7 +230,7 @@ def _encode(
     encoder = encoder or load_again(after.encoder, folder, device=device)
     corpus = CorpusInfo(source=after.corpus.source, fingerprint=after.corpus.fingerprint, documents=len(positions))
     settings = EncodingSettings(base.dtype, bool(base.thinking_steps), passages=base.passages)
-    documents = DocumentStore(folder / after.documents)
+    documents = DocumentStore(folder / after.documents, after.generation)
     rows = StoredRows(documents, positions)
     # Shards that a killed run of the same change finished stay; those of another change are removed.
     encoded = encode(rows, encoder, folder / after.embeddings[-1], corpus, settings, force=True, progress=show)

@@ -10,7 +10,8 @@ from typing import overload
 from debater_search.data import CorpusReader
 from debater_search.data.files import called
 from debater_search.files import atomic
-from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.corpus import write_documents
+from debater_search.store.documents import DocumentStore
 from debater_search.store.manifest import DOCUMENTS_NAME, CorpusInfo
 from debater_search.store.passages import Split
 from debater_search.types import Document
@@ -24,12 +25,14 @@ READ_AT_ONCE = 1000  # rows
 class StoredDocuments:
     """Documents in the database at `path`.
 
-    `rows` is how many texts are encoded: one for each document, or one for each passage. `warnings` are the reader's.
+    `rows` is how many texts are encoded: one for each document, or one for each passage. `content` is the sum of the
+    rows' hashes. `warnings` are the reader's.
     """
 
     path: Path
     corpus: CorpusInfo
     rows: int
+    content: str
     warnings: tuple[str, ...] = ()
 
     @contextmanager
@@ -105,4 +108,4 @@ def storing(
         for warning in warnings:
             logger.warning(warning)
         info = CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents)
-        yield StoredDocuments(path, info, written.rows, tuple(warnings))
+        yield StoredDocuments(path, info, written.rows, written.content, tuple(warnings))

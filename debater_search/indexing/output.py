@@ -14,8 +14,8 @@ from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError, InvalidError, UnavailableError
 from debater_search.files import TEMPORARY_SUFFIX, rename_folder
 from debater_search.indexing.vectors import remove_vectors
+from debater_search.locks import LOCK_NAME, writing
 from debater_search.store.generations import is_part
-from debater_search.store.lock import LOCK_NAME, writing
 from debater_search.store.manifest import (
     DOCUMENTS_NAME,
     EMBEDDINGS_NAME,

@@ -21,7 +21,8 @@ from debater_search.mining.selection import Ranking
 from debater_search.mining.settings import MiningSettings
 from debater_search.mining.texts import CorpusTexts, all_documents, digest
 from debater_search.search import SearchEngine
-from debater_search.store.documents import Condition, DocumentStore, corpus_fingerprint
+from debater_search.store.corpus import corpus_fingerprint
+from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.manifest import CorpusInfo
 from debater_search.types import Document
 

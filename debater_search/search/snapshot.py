@@ -26,7 +26,7 @@ class Snapshot:
 
     def __init__(self, folder: Path, manifest: IndexManifest, identity: os.stat_result, device: str = "cpu") -> None:
         self.folder, self.manifest, self._device = folder, manifest, device
-        self.documents = DocumentStore(folder / manifest.documents)
+        self.documents = DocumentStore(folder / manifest.documents, manifest.generation)
         self._identity = identity
         self._restriction: Restriction | None = None
 

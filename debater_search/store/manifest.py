@@ -165,8 +165,9 @@ class IndexManifest(Manifest):
 
     `generation` counts the changes since it was built. The rows of the folders in `embeddings`, one after the other,
     are the positions of the documents, or of their passages: the first folder is the base, the others were added later.
-    `deleted` rows have no document any more. `superseded` are vectors that readers of the generation before may still
-    open; the next writer removes them.
+    `deleted` rows have no document any more. `content` is the sum of the hashes of the documents' rows
+    (`store.database`); without it the documents are a file of the layout before generations. `superseded` are vectors
+    that readers of the generation before may still open; the next writer removes them.
     """
 
     newest: ClassVar[int] = INDEX_SCHEMA_VERSION
@@ -180,6 +181,7 @@ class IndexManifest(Manifest):
     files: dict[FileName, FileInfo]
     generation: Annotated[int, Field(ge=0)] = 0
     documents: FileName = DOCUMENTS_NAME
+    content: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
     embeddings: Annotated[list[FileName], Field(min_length=1)] = [EMBEDDINGS_NAME]
     vectors: VectorRecord | None = None
     superseded: VectorRecord | None = None
@@ -198,6 +200,16 @@ class IndexManifest(Manifest):
     def all_files(self) -> dict[FileName, FileInfo]:
         """Every file of the index but the embeddings, those of the vectors included."""
         return self.files | (self.vectors.files if self.vectors else {})
+
+    def contradiction(self) -> str | None:
+        """What this manifest says about rows in one place and denies in another; None if it agrees with itself."""
+        if self.vectors is None:
+            return None
+        if self.vectors.rows != self.rows:
+            return f"{self.vectors.rows:,} vectors for {self.rows:,} rows"
+        if self.content is not None and self.vectors.dropped != self.deleted:
+            return f"{self.vectors.dropped:,} dropped vectors for {self.deleted:,} deleted rows"
+        return None
 
     @property
     def rows(self) -> int:

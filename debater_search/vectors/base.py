@@ -61,7 +61,8 @@ class VectorIndex(Protocol):
             queries: float32 [q, dim].
             k: hits per query, 1 or more.
             within: the vectors that may be found; None for all. Dropped vectors are never found.
-            exact: compare with every vector, whatever the type of the index.
+            exact: compare with every vector that may be found, whatever the type of the index. Without it a backend
+                says in its own documentation how much an approximate type finds, filtered or not.
 
         Returns:
             Scores, float32, and positions, int64: both [q, min(k, number of vectors that may be found)], best first,

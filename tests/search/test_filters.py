@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from debater_search.errors import DebaterError
 from debater_search.search.conditions import Comparison, Filter, Junction, Missing, Not
 from debater_search.search.filters import MAX_COMPARISONS, MAX_DEPTH, parse_filter, require_fields
-from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.corpus import write_documents
+from debater_search.store.documents import DocumentStore
 from debater_search.types import Document
 
 PAPERS = [

@@ -97,6 +97,7 @@ def test_a_read_only_folder_is_searched_and_left_as_it_is(folder: Path, tmp_path
         engine = SearchEngine.open(copy, encoder=FakeEncoder())
         for mode in MODES:
             assert engine.search("number 7 unique7. title", mode=mode)[0].id == "d7"
+        engine.close()
         assert sorted(copy.rglob("*")) == before
     finally:
         for path in paths:

@@ -144,7 +144,8 @@ def test_what_a_filter_allows_is_looked_up_once_until_the_index_changes(tmp_path
     build(CORPUS, FakeEncoder(), tmp_path / "i")
     engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
     asked: list[str] = []
-    engine.documents._connection.set_trace_callback(asked.append)
+    with engine.documents.reading() as connection:
+        connection.sqlite.set_trace_callback(asked.append)
     for _ in range(3):
         assert len(engine.search("wing", 100, where="year < 3")) == 3
     assert len([sql for sql in asked if sql.startswith("SELECT position FROM documents WHERE EXISTS")]) == 1

@@ -9,6 +9,7 @@ import pytest
 from debater_search.errors import DamagedError, UnavailableError
 from debater_search.vectors import VectorSettings, backend
 from debater_search.vectors.faiss import index as module
+from debater_search.vectors.faiss import segments
 from debater_search.vectors.faiss.index import FaissIndex
 from debater_search.vectors.faiss.library import import_faiss
 from debater_search.vectors.faiss.state import FaissState
@@ -144,7 +145,11 @@ def test_a_full_disk_is_a_sentence() -> None:
 # The backend's files
 
 
-def test_a_change_costs_what_it_adds_and_segments_stay_few(tmp_path: Path) -> None:
+@pytest.mark.parametrize("joined", [0, 100, 10_000])
+def test_a_change_costs_what_it_adds_and_segments_stay_few(
+    joined: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_SMALL", joined)
     faiss = backend("faiss")
     record = faiss.build(tmp_path, [vectors(2000)], DIM, VectorSettings("flat"), 0)
     written = []

@@ -32,6 +32,15 @@ def test_vectors_are_left_out_whatever_their_scores_ties_by_position(
         assert found == expected[:k]
 
 
+def test_it_looks_further_while_all_that_it_finds_is_left_out() -> None:
+    def look(queries: np.ndarray, hits: int) -> tuple[np.ndarray, np.ndarray]:
+        return -np.arange(hits, dtype=np.float32)[None], np.arange(hits)[None]
+
+    scores, positions = without(look, np.arange(50), 1000)(np.zeros((1, 1)), 3)
+    assert positions.tolist() == [[50, 51, 52]]
+    assert scores.tolist() == [[-50, -51, -52]]
+
+
 def test_an_index_that_gives_out_is_asked_no_further() -> None:
     asked = []
 

@@ -142,7 +142,7 @@ class FaissBackend:
                 opened[0].to_gpus(device)
             except UnavailableError as error:
                 logger.info("Vectors are searched on the CPU. %s", error.message)
-        return opened[0] if len(opened) == 1 else SegmentedIndex(opened)
+        return opened[0] if len(opened) == 1 else SegmentedIndex(opened[0], opened[1:])
 
     def check(self, folder: Path, record: VectorRecord) -> list[str]:
         """As `VectorBackend.check`."""

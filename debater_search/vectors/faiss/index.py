@@ -71,14 +71,21 @@ class FaissIndex:
         """Append vectors, float32 [n, dim], to an exact index in memory."""
         self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
+    def append(self, other: "FaissIndex") -> None:
+        """Copy the vectors of another exact index behind those of this one, dropped ones as dropped."""
+        self._dropped = np.append(self._dropped, other._dropped + self.total)
+        self.add(other._index.reconstruct_n(0, other.total))
+
     def search(
         self, queries: np.ndarray, k: int, within: Selection | None = None, *, exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `VectorIndex.search`.
 
-        Every type is exact if `exact` is set, if `within` names at most EXACT_UP_TO positions, or if k is a tenth of
-        what may be found. Elsewhere a selection of these positions, as a k beyond _DEPTH, widens the search of an
-        approximate type: see RECALL.
+        Every type is exact if `exact` is set, if `within` names at most EXACT_UP_TO positions, or if k is a tenth or
+        more of what may be found. Elsewhere a selection, like a k beyond _DEPTH, widens the search of an approximate
+        type, which stays approximate. Measured with 60,000 of 120,000 vectors allowed (`benchmarks/vectors.md`),
+        recall@10 is .99 (IVF) and 1.00 (HNSW) if they are a random half, .88 and .79 if they are the half that is
+        farthest from the queries.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         allowed, left_out = self._choice(within)

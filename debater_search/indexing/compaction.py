@@ -1,5 +1,6 @@
 """Fold what was added to an index and what was deleted from it into a new base."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,15 @@ from debater_search.files import atomic
 from debater_search.indexing.encoding import SHARD_SIZE
 from debater_search.indexing.vectors import rebuild_vectors, remove_superseded
 from debater_search.progress import progress as show_progress
-from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.corpus import write_documents
+from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
     MEND,
-    FileInfo,
     IndexManifest,
     ShardInfo,
     VectorRecord,
@@ -53,15 +55,23 @@ def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
         if folded or dropped:
             after.generation += 1
             after.documents, after.deleted = documents_name(after.generation), 0
-            documents = DocumentStore(folder / before.documents)
+            if before.content is None:
+                require_undamaged(folder / before.documents, before)
+            documents = DocumentStore(folder / before.documents, before.generation)
             with atomic(folder / after.documents) as temporary:
-                written = write_documents(temporary, documents, documents.spans if documents.split else None)
+                written = write_documents(
+                    temporary,
+                    documents.sound_documents(),
+                    documents.spans if documents.split else None,
+                    generation=after.generation,
+                )
             after.corpus.documents, after.corpus.fingerprint = written.documents, written.fingerprint
+            after.content = written.content
             if before.vectors is not None:
                 after.superseded = before.vectors
                 after.vectors = _rewrite_embeddings(folder, before, after, before.vectors, documents, progress)
             documents.close()
-            after.files = {after.documents: FileInfo.of(folder / after.documents)}
+            after.files = {}
             write_manifest(folder / MANIFEST_NAME, after)
         return Compaction(folder, after.generation, after.corpus.documents, folded, dropped)
 
@@ -78,8 +88,10 @@ def _rewrite_embeddings(
     assert after.encoder is not None
     store = EmbeddingStore.open(*(folder / name for name in before.embeddings))
     after.embeddings = [embeddings_name(after.generation)]
+    place = folder / after.embeddings[0]
+    shutil.rmtree(place, ignore_errors=True)  # a killed change of other texts may have left shards under this name
     writer = EmbeddingWriter(
-        folder / after.embeddings[0],
+        place,
         store.manifest.dim,
         dtype=store.manifest.dtype,
         thinking_steps=store.manifest.thinking_steps,

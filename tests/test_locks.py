@@ -12,12 +12,12 @@ import pytest
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, compact, delete, update, verify
 from debater_search.indexing.output import check_output
+from debater_search.locks import LOCK_NAME, writing
 from debater_search.search import SearchEngine
-from debater_search.store.lock import LOCK_NAME, writing
 from tests.fakes import FakeEncoder, tiny_corpus
 
 CORPUS = tiny_corpus(5)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def holder(index: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that writes to the index until it is killed."""
     script = (
         "import pathlib, sys\n"
-        "from debater_search.store.lock import writing\n"
+        "from debater_search.locks import writing\n"
         "with writing(pathlib.Path(sys.argv[1])):\n"
         "    print('locked', flush=True)\n"
         "    sys.stdin.read()\n"

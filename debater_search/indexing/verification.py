@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import sha256_file
 from debater_search.indexing.model import load_again
 from debater_search.indexing.tasks import require_finite
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, rebuild_vectors
+from debater_search.locks import writing
 from debater_search.progress import Progress, progress
+from debater_search.store.checks import documents_are_sound
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
-from debater_search.store.lock import writing
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
@@ -70,17 +71,25 @@ def verify(
     with writing(folder) if repair else nullcontext():
         manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
         shards = _shard_manifests(folder, manifest)
-        expected = {name: info.sha256 for name, info in manifest.files.items()}
+        expected: dict[str, str] = {name: info.sha256 for name, info in manifest.files.items()}
         expected |= {f"{name}/{shard.file}": shard.sha256 for name, of in shards.items() for shard in of.shards}
 
-        record = manifest.vectors
-        found = Verification(len(expected) + (len(record.files) if record else 0))
+        record, in_rows = manifest.vectors, manifest.documents not in expected
+        found = Verification(len(expected) + in_rows + (len(record.files) if record else 0))
         with progress("Verifying", found.files, "files", enabled=show) as bar:
             found.damaged = list(_damaged(folder, expected, bar))
+            if in_rows:
+                found.damaged += [] if documents_are_sound(folder, manifest) else [manifest.documents]
+                bar.advance()
+            if contradiction := manifest.contradiction() or _missing_shards(manifest, shards):
+                logger.warning("%s: %s.", folder / MANIFEST_NAME, contradiction)
+                found.damaged.append(MANIFEST_NAME)
             if record is not None:
                 found.damaged += backend(record.backend).check(folder, record)
                 bar.advance(len(record.files))
         if repair and found.damaged:
+            if MANIFEST_NAME in found.damaged:
+                raise DamagedError(f"{folder / MANIFEST_NAME} contradicts what it describes.", MEND)
             if manifest.documents in found.damaged:
                 raise DebaterError(
                     f"{folder / manifest.documents} is damaged, and only the corpus can mend that.", MEND
@@ -98,6 +107,12 @@ def _shard_manifests(folder: Path, manifest: IndexManifest) -> dict[str, Embeddi
     if manifest.encoder is None:
         return {}
     return {name: read_manifest(folder / name / MANIFEST_NAME, EmbeddingsManifest) for name in manifest.embeddings}
+
+
+def _missing_shards(manifest: IndexManifest, shards: dict[str, EmbeddingsManifest]) -> str | None:
+    """How the rows of the embeddings differ from the manifest's; None if they do not."""
+    rows = sum(shard.rows for of in shards.values() for shard in of.shards)
+    return f"{rows:,} embeddings for {manifest.rows:,} rows" if shards and rows != manifest.rows else None
 
 
 def _damaged(folder: Path, expected: dict[str, str], bar: Progress) -> Iterator[str]:
@@ -141,7 +156,7 @@ def _encode_again(
     encoder: "Encoder",
     show: bool,
 ) -> None:
-    documents = DocumentStore(folder / manifest.documents)
+    documents = DocumentStore(folder / manifest.documents, manifest.generation)
     rows = {f"{name}/{shard.file}": shard.rows for name, of in shards.items() for shard in of.shards}
     start = 0
     with progress("Encoding", sum(rows[name] for name in broken), "documents", enabled=show) as bar:
