@@ -19,6 +19,11 @@ from debater_search.errors import DebaterError
 Settings = TypeVar("Settings", bound=BaseModel)
 Key = tuple[str | int, ...]
 
+YAML_ERRORS = (
+    yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError
+)  # fmt: skip
+"""What safe YAML raises for text of a stranger: a wrong value of a tag (`!!bool x`) is a KeyError, and so on."""
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML, in which 2e-4 is a number too (YAML 1.1 asks for 2.0e-4)."""
@@ -89,7 +94,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         node = loader.get_single_node()
         values = loader.construct_document(node) if node is not None else {}
         lines = dict(_lines(node, (), set())) if node is not None else {}
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except YAML_ERRORS as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "it does not parse"
@@ -122,7 +127,7 @@ def _apply(values: dict[str, Any], override: str) -> Key:
         raise DebaterError(f"{override!r} is not key=value.", "Write overrides such as learning_rate=1e-4.")
     try:
         value = yaml.load(text, _Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_ERRORS as error:
         raise DebaterError(f"The value of {override!r} is not YAML.", "Put quotes around it.") from error
     target: Any = values
     for part, following in zip(key, (*key[1:], None), strict=True):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from debater_search.data.fields import present, without_nul
+from debater_search.coerce import without_nul
+from debater_search.data.fields import present
 from debater_search.data.rows import Fields, format_of, read_rows, row_place
 from debater_search.errors import DebaterError
 from debater_search.types import Document, TrainingExample
