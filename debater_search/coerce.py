@@ -61,7 +61,8 @@ def id_text(value: Any) -> str | None:
         return str(int(value))
     if not math.isfinite(value):
         return None
-    return str(int(value)) if value == int(value) and abs(value) < _EXACT_FLOAT else str(value)
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < _EXACT_FLOAT else str(value)
 
 
 def whole_id(id: str) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from debater_search.coerce import as_documents
 from debater_search.errors import DebaterError
 from debater_search.files import atomic
 from debater_search.indexing.encode import choose_batch_tokens, encode_shards
@@ -220,7 +221,7 @@ def _store_documents(
             logger.warning(warning)
     else:
         source = "documents in memory"
-        written = write_documents(path, corpus, split)
+        written = write_documents(path, as_documents(corpus, "corpus"), split)
     info = CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents)
     return info, written.rows, warnings
 

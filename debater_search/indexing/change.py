@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from debater_search.coerce import as_documents
 from debater_search.indexing.build import build_vectors
 from debater_search.indexing.encode import encode_shards
 from debater_search.indexing.model import load_again, require_same
@@ -125,7 +126,7 @@ class _Corpus:
 
     def __iter__(self) -> Iterator[Document]:
         if not isinstance(self._documents, str | Path):
-            yield from self._documents
+            yield from as_documents(self._documents)
             return
         from debater_search.data import read_corpus
         from debater_search.data.files import called

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
+from debater_search.coerce import as_queries, as_texts
 from debater_search.errors import DebaterError
 from debater_search.search.answer import Asked, Found, explanations, rank, read_hits
 from debater_search.search.request import EQUAL, Mode, Request, Rescore, Weights, require_texts, require_vectors
@@ -81,6 +82,7 @@ class SearchEngine:
 
         """
         request = Request(k, mode, where, rescore, weights)
+        [query] = as_texts([query], "query")
         require_texts([query])
 
         def hits(snapshot: Snapshot) -> list[Hit]:
@@ -142,8 +144,7 @@ class SearchEngine:
             DebaterError: as `search`; or `vectors` are not [queries, dim], or not finite.
 
         """
-        given: list[Query | str] = list(queries)
-        asked = [Query(str(i), query) if isinstance(query, str) else query for i, query in enumerate(given)]
+        asked = as_queries(queries)
         texts = [query.text for query in asked]
         request = Request(k, mode, where, rescore, weights)
         require_texts(texts)
