@@ -19,6 +19,9 @@ from debater_search.errors import DebaterError
 Settings = TypeVar("Settings", bound=BaseModel)
 Key = tuple[str | int, ...]
 
+_DIGITS = 1000
+"""Python reads and writes integers of some thousands of digits only."""
+
 YAML_ERRORS = (
     yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError
 )  # fmt: skip
@@ -122,7 +125,7 @@ def _lines(node: yaml.Node, key: Key, seen: set[int]) -> Iterator[tuple[Key, int
 def _apply(values: dict[str, Any], override: str) -> Key:
     """Set what `key=value` says in `values`; the key, for messages."""
     dotted, equals, text = override.partition("=")
-    key: Key = tuple(int(part) if part.isdecimal() else part for part in dotted.strip().split("."))
+    key: Key = tuple(_index(part) for part in dotted.strip().split("."))
     if not equals or not all(part != "" for part in key):
         raise DebaterError(f"{override!r} is not key=value.", "Write overrides such as learning_rate=1e-4.")
     try:
@@ -148,6 +151,11 @@ def _apply(values: dict[str, Any], override: str) -> Key:
                 target[part] = {}
             target = target[part]
     return key
+
+
+def _index(part: str) -> str | int:
+    """A part of a key; a number counts into a list."""
+    return int(part) if part.isdecimal() and len(part) < _DIGITS else part
 
 
 def _explain(
@@ -186,7 +194,7 @@ def _reason(error: ErrorDetails) -> str:
 def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict[Key, str]) -> str:
     """The override or the file's line that the key comes from; of a missing one, the line that it is missing below."""
     for length in range(len(key), 0, -1):
-        prefix = tuple(int(part) if isinstance(part, str) and part.isdecimal() else part for part in key[:length])
+        prefix = tuple(_index(part) if isinstance(part, str) else part for part in key[:length])
         if prefix in given:
             return f"Override {given[prefix]!r}"
         if key[:length] in lines:
@@ -230,7 +238,10 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

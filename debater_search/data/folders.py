@@ -35,7 +35,7 @@ def folder_contents(folder: Path) -> FolderContents:
     """Look through a folder and its subfolders, hidden ones left out; parts and texts are in natural order.
 
     Files whose rows have an id and a text are the corpus. If there are none, the texts are; but texts that only
-    describe the folder (README.md) are no corpus beside data. Raises DebaterError if the only files are of a format
+    describe the folder (README.md) are no corpus beside tables. Raises DebaterError if the only files are of a format
     whose library is not installed.
     """
     found = FolderContents()
@@ -47,7 +47,9 @@ def folder_contents(folder: Path) -> FolderContents:
             found.texts.append(path)
         elif not path.name.startswith("_"):
             found.skipped.append(path)
-    found.parts = [path for path in tables if _holds_documents(path)]
+    holds = {path: _holds_documents(path) for path in tables}
+    if any(holds.values()):
+        found.parts = [path for path in tables if holds[path] is not False]
     if not found.parts and all(_stem(path) in _ABOUT for path in found.texts):
         found.parts = [path for path in tables if _suffix(path) != ".json"]  # reading them tells what they lack
     if found.parts:
@@ -93,15 +95,14 @@ def _is_table(path: Path, folder: Path) -> bool:
     return _stem(path) not in _NOT_DOCUMENTS and _NOT_DOCUMENTS.isdisjoint(relative.parent.parts)
 
 
-def _holds_documents(path: Path) -> bool:
-    """Whether the first row has an id and a text. A damaged or empty part is one: to read it says what is wrong."""
-    may_be_settings = _suffix(path) == ".json"
+def _holds_documents(path: Path) -> bool | None:
+    """Whether the first row has an id and a text; None for an empty or damaged part, which only reading it can tell."""
     try:
         row = next(iter(read_rows(path)), None)
     except DebaterError:
-        return not may_be_settings
+        row = None
     if row is None:
-        return not may_be_settings
+        return None if _suffix(path) != ".json" else False  # settings are .json too
     return present(row[1], ID_FIELDS) is not None and present(row[1], TEXT_FIELDS) is not None
 
 

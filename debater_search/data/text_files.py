@@ -1,6 +1,8 @@
 """Files that are one document each: plain text, Markdown with front matter, HTML and PDF (these two with an extra)."""
 
 import importlib.util
+import io
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from debater_search.types import Document
 
 LIBRARIES = {"html": "trafilatura", "pdf": "pypdf"}
 """What reads a format, by the name of the extra that installs it."""
+
+for _library in LIBRARIES.values():  # their remarks on pages that are odd but readable
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MAX_FRONT_MATTER = 100_000  # characters
@@ -116,14 +121,24 @@ def _html(data: bytes, path: Path) -> _Read:
     except ImportError as error:
         raise needs_extra(path, "html") from error
     found = trafilatura.extract_metadata(data)
-    text = trafilatura.extract(data, include_comments=False) or trafilatura.html2txt(data) or ""
+    text = trafilatura.extract(data, include_comments=False) or _all_text(data)
     fields = {name: getattr(found, name, None) for name in ("date", "author", "tags")}
     return _Read(text, getattr(found, "title", None) or "", {name: value for name, value in fields.items() if value})
 
 
-def _pdf(data: bytes, path: Path) -> _Read:
-    import io
+def _all_text(data: bytes) -> str:
+    """All text of a page or a piece of one, in which no main text is found."""
+    from lxml import etree, html
 
+    try:
+        tree = html.fromstring(data)
+    except (etree.LxmlError, ValueError):  # nothing but blanks, comments or bytes that are no page
+        return ""
+    etree.strip_elements(tree, "script", "style", "head", with_tail=False)
+    return _utf8("\n".join(line.strip() for line in tree.text_content().splitlines() if line.strip()))
+
+
+def _pdf(data: bytes, path: Path) -> _Read:
     try:
         import pypdf
     except ImportError as error:
