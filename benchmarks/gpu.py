@@ -29,8 +29,8 @@ from debater_search.encoder.loading.hub import locate
 from debater_search.errors import DebaterError
 from debater_search.training import train
 from debater_search.training.settings import TrainingSettings
-from debater_search.vectors import FaissIndex, gpu_count
-from debater_search.vectors.library import has_cuvs
+from debater_search.vectors.faiss.index import FaissIndex
+from debater_search.vectors.faiss.library import gpu_count, has_cuvs
 
 SEARCH = Path(__file__).parent / "search.py"
 BATCH = 1000  # queries
@@ -120,7 +120,7 @@ def indexes(device: str, count: int, folder: Path) -> None:
         (many, one), (many_cpu, one_cpu) = sides
         row(type, seconds(with_gpus), seconds(without), many, many_cpu, one, one_cpu, *recalls)
     if not has_cuvs():
-        print('\nCAGRA was not measured: this FAISS has no cuVS (pip install "debater-search[cuvs]").')
+        print("\nCAGRA was not measured: this FAISS has no cuVS (pip install faiss-gpu-cuvs).")
 
 
 def seconds(value: float | None) -> str:

@@ -1,0 +1,42 @@
+"""The model that encodes the queries of an index."""
+
+from threading import Lock
+
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder, device_of
+from debater_search.search.snapshot import Snapshot
+
+
+class QueryModel:
+    """A model that the caller gave, or the index's own, loaded when it is first needed; many threads may share it."""
+
+    def __init__(self, given: TextEncoder | None = None) -> None:
+        self._given = given
+        self._lock = Lock()
+        self._loaded: tuple[str, TextEncoder] | None = None  # with its fingerprint, which takes longer to compute
+
+    @property
+    def device(self) -> str:
+        """Where vectors are searched: on the GPU of a model that was given, else on the CPU."""
+        return "cpu" if self._given is None else device_of(self._given)
+
+    def check(self, snapshot: Snapshot) -> None:
+        """Raise DebaterError if a model was given and another one made this index."""
+        if self._given is not None:
+            snapshot.require_made_by(self._given)
+
+    def of(self, snapshot: Snapshot) -> TextEncoder:
+        """The model that made this state of the index.
+
+        Raises:
+            DebaterError: the index has no embeddings; its model cannot be loaded from where it was, or has changed.
+
+        """
+        made_by = snapshot.require_dense()
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._loaded is None or self._loaded[0] != made_by.fingerprint:
+                self._loaded = None  # an index of another model has replaced the one before
+                self._loaded = made_by.fingerprint, load_again(made_by, snapshot.folder, for_queries=True)
+            return self._loaded[1]
