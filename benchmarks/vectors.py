@@ -16,6 +16,7 @@ SIZES = {"flat": 300_000, "ivf": 120_000, "hnsw": 120_000, "sq8": 120_000}
 DROPPED = (0, 1, 1000)
 ALLOWED = 60_000
 QUERIES = 200
+CHANGES = 255
 
 
 def measure(type: str, rows: int, folder: Path) -> None:
@@ -49,6 +50,20 @@ def recall(index: VectorIndex, queries: np.ndarray, within: Selection | None) ->
     return share_found(found, exact)
 
 
+def written(folder: Path) -> str:
+    """What CHANGES changes to a flat index write, each of one vector that is added and one that is dropped."""
+    mixture, faiss = Mixture(), backend("faiss")
+    added = next(mixture.chunks(CHANGES, seed=9))
+    record = faiss.build(folder, mixture.chunks(SIZES["flat"], seed=0), DIM, VectorSettings("flat"), 0)
+    sizes = []
+    for number in range(1, CHANGES + 1):
+        before = record
+        record = faiss.extend(folder, record, [added[number - 1 : number]], number)
+        record = faiss.drop(folder, record, np.array([7 * number]), number)
+        sizes.append(sum(info.bytes for name, info in record.files.items() if name not in before.files))
+    return f"{np.median(sizes):,.0f} bytes in the median, {max(sizes):,} at most; {len(record.files)} files"
+
+
 def main() -> None:
     times = " | ".join(f"ms, {count:,} deleted" for count in DROPPED)
     ratios = " | ".join(f"{count:,} / 0" for count in DROPPED[1:])
@@ -57,6 +72,8 @@ def main() -> None:
     for type, rows in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
             measure(type, rows, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"\nA change to a flat index writes {written(Path(folder))}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluate a model, an index or a run: retrieve for every judged query, score, save."""
+"""Evaluate a model or an index on a task: retrieve for every judged query, score, save."""
 
 import logging
 import tempfile
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import debater_search
 from debater_search.data.runs import DEPTH
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
 from debater_search.evaluation.kept import is_kept, kept_embeddings, query_vectors
 from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.results import Result, scored
+from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.indexing import EncodingSettings, encode, index
 from debater_search.indexing.building import timed
@@ -49,20 +50,20 @@ def evaluate(
 ) -> Result:
     """Score a model on a task: index its corpus, retrieve the best 1,000 documents for every judged query, measure.
 
-    `model_or_engine` is an encoder, what `Encoder.load` takes, an open index of the task's corpus, or None with mode
-    "lexical": BM25. Without `split` it is the one that counts: test, for MSMARCO dev. The index goes to `index_folder`
-    and stays, or is temporary; embeddings are kept for later evaluations (`evaluation.kept`). `instruction` goes before
-    the queries ("" is none); without it the task's own does, then the model's default, then, for models trained with
-    instructions that have none, the paper's for this task. With `output` the result is saved there.
+    `model_or_engine` is an encoder, anything that `Encoder.load` takes, an open index of the task's corpus, or, for
+    BM25, None with mode "lexical". `split` is by default test, for MSMARCO dev. The index is written to
+    `index_folder`, or is temporary; embeddings are cached for later evaluations. `instruction` precedes the queries
+    ("" for none); the default is the task's own, else the model's, else, for models trained with instructions but
+    without a default, the paper's for this task. With `output` the result is saved there.
 
-    Raises DebaterError for a task, split or model that there is not, and where nothing of the task can be scored.
+    Raises DebaterError for a task, split or model that does not exist, and if no query of the task can be scored.
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
     split = split or scored_split(task.name)
     qrels = task.qrels(split)
     queries = judged_queries(task, split, qrels)
     if mode == "lexical" and not isinstance(model_or_engine, SearchEngine):
-        model_or_engine = None  # words need no embeddings
+        model_or_engine = None  # BM25 needs no embeddings
     with opened(
         task,
         model_or_engine,
@@ -186,15 +187,15 @@ def indexed(
 
 
 def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]:
-    """The task's queries that are judged; raises DebaterError if there is none."""
+    """The task's judged queries; raises DebaterError if there are none."""
     queries = [query for query in task.queries(split) if query.id in qrels]
     if not queries:
-        raise DebaterError(
+        raise InvalidError(
             f"The judgements of {task.name} ({split}) name none of its queries.", "Do the two belong together?"
         )
     if len(queries) < len(qrels):
         logger.warning(
-            "Judged queries of %s without a text: %d. They count as found nothing.",
+            "Judged queries of %s without a text: %d. They score 0.",
             task.name,
             len(qrels) - len(queries),
         )
@@ -202,9 +203,9 @@ def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]
 
 
 def data_of(task: RetrievalTask, split: str) -> dict[str, Any]:
-    """What the provenance of a result says of the data, so that one made on other data is told apart."""
-    if isinstance(task, MtebTask):
-        return {"source": task.source}  # with its revision: nothing need be loaded
+    """The part of a result's provenance that identifies its data: a result made on other data differs in it."""
+    if isinstance(source := uncached(task), MtebTask):
+        return {"source": source.source}  # it names the revision: nothing has to be loaded
     qrels = task.qrels(split)
     return {
         "corpus": corpus_fingerprint(task.corpus(split)),
@@ -218,9 +219,9 @@ def _digest_of(queries: Sequence[Query]) -> str:
 
 
 def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: str | None) -> str | None:
-    """What goes before the queries: as given, else the task's own, else the model's own, else the paper's.
+    """The instruction before the queries: the given one, else the task's, else the model's, else the paper's.
 
-    None leaves it to the model's own default. The paper's are for models trained with instructions alone.
+    None stands for the model's default. The paper's apply only to models trained with instructions.
     """
     if given is not None:
         return given
@@ -228,14 +229,14 @@ def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: st
 
 
 def papers_instruction(task: str, encoder: "Encoder | None") -> str | None:
-    """The paper's instruction for a task by its name, for a model trained with instructions that has none itself."""
+    """The paper's instruction for a task, for models trained with instructions that have no default."""
     if encoder is None or not encoder.trained_with_instructions or encoder.instruction:
         return None
     return builtin_instruction(task)
 
 
 def without_identical_ids(run: Run) -> Run:
-    """The run without documents that are the query itself."""
+    """The run without documents that have their query's id."""
     return {
         query_id: {document_id: score for document_id, score in documents.items() if document_id != query_id}
         for query_id, documents in run.items()
@@ -243,7 +244,7 @@ def without_identical_ids(run: Run) -> Run:
 
 
 def _count_missing(qrels: Qrels, engine: SearchEngine) -> int:
-    """How many judged documents are not in the corpus; warns of them."""
+    """The number of judged documents that are not in the corpus; logs a warning if there are any."""
     judged = {document_id for gains in qrels.values() for document_id in gains}
     unknown = len(judged) - len(engine.documents.positions(sorted(judged)))
     if unknown:
@@ -252,7 +253,7 @@ def _count_missing(qrels: Qrels, engine: SearchEngine) -> int:
 
 
 def _sizes(engine: SearchEngine) -> dict[str, int]:
-    """Bytes of an index's parts on disk."""
+    """Bytes on disk per part of an index."""
     manifest = engine.manifest
     sizes = {"documents": (engine.folder / manifest.documents).stat().st_size}
     if manifest.vectors is not None:
@@ -264,7 +265,7 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
 
 
 def model_name(encoder: "Encoder | None", mode: Mode) -> str:
-    """What results call a model, as it is used."""
+    """The name of a model in results, with its search mode."""
     if encoder is None:
         return BM25
     return f"{encoder.name} + {BM25}" if mode == "hybrid" else encoder.name

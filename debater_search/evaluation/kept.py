@@ -70,19 +70,34 @@ def query_vectors(queries: Sequence[Query], encoder: "Encoder", instruction: str
         return encoder.encode_queries(texts, instruction=instruction)
     cache = cache_folder("evaluation")
     file = cache / f"{_key(encoder, json.dumps([instruction, *texts]))}.npy"
-    with suppress(OSError, ValueError):
-        vectors = np.load(file, allow_pickle=False)
-        if vectors.dtype == np.float32 and vectors.shape == (len(texts), encoder.dim):
-            os.utime(file)
-            return vectors
+    cached = _read_vectors(file, (len(texts), encoder.dim))
+    if cached is not None:
+        return cached
     vectors = encoder.encode_queries(texts, instruction=instruction)
     remove_stale(cache, _is_entry)
     try:
         with atomic(file) as temporary, temporary.open("wb") as stream:
             np.save(stream, vectors, allow_pickle=False)
+            stream.write(_digest(vectors))  # NumPy reads what it needs and ignores the rest
     except OSError as error:
         logger.warning("The queries' vectors are not kept in %s: %s.", cache, error.strerror or error)
     return vectors
+
+
+def _read_vectors(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """The vectors that `query_vectors` wrote, float32 of this shape; None if the file is missing or damaged."""
+    try:
+        with file.open("rb") as stream:
+            vectors: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+            sound = vectors.dtype == np.float32 and vectors.shape == shape and stream.read() == _digest(vectors)
+        os.utime(file)
+    except Exception:  # a damaged header may raise anything
+        return None
+    return vectors if sound else None
+
+
+def _digest(vectors: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).digest()
 
 
 def is_kept(encoder: "Encoder") -> bool:

@@ -50,7 +50,6 @@ def open_manifest(folder: Path) -> IndexManifest:
         raise DamagedError(f"{folder / MANIFEST_NAME} is damaged: it names {contradiction}.", MEND)
     if not (folder / manifest.documents).is_file():
         raise DamagedError(f"The index {folder} is damaged: {manifest.documents} is missing.", MEND)
-    _require_whole_database(folder, manifest.documents)
     for name, info in manifest.all_files.items():
         path = folder / name
         if not path.is_file():
@@ -61,20 +60,6 @@ def open_manifest(folder: Path) -> IndexManifest:
                 MEND,
             )
     return manifest
-
-
-def _require_whole_database(folder: Path, name: str) -> None:
-    """Raise DamagedError for a database that is shorter than its header says, unless its log holds the rest."""
-    with (folder / name).open("rb") as file:
-        header = file.read(100)
-    size, log = (folder / name).stat().st_size, folder / f"{name}-wal"
-    page = int.from_bytes(header[16:18], "big")
-    whole = (1 << 16 if page == 1 else page) * int.from_bytes(header[28:32], "big")
-    if size < whole and not (log.exists() and log.stat().st_size):
-        raise DamagedError(
-            f"The index {folder} is damaged: {name} has {size:,} bytes instead of {whole:,}.",
-            MEND,
-        )
 
 
 def require_undamaged(documents: Path, manifest: IndexManifest) -> None:

@@ -54,7 +54,7 @@ def train(
     launch(
         count,
         {
-            "config": json.loads(settings.model_dump_json()),
+            "config": json.loads(settings.model_dump_json(exclude_unset=True)),
             "output": str(folder),
             "resume": resume,
             "force": force,

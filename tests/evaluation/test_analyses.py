@@ -287,7 +287,7 @@ def test_all_is_what_the_model_allows(caplog: pytest.LogCaptureFixture) -> None:
     [
         (["stepz"], FakeEncoder(), "no analysis 'stepz'"),
         (["all", "steps"], FakeEncoder(thinking_steps=1), "one thinking step"),
-        (["training"], FakeEncoder(), "no training output"),
+        (["training"], FakeEncoder(), "not a training output"),
         (["depth"], FakeEncoder(), "no checkpoint of the same base model"),
     ],
 )

@@ -143,6 +143,20 @@ def test_a_full_cache_costs_no_evaluation(monkeypatch: pytest.MonkeyPatch, caplo
     assert "are not kept in" in caplog.text
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "archive"])
+def test_damaged_vectors_of_queries_are_made_again(cache: Path, damage: str) -> None:
+    first = evaluate(Task(), CountingEncoder())
+    (vectors,) = (cache / "debater" / "evaluation").glob("*.npy")
+    sound = vectors.read_bytes()
+    flipped = bytes([*sound[:200], sound[200] ^ 64, *sound[201:]])
+    damaged = {"empty": b"", "cut": sound[:-7], "flipped": flipped, "text": b"x", "archive": b"PK\x05\x06" + 18 * b"\0"}
+    vectors.write_bytes(damaged[damage])
+    encoder = CountingEncoder()
+    assert evaluate(Task(), encoder).run == first.run
+    assert encoder.counts == (0, 1)
+    assert vectors.read_bytes() == sound
+
+
 def test_a_damaged_entry_is_made_again(cache: Path) -> None:
     first = evaluate(Task(), CountingEncoder())
     (shard,) = (cache / "debater" / "evaluation").rglob("*.parquet")

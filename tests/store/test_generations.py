@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from debater_search.errors import BusyError, DamagedError
+from debater_search.store.connection import SupersededError
 from debater_search.store.corpus import Written, write_documents
-from debater_search.store.documents import Condition, DocumentStore, SupersededError
+from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.edits import edit_documents, index_words, recover, settle
 from debater_search.types import Document, Span
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from debater_search.indexing import build, delete
-from debater_search.search.retrieval import BestPassages, Excluding
+from debater_search.search.passages import BestPassages, Excluding
 from debater_search.vectors import Selection
 from debater_search.vectors.faiss.index import FaissIndex
 from tests.fakes import FakeEncoder, tiny_corpus

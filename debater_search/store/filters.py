@@ -1,79 +1,40 @@
-"""What a filter means: a tree of comparisons, and the SQL condition it becomes.
-
-A comparison with a missing field (absent or null) is false, whatever the operator; `not` turns that round too.
-Numbers compare as numbers, also with strings that spell one, as in CSV files; strings compare by code points.
-What is of another kind, as a list always is, is unequal, and neither less nor greater.
-"""
+"""Filters as SQL conditions on rows of `documents`."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from debater_search.filters import Comparison, Filter, Junction, Missing, Not, Value
 from debater_search.store.documents import Condition
 
-Value = str | int | float | bool
-
-# Fields that are no metadata: where the row keeps them.
 COLUMNS = {"id": "documents.id", "title": "documents.title"}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A field against one value, or for `in` and `not in` against several."""
-
-    field: str
-    operator: str
-    values: tuple[Value, ...]
-
-    def condition(self) -> Condition:
-        """As SQL."""
-        if self.operator in ("=", "in"):
-            return _field_where(self.field, _equal_to_any(self.values))
-        if self.operator in ("!=", "not in"):
-            equal = _equal_to_any(self.values)
-            return _field_where(self.field, _joined("AND", [_PRESENT, _negated(equal)]))
-        return _field_where(self.field, _ordered(self.operator, self.values[0]))
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A field that is absent or null."""
-
-    field: str
-
-    def condition(self) -> Condition:
-        """As SQL."""
-        return _negated(_field_where(self.field, _PRESENT))
-
-
-@dataclass(frozen=True)
-class Not:
-    """Whatever the operand refuses."""
-
-    operand: "Filter"
-
-    def condition(self) -> Condition:
-        """As SQL."""
-        return _negated(self.operand.condition())
-
-
-@dataclass(frozen=True)
-class Junction:
-    """Operands joined by `and` or by `or`."""
-
-    word: str
-    operands: tuple["Filter", ...]
-
-    def condition(self) -> Condition:
-        """As SQL."""
-        return _joined(self.word.upper(), [operand.condition() for operand in self.operands])
-
-
-Filter = Comparison | Missing | Not | Junction
+"""Fields that are no metadata, and the columns that hold them."""
 
 _PRESENT = Condition("field.type <> 'null'")
 # The CAST lets SQLite compare with a string as with a number if it is one; other strings sort after every number.
 _IS_NUMBER = "field.type IN ('integer', 'real', 'text') AND field.value <= CAST(9e999 AS NUMERIC)"
+
+
+def as_condition(tree: Filter) -> Condition:
+    """The SQL condition that is true for the documents that a filter allows.
+
+    Raises:
+        TypeError: the tree holds an operator that filters do not have.
+
+    """
+    match tree:
+        case Comparison(field, "=" | "in", values):
+            return _field_where(field, _equal_to_any(values))
+        case Comparison(field, "!=" | "not in", values):
+            return _field_where(field, _joined("AND", [_PRESENT, _negated(_equal_to_any(values))]))
+        case Comparison(field, "<" | "<=" | ">" | ">=" as operator, (value, *_)):
+            return _field_where(field, _ordered(operator, value))
+        case Missing(field):
+            return _negated(_field_where(field, _PRESENT))
+        case Not(operand):
+            return _negated(as_condition(operand))
+        case Junction("and" | "or" as word, operands):
+            return _joined(word.upper(), [as_condition(operand) for operand in operands])
+    raise TypeError(f"{tree} is not a filter")  # operators become SQL: only known ones may
 
 
 def _field_where(field: str, test: Condition) -> Condition:

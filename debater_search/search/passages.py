@@ -1,17 +1,8 @@
-"""The retrieval modes as functions: each gives, for every query, a ranking of (position, score), best first."""
-
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+"""Vector indexes around the one that is searched: without deleted rows, and with documents in place of passages."""
 
 import numpy as np
 
-from debater_search.search.request import EQUAL
-from debater_search.store.documents import Condition, DocumentStore
 from debater_search.vectors import Selection, VectorIndex
-
-Ranking = list[tuple[int, float]]
-
-FUSION_DEPTH = 1000  # of the two rankings that hybrid search fuses, at least
 
 
 class Excluding:
@@ -90,31 +81,3 @@ class BestPassages:
         counts = self._live.searchsorted(positions, "right") - starts
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return self._rows[np.repeat(starts, counts) + offsets]
-
-
-def dense(index: VectorIndex, queries: np.ndarray, k: int, within: Selection | None = None) -> list[Ranking]:
-    """Cosine between query and document vectors; queries [q, dim]; only documents that `within` selects."""
-    scores, positions = index.search(queries, k, within)
-    return [list(zip(p, s, strict=True)) for p, s in zip(positions.tolist(), scores.tolist(), strict=True)]
-
-
-def lexical(
-    documents: DocumentStore, queries: Sequence[str], k: int, *, where: Condition | None = None
-) -> list[Ranking]:
-    """BM25 over title and text; only documents that `where` allows, where given."""
-    return [documents.search(query, k, where=where) for query in queries]
-
-
-def reciprocal_rank_fusion(
-    rankings: Iterable[Ranking], k: int, *, weights: Iterable[float] = EQUAL, constant: int = 60
-) -> Ranking:
-    """Sum over the rankings of weight / (constant + rank), ranks from 1; ties by position.
-
-    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods",
-    SIGIR 2009.
-    """
-    fused: dict[int, float] = defaultdict(float)
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, (position, _) in enumerate(ranking, start=1):
-            fused[position] += weight / (constant + rank)
-    return sorted(fused.items(), key=lambda hit: (-hit[1], hit[0]))[:k]

@@ -1,16 +1,32 @@
-"""Scores by the stored thinking steps: to order candidates anew, and to explain hits."""
+"""Scores by the stored thinking steps: they reorder candidates and explain hits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from debater_search.search.candidates import Queries, Ranking
 from debater_search.search.request import Rescore
-from debater_search.search.retrieval import Ranking
 from debater_search.store.embeddings import EmbeddingStore
 
-# Candidates of a query whose steps are read, at least: they lie in many places, and one costs a millisecond.
 RESCORE_DEPTH = 100
-_AT_ONCE = 512  # pairs of a query and a document: their vectors lie in memory side by side
+"""Candidates per query whose steps are read, at least: they are scattered over the shards, a millisecond each."""
+
+_AT_ONCE = 512  # pairs of a query and a document whose vectors are in memory together
+
+
+@dataclass(frozen=True)
+class ThinkingSteps:
+    """Reorders the first `depth` candidates by the best ("max") or the "mean" cosine of their thinking steps."""
+
+    store: EmbeddingStore
+    rescore: Rescore
+    depth: int
+
+    def __call__(self, rankings: list[Ranking], queries: Queries) -> list[Ranking]:
+        """As `Reorder`."""
+        assert queries.vectors is not None  # only dense candidates are reordered by steps
+        return rescore(rankings, queries.vectors, self.store, self.rescore, self.depth)
 
 
 def rescore(
@@ -18,7 +34,7 @@ def rescore(
 ) -> list[Ranking]:
     """Order the first `depth` of each ranking by the best or the mean cosine of their thinking steps; ties by position.
 
-    What comes behind them stays as it was. Queries are [q, dim].
+    Candidates behind them stay where they are. Queries are [q, dim].
 
     Raises:
         DebaterError: only the last step was stored.
@@ -38,7 +54,7 @@ def rescore(
 def step_cosines(store: EmbeddingStore, queries: np.ndarray, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Cosine between query `rows[i]` of `queries` [q, dim] and each step of the document at `positions[i]`: [i, steps].
 
-    What lies near each other is read once, and in turn.
+    Rows that are near each other are read together.
 
     Raises:
         DebaterError: only the last step was stored.
