@@ -1,4 +1,4 @@
-"""Values that are missing, numbers, booleans or dates, in every format; ids that are numbers; texts under another name."""
+"""Values that are missing, numbers, booleans or dates, in every format; ids that are numbers; fields by other names."""
 
 import datetime
 import gzip
@@ -112,7 +112,8 @@ def test_csv_columns_are_numbers_booleans_or_text(tmp_path: Path) -> None:
         path.write_bytes(gzip.compress(written.encode()) if suffix == ".csv.gz" else written.encode())
         first, second, third = (document.metadata for document in read_corpus(path))
         assert first == {
-            "year": 2020, "price": 1.5, "sold": True, "zip": "02139", "version": "1.10", "note": "x", "day": "2020-05-01"
+            "year": 2020, "price": 1.5, "sold": True, "zip": "02139", "version": "1.10", "note": "x",
+            "day": "2020-05-01",
         }  # fmt: skip
         assert second == {
             "year": None, "price": -2, "sold": False, "zip": "90210", "version": "1.2.3", "note": "7", "day": None
