@@ -29,8 +29,8 @@ from debater_search.encoder.hub import locate
 from debater_search.errors import DebaterError
 from debater_search.training import train
 from debater_search.training.settings import TrainingSettings
-from debater_search.vectors import FaissIndex, gpu_count
-from debater_search.vectors.library import has_cuvs
+from debater_search.vectors.faiss.index import FaissIndex
+from debater_search.vectors.faiss.library import gpu_count, has_cuvs
 
 SEARCH = Path(__file__).parent / "search.py"
 BATCH = 1000  # queries

@@ -32,8 +32,8 @@ def measure(folder: Path, encoder: Encoder, queries: list[str], type: str) -> No
         for mode in ("dense", "lexical", "hybrid"):
             times = []
             for query in queries[:WARM_UP] + queries:
-                engine.search(query, 10, mode=mode)
-                times.append([1000 * engine.timings[stage] for stage in STAGES])
+                timings = engine.answer(query, 10, mode=mode).timings
+                times.append([1000 * timings[stage] for stage in STAGES])
             stages = np.array(times[WARM_UP:])  # [queries, stages]
             whole = stages.sum(axis=1)
             cells = [*(f"{p50:.2f}" for p50 in np.median(stages, axis=0)), f"**{np.median(whole):.2f}**"]

@@ -19,7 +19,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from debater_search.vectors import TYPES, FaissIndex, build_index, make_plan
+from debater_search.vectors import Selection, VectorSettings
+from debater_search.vectors.faiss import TYPES
+from debater_search.vectors.faiss.build import build_index
+from debater_search.vectors.faiss.index import FaissIndex
 
 DIM = 384
 QUERIES = 300
@@ -57,11 +60,10 @@ def build(rows: str, type: str, path: str) -> None:
     vectors = np.load(rows, mmap_mode="r")
     peak = Peak()
     start = time.perf_counter()
-    plan = make_plan(type, len(vectors), DIM)
     chunks = (vectors[at : at + 1000] for at in range(0, len(vectors), 1000))
-    built = build_index(chunks, DIM, plan, Path(path), recall=0.95)
+    built = build_index(chunks, DIM, VectorSettings(type), Path(path))
     seconds = time.perf_counter() - start
-    facts = {"factory": plan.factory, "seconds": seconds, "peak": peak.stop(), "parameters": built.parameters}
+    facts = {"factory": built.plan.factory, "seconds": seconds, "peak": peak.stop(), "parameters": built.parameters}
     print(json.dumps(facts | {"recall": built.recall}))
 
 
@@ -115,7 +117,7 @@ def measure(n: int, types: list[str], folder: Path) -> None:
     vectors.flush()
     del vectors, mixture
     random = np.random.default_rng(3)
-    allowed = {share: np.sort(random.permutation(n)[: int(n * share)]) for share in FILTERS}
+    allowed = {share: Selection(np.sort(random.permutation(n)[: int(n * share)])) for share in FILTERS}
     exact: dict[float, np.ndarray] = {}
     rows, filtered = [], []
     for type in types:
@@ -129,7 +131,7 @@ def measure(n: int, types: list[str], folder: Path) -> None:
             opening.append(1000 * (time.perf_counter() - start))
         if type == "flat":
             exact = {1.0: index.search(queries, 10)[1]}
-            exact |= {share: index.search(queries, 10, allowed=only)[1] for share, only in allowed.items()}
+            exact |= {share: index.search(queries, 10, only)[1] for share, only in allowed.items()}
         plain = faiss.read_index(str(path))
         looks = [lambda query: index.search(query, 10), lambda query: plain.search(query, 10)]  # noqa: B023
         milliseconds(looks, queries[:50])  # warms up
@@ -146,8 +148,8 @@ def measure(n: int, types: list[str], folder: Path) -> None:
         )
         cells = []
         for share, only in allowed.items():
-            found = index.search(queries, 10, allowed=only)[1]
-            (took,) = milliseconds([lambda query: index.search(query, 10, allowed=only)], queries[:100])  # noqa: B023
+            found = index.search(queries, 10, only)[1]
+            (took,) = milliseconds([lambda query: index.search(query, 10, only)], queries[:100])  # noqa: B023
             cells.append(f"{statistics.median(took):.3f} | {share_found(found, exact[share]):.3f}")
         filtered.append(f"| {type} | {' | '.join(cells)} |")
         print(f"{n:,} {type}: done", file=sys.stderr)

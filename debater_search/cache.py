@@ -1,27 +1,54 @@
-"""Where things that can be made again are kept: ~/.cache/debater, or $XDG_CACHE_HOME/debater."""
+"""The cache of what can be made again: ~/.cache/debater, or $XDG_CACHE_HOME/debater."""
 
-import fcntl
 import os
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from debater_search.errors import DebaterError
+from debater_search.errors import UnavailableError
+
+UNUSED_SECONDS = 30 * 24 * 3600
+ABANDONED_SECONDS = 24 * 3600  # temporary files and locks
+_TEMPORARY = (".lock", ".tmp")
 
 
 def cache_folder(name: str) -> Path:
-    """The folder `name` of the cache, made if need be; in the temporary folder where the cache cannot be written to."""
+    """The folder `name` of the cache, made if need be; in the temporary folder if the cache cannot be written to.
+
+    Raises:
+        UnavailableError: neither can be written to by this user alone.
+
+    """
     for root in _roots():
         with suppress(OSError):
             folder = root / name
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # in a temporary folder that all users share, somebody else may have made it
-            if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if all(map(_is_own_folder, (root, folder))) and os.access(folder, os.W_OK):
                 return folder
-    raise DebaterError(
-        "There is no folder to keep the cache in.", "Set XDG_CACHE_HOME to a folder that you may write to."
-    )
+    raise UnavailableError("There is no folder for the cache.", "Set XDG_CACHE_HOME to a folder that you may write to.")
+
+
+def remove_stale(
+    cache: Path, is_entry: Callable[[str], bool], is_outdated: Callable[[Path], bool] = lambda _: False
+) -> None:
+    """Remove what nothing has used for a month, what is outdated, and temporary files of processes that died.
+
+    Only names that `is_entry` knows, without the ending of a temporary file, are touched, and no link is followed.
+    """
+    for path in list(cache.iterdir()):
+        with suppress(OSError):  # another process was first
+            temporary = path.suffix in _TEMPORARY
+            if path.is_symlink() or not is_entry(path.name.split(".")[0]):
+                continue
+            touched = max(file.lstat().st_mtime for file in (path, *path.glob("*")))
+            unused = time.time() - touched > (ABANDONED_SECONDS if temporary else UNUSED_SECONDS)
+            if unused or (not temporary and is_outdated(path)):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _roots() -> Iterator[Path]:
@@ -33,26 +60,7 @@ def _roots() -> Iterator[Path]:
     yield Path(tempfile.gettempdir(), f"debater-{os.getuid()}")
 
 
-@contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, waiting for whoever has it, so that several processes do not all do the same work.
-
-    It is a courtesy, not a guarantee: on file systems without locks everybody goes on at once.
-    """
-    while True:
-        with path.open("w") as file:
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_current(file.fileno(), path):
-                continue  # its last holder has removed it since it was opened here
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_current(descriptor: int, path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    return False
+def _is_own_folder(path: Path) -> bool:
+    """Whether a folder is no link, belongs to this user, and is not open to everybody's writing."""
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & stat.S_IWOTH

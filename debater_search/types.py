@@ -62,8 +62,8 @@ class TrainingExample:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a document stands in one ranking; `rank` starts at 1."""
+class RankedScore:
+    """The rank of a document in one ranking, from 1, and its score there."""
 
     rank: int
     score: float
@@ -71,13 +71,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a document is a hit: its places by vectors and by words, and its cosine at every stored thinking step.
+    """Why a document is a hit: its ranks by vectors and by words, and its cosine at every stored thinking step.
 
-    None where the document is not in that ranking, or there is none.
+    None if the document is not in that ranking, or the ranking was not made.
     """
 
-    dense: Place | None
-    lexical: Place | None
+    dense: RankedScore | None
+    lexical: RankedScore | None
     steps: tuple[float, ...] | None
 
 
@@ -100,3 +100,32 @@ class Hit:
         if self.explanation is None:
             del fields["explanation"]
         return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A query by example: documents like the one with this id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The hits of a query, best first.
+
+    `timings` are seconds: `encode` the query, `retrieve` a ranking, `fetch` the documents. `generation` numbers the
+    state of the index that was searched: 0 when it was built, one more with every change.
+    """
+
+    hits: list[Hit]
+    timings: dict[str, float]
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """The run of many queries; the other fields are those of `Answer`."""
+
+    run: Run
+    timings: dict[str, float]
+    generation: int

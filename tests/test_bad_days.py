@@ -53,7 +53,8 @@ STAGES = {
 def limited(folder: Path, limit: int, settings: dict) -> subprocess.CompletedProcess[str]:
     import json
 
-    command = [sys.executable, "-c", BUILD, str(Path(__file__).parents[1]), str(folder), str(limit), json.dumps(settings)]
+    root = str(Path(__file__).parents[1])
+    command = [sys.executable, "-c", BUILD, root, str(folder), str(limit), json.dumps(settings)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

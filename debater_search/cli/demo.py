@@ -62,7 +62,7 @@ def made_by(output: Path) -> str | None:
     Raises DebaterError if it is an index of anything else, which would be lost.
     """
     from debater_search.data import read_corpus
-    from debater_search.store.documents import corpus_fingerprint
+    from debater_search.store.corpus import corpus_fingerprint
     from debater_search.store.folders import open_manifest
     from debater_search.store.manifest import MANIFEST_NAME
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 MATCH = "bold yellow"
 
 
-def hits_document(asked: Mapping[str, str], hits: Sequence[Hit], timings: Mapping[str, float]) -> dict[str, Any]:
-    """What `search --json` prints for one query, or for one document that others are to be like."""
-    return {**asked, "hits": [hit.as_dict() for hit in hits], "timings": dict(timings)}
+def hits_document(query: Mapping[str, str], hits: Sequence[Hit], timings: Mapping[str, float]) -> dict[str, Any]:
+    """What `search --json` prints for a text (`query`) or for the id of a document (`like`)."""
+    return {**query, "hits": [hit.as_dict() for hit in hits], "timings": dict(timings)}
 
 
 def show_hits(out: Output, query: str, hits: Sequence[Hit]) -> None:
-    """Print rank, score, title and id of each hit; below them its snippet and, where there is one, its explanation."""
+    """Print rank, score, title and id of each hit, and below them its snippet and, if it has one, its explanation."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -42,16 +42,16 @@ def show_hits(out: Output, query: str, hits: Sequence[Hit]) -> None:
 
 
 def explained(explanation: Explanation) -> str:
-    """Places by vectors and by words, and the cosine at each thinking step, on one line."""
-    places = [("dense", explanation.dense), ("lexical", explanation.lexical)]
-    parts = [f"{name} {place.score:.4f} (rank {place.rank})" if place else f"{name} –" for name, place in places]
+    """Ranks by vectors and by words, and the cosine at each thinking step, on one line."""
+    ranks = [("dense", explanation.dense), ("lexical", explanation.lexical)]
+    parts = [f"{name} {found.score:.4f} (rank {found.rank})" if found else f"{name} –" for name, found in ranks]
     if explanation.steps:
         parts.append("steps " + " ".join(f"{score:.4f}" for score in explanation.steps))
     return " · ".join(parts)
 
 
 def highlighted(text: str, query: str, style: str = "") -> "Text":
-    """`text` on one line, with the words of `query`, whatever their endings, marked where they stand in it."""
+    """`text` on one line, with the words of `query` marked in it, whatever their endings."""
     from rich.text import Text
 
     from debater_search.search import stem

@@ -88,7 +88,7 @@ def index(
         from debater_search.data.files import require_exists
         from debater_search.indexing import build, check_output, usual_workers
         from debater_search.indexing import update as update_index
-        from debater_search.vectors import parse_memory, require_one_faiss
+        from debater_search.vectors.faiss import parse_memory, require_one_faiss
 
         choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
         folder = output or INDEXES / corpus_name(corpus)

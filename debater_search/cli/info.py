@@ -28,6 +28,7 @@ def describe(index: Path) -> dict[str, Any]:
     """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
     from debater_search.store.folders import open_manifest
     from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, read_manifest
+    from debater_search.vectors import backend
 
     manifest = open_manifest(index)
     facts: dict[str, Any] = {
@@ -35,17 +36,13 @@ def describe(index: Path) -> dict[str, Any]:
         "corpus": manifest.corpus.source,
         "documents": manifest.corpus.documents,
         **({"passages": manifest.passages.count} if manifest.passages else {}),
-        "delta": manifest.delta.rows if manifest.delta else 0,
+        "delta": manifest.vectors.added if manifest.vectors else 0,
         "deleted": manifest.deleted,
         "generation": manifest.generation,
-        "type": manifest.type or "lexical only",
+        "type": manifest.vectors.type if manifest.vectors else "lexical only",
     }
-    if manifest.vector_search is not None:
-        facts |= {
-            "vectors": manifest.vector_search.reason,
-            "parameters": manifest.vector_search.parameters,
-            "recall": {f"@{depth}": value for depth, value in manifest.vector_search.recall.items()},
-        }
+    if manifest.vectors is not None:
+        facts |= backend(manifest.vectors.backend).describe(manifest.vectors)
     if manifest.encoder is not None:
         embeddings = read_manifest(index / manifest.embeddings[0] / MANIFEST_NAME, EmbeddingsManifest)
         facts |= {

@@ -1,4 +1,4 @@
-"""The prompt of `debater search`: one query a line, from a person or a pipe, with the model kept loaded."""
+"""The prompt of `debater search`: one query per line, from a person or a pipe; the model stays loaded."""
 
 import io
 import sys
@@ -13,27 +13,27 @@ from debater_search.cli.output import Output
 from debater_search.errors import DebaterError
 
 HELP = (
-    "One query a line. :k 20 shows 20 hits, :mode lexical searches by words, "
-    ":where year > 2020 filters (:where alone: no more), :like ID shows what is like a document, :q leaves."
+    "One query per line. :k 20 shows 20 hits, :mode lexical searches by words, "
+    ":where year > 2020 sets a filter (:where alone removes it), :like ID finds documents like one, :q quits."
 )
 HISTORY = 1000  # lines kept from prompt to prompt
 EXPECTED = {"k": "a whole number from 1", "mode": "one of " + ", ".join(Mode), "like": "the id of a document"}
 
 
 class Conversation(Protocol):
-    """What the prompt needs of a search: settings that a line may change, and an answer to a query."""
+    """What the prompt needs: settings that a line may change, and an answer to a query."""
 
     k: int
     mode: Mode
 
     def restrict(self, where: str | None) -> None:
-        """Filter the documents from now on; None ends it."""
+        """Filter the documents from now on; None removes the filter."""
 
     def answer(self, query: str) -> None:
         """Search and print."""
 
     def answer_like(self, id: str) -> None:
-        """Search for what is like a document and print."""
+        """Search for documents like one and print."""
 
 
 def converse(search: Conversation, out: Output) -> int:
@@ -77,7 +77,7 @@ def obey(line: str, search: Conversation) -> None:
 
 @contextmanager
 def _history(out: Output) -> Iterator[None]:
-    """What a person types is there again in the next prompt, where the platform has readline."""
+    """Keep typed lines for the next prompt, if the platform has readline."""
     if not sys.stdin.isatty() or not out.on_terminal or out.as_json or find_spec("readline") is None:
         yield
         return
@@ -86,7 +86,7 @@ def _history(out: Output) -> Iterator[None]:
     from debater_search.cache import cache_folder
 
     file = cache_folder("prompt") / "history"
-    with suppress(OSError):  # the first time there is none
+    with suppress(OSError):  # the first prompt finds no history
         readline.read_history_file(file)
     readline.set_history_length(HISTORY)
     try:

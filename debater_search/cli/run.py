@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from debater_search.cli.commands import program_for
-from debater_search.cli.errors import DONE, explain
+from debater_search.cli.errors import DONE, explain, flags_of
 from debater_search.cli.interrupts import EXIT_CODE as INTERRUPTED
 from debater_search.cli.interrupts import MESSAGE
 
@@ -23,5 +23,5 @@ def run(argv: Sequence[str] | None = None) -> int:
         print(MESSAGE, file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        return explain(error)
+        return explain(error, flags_of(program))
     return DONE

@@ -26,7 +26,7 @@ from debater_search.cli.options import (
 from debater_search.cli.output import Output, results
 from debater_search.cli.prompt import converse
 from debater_search.errors import DebaterError
-from debater_search.types import Hit
+from debater_search.types import Answer, Like
 
 if TYPE_CHECKING:
     from debater_search.search import SearchEngine
@@ -51,27 +51,30 @@ def search(
     index: Annotated[
         Path | None, typer.Option("--index", "-i", help="An index folder. Default: the newest in indexes/.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 10,
     mode: SearchMode = Mode.dense,
     weights: Annotated[
         str | None,
-        typer.Option(help="Of the two rankings that --mode hybrid fuses. Default: 1,1.", metavar="DENSE,LEXICAL"),
+        typer.Option(help="Weights of the rankings that --mode hybrid fuses. Default: 1,1.", metavar="DENSE,LEXICAL"),
     ] = None,
     rescore: Annotated[
         Rescore | None,
-        typer.Option(help="Order the nearest anew by their stored thinking steps: the best, or the mean of them."),
+        typer.Option(help="Reorder the nearest documents by the best or the mean of their stored thinking steps."),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare with every document, whatever the type of the vector index.")
+    ] = False,
     where: Annotated[
         str | None,
         typer.Option(
             "--where",
-            help="Keep to documents by metadata, id, title: = != < <= > >= in (…), is missing, and, or, not, ().",
+            help="Search documents by metadata, id, title: = != < <= > >= in (…), is missing, and, or, not, ().",
             metavar="FILTER",
         ),
     ] = None,
     like: Annotated[
         str | None,
-        typer.Option(help="Instead of QUERY: documents like this one, by its stored vector.", metavar="ID"),
+        typer.Option(help="Find documents like this one, by its stored vector. Replaces QUERY.", metavar="ID"),
     ] = None,
     model: QueryModel = None,
     base_model: BaseModel = None,
@@ -80,21 +83,21 @@ def search(
     run: Annotated[Path | None, typer.Option(help="Where --queries writes its TREC run.", metavar="OUT")] = None,
     force: Force = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show why each hit is there, and where the time went.")
+        bool, typer.Option("--explain", help="Show why each document is a hit, and the time of each stage.")
     ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Search an index.
 
-    Without QUERY, read one query a line.
-    Understood there: `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID`, `:q`.
+    Without QUERY, read one query per line.
+    Commands there: `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID`, `:q`.
     """
     with results(as_json) as out:
         _check(query, like, queries, run, force)
         fusion = _parse_weights(weights)
         engine = open_engine(index, model, base_model, device)
-        conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion)
+        conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion, exact)
         conversation.restrict(where)
         if queries is not None and run is not None:
             conversation.answer_file(queries, run)
@@ -119,18 +122,19 @@ class Search:
     explain: bool = False
     rescore: Rescore | None = None
     weights: tuple[float, float] = (1.0, 1.0)
+    exact: bool = False
     where: str | None = None
 
     def restrict(self, where: str | None) -> None:
-        """Search only the documents that a filter allows, or with None all again; DebaterError if it is wrong."""
+        """Search only documents that a filter allows, or all of them if it is None; DebaterError if it is wrong."""
         self.engine.check(where=where)
         self.where = where
 
     def load(self, *, model: bool = True) -> float:
-        """Load the model and the vectors if the mode needs them and they are not there yet; returns the seconds."""
+        """Load the model and the vectors, unless they are loaded or the mode needs none; returns the seconds."""
         start = time.perf_counter()
         if self.mode is not Mode.lexical:
-            from debater_search.vectors import require_one_faiss
+            from debater_search.vectors.faiss import require_one_faiss
 
             require_one_faiss()
             self.engine.check(rescore=self._rescore)  # before seconds go into loading
@@ -143,27 +147,28 @@ class Search:
         """Search for `query` and print the hits."""
         _require_text(query)
         load = self.load()
-        hits = self.engine.search(query, self.k, instruction=self.instruction, explain=self.explain, **self._settings())
-        self._show({"query": query}, hits, {"load": load, **self.engine.timings}, marked=query)
+        answer = self.engine.answer(
+            query, self.k, instruction=self.instruction, explain=self.explain, **self._settings()
+        )
+        self._show({"query": query}, answer, load, marked=query)
 
     def answer_like(self, id: str) -> None:
         """Search for documents like one of the index and print the hits; the model is not needed."""
         load = self.load(model=False)
-        hits = self.engine.more_like(id, self.k, explain=self.explain, **self._settings())
-        self._show({"like": id}, hits, {"load": load, **self.engine.timings})
+        self._show({"like": id}, self.engine.answer(Like(id), self.k, explain=self.explain, **self._settings()), load)
 
     def answer_file(self, queries: Path, run: Path) -> None:
         """Search for every query of a file and write the run."""
         from debater_search.data import read_queries, write_run
 
-        asked = read_queries(queries)
+        read = read_queries(queries)
         load = self.load()
-        found = self.engine.search_batch(asked, self.k, instruction=self.instruction, **self._settings())
-        timings = {"load": load, **self.engine.timings}
-        write_run(found, run, depth=self.k)
+        answer = self.engine.answer_batch(read, self.k, instruction=self.instruction, **self._settings())
+        timings = {"load": load, **answer.timings}
+        write_run(answer.run, run, depth=self.k)
         if self.out.as_json:
-            return self.out.json({"run": str(run), "queries": len(found), "timings": timings})
-        self.out.facts([("run", str(run)), ("queries", f"{len(found):,}")])
+            return self.out.json({"run": str(run), "queries": len(answer.run), "timings": timings})
+        self.out.facts([("run", str(run)), ("queries", f"{len(answer.run):,}")])
         return self._show_timings(timings)
 
     @property
@@ -171,13 +176,20 @@ class Search:
         return None if self.rescore is None else self.rescore.value
 
     def _settings(self) -> dict[str, Any]:
-        return {"mode": self.mode.value, "where": self.where, "rescore": self._rescore, "weights": self.weights}
+        return {
+            "mode": self.mode.value,
+            "where": self.where,
+            "rescore": self._rescore,
+            "weights": self.weights,
+            "exact": self.exact,
+        }
 
-    def _show(self, asked: dict[str, str], hits: list[Hit], timings: dict[str, float], *, marked: str = "") -> None:
+    def _show(self, query: dict[str, str], answer: Answer, load: float, *, marked: str = "") -> None:
         """Print hits, with the words of `marked` highlighted."""
+        timings = {"load": load, **answer.timings}
         if self.out.as_json:
-            return self.out.json(hits_document(asked, hits, timings))
-        show_hits(self.out, marked, hits)
+            return self.out.json(hits_document(query, answer.hits, timings))
+        show_hits(self.out, marked, answer.hits)
         return self._show_timings(timings)
 
     def _show_timings(self, timings: dict[str, float]) -> None:
@@ -190,7 +202,7 @@ def _check(query: str | None, like: str | None, queries: Path | None, run: Path 
     ways = [("QUERY", query), ("--like", like), ("--queries", queries)]
     given = [name for name, value in ways if value is not None]
     if len(given) > 1:
-        raise DebaterError(f"There are {given[0]} and {given[1]}.", "Give one of them.")
+        raise DebaterError(f"{given[0]} and {given[1]} exclude each other.", "Give one of them.")
     if not given and sys.stdin is None:
         raise DebaterError("There is no QUERY, and standard input is closed.", "Give a QUERY, --like or --queries.")
     if (queries is None) != (run is None):
@@ -225,19 +237,21 @@ def _require_text(query: str) -> None:
 
 
 def open_engine(index: Path | None, model: str | None, base_model: str | None, device: str) -> "SearchEngine":
-    """The index that the options name, or the newest; with its own model, or that of the options if it is the same."""
+    """Open the index that the options name, or the newest one, with its own model or with that of the options.
+
+    Raises DebaterError if there is no such index, or another model made it.
+    """
     from debater_search.search import SearchEngine, latest_index
+    from debater_search.store.folders import open_manifest
 
     if index is None:
         index = latest_index(INDEXES)
         log.info("Searching %s.", index)
-    engine = SearchEngine.open(index)
     given = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
-    made_by = engine.manifest.encoder
-    if made_by is None or (not given and device == "auto"):
-        return engine
+    made_by = open_manifest(index).encoder if given or device != "auto" else None
+    if made_by is None:
+        return SearchEngine.open(index)
     from debater_search.encoder import Encoder
 
-    engine.close()
     recipe: dict[str, Any] = {**made_by.recipe, **given}  # lengths and the like stay those of the index
     return SearchEngine.open(index, encoder=Encoder.load(**recipe, device=device))

@@ -8,26 +8,25 @@ opened for a month.
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from debater_search.cache import cache_folder, one_at_a_time
+from debater_search.cache import cache_folder, remove_stale
 from debater_search.data.training_index import RECORD, Contents, State, index_lines
 from debater_search.data.training_sources import TrainingSource
 from debater_search.errors import InvalidError, UnavailableError
+from debater_search.locks import one_at_a_time
 from debater_search.progress import progress
 
 VERSION = 2
 INDEX, CONTENTS, ROWS = "index", "contents.json", "rows.jsonl"
 
 LARGE = 256 << 20  # bytes from which on a progress line is shown
-UNUSED_SECONDS = 30 * 24 * 3600
-ABANDONED_SECONDS = 24 * 3600
 
 _MIB = 1 << 20
 
@@ -45,7 +44,7 @@ def open_entry(source: TrainingSource) -> Path:
         try:
             with one_at_a_time(entry.with_suffix(".lock")):
                 if read_contents(entry) is None:
-                    _remove_stale(cache)
+                    remove_stale(cache, _is_entry, _is_outdated)
                     _make(source, state, entry)
         except OSError as error:
             raise UnavailableError(
@@ -127,12 +126,11 @@ def _progress(source: TrainingSource, state: State) -> Iterator[Callable[[int], 
         bar.advance(-(-read // _MIB) - bar.done)
 
 
-def _remove_stale(cache: Path) -> None:
-    for path in cache.iterdir():
-        with suppress(OSError):  # another process was first
-            contents = read_contents(path)
-            touched = max(file.stat().st_mtime for file in (path, *path.glob("*")))
-            # what is not whole may be in the making: `.tmp` folders and `.lock` files
-            allowed = ABANDONED_SECONDS if contents is None else UNUSED_SECONDS
-            if time.time() - touched > allowed or (contents is not None and not is_current(contents)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _is_entry(name: str) -> bool:
+    return re.fullmatch("[0-9a-f]{32}", name) is not None
+
+
+def _is_outdated(entry: Path) -> bool:
+    """Whether an entry is whole, and the files that it was made of have changed."""
+    contents = read_contents(entry)
+    return contents is not None and not is_current(contents)

@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM
 
-from debater_search.cache import cache_folder, one_at_a_time
+from debater_search.cache import cache_folder
 from debater_search.encoder.backbone import quiet_transformers, write_json
 from debater_search.encoder.fingerprint import weights_sha256
 from debater_search.errors import DebaterError
 from debater_search.files import atomic_folder
+from debater_search.locks import one_at_a_time
 from debater_search.progress import progress
 
 CONTENTS = "unpacked.json"

@@ -1,6 +1,6 @@
-"""What is particular to the sets of BEIR: names, split, ids, and what the DEBATER paper puts before the queries.
+"""BEIR's data sets: names, scored splits, ids, and the DEBATER paper's instructions before queries.
 
-The instructions are for models that were trained with instructions.
+The instructions apply only to models that were trained with instructions.
 """
 
 _DUPLICATES = (
@@ -43,17 +43,17 @@ BEIR = {
     "trec-covid": "TRECCOVID",
     "webis-touche2020": "Touche2020",
 }
-"""BEIR's names of its sets → mteb's."""
+"""BEIR's name of a set → mteb's name."""
 
 
 CQADUPSTACK = (
     "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats", "tex", "unix",
     "webmasters", "wordpress",
 )  # fmt: skip
-"""The parts of CQADupstack, whose score is the mean of theirs."""
+"""The parts of CQADupstack; its score is their mean."""
 
 QUERIES_ARE_DOCUMENTS = frozenset({"ArguAna", "FEVER", "FiQA2018", "MSMARCO", "QuoraRetrieval"})
-"""Where a document with the query's own id is no answer, as mteb has it."""
+"""Tasks in which a document with the query's own id is no answer, as in mteb."""
 
 _PARTS = {f"cqadupstack/{part}": f"CQADupstack{part.capitalize()}Retrieval" for part in CQADUPSTACK}
 _TO_MTEB = {name.lower(): name for name in BEIR.values()} | BEIR | _PARTS
@@ -61,21 +61,21 @@ _TO_BEIR = {name: beir for beir, name in (BEIR | _PARTS).items()}
 
 
 def mteb_name(task: str) -> str:
-    """mteb's name of a task that has a name of BEIR's, whatever its case; any other name as it is."""
+    """mteb's name of a task with a BEIR name, in any case; other names are returned as they are."""
     return _TO_MTEB.get(task.lower(), task)
 
 
 def beir_name(task: str) -> str:
-    """BEIR's name of a task that has a name of mteb's; any other name as it is."""
+    """BEIR's name of a task with an mteb name; other names are returned as they are."""
     return _TO_BEIR.get(task, task)
 
 
 def scored_split(task: str) -> str:
-    """The split whose judgements count for a task by its mteb or BEIR name: dev for MSMARCO, test for the others."""
+    """The split that is scored for a task with this mteb or BEIR name: dev for MSMARCO, test for the others."""
     return "dev" if mteb_name(task) == "MSMARCO" else "test"
 
 
 def builtin_instruction(task: str) -> str | None:
-    """The paper's instruction for a task by its mteb or BEIR name; None for any other."""
+    """The paper's instruction for a task with this mteb or BEIR name; None for other tasks."""
     name = mteb_name(task)
     return _DUPLICATES if name.startswith("CQADupstack") else INSTRUCTIONS.get(name)

@@ -1,8 +1,8 @@
-"""Why a score is what it is: beside a task's runs, its queries with each model's best answers, and what those say."""
+"""The texts behind a score: beside a task's runs, its queries with each model's best answers, and these documents."""
 
 import heapq
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ DOCUMENTS_NAME = "documents.jsonl"
 
 TOP = 10  # answers of each model
 TEXT = 500  # characters of a document
-RELEVANT = 20  # documents of a query that are relevant, found or not
+RELEVANT = 20  # relevant documents per query, found or not
 
 Row = dict[str, Any]
 
@@ -28,26 +28,27 @@ def save_details(
     results: Sequence[Result],
     qrels: Qrels,
     texts: Mapping[str, str],
-    documents: Iterable[Document] = (),
+    documents: Callable[[set[str]], Iterable[Document]] = lambda _: (),
 ) -> None:
     """Write `<task>/queries.jsonl` and `<task>/documents.jsonl` for the results of one task.
 
-    A query's row holds its text (`texts` has those that are known), its judgements and the best ten answers of each
-    model, those of models that were saved before among them. Documents are the answers and what is relevant, cut to
-    500 characters; `documents` is read until all of them were met. A run scored without its corpus has ids only.
+    A query's row holds its text (if `texts` has it), its judgements and the best ten answers of each model, including
+    models saved earlier. Documents are these answers and the relevant documents, cut to 500 characters: `documents`
+    is called with their ids and gives at least those; it is read until all are found. Without it rows hold ids only.
     """
     place = Path(folder) / results[0].task
     rows = _queries(place / QUERIES_NAME, results, qrels, texts)
     if not rows:
         return
     _write(place / QUERIES_NAME, rows)
-    found = _documents(place / DOCUMENTS_NAME, _shown(rows), documents)
+    shown = _shown(rows)
+    found = _documents(place / DOCUMENTS_NAME, shown, documents(shown))
     if found:
         _write(place / DOCUMENTS_NAME, found)
 
 
 def _queries(file: Path, results: Sequence[Result], qrels: Qrels, texts: Mapping[str, str]) -> list[Row]:
-    """A row for each scored query, over what `file` says of it already."""
+    """A row for each scored query, merged into the row that `file` already has."""
     before = {row.get("_id"): row for _, row in read_rows(file)} if file.exists() else {}
     rows = []
     for query_id in dict.fromkeys(query_id for result in results for query_id in result.per_query):
@@ -65,12 +66,12 @@ def _queries(file: Path, results: Sequence[Result], qrels: Qrels, texts: Mapping
 
 
 def _best(documents: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The first ten, in the order that was scored."""
+    """The best ten, in the order that was scored."""
     return [(document_id, float(f"{documents[document_id]:.9g}")) for document_id in best(documents, TOP)]
 
 
 def _shown(rows: Sequence[Row]) -> set[str]:
-    """The documents that are answers or relevant."""
+    """The ids of all answers and relevant documents."""
     shown = {document_id for row in rows for answers in row["answers"].values() for document_id, _ in answers}
     for row in rows:
         relevant = [document_id for document_id, gain in row["judged"].items() if gain > 0]
@@ -79,7 +80,7 @@ def _shown(rows: Sequence[Row]) -> set[str]:
 
 
 def _documents(file: Path, wanted: set[str], documents: Iterable[Document]) -> list[Row]:
-    """Ids, titles and beginnings of the wanted documents: those in `file`, over them those among `documents`."""
+    """Ids, titles and beginnings of the wanted documents among `documents`, or else in `file`."""
     before = read_corpus(file) if file.exists() else ()
     found = {document.id: document for document in before if document.id in wanted}
     missing = set(wanted)

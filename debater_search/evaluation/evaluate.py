@@ -1,28 +1,32 @@
-"""Evaluate a model, an index or a run: retrieve for every judged query, score, save."""
+"""Evaluate a model or an index on a task: retrieve for every judged query, score, save."""
 
 import logging
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import debater_search
-from debater_search.data import CorpusReader
 from debater_search.data.runs import DEPTH
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
-from debater_search.evaluation.kept import is_kept, kept_documents, query_vectors
+from debater_search.evaluation.kept import is_kept, kept_embeddings, query_vectors
 from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.results import Result, scored
+from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
-from debater_search.indexing import build
+from debater_search.indexing import EncodingSettings, encode, index
+from debater_search.indexing.building import timed
+from debater_search.indexing.documents import storing
+from debater_search.indexing.output import claim, workplace
 from debater_search.search import Mode, SearchEngine
-from debater_search.store.documents import corpus_fingerprint
+from debater_search.store.corpus import corpus_fingerprint
+from debater_search.store.manifest import EMBEDDINGS_NAME, EncoderInfo
 from debater_search.types import Document, Qrels, Query, Run
+from debater_search.vectors import VectorSettings, backend
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
@@ -46,20 +50,20 @@ def evaluate(
 ) -> Result:
     """Score a model on a task: index its corpus, retrieve the best 1,000 documents for every judged query, measure.
 
-    `model_or_engine` is an encoder, what `Encoder.load` takes, an open index of the task's corpus, or None with mode
-    "lexical": BM25. Without `split` it is the one that counts: test, for MSMARCO dev. The index goes to `index_folder`
-    and stays, or is temporary; embeddings are kept for later evaluations (`evaluation.kept`). `instruction` goes before
-    the queries ("" is none); without it the task's own does, then the model's default, then, for models trained with
-    instructions that have none, the paper's for this task. With `output` the result is saved there.
+    `model_or_engine` is an encoder, anything that `Encoder.load` takes, an open index of the task's corpus, or, for
+    BM25, None with mode "lexical". `split` is by default test, for MSMARCO dev. The index is written to
+    `index_folder`, or is temporary; embeddings are cached for later evaluations. `instruction` precedes the queries
+    ("" for none); the default is the task's own, else the model's, else, for models trained with instructions but
+    without a default, the paper's for this task. With `output` the result is saved there.
 
-    Raises DebaterError for a task, split or model that there is not, and where nothing of the task can be scored.
+    Raises DebaterError for a task, split or model that does not exist, and if no query of the task can be scored.
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
     split = split or scored_split(task.name)
     qrels = task.qrels(split)
     queries = judged_queries(task, split, qrels)
     if mode == "lexical" and not isinstance(model_or_engine, SearchEngine):
-        model_or_engine = None  # words need no embeddings
+        model_or_engine = None  # BM25 needs no embeddings
     with opened(
         task,
         model_or_engine,
@@ -91,7 +95,7 @@ def evaluate(
                 "corpus": engine.manifest.corpus.fingerprint,
                 "queries": _digest_of(queries),
                 "documents": engine.manifest.corpus.documents,
-                "index_type": engine.manifest.type,
+                "index_type": engine.manifest.vectors.type if engine.manifest.vectors else None,
                 "split": split,
                 "source": getattr(task, "source", None),
                 "mode": mode,
@@ -127,7 +131,7 @@ def opened(
 
         model_or_engine = Encoder.load(model_or_engine)
     with indexed(
-        lambda: task.corpus(split),
+        task.corpus(split),
         model_or_engine,
         index_type=index_type,
         index_folder=index_folder,
@@ -139,7 +143,7 @@ def opened(
 
 @contextmanager
 def indexed(
-    corpus: Callable[[], Iterable[Document]],
+    corpus: Iterable[Document],
     encoder: "Encoder | None",
     *,
     index_type: str = "flat",
@@ -147,43 +151,51 @@ def indexed(
     all_steps: bool = False,
     progress: bool = False,
 ) -> Iterator[tuple[SearchEngine, dict[str, float]]]:
-    """An engine over the documents that `corpus()` gives, and the seconds that making it took.
+    """An engine over a corpus, which is read once, and the seconds that making it took.
 
-    Embeddings that an earlier evaluation kept are taken; those that are made are kept.
+    Embeddings of an earlier evaluation are taken from the cache; those that are made are added to it.
     """
-    kept, seconds = None, Counter[str]()
-    if encoder is not None and is_kept(encoder):
-        kept, spent = kept_documents(corpus, encoder, all_steps=all_steps, progress=progress)
-        seconds.update(spent)
-    documents = corpus()
+    vectors = VectorSettings(index_type)
+    settings = EncodingSettings(all_steps=all_steps)
+    if encoder is not None:
+        backend("faiss").validate(vectors, encoder.dim)
+    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="debater-eval-") as temporary:
-        built = build(
-            documents.path if isinstance(documents, CorpusReader) else documents,
-            encoder,
-            index_folder if index_folder is not None else Path(temporary, "index"),
-            type=index_type,
-            all_steps=all_steps,
-            embeddings=kept,
-            progress=progress,
-        )
-        seconds.update(built.seconds)
-        engine = SearchEngine.open(built.folder, encoder=encoder)
+        folder = Path(index_folder if index_folder is not None else Path(temporary, "index")).resolve()
+        with workplace(folder, force=False) as place:
+            shards = place / EMBEDDINGS_NAME
+            with timed(seconds, "read"), storing(corpus, place) as stored:
+                claim(
+                    shards,
+                    None if encoder is None else settings.job(EncoderInfo.of(encoder), stored.corpus),
+                    force=False,
+                )
+            with timed(seconds, "encode"):
+                embeddings = None
+                if encoder is not None and is_kept(encoder):
+                    embeddings = kept_embeddings(stored, encoder, all_steps=all_steps, progress=progress)
+                elif encoder is not None:
+                    with stored.opened() as rows:
+                        embeddings = encode(rows, encoder, shards, stored.corpus, settings, progress=progress).store
+            with timed(seconds, "index"):
+                index(stored, embeddings, vectors)
+        engine = SearchEngine.open(folder, encoder=encoder)
         try:
-            yield engine, dict(seconds)
+            yield engine, seconds
         finally:
             engine.close()
 
 
 def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]:
-    """The task's queries that are judged; raises DebaterError if there is none."""
+    """The task's judged queries; raises DebaterError if there are none."""
     queries = [query for query in task.queries(split) if query.id in qrels]
     if not queries:
-        raise DebaterError(
+        raise InvalidError(
             f"The judgements of {task.name} ({split}) name none of its queries.", "Do the two belong together?"
         )
     if len(queries) < len(qrels):
         logger.warning(
-            "Judged queries of %s without a text: %d. They count as found nothing.",
+            "Judged queries of %s without a text: %d. They score 0.",
             task.name,
             len(qrels) - len(queries),
         )
@@ -191,9 +203,9 @@ def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]
 
 
 def data_of(task: RetrievalTask, split: str) -> dict[str, Any]:
-    """What the provenance of a result says of the data, so that one made on other data is told apart."""
-    if isinstance(task, MtebTask):
-        return {"source": task.source}  # with its revision: nothing need be loaded
+    """The part of a result's provenance that identifies its data: a result made on other data differs in it."""
+    if isinstance(source := uncached(task), MtebTask):
+        return {"source": source.source}  # it names the revision: nothing has to be loaded
     qrels = task.qrels(split)
     return {
         "corpus": corpus_fingerprint(task.corpus(split)),
@@ -207,9 +219,9 @@ def _digest_of(queries: Sequence[Query]) -> str:
 
 
 def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: str | None) -> str | None:
-    """What goes before the queries: as given, else the task's own, else the model's own, else the paper's.
+    """The instruction before the queries: the given one, else the task's, else the model's, else the paper's.
 
-    None leaves it to the model's own default. The paper's are for models trained with instructions alone.
+    None stands for the model's default. The paper's apply only to models trained with instructions.
     """
     if given is not None:
         return given
@@ -217,14 +229,14 @@ def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: st
 
 
 def papers_instruction(task: str, encoder: "Encoder | None") -> str | None:
-    """The paper's instruction for a task by its name, for a model trained with instructions that has none itself."""
+    """The paper's instruction for a task, for models trained with instructions that have no default."""
     if encoder is None or not encoder.trained_with_instructions or encoder.instruction:
         return None
     return builtin_instruction(task)
 
 
 def without_identical_ids(run: Run) -> Run:
-    """The run without documents that are the query itself."""
+    """The run without documents that have their query's id."""
     return {
         query_id: {document_id: score for document_id, score in documents.items() if document_id != query_id}
         for query_id, documents in run.items()
@@ -232,7 +244,7 @@ def without_identical_ids(run: Run) -> Run:
 
 
 def _count_missing(qrels: Qrels, engine: SearchEngine) -> int:
-    """How many judged documents are not in the corpus; warns of them."""
+    """The number of judged documents that are not in the corpus; logs a warning if there are any."""
     judged = {document_id for gains in qrels.values() for document_id in gains}
     unknown = len(judged) - len(engine.documents.positions(sorted(judged)))
     if unknown:
@@ -241,20 +253,19 @@ def _count_missing(qrels: Qrels, engine: SearchEngine) -> int:
 
 
 def _sizes(engine: SearchEngine) -> dict[str, int]:
-    """Bytes of an index's parts on disk."""
+    """Bytes on disk per part of an index."""
     manifest = engine.manifest
     sizes = {"documents": (engine.folder / manifest.documents).stat().st_size}
-    if manifest.encoder is not None:
-        vectors = [manifest.vectors] + ([manifest.delta.vectors] if manifest.delta else [])
+    if manifest.vectors is not None:
         sizes["embeddings"] = sum(
             file.stat().st_size for name in manifest.embeddings for file in (engine.folder / name).glob("*.parquet")
         )
-        sizes["index"] = sum((engine.folder / name).stat().st_size for name in vectors)
+        sizes["index"] = sum(info.bytes for info in manifest.vectors.files.values())
     return sizes
 
 
 def model_name(encoder: "Encoder | None", mode: Mode) -> str:
-    """What results call a model, as it is used."""
+    """The name of a model in results, with its search mode."""
     if encoder is None:
         return BM25
     return f"{encoder.name} + {BM25}" if mode == "hybrid" else encoder.name

@@ -1,4 +1,4 @@
-"""Exact search over stored vectors, read in several ways at once, a shard at a time."""
+"""Exact search over stored vectors, scored in several ways at once, shard by shard."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from debater_search.store.embeddings import EmbeddingStore
 
 Block = tuple[np.ndarray, np.ndarray]
-"""Positions, int64 [rows], and what is stored there: vectors [rows, dim], or thinking steps [rows, steps, dim]."""
+"""Positions, int64 [rows], and the vectors [rows, dim] or thinking steps [rows, steps, dim] stored there."""
 
 Read = Callable[[np.ndarray], Iterable[np.ndarray]]
-"""What a block stores → scores [queries, rows] by each of several readings of it."""
+"""Vectors or thinking steps of a block → its scores [queries, rows], once per way of scoring."""
 
 Ranked = tuple[np.ndarray, np.ndarray]
 """Scores and positions of documents, both [queries, ≤ k], best first."""
@@ -24,11 +24,11 @@ Ranked = tuple[np.ndarray, np.ndarray]
 def live_blocks(
     store: "EmbeddingStore", live: np.ndarray | None, *, steps: bool = False, show: bool = False
 ) -> Iterator[Block]:
-    """The rows of a store that have a document, shard by shard: vectors or, with `steps`, every thinking step.
+    """The rows of a store that have a document, shard by shard: vectors or, with `steps`, all thinking steps.
 
-    `live` are their positions, int64 in order; None where all have one. `show` has a progress line.
+    `live` are their positions, int64 in ascending order; None if all rows have one. `show` shows a progress line.
 
-    Raises DebaterError if steps are wanted and the store holds the last one only.
+    Raises DebaterError if `steps` is set and the store holds only the last step.
     """
     start = 0
     with progress("Searching", len(store), "documents", enabled=show) as bar:
@@ -46,11 +46,11 @@ def live_blocks(
 def search_blocks(
     query_ids: Sequence[str], ids: Sequence[str], blocks: Iterable[Block], read: Read, k: int
 ) -> list[Run]:
-    """The best k documents of every query by each reading of the blocks: one run for each, ties by position.
+    """The best k documents per query: one run per way of scoring that `read` has; ties are ordered by position.
 
-    `ids` are those of all positions.
+    `ids` holds the document id of each position.
     """
-    best: list[Ranked] = []  # of each reading
+    best: list[Ranked] = []  # per way of scoring
     nothing = np.empty((len(query_ids), 0)), np.empty((len(query_ids), 0), dtype=np.int64)
     for rows, block in blocks:
         positions = np.broadcast_to(rows, (len(query_ids), len(rows)))
@@ -69,7 +69,7 @@ def search_blocks(
 
 
 def _best(known: Ranked, scores: np.ndarray, positions: np.ndarray, k: int) -> Ranked:
-    """The best k of what is known and what is new, best first."""
+    """The best k of known and new documents, best first."""
     scores, positions = np.hstack([known[0], scores]), np.hstack([known[1], positions])
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)

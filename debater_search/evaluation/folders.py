@@ -6,7 +6,7 @@ from pathlib import Path
 
 from debater_search.data import read_corpus, read_qrels, read_queries
 from debater_search.data.files import COMPRESSIONS, called
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.beir import QUERIES_ARE_DOCUMENTS, mteb_name
 from debater_search.types import Document, Qrels, Query
 
@@ -16,25 +16,25 @@ _JUDGEMENTS = (".tsv", ".txt", ".trec", ".qrels")
 class FolderTask:
     """A folder with a corpus, queries and judgements; task.json may hold {"instruction": …}.
 
-    The corpus is corpus.jsonl or another format that readers know, or a folder `corpus` of texts; the judgements of a
-    split are qrels/SPLIT.tsv, BEIR's or TREC's columns, or, of the only split, a file `qrels.tsv` or `qrels.txt`.
+    The corpus is corpus.jsonl, another format that readers know, or a folder `corpus` of texts. The judgements of a
+    split are qrels/SPLIT.tsv, with the columns of BEIR or TREC; a single split may be `qrels.tsv` or `qrels.txt`.
     """
 
     def __init__(self, folder: str | Path, name: str | None = None) -> None:
-        """`name` is the folder's unless given. Raises DebaterError without judgements, and for a bad task.json."""
+        """`name` is by default the folder's. Raises DebaterError for missing judgements and a bad task.json."""
         self.folder = Path(folder)
         self.name = name or called(_name(self.folder.resolve()))
         self.source = called(self.folder)
         self.ignore_identical_ids = mteb_name(self.name) in QUERIES_ARE_DOCUMENTS
         self.instruction = self._read_instruction()
         if not splits_in(self.folder):
-            raise DebaterError(
-                f"The folder {folder} is no task: it has no judgements.",
+            raise InvalidError(
+                f"The folder {folder} is not a task: it has no judgements.",
                 "A task is a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.",
             )
 
     def corpus(self, split: str = "test") -> Iterable[Document]:
-        """All documents, read when they are iterated; the same for every split."""
+        """All documents, read while they are iterated; the same for every split."""
         texts = self.folder / "corpus"
         return read_corpus(texts if texts.is_dir() else self.folder)
 
@@ -43,14 +43,14 @@ class FolderTask:
         return read_queries(self.folder)
 
     def qrels(self, split: str = "test") -> Qrels:
-        """The judgements of a split. Raises DebaterError, naming the splits that exist, if there are none."""
+        """The judgements of a split. Raises DebaterError, naming the existing splits, if it does not exist."""
         splits = splits_in(self.folder)
         if split not in splits:
-            raise DebaterError(f"The task {self.name} has no split {split!r}.", f"It has {', '.join(sorted(splits))}.")
+            raise MissingError(f"The task {self.name} has no split {split!r}.", f"It has {', '.join(sorted(splits))}.")
         return read_qrels(splits[split])
 
     def unload(self) -> None:
-        """Nothing is kept in memory."""
+        """Does nothing: no data is kept in memory."""
 
     def _read_instruction(self) -> str | None:
         file = self.folder / "task.json"
@@ -61,12 +61,12 @@ class FolderTask:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             instruction = None
         if not isinstance(instruction, str):
-            raise DebaterError(f"{file} has no instruction in it.", 'It should read {"instruction": "…"}, or go.')
+            raise InvalidError(f"{file} has no instruction.", 'Write {"instruction": "…"} in it, or remove the file.')
         return instruction
 
 
 def splits_in(folder: Path) -> dict[str, Path]:
-    """The files with judgements in a folder, by split; none if it is no task."""
+    """The files with judgements in a folder, by split; empty if it is not a task."""
     found = {
         name: file
         for file in sorted((folder / "qrels").glob("*"))
@@ -79,12 +79,12 @@ def splits_in(folder: Path) -> dict[str, Path]:
 
 
 def _without_format(name: str) -> str:
-    """The name of a file of judgements without its extensions; "" if it is no such file."""
+    """The name of a file of judgements without its extensions; "" if it has another extension."""
     for compression in COMPRESSIONS:
         name = name.removesuffix(compression)
     return next((name.removesuffix(suffix) for suffix in _JUDGEMENTS if name.endswith(suffix)), "")
 
 
 def _name(folder: Path) -> str:
-    """A folder's name; that of a part of CQADupstack says of what it is a part."""
+    """The folder's name; for a part of CQADupstack with that prefix."""
     return f"cqadupstack/{folder.name}" if folder.parent.name.lower() == "cqadupstack" else folder.name

@@ -1,4 +1,4 @@
-"""Measures of a run against judgements, by trec_eval's own code, with a bootstrap interval of every mean."""
+"""Metrics of a run by trec_eval's own code, with a bootstrap interval of each mean."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
+from debater_search.extras import require
 from debater_search.types import Qrels, Run
 
 # our name → trec_eval's
@@ -15,7 +16,7 @@ _TREC = {
     "ndcg@1": "ndcg_cut_1",
     "ndcg@5": "ndcg_cut_5",
     "ndcg@100": "ndcg_cut_100",
-    "mrr@10": "recip_rank",  # of the whole run: what it finds below rank ten is set to 0 here
+    "mrr@10": "recip_rank",  # over the whole run; values from below rank ten are set to 0 here
     "map": "map",
     "map@100": "map_cut_100",
     "recall@10": "recall_10",
@@ -28,41 +29,40 @@ _TREC = {
     "success@10": "success_10",
 }
 JUDGED = "judged@10"
-"""The share of the ten best hits that is judged."""
+"""The share of the ten best hits that are judged."""
 UNJUDGED = "unjudged"
-"""The share of all hits that is not."""
+"""The share of all hits that are not judged."""
 METRICS = (*_TREC, JUDGED, UNJUDGED)
 
 RESAMPLES = 1000
 LEVEL = 0.95
-_BLOCK = 2**21  # random numbers drawn at once, so that memory is bounded
+_BLOCK = 2**21  # random numbers drawn at once, which bounds memory
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over the queries, their 95% intervals, each query's own values, and what was left out or missing."""
+    """Means over the queries, their 95% intervals, the values per query, and counts of missing queries."""
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     per_query: dict[str, dict[str, float]]
     counts: dict[str, int]
-    """`queries_without_hits` (judged; each counts 0) and `queries_without_judgements` (none positive; left out)."""
+    """`queries_without_hits` (judged; they score 0), `queries_without_judgements` (no positive one; left out)."""
 
 
 def score_run(run: Run, qrels: Qrels, *, seed: int = 42) -> Scores:
-    """Score a run on every query with a positive judgement; one that the run does not answer counts 0.
+    """Score a run on every query with a positive judgement; a query that the run does not answer scores 0.
 
-    As trec_eval has it: hits are ordered by score alone, those of equal score (as float32) by id, the greatest first;
-    a negative gain counts as 0 and as not judged. Raises DebaterError for a score that is NaN, and for judgements of
-    which none is positive.
+    As in trec_eval, hits are ordered by score alone, and hits of equal score (as float32) by id, descending; a
+    negative gain counts as 0 and as not judged. Raises DebaterError for a NaN score, and if no judgement is positive.
     """
     judged = {query_id: gains for query_id, gains in qrels.items() if any(gain > 0 for gain in gains.values())}
     if not judged:
-        raise DebaterError("None of the judgements is positive.", "Gains above 0 mark what should be found.")
+        raise InvalidError("No judgement is positive.", "Mark relevant documents by gains above 0.")
     for query_id, documents in run.items():
-        # the sum of 1,000 scores costs a tenth of looking at each
+        # the sum of 1,000 scores costs a tenth of checking each
         if math.isnan(sum(documents.values())) and any(math.isnan(score) for score in documents.values()):
-            raise DebaterError(f"The run has a NaN score for query {query_id!r}.", "Look for the fault in the model.")
+            raise InvalidError(f"The run has a NaN score for query {query_id!r}.", "Check the model that made it.")
     answers = {query_id: run.get(query_id, {}) for query_id in judged}
     per_query = _measure(answers, judged)
     values = np.array([list(of_query.values()) for of_query in per_query.values()])  # [queries, metrics]
@@ -86,15 +86,16 @@ def bootstrap(values: np.ndarray, *, seed: int = 42) -> tuple[np.ndarray, np.nda
     step = max(1, _BLOCK // queries)
     for start in range(0, RESAMPLES, step):
         rows = min(step, RESAMPLES - start)
+        # how often each query is drawn
         drawn = rng.integers(queries, size=(rows, queries)) + np.arange(rows)[:, None] * queries
-        times = np.bincount(drawn.ravel(), minlength=rows * queries).reshape(rows, queries)  # each query was drawn
+        times = np.bincount(drawn.ravel(), minlength=rows * queries).reshape(rows, queries)
         means[start : start + rows] = times @ values / queries
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
 
 
 def best(documents: Mapping[str, float], k: int = 10) -> list[str]:
-    """The ids of the best k documents in trec_eval's order: by score as float32, of equal ones the greater id first."""
+    """The ids of the best k documents in trec_eval's order: by score as float32, then by id, both descending."""
     scores = np.fromiter(documents.values(), np.float32, len(documents))
     least = np.partition(scores, -k)[-k] if len(scores) > k else -np.inf
     ids = list(documents)
@@ -103,8 +104,7 @@ def best(documents: Mapping[str, float], k: int = 10) -> list[str]:
 
 
 def _measure(answers: Run, qrels: Qrels) -> dict[str, dict[str, float]]:
-    import pytrec_eval
-
+    pytrec_eval = require("pytrec_eval", extra="eval")
     found = pytrec_eval.RelevanceEvaluator(qrels, set(_TREC.values())).evaluate(answers)
     return {
         query_id: _renamed(found[query_id]) | _judged(documents, qrels[query_id])
@@ -120,7 +120,7 @@ def _renamed(found: Mapping[str, float]) -> dict[str, float]:
 
 
 def _judged(documents: Mapping[str, float], gains: Mapping[str, int]) -> dict[str, float]:
-    """How much of what was found somebody has looked at; a negative gain says that nobody has."""
+    """The shares of hits that are judged and not judged; a negative gain means not judged."""
     hits = {document_id for document_id in documents.keys() & gains.keys() if gains[document_id] >= 0}
     top = best(documents) if hits else []
     return {

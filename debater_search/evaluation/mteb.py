@@ -1,4 +1,4 @@
-"""Our models inside mteb's own evaluation, and our results as mteb's result files."""
+"""debater's models inside mteb's own evaluation, and debater's results as mteb result files."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from debater_search.data.files import write_lines
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.evaluation.evaluate import indexed, papers_instruction
 from debater_search.evaluation.hub_tasks import MtebTask, documents_in, queries_in
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.results import Result
+from debater_search.extras import require
 from debater_search.files import atomic
 from debater_search.search import Mode, SearchEngine
 from debater_search.types import Run
@@ -26,10 +27,10 @@ Array = Any
 
 
 class DebaterModel:
-    """A model as mteb wants one: `mteb.evaluate(DebaterModel("checkpoints/demo"), mteb.get_tasks([...]))`.
+    """A model for mteb: `mteb.evaluate(DebaterModel("checkpoints/demo"), mteb.get_tasks([...]))`.
 
-    Retrieval goes through our own engine (`index`, `search`), as `debater eval` does it; other tasks, and retrieval by
-    `mteb.models.SearchEncoderWrapper(model)`, through `encode` and mteb's own search.
+    Retrieval goes through debater's engine (`index`, `search`), as in `evaluate`; other tasks, and retrieval by
+    `mteb.models.SearchEncoderWrapper(model)`, go through `encode` and mteb's own search.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class DebaterModel:
         mode: Mode = "dense",
         index_type: str = "flat",
     ) -> None:
-        """`model` is an encoder or what `Encoder.load` takes; the other settings are those of `evaluate`."""
+        """`model` is an encoder or anything that `Encoder.load` takes; the other settings are those of `evaluate`."""
         if isinstance(model, str | Path):
             from debater_search.encoder import Encoder
 
@@ -53,7 +54,7 @@ class DebaterModel:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """Who the model is; its revision is the fingerprint, so that mteb takes no other weights for these."""
+        """The model's description; its revision is the fingerprint, so that mteb does not confuse weights."""
         return model_meta(self.encoder)
 
     def encode(
@@ -68,8 +69,8 @@ class DebaterModel:
     ) -> np.ndarray:
         """Vectors of the texts in mteb's batches, float32 [n, dim].
 
-        Queries get the instruction that `debater eval` gives them; texts that are neither queries nor documents, as in
-        tasks on similarity, are read as queries without one.
+        Queries get the same instruction as in `evaluate`; texts that are neither queries nor documents, as in
+        similarity tasks, are encoded as queries without an instruction.
         """
         texts = [text for batch in inputs for text in batch["text"]]
         kind = getattr(prompt_type, "value", prompt_type)
@@ -87,17 +88,17 @@ class DebaterModel:
         return np.einsum("nd,nd->n", np.asarray(embeddings1), np.asarray(embeddings2))
 
     def index(self, corpus: Any, *, task_metadata: Any, **options: Any) -> None:
-        """Build the index of a corpus of mteb's; it takes the place of the one before."""
+        """Build the index of an mteb corpus; it replaces the previous one."""
         self.close()
         self._corpus = corpus
         self._engine, _ = self._index.enter_context(
-            indexed(lambda: documents_in(corpus), self.encoder, index_type=self.index_type)
+            indexed(documents_in(corpus), self.encoder, index_type=self.index_type)
         )
 
     def search(self, queries: Any, *, task_metadata: Any, top_k: int, top_ranked: Any = None, **options: Any) -> Run:
-        """The `top_k` best documents of each query, of the index made last; of `top_ranked` alone where it is given."""
+        """The `top_k` best documents per query in the last index, or only among `top_ranked` if given."""
         if self._engine is None:
-            raise DebaterError("There is no index to search.", "Call index(corpus, …) before.")
+            raise InvalidError("There is no index to search.", "Call index(corpus, …) first.")
         if top_ranked is not None:
             return self._rerank(queries, task_metadata=task_metadata, top_k=top_k, top_ranked=top_ranked, **options)
         asked = queries_in(queries)
@@ -112,9 +113,7 @@ class DebaterModel:
         self._engine = None
 
     def _rerank(self, queries: Any, **options: Any) -> Run:
-        from mteb.models import SearchEncoderWrapper
-
-        wrapper = SearchEncoderWrapper(self)
+        wrapper = require("mteb.models", extra="eval").SearchEncoderWrapper(self)
         settings = {name: options.get(name) for name in ("task_metadata", "hf_split", "hf_subset", "encode_kwargs")}
         wrapper.index(self._corpus, **settings)
         found: Run = wrapper.search(queries, **options)
@@ -125,26 +124,24 @@ class DebaterModel:
 
 
 class _Answers:
-    """A run, as a model that mteb can ask for it."""
+    """A run in the form of an mteb model."""
 
     def __init__(self, run: Run, meta: Any) -> None:
         self.run, self.mteb_model_meta = run, meta
 
     def index(self, corpus: Any, **options: Any) -> None:
-        """There is nothing to do."""
+        """Does nothing: the run has all answers."""
 
     def search(self, queries: Any, **options: Any) -> Run:
-        """What the run answers; a query that it misses found nothing."""
+        """The run's answers; empty for queries that it does not have."""
         return {str(query_id): dict(self.run.get(str(query_id), {})) for query_id in queries["id"]}
 
 
 def model_meta(encoder: "Encoder") -> Any:
-    """mteb's description of a model: what is known of it without asking anybody."""
-    from mteb.models import ModelMeta
-    from mteb.models.model_meta import ScoringFunction
-
+    """mteb's description of a model, from local data only."""
+    described = require("mteb.models.model_meta", extra="eval")
     parameters = sum(parameter.numel() for parameter in encoder.model.parameters())
-    return ModelMeta.create_empty(
+    return described.ModelMeta.create_empty(
         overwrites={
             "name": _model_name(encoder.name),
             "revision": encoder.fingerprint,
@@ -153,29 +150,28 @@ def model_meta(encoder: "Encoder") -> Any:
             "embed_dim": encoder.dim,
             "open_weights": True,
             "framework": ["PyTorch"],
-            "similarity_fn_name": ScoringFunction.COSINE,
+            "similarity_fn_name": described.ScoringFunction.COSINE,
             "use_instructions": encoder.trained_with_instructions,
         }
     )
 
 
 def save_mteb_result(task: MtebTask, result: Result, encoder: "Encoder", folder: str | Path) -> Path:
-    """Write a result as mteb does, scored by mteb: `<model>/<revision>/<task>.json` and `model_meta.json`.
+    """Write a result in mteb's format, scored by mteb: `<model>/<revision>/<task>.json` and `model_meta.json`.
 
-    What stands there of other languages and splits of the task stays. Returns the file.
+    Results of other languages and splits in the same file are kept. Returns the file.
     """
-    from mteb.results import TaskResult
-
+    task_result = require("mteb.results", extra="eval").TaskResult
     meta = model_meta(encoder)
     split = task.split_of(result.provenance["split"])
     scores = task.task.evaluate(_Answers(result.run, meta), split, subsets_to_run=[task.subset], encode_kwargs={})
-    made = TaskResult.from_task_results(task.task, {split: scores}, evaluation_time=sum(result.timings.values()))
+    made = task_result.from_task_results(task.task, {split: scores}, evaluation_time=sum(result.timings.values()))
     place = Path(folder) / meta.model_name_as_path() / meta.revision
     place.mkdir(parents=True, exist_ok=True)
     file = place / f"{task.task.metadata.name}.json"
     if file.exists():
         with suppress(ValueError):  # damaged, or of another revision of the data: replaced
-            made = TaskResult.from_disk(file).merge(made)
+            made = task_result.from_disk(file).merge(made)
     with atomic(file) as temporary:
         made.to_disk(temporary)
     write_lines(place / "model_meta.json", [json.dumps(meta.to_dict(), default=str, indent=4)])
@@ -183,7 +179,7 @@ def save_mteb_result(task: MtebTask, result: Result, encoder: "Encoder", folder:
 
 
 def _model_name(name: str) -> str:
-    """`owner/model`, as mteb wants it: a hub id as it is; of ours, and of a folder, the own name."""
+    """`owner/model`, as mteb needs it: the hub id, or debater/NAME for our own models and folders."""
     from debater_search.encoder.hub import ALIASES
 
     if name in ALIASES:

@@ -1,4 +1,4 @@
-"""What made a result: the command, when, and with which versions."""
+"""The provenance of a result: command, time and library versions."""
 
 import hashlib
 import json
@@ -14,18 +14,18 @@ PACKAGES = ("torch", "transformers", "faiss-cpu", "faiss-gpu", "mteb", "pytrec-e
 
 
 def digest(content: Any) -> str:
-    """sha256 of something in JSON types, whatever the order of its keys."""
+    """sha256 of a value in JSON types; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def made_by() -> dict[str, Any]:
-    """The command line of this process, the time, and the versions of what it computes with."""
+    """The command line of this process, the time, and the versions of the libraries in use."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
-            continue  # faiss has two names, one of which is installed
+            continue  # an optional library, or the other build of FAISS
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

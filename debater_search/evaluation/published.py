@@ -1,7 +1,7 @@
-"""Figures that others published, each with its source, beside what was measured here: `published.json`.
+"""Published figures with their sources (`published.json`), compared with measured ones.
 
-A figure belongs to a model by its name: a hub id or an alias of the table `models` there, or a folder that is called
-like one (`models/DEBATER-2B`). Whether such a folder holds what its name says is its owner's word.
+A figure belongs to a model by name: a hub id or an alias in the file's table `models`, or a folder with such a name
+(`models/DEBATER-2B`). The contents of such a folder are not checked.
 """
 
 import json
@@ -19,18 +19,18 @@ _FILE = Path(__file__).with_name("published.json")
 
 @dataclass(frozen=True)
 class Published:
-    """A published figure, and what was measured."""
+    """A published figure and the measured one."""
 
     metric: str
     value: float
     digits: int
-    """Decimal places that were published."""
+    """Published decimal places."""
     measured: float
     source: str
 
     @property
     def difference(self) -> float:
-        """Measured less published."""
+        """Measured minus published."""
         return self.measured - self.value
 
     @property
@@ -52,7 +52,7 @@ class Published:
 
 
 def published_figures(task: str, model: str, metrics: Mapping[str, float]) -> list[Published]:
-    """What is published of a model on a task, by their names, for the metrics that were measured; empty for most."""
+    """The published figures of a model on a task, found by name, for the measured metrics; usually none."""
     tables = _read()
     known_task, known_model = tables["task_names"].get(_plain(task)), _model(tables["model_names"], model)
     return [
@@ -79,7 +79,7 @@ def _read() -> dict[str, Any]:
 
 
 def _names(known: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
-    """Every name in its plain form, with what it names; a hub id also without its owner."""
+    """Each name in its plain form and the entry that it names; a hub id also without its owner."""
     for name, others in known.items():
         for other in (name, *others):
             yield _plain(other), name

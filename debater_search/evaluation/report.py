@@ -1,41 +1,41 @@
-"""One page for the results in one or several folders, with the comparisons that none of them could make alone."""
+"""One page for the results in one or several folders, with comparisons across folders."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from debater_search.cache import one_at_a_time
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.comparison import COMPARED, Judged, compare
 from debater_search.evaluation.results import LOCK_NAME, Entry, Result, read_results
+from debater_search.locks import one_at_a_time
 from debater_search.reports.evaluation import joined, write_page
 
 REPORT_NAME = "report.html"
 
 
 def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
-    """Join the results in `folders` on `report.html`, in `output` or else in the first of them; returns its path.
+    """Join the results in `folders` in `report.html`, in `output` or else in the first folder; returns its path.
 
-    On each task the first folder's first model is compared with every other. Raises DebaterError for a folder without
-    results and for files in it that are damaged.
+    On each task the first folder's first model is compared with all others. Raises DebaterError for folders without
+    results and for damaged files.
     """
     places = list(dict.fromkeys(Path(folder) for folder in folders))
     if not places:
-        raise DebaterError("There is no folder to report on.", "Name one or more: debater eval --report results.")
+        raise InvalidError("There is no folder to report on.", "Name at least one output folder of an evaluation.")
     page = Path(output if output is not None else places[0]) / REPORT_NAME
-    # another evaluation may save its results there just now
+    # another evaluation may be saving results there
     with one_at_a_time(page.parent / LOCK_NAME) if page.parent.is_dir() else nullcontext():
         found = {folder: read_results(folder) for folder in places}
         for folder, lists in found.items():
             if not lists["results"]:
-                raise DebaterError(f"There are no results in {folder}.", "Name what debater eval --output wrote.")
+                raise MissingError(f"There are no results in {folder}.", "Name the output folder of an evaluation.")
         across = [] if len(found) == 1 else _compare(joined(found))
         write_page(found, page, across)
     return page
 
 
 def _compare(results: Mapping[str, Mapping[str, Entry]]) -> list[Entry]:
-    """The first model on each task beside the others that answered the same queries."""
+    """Compare the first model on each task with the others that were scored on the same queries."""
     entries = []
     for task, models in results.items():
         comparable = [_result(task, model, entry) for model, entry in models.items() if _is_whole(entry)]
@@ -47,7 +47,7 @@ def _compare(results: Mapping[str, Mapping[str, Entry]]) -> list[Entry]:
 
 
 def _is_whole(entry: Entry) -> bool:
-    """Whether the entry has all that is compared, of every query; it may be a stranger's."""
+    """Whether the entry has all compared metrics for every query; any program may have written it."""
     rows = [entry["metrics"], *entry["per_query"].values()]
     return len(rows) > 1 and all(
         isinstance(row, dict) and all(isinstance(row.get(name), int | float) for name in COMPARED) for row in rows
@@ -55,5 +55,5 @@ def _is_whole(entry: Entry) -> bool:
 
 
 def _result(task: str, model: str, entry: Entry) -> Result:
-    """The result that an entry was written from, without its run."""
+    """The result in an entry, without its run."""
     return Result(task, model, entry["metrics"], entry["intervals"], {}, entry["per_query"])

@@ -1,22 +1,22 @@
-"""What an evaluation found, and the folder that keeps it: results.json, and beside it a folder for each task."""
+"""The result of an evaluation, and the folder that holds results: results.json and, beside it, one folder per task."""
 
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from debater_search.cache import one_at_a_time
 from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError, UnavailableError
 from debater_search.evaluation.metrics import METRICS, score_run
 from debater_search.evaluation.provenance import digest, made_by
 from debater_search.evaluation.published import published_figures
+from debater_search.locks import one_at_a_time
 from debater_search.types import Qrels, Run
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """What one model scored on one task: means, intervals, every query's values, and what made them."""
+    """The scores of one model on one task: means, intervals, values per query, and their provenance."""
 
     task: str
     model: str
@@ -41,17 +41,17 @@ class Result:
     run: Run
     per_query: dict[str, dict[str, float]]
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds, by what they were spent on."""
+    """Seconds per stage."""
     sizes: dict[str, int] = field(default_factory=dict)
-    """Bytes, by what takes them."""
+    """Bytes on disk per part of the index."""
     counts: dict[str, int] = field(default_factory=dict)
-    """What is missing or was left out: `queries_without_hits`, `queries_without_judgements`, `documents_missing`."""
+    """`queries_without_hits`, `queries_without_judgements` (left out), `documents_missing` (judged, not in corpus)."""
     provenance: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)
-    """The metrics of each thinking step alone, where they were asked for (`evaluate_steps`)."""
+    """The metrics of each thinking step alone, first to last (`evaluate_steps`); empty unless requested."""
 
     def as_dict(self) -> Entry:
-        """The result in JSON types, without the run and the values of each query."""
+        """The result in JSON types, without the run and the values per query."""
         described = {
             "task": self.task,
             "model": self.model,
@@ -67,10 +67,10 @@ class Result:
         return described | ({"published": figures} if figures else {}) | ({"steps": self.steps} if self.steps else {})
 
     def save(self, folder: str | Path, *, baseline: bool = False) -> None:
-        """Write the run, then this result into `results.json`, before those of other tasks and models.
+        """Write the run to `<task>/run.trec`, then this result to `results.json`, before all other results.
 
-        The run goes to `<task>/run.trec`. A baseline comes behind all others, and its run to a file of its own beside
-        that one. Comparisons and analyses of an earlier result of this task and model go.
+        A baseline is written behind all others, and its run to a file of its own beside run.trec. Comparisons and
+        analyses of an earlier result of this task and model are removed.
         """
         folder = Path(folder)
         with changed_results(folder) as saved:
@@ -78,6 +78,10 @@ class Result:
             run = f"{self.task}/{RUN_NAME}"
             if baseline:
                 run = _free_run(self.task, self.model, [run, *(entry.get("run") for entry in others)])
+            if not (folder / RESULTS_NAME).exists():
+                write_results(
+                    folder, saved
+                )  # marks the folder as ours: a kill from here on leaves a run without a result
             write_run(self.run, folder / run, depth=DEPTH)
             for other in others:
                 if other.get("run") == run:
@@ -103,15 +107,15 @@ def scored(
     counts: Mapping[str, int] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Result:
-    """The result of a run that is there already, by whatever system; raises DebaterError as `score_run` does.
+    """Score the run of any system; raises DebaterError as `score_run` does.
 
-    `counts` adds to what `score_run` counted.
+    `counts` are added to those of `score_run`.
     """
     scores = score_run(run, qrels)
     if missing := scores.counts["queries_without_hits"]:
         of = len(scores.per_query)
         logger.warning(
-            "Judged queries of %s that %s does not answer: %d of %d. They count as 0.", task, model, missing, of
+            "Judged queries of %s that %s does not answer: %d of %d. They score 0.", task, model, missing, of
         )
     if left_out := scores.counts["queries_without_judgements"]:
         logger.info("Queries of %s without a positive judgement: %d. They are left out.", task, left_out)
@@ -130,11 +134,11 @@ def scored(
 
 
 def read_results(folder: str | Path) -> dict[str, list[Entry]]:
-    """What `results.json` of a folder holds: lists of results, comparisons and analyses, empty where there is none.
+    """The lists in `results.json` of a folder: results, comparisons and analyses; all empty if there is no such file.
 
-    NaN and infinities, which JSON has not, are read as None.
+    NaN and infinities, which JSON does not have, are read as None.
 
-    Raises DebaterError if the file is there and holds something else.
+    Raises DebaterError if the file holds something else.
     """
     file = Path(folder) / RESULTS_NAME
     lists: dict[str, list[Entry]] = {"results": [], "comparisons": [], "analyses": []}
@@ -149,16 +153,25 @@ def read_results(folder: str | Path) -> dict[str, list[Entry]]:
     if "results" not in read:
         raise _not_results(file)
     if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise DebaterError(f"{file} was written by a newer version of debater.", "Upgrade debater.")
+        raise InvalidError(f"{file} was written by a newer version of debater.", "Upgrade debater.")
     return found
 
 
+def is_interrupted(folder: Path, task: str, entries: Iterable[Entry]) -> bool:
+    """Whether the task's run was left by an evaluation that was killed before it saved the result.
+
+    Then results.json is there, which is written first, and none of its `entries` names the run.
+    """
+    run = f"{task}/{RUN_NAME}"
+    return (folder / RESULTS_NAME).exists() and all(entry.get("run") != run for entry in entries)
+
+
 def restored(entry: Entry) -> Result | None:
-    """The result that an entry of `results.json` describes, without its run; None if it is not all there."""
+    """The result that an entry of `results.json` describes, without its run; None if part of it is missing."""
     try:
         for values in (entry["metrics"], *entry["per_query"].values()):
             if values.keys() != set(METRICS) or not all(isinstance(value, int | float) for value in values.values()):
-                return None  # of another version, or a stranger's
+                return None  # written by another version, or by another program
         return Result(
             entry["task"],
             entry["model"],
@@ -178,11 +191,13 @@ def restored(entry: Entry) -> Result | None:
 
 @contextmanager
 def changed_results(folder: Path) -> Iterator[dict[str, list[Entry]]]:
-    """Give what `results.json` of a folder holds, and write it again when the block ends well; one writer at a time."""
+    """Read `results.json` of a folder, and write it when the block ends without an error; one writer at a time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DebaterError(f"{folder} cannot be made: {error.strerror or error}.", "Name another --output.") from error
+        raise UnavailableError(
+            f"{folder} cannot be created: {error.strerror or error}.", "Choose another `output`."
+        ) from error
     with one_at_a_time(folder / LOCK_NAME):
         saved = read_results(folder)
         yield saved
@@ -190,18 +205,18 @@ def changed_results(folder: Path) -> Iterator[dict[str, list[Entry]]]:
 
 
 def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:
-    """Replace `results.json` of a folder, whole or not at all."""
+    """Replace `results.json` of a folder atomically."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, **lists}, indent=2, ensure_ascii=False)
     write_lines(Path(folder) / RESULTS_NAME, [text])
 
 
 def file_name(name: str) -> str:
-    """A model's name as a file's: what might part folders or trouble a shell becomes a hyphen."""
+    """A model's name as a file name: characters that separate folders or are special in a shell become hyphens."""
     return re.sub(r"[^\w.+=-]+", "-", name).strip("-.") or "model"
 
 
 def _free_run(task: str, model: str, taken: list[Any]) -> str:
-    """Where a baseline's run goes: to a file with its name, of which another model may have the like."""
+    """The file for a baseline's run: its name, with a number if another model's run has that file."""
     names = (f"{task}/{file_name(model)}{number}.trec" for number in ("", *(f"-{n}" for n in range(2, len(taken) + 3))))
     return next(name for name in names if name not in taken)
 
@@ -215,4 +230,4 @@ def _same(entry: Entry, task: str, model: str) -> bool:
 
 
 def _not_results(file: Path) -> DebaterError:
-    return DebaterError(f"{file} is there, but does not hold results.", "Name another --output.")
+    return InvalidError(f"{file} exists, but does not hold results.", "Choose another `output`.")

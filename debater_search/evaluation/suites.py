@@ -1,22 +1,25 @@
-"""Tasks that are scored together, and whose mean is their score."""
+"""Suites: tasks that are scored together and whose score is the mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
-from debater_search.errors import DebaterError
+from debater_search.errors import MissingError
 from debater_search.evaluation.folders import FolderTask
 from debater_search.evaluation.hub_tasks import MtebTask
 
 Task = FolderTask | MtebTask
-"""A task that a name on the command line may mean."""
+"""A task that a name can stand for."""
+
+Metrics = dict[str, dict[str, dict[str, float]]]
+"""Model → task → metric → value."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Several tasks by one name: a benchmark, the languages of a task, the parts of CQADupstack, a folder of folders.
+    """Several tasks under one name: a benchmark, the languages of a task, the parts of CQADupstack, a folder of tasks.
 
-    A member counts once in the mean, however many tasks it has itself.
+    Each member has the same weight in the mean, however many tasks it has itself.
     """
 
     name: str
@@ -27,11 +30,11 @@ class Suite:
         return [task for member in self.members for task in tasks_of(member)]
 
     def suites(self) -> "list[Suite]":
-        """The suites among its members, then itself: means come after what they are of."""
+        """The suites among its members, then itself: inner means come first."""
         return [suite for member in self.members if isinstance(member, Suite) for suite in member.suites()] + [self]
 
     def mean(self, metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float] | None:
-        """The mean of each metric over the members; None as long as one of the tasks, by name, has none."""
+        """The mean of each metric over the members; None while one of the tasks is missing in `metrics`, by name."""
         found = [
             member.mean(metrics) if isinstance(member, Suite) else metrics.get(member.name) for member in self.members
         ]
@@ -41,13 +44,38 @@ class Suite:
         return {name: sum(values[name] for values in known) / len(known) for name in known[0]}
 
 
+@dataclass(frozen=True)
+class SuiteMean:
+    """The mean metrics of one model over a suite."""
+
+    suite: Suite
+    model: str
+    metrics: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The mean in JSON types."""
+        tasks = [task.name for task in self.suite.tasks()]
+        return {"suite": self.suite.name, "model": self.model, "metrics": self.metrics, "tasks": tasks}
+
+
+def completed_means(suites: Sequence[Suite], metrics: Metrics, task: str) -> list[SuiteMean]:
+    """The means of each model over the suites that are complete and hold `task`."""
+    return [
+        SuiteMean(suite, model, mean)
+        for model, by_task in metrics.items()
+        for suite in suites
+        if task in by_task and any(one.name == task for one in suite.tasks())
+        if (mean := suite.mean(by_task)) is not None
+    ]
+
+
 def tasks_of(found: Task | Suite) -> list[Task]:
-    """The tasks of a suite; of a task, itself."""
+    """The tasks of a suite, or the task itself."""
     return found.tasks() if isinstance(found, Suite) else [found]
 
 
 def suite_of(name: str, members: list[Task | Suite]) -> Task | Suite:
-    """The suite of these members; a single one stays what it is. Raises DebaterError if there is none."""
+    """The suite of these members, or the only member. Raises DebaterError if there is none."""
     if not members:
-        raise DebaterError(f"There is no retrieval task of texts in {name}.", "Name another one.")
+        raise MissingError(f"{name} has no retrieval task over texts.", "Name another one.")
     return members[0] if len(members) == 1 else Suite(name, tuple(members))

@@ -1,12 +1,12 @@
-"""What is evaluated: a corpus, queries and judgements; and where a task or a suite of that name is found."""
+"""Retrieval tasks, and how the task or suite of a name is found."""
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.beir import BEIR, CQADUPSTACK, beir_name, mteb_name
 from debater_search.evaluation.folders import FolderTask, splits_in
 from debater_search.evaluation.hub_tasks import benchmark_tasks, find_task, parts_of
@@ -16,20 +16,20 @@ from debater_search.types import Document, Qrels, Query
 logger = logging.getLogger(__name__)
 
 DATA = (Path("data"), Path("data", "beir"))
-"""Where copies of tasks are looked for, before the hub is asked."""
+"""Folders that are searched for copies of tasks before the hub."""
 
 
 class RetrievalTask(Protocol):
-    """A corpus, queries, and which documents answer them."""
+    """A corpus, queries and judgements."""
 
     @property
     def name(self) -> str:
-        """What results call the task."""
+        """The task's name in results."""
         ...
 
     @property
     def instruction(self) -> str | None:
-        """What the task itself puts before its queries; None if it says nothing."""
+        """The task's own instruction before queries; None if it has none."""
         ...
 
     @property
@@ -42,31 +42,57 @@ class RetrievalTask(Protocol):
         ...
 
     def queries(self, split: str = "test") -> list[Query]:
-        """The queries; those that the split does not judge may be among them."""
+        """The queries; they may include queries that the split does not judge."""
         ...
 
     def qrels(self, split: str = "test") -> Qrels:
-        """The judgements of a split. Raises DebaterError, naming the splits that exist, if it is not one of them."""
+        """The judgements of a split. Raises DebaterError, naming the existing splits, if it does not exist."""
         ...
 
 
-def load_task(name: str | Path) -> Task:
-    """The one task at a folder, or of an mteb name, or `beir/NAME`.
+def find_tasks(
+    tasks: Sequence[RetrievalTask | Suite | str | Path],
+) -> tuple[list[RetrievalTask], list[Suite]]:
+    """The tasks given as such or by name (as `load` takes it), each once, and the suites among them.
 
-    Raises DebaterError if there is none of that name (the nearest is named), or if it is several tasks in one.
+    Raises DebaterError if there is none, and if two tasks have the same name.
+    """
+    if not tasks:
+        raise InvalidError(
+            "There is no task to evaluate.",
+            "Name at least one: `tasks` takes folders, beir/NAME, mteb tasks and benchmarks.",
+        )
+    found = [load(task) if isinstance(task, str | Path) else task for task in tasks]
+    names = [one.name for one in found]
+    by_name: dict[str, RetrievalTask] = {}
+    for one in found:
+        for task in one.tasks() if isinstance(one, Suite) else [one]:
+            first = by_name.setdefault(task.name, task)
+            if getattr(first, "source", first) != getattr(task, "source", task) or names.count(task.name) > 1:
+                raise InvalidError(
+                    f"Two tasks have the same name: {task.name}.",
+                    "Evaluate them one at a time, each with an `output` of its own.",
+                )
+    return list(by_name.values()), [suite for one in found if isinstance(one, Suite) for suite in one.suites()]
+
+
+def load_task(name: str | Path) -> Task:
+    """The single task of a name: a folder, an mteb task, or `beir/NAME`.
+
+    Raises DebaterError if there is no such task, with the nearest name, and if the name stands for several tasks.
     """
     found = load(name)
     if isinstance(found, Suite):
         names = [member.name for member in found.members]
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-        raise DebaterError(f"{name} is several tasks in one.", f"Name one of them here: {', '.join(names[:12])}{more}.")
+        raise InvalidError(f"{name} stands for several tasks.", f"Name one of them: {', '.join(names[:12])}{more}.")
     return found
 
 
 def load(name: str | Path) -> Task | Suite:
-    """The task or suite of a name: a folder (of task folders: their suite), beir/NAME, or a name of mteb's.
+    """The task or suite of a name: a task folder, a folder of task folders, beir/NAME, or an mteb task or benchmark.
 
-    A copy in `data/` comes before the hub. Raises DebaterError if there is none of that name; the nearest is named.
+    A copy in `data/` is used before the hub. Raises DebaterError, with the nearest name, if there is none.
     """
     if Path(name).is_dir():
         return _at_folder(Path(name))
@@ -79,7 +105,7 @@ def load(name: str | Path) -> Task | Suite:
         if beir not in BEIR and beir not in parts:
             near = difflib.get_close_matches(beir, [*BEIR, *parts], n=1)
             hint = f"Did you mean beir/{near[0]}?" if near else f"BEIR's sets are {', '.join(BEIR)}."
-            raise DebaterError(f"BEIR has no set {beir!r}.", hint)
+            raise MissingError(f"BEIR has no set {beir!r}.", hint)
         return _known(name, mteb_name(beir))
     copied = _copy_of(name)
     if copied is not None:
@@ -97,13 +123,13 @@ def _at_folder(folder: Path) -> Task | Suite:
 
 
 def _known(asked: str, name: str) -> Task | Suite:
-    """A task that is in mteb: a copy of it, or itself."""
+    """A task that mteb has: its copy on disk, or mteb's own."""
     copied = _copy_of(name)
     return copied if copied is not None else _of_mteb(name, asked)
 
 
 def _copy_of(name: str) -> Task | Suite | None:
-    """The folder in `data/` that holds this task, or the parts of this suite."""
+    """The task in `data/`, or the suite whose parts are there."""
     if name.startswith(("/", ".")):
         return None
     for root in DATA:
@@ -136,12 +162,12 @@ def _part_of_mteb(name: str, task: str) -> Task:
     if name in parts:
         return parts[name]
     near = difflib.get_close_matches(name, parts, n=1)
-    raise DebaterError(f"{task} has no part {name}.", f"Did you mean {near[0]}?" if near else f"Name {task} alone.")
+    raise MissingError(f"{task} has no part {name}.", f"Did you mean {near[0]}?" if near else f"Name {task} alone.")
 
 
-def _no_folder(name: str) -> DebaterError:
+def _no_folder(name: str) -> MissingError:
     folder = Path(name).parent
     names = [entry.name for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
     near = difflib.get_close_matches(Path(name).name, names, n=1)
-    hint = f"Did you mean {folder / near[0]}?" if near else "A task is a folder, beir/NAME or a name of mteb's."
-    return DebaterError(f"There is no folder {name}.", hint)
+    hint = f"Did you mean {folder / near[0]}?" if near else "Name a folder, beir/NAME or an mteb task."
+    return MissingError(f"There is no folder {name}.", hint)

@@ -1,4 +1,4 @@
-"""How a model thinks: what each thinking step would score, alone and together, and how alike the steps are."""
+"""Scores of single thinking steps, alone and combined, and cosines between them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from debater_search.data.runs import DEPTH
 from debater_search.evaluation.beir import scored_split
 from debater_search.evaluation.evaluate import choose_instruction, judged_queries, without_identical_ids
-from debater_search.evaluation.exact import live_blocks, search_blocks
+from debater_search.evaluation.exact import Read, live_blocks, search_blocks
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import score_run
 from debater_search.evaluation.tasks import RetrievalTask, load_task
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def evaluate_steps(
     task: RetrievalTask | str | Path, engine: SearchEngine, *, split: str | None = None, instruction: str | None = None
 ) -> list[dict[str, float]]:
-    """The metrics of every thinking step alone, first to last, by exact search over an index made with `all_steps`.
+    """The metrics of each thinking step alone, first to last, by exact search over an index built with `all_steps`.
 
-    Raises DebaterError if the index holds the last step only.
+    Raises DebaterError if the index holds only the last step.
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
     split = split or scored_split(task.name)
@@ -49,11 +49,17 @@ def search_steps(
     together: bool = False,
     show: bool = False,
 ) -> list[Run]:
-    """The best k documents of every query [q, dim] by each thinking step's cosine: one run for each step.
+    """The best k documents per query [q, dim] by each thinking step's cosine: one run per step.
 
-    Two more with `together`: by a document's best step, and by the mean over its steps. Only the `live` positions of
-    the store, int64 in order, where given: the others' documents were deleted. `show` has a progress line.
+    `together` adds two runs: by a document's best step, and by the mean over its steps. `live` are the positions,
+    int64 in ascending order, whose documents are not deleted; None for all. `show` shows a progress line.
     """
+    blocks = live_blocks(store, live, steps=True, show=show)
+    return search_blocks(query_ids, store.ids(), blocks, step_scores(queries, together=together), k)
+
+
+def step_scores(queries: np.ndarray, *, together: bool = False) -> Read:
+    """How `search_blocks` scores documents by each thinking step; `together` is that of `search_steps`."""
 
     def read(steps: np.ndarray) -> Iterator[np.ndarray]:  # [rows, steps, dim]
         best = total = queries @ steps[:, 0].T
@@ -66,13 +72,13 @@ def search_steps(
             yield best
             yield total / steps.shape[1]
 
-    return search_blocks(query_ids, store.ids(), live_blocks(store, live, steps=True, show=show), read, k)
+    return read
 
 
 def step_cosines(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> np.ndarray:
-    """Cosine between the thinking steps of a document, averaged over the `live` documents: float64 [steps, steps].
+    """Cosines between the thinking steps of a document, averaged over the `live` documents: float64 [steps, steps].
 
-    Raises DebaterError if the store holds the last step only.
+    Raises DebaterError if the store holds only the last step.
     """
     total, documents = np.float64(0), 0
     for rows, block in live_blocks(store, live, steps=True):  # [rows, steps, dim], each vector of length 1
@@ -82,9 +88,9 @@ def step_cosines(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> 
 
 
 def cosines_to_last(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> np.ndarray:
-    """Cosine of every thinking step of every `live` document to its last one: float32 [documents, steps].
+    """Cosine of each thinking step to the last one, per `live` document: float32 [documents, steps].
 
-    Raises DebaterError if the store holds the last step only.
+    Raises DebaterError if the store holds only the last step.
     """
     blocks = live_blocks(store, live, steps=True)
     return np.concatenate([np.einsum("nsd,nd->ns", block, block[:, -1]) for _, block in blocks])

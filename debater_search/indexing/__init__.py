@@ -1,24 +1,35 @@
-"""From a corpus to an index: documents → SQLite, embeddings → Parquet shards, vectors → FAISS, manifest last."""
+"""From a corpus to an index: documents → SQLite, embeddings → Parquet shards, vectors → FAISS, manifest last.
 
-from debater_search.indexing.build import BuildResult, build
+`build` is three calls: `store_documents`, `encode`, `index`.
+"""
+
+from debater_search.indexing.building import BuildResult, build, index
 from debater_search.indexing.change import Change, add, delete, update
-from debater_search.indexing.compact import Compaction, compact
+from debater_search.indexing.compaction import Compaction, compact
+from debater_search.indexing.documents import StoredDocuments, store_documents
+from debater_search.indexing.encoding import Encoded, EncodingSettings, encode
+from debater_search.indexing.engines.pool import usual_workers
 from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output
-from debater_search.indexing.pool import usual_workers
-from debater_search.indexing.verify import Verification, verify
+from debater_search.indexing.verification import Verification, verify
 
 __all__ = [
     "BuildResult",
     "Change",
     "Compaction",
+    "Encoded",
+    "EncodingSettings",
+    "StoredDocuments",
     "Verification",
     "add",
     "build",
     "check_output",
     "compact",
     "delete",
+    "encode",
+    "index",
     "load_again",
+    "store_documents",
     "update",
     "usual_workers",
     "verify",

@@ -1,37 +1,37 @@
 """Change an index in place: add, replace and delete documents. Only new texts are encoded.
 
-A change writes a new generation beside the old one: a changed copy of the documents, shards of the new texts, and a
-flat index of everything added since the base was built. The manifest's rename commits it; until then readers see the
-old state.
+A change writes a new generation beside the old one: rows of the documents' database that readers do not see yet, shards
+of the new texts, and what the vector backend adds and drops. The manifest's rename commits it; until then readers see
+the old state.
 """
 
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from debater_search.coerce import as_documents
-from debater_search.indexing.build import build_vectors
-from debater_search.indexing.encode import encode_shards
+from debater_search.errors import DebaterError
+from debater_search.indexing.documents import StoredRows
+from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.model import load_again, require_same
 from debater_search.indexing.passages import Splitter
-from debater_search.indexing.shards import SHARD_SIZE, Shards
+from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
 from debater_search.store.documents import DocumentStore
-from debater_search.store.edits import DocumentEdits, edit_documents
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
-from debater_search.store.generations import changing, documents_name, embeddings_name, vectors_name
+from debater_search.store.edits import DocumentEdits, convert_documents, edit_documents, index_words, settle
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.folders import require_undamaged
+from debater_search.store.generations import changing, documents_name, embeddings_name
 from debater_search.store.manifest import (
-    JOB_NAME,
     MANIFEST_NAME,
     CorpusInfo,
-    Delta,
     EmbeddingsManifest,
-    EncodingJob,
-    FileInfo,
     IndexManifest,
+    VectorRecord,
     read_manifest,
     write_manifest,
 )
@@ -153,11 +153,13 @@ def _change(
     with changing(folder) as before:
         if encoder is not None:
             require_same(encoder, before.encoder, folder)
+        remove_superseded(folder, before)
         after = before.model_copy(deep=True)
+        after.superseded = None
         after.generation += 1
-        after.documents = documents_name(after.generation)
-        split = _splitter(before, folder, encoder)
-        with edit_documents(folder / before.documents, folder / after.documents, before.rows, split) as edits:
+        content = _with_generations(folder, before, after)
+        database, split = folder / after.documents, _splitter(before, folder, encoder)
+        with edit_documents(database, after.generation, before.rows, before.corpus.documents, content, split) as edits:
             edit(edits)
         change = Change(
             folder=folder,
@@ -169,26 +171,41 @@ def _change(
             unchanged=edits.unchanged,
         )
         if not edits.changed:
-            (folder / after.documents).unlink()
+            if after.documents != before.documents:
+                database.unlink()
             change.generation = before.generation
             return change
+        after.content = str(edits.content)
         after.corpus.documents = change.documents
         after.corpus.fingerprint = edits.fingerprint(before.corpus.fingerprint)
-        after.deleted += edits.vacated
+        after.deleted += len(edits.vacated)
         if after.passages is not None:
-            after.passages.count += edits.end - edits.first - edits.vacated
+            after.passages.count += edits.end - edits.first - len(edits.vacated)
         if corpus is not None:
             after.corpus.source = corpus.source if replaces else before.corpus.source
             after.warnings = list(dict.fromkeys([*([] if replaces else before.warnings), *corpus.warnings]))
-        new = [after.documents]
-        if before.encoder is not None and edits.end > edits.first:
-            change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
-            new.append(_extend_delta(folder, after))
-        kept = {after.vectors, *([after.delta.vectors] if after.delta else [])}
-        after.files = {name: info for name, info in before.files.items() if name in kept}
-        after.files |= {name: FileInfo.of(folder / name) for name in new}
+        if before.vectors is not None:
+            if edits.end > edits.first:
+                change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
+            after.vectors = _change_vectors(folder, before, after, edits.vacated)
+        after.files = {}
+        index_words(database)
         write_manifest(folder / MANIFEST_NAME, after)
+        try:
+            settle(database)
+        except DebaterError as error:
+            logger.warning("The change is committed. The next one tidies up what this one could not: %s", error.message)
         return change
+
+
+def _with_generations(folder: Path, before: IndexManifest, after: IndexManifest) -> str:
+    """The sum of the rows' hashes of the database to change; one of the layout before generations is copied first."""
+    if before.content is not None:
+        return before.content
+    old = folder / before.documents
+    require_undamaged(old, before)
+    after.documents = documents_name(after.generation)
+    return convert_documents(old, folder / after.documents, before.generation)
 
 
 def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") -> Split | None:
@@ -211,41 +228,27 @@ def _encode(
     assert after.encoder is not None
     base = read_manifest(folder / after.embeddings[0] / MANIFEST_NAME, EmbeddingsManifest)
     after.embeddings.append(embeddings_name(after.generation))
-    place = folder / after.embeddings[-1]
-    _claim(
-        place,
-        EncodingJob(
-            encoder=after.encoder.fingerprint,
-            corpus=after.corpus.fingerprint,
-            dtype=base.dtype,
-            all_steps=bool(base.thinking_steps),
-            shard_size=SHARD_SIZE,
-            passages=base.passages,
-        ),
-    )
     encoder = encoder or load_again(after.encoder, folder, device=device)
-    writer = EmbeddingWriter(place, base.dim, dtype=base.dtype, thinking_steps=base.thinking_steps)
-    documents = DocumentStore(folder / after.documents)
-    shards = Shards(documents, positions, writer)
-    reused = encode_shards(shards, encoder, show=show)
+    corpus = CorpusInfo(source=after.corpus.source, fingerprint=after.corpus.fingerprint, documents=len(positions))
+    settings = EncodingSettings(base.dtype, bool(base.thinking_steps), passages=base.passages)
+    documents = DocumentStore(folder / after.documents, after.generation)
+    rows = StoredRows(documents, positions)
+    # Shards that a killed run of the same change finished stay; those of another change are removed.
+    encoded = encode(rows, encoder, folder / after.embeddings[-1], corpus, settings, force=True, progress=show)
     documents.close()
-    what = CorpusInfo(source=after.corpus.source, fingerprint=after.corpus.fingerprint, documents=len(positions))
-    writer.finish(len(shards), after.encoder, what, base.passages)
-    return len(positions) - reused
+    return len(positions) - encoded.reused
 
 
-def _claim(place: Path, job: EncodingJob) -> None:
-    """Make the folder of a change's shards; those that a killed run of the same change finished stay."""
-    path = place / JOB_NAME
-    if place.exists() and not (path.exists() and read_manifest(path, EncodingJob) == job):
-        shutil.rmtree(place)
-    place.mkdir(exist_ok=True)
-    write_manifest(path, job)
-
-
-def _extend_delta(folder: Path, after: IndexManifest) -> str:
-    """Index the vectors of everything added since the base was built; returns the new file's name."""
-    added = EmbeddingStore.open(*(folder / name for name in after.embeddings[1:]))
-    after.delta = Delta(rows=len(added), vectors=vectors_name(after.generation, delta=True))
-    build_vectors(added, folder / after.delta.vectors, "flat")
-    return after.delta.vectors
+def _change_vectors(
+    folder: Path, before: IndexManifest, after: IndexManifest, vacated: Sequence[int]
+) -> VectorRecord | None:
+    """Add the vectors of the new shards, if there are any, and drop those of rows that lost their document."""
+    record = before.vectors
+    if record is None:
+        return None
+    for name in after.embeddings[len(before.embeddings) :]:
+        record = extend_vectors(folder, record, EmbeddingStore.open(folder / name), after.generation)
+    documents = DocumentStore(folder / before.documents)
+    rows = np.union1d(unlisted_rows(documents, before), np.array(vacated, np.int64))
+    documents.close()
+    return drop_vectors(folder, record, rows, after.generation)

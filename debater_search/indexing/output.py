@@ -1,7 +1,7 @@
 """The folder an index goes to: who may write there, and how a finished index is replaced in one step.
 
 Only the manifest makes an index; until it is there the folder is unfinished, and the same command goes on with it.
-With `force` the new index grows in a sibling folder `.NAME.building` and takes the old one's place when complete.
+With `force` the new index is built in a sibling folder `.NAME.building` and replaces the old one when it is complete.
 """
 
 import os
@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from debater_search.data.files import require_writable
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError, UnavailableError
 from debater_search.files import TEMPORARY_SUFFIX, rename_folder
+from debater_search.indexing.vectors import remove_vectors
+from debater_search.locks import LOCK_NAME, writing
 from debater_search.store.generations import is_part
-from debater_search.store.lock import LOCK_NAME, writing
 from debater_search.store.manifest import (
     DOCUMENTS_NAME,
     EMBEDDINGS_NAME,
@@ -25,14 +26,15 @@ from debater_search.store.manifest import (
     read_manifest,
     write_manifest,
 )
+from debater_search.store.shard import is_shard_name
 
 
 def check_output(folder: str | Path, *, force: bool = False, encode_only: bool = False) -> None:
     """Make sure that an index may be built in `folder`; quick, so that it can come before a model is loaded.
 
     Raises:
-        DebaterError: the folder holds anything that is not an index, or (without force) a finished output; or it may
-            not be written to.
+        InvalidError: the folder holds anything that is not an index, or (without `force`) a finished output.
+        DebaterError: the folder cannot be written to, or another writer is at work there.
 
     """
     folder = Path(folder).resolve()
@@ -41,22 +43,22 @@ def check_output(folder: str | Path, *, force: bool = False, encode_only: bool =
     if not _occupied(folder):
         return
     if not _is_ours(folder):
-        raise DebaterError(f"{folder} is not empty and not an index.", "Choose another --output; nothing was touched.")
+        raise InvalidError(f"{folder} is not empty and not an index.", "Choose another `folder`; nothing was changed.")
     if force:
         return
     done = "an index" if (folder / MANIFEST_NAME).exists() else None
     if encode_only and (folder / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
         done = done or "finished embeddings"
     if done:
-        raise DebaterError(f"{folder} holds {done} already.", "Choose another --output, or replace it with --force.")
+        raise InvalidError(f"{folder} holds {done} already.", "Choose another `folder`, or replace it with `force`.")
 
 
 @contextmanager
 def workplace(folder: Path, *, force: bool, encode_only: bool = False) -> Iterator[Path]:
-    """Give the folder to build in, to one writer only; when the block ends well, what was built stands at `folder`.
+    """Give the folder to build in, to one writer only; when the block ends well, the index is at `folder`.
 
     Raises:
-        DebaterError: as `check_output`, or another writer is at work there.
+        DebaterError: as `check_output`.
 
     """
     with _made(folder), writing(folder):
@@ -66,7 +68,7 @@ def workplace(folder: Path, *, force: bool, encode_only: bool = False) -> Iterat
             return
         place = _sibling(folder, "building")
         if _occupied(place) and not _is_ours(place):
-            raise DebaterError(f"{place} is in the way: it is not an index.", "Move it elsewhere.")
+            raise InvalidError(f"{place} is in the way: it is not an index.", "Move it elsewhere.")
         with _made(place):
             yield place
         _swap(place, folder)
@@ -74,12 +76,12 @@ def workplace(folder: Path, *, force: bool, encode_only: bool = False) -> Iterat
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Make a folder where there is none; if the block fails before anything was kept in it, it goes again."""
+    """Make a folder if there is none; if the block fails before anything is kept in it, remove it again."""
     created = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DebaterError(f"{folder} cannot be made: {error.strerror}.", "Choose another --output.") from None
+        raise UnavailableError(f"{folder} cannot be made: {error.strerror}.", "Choose another `folder`.") from None
     try:
         yield
     except BaseException:
@@ -89,35 +91,46 @@ def _made(folder: Path) -> Iterator[None]:
         raise
 
 
-def claim(place: Path, job: EncodingJob | None, *, force: bool) -> EncodingJob | None:
-    """Register the job whose shards `place` will hold; None is a lexical index, which has none.
+def claim(embeddings: Path, job: EncodingJob | None, *, force: bool) -> EncodingJob | None:
+    """Register the job whose shards the folder `embeddings` will hold; None: no shards, for a lexical index.
 
     Returns the job, with the batch size of an earlier run of it.
 
     Raises:
-        DebaterError: shards of another job are there (without force; with it they are dropped).
+        InvalidError: shards of another job are there (without `force`; with it they are removed).
 
     """
-    embeddings = place / EMBEDDINGS_NAME
     if _occupied(embeddings):
-        found = read_manifest(embeddings / JOB_NAME, EncodingJob) if (embeddings / JOB_NAME).exists() else None
+        found = _read_job(embeddings, lenient=force)
         if job is not None and found is not None and found.model_copy(update={"batch_tokens": None}) == job:
             return found
-        if not force:
-            raise DebaterError(
-                f"{place} holds the unfinished work of another command ({_difference(found, job)}).",
-                "Run that command again, choose another --output, or start over with --force.",
+        if not (force or _only_begun(embeddings)):
+            raise InvalidError(
+                f"{embeddings.parent} holds the unfinished work of another command ({_difference(found, job)}).",
+                "Run that command again, choose another `folder`, or start over with `force`.",
             )
         shutil.rmtree(embeddings)
     if job is not None:
-        embeddings.mkdir(exist_ok=True)
+        embeddings.mkdir(parents=True, exist_ok=True)
         write_manifest(embeddings / JOB_NAME, job)
     return job
 
 
+def _read_job(embeddings: Path, *, lenient: bool) -> EncodingJob | None:
+    """The registered job; None if there is none or, with `lenient`, if it cannot be read."""
+    if not (embeddings / JOB_NAME).exists():
+        return None
+    try:
+        return read_manifest(embeddings / JOB_NAME, EncodingJob)
+    except DebaterError:
+        if not lenient:
+            raise
+        return None
+
+
 def _difference(found: EncodingJob | None, job: EncodingJob | None) -> str:
     if found is None or job is None:
-        return "its embeddings are not this job's"
+        return "its embeddings are of another job"
     asked = job.model_dump()
     names = [
         name.replace("_", " ")
@@ -131,7 +144,7 @@ def _occupied(folder: Path) -> bool:
     try:
         return folder.exists() and any(path.name != LOCK_NAME for path in folder.iterdir())
     except OSError as error:
-        raise DebaterError(f"{folder} cannot be used: {error.strerror}.", "Choose another --output.") from None
+        raise UnavailableError(f"{folder} cannot be used: {error.strerror}.", "Choose another `folder`.") from None
 
 
 def _is_ours(folder: Path) -> bool:
@@ -140,11 +153,24 @@ def _is_ours(folder: Path) -> bool:
         return False
     if {DOCUMENTS_NAME, DOCUMENTS_NAME + TEMPORARY_SUFFIX} & names:
         return True
+    if names == {EMBEDDINGS_NAME}:  # interrupted after the job was registered, before the database got its name
+        return _only_begun(folder / EMBEDDINGS_NAME) or _is_of_a_job(folder / EMBEDDINGS_NAME)
     try:
         read_manifest(folder / MANIFEST_NAME, IndexManifest)
     except DebaterError:
         return False
     return True
+
+
+def _only_begun(embeddings: Path) -> bool:
+    """Whether the folder holds no more than a job that was about to be registered."""
+    return embeddings.is_dir() and set(os.listdir(embeddings)) <= {JOB_NAME + TEMPORARY_SUFFIX}
+
+
+def _is_of_a_job(embeddings: Path) -> bool:
+    """Whether the folder holds a registered job and its shards, and nothing else."""
+    names = {name.removesuffix(TEMPORARY_SUFFIX) for name in os.listdir(embeddings)} - {JOB_NAME, MANIFEST_NAME}
+    return all(map(is_shard_name, names)) and _read_job(embeddings, lenient=True) is not None
 
 
 def _sibling(folder: Path, role: str) -> Path:
@@ -156,11 +182,12 @@ def _swap(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     rename_folder(folder, old)
     rename_folder(new, folder)
+    remove_vectors(old)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _undo_half_a_swap(folder: Path) -> None:
-    """Put the old index back if a kill fell between the two renames of `_swap`."""
+    """Put the old index back if a kill came between the two renames of `_swap`."""
     old = _sibling(folder, "replaced")
     if old.exists() and not folder.exists():
         with writing(old):  # refused while the swap is still at work

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.sentences import SENTENCE_END
 from debater_search.store.manifest import PassageSettings
 from debater_search.types import Document, Span
@@ -22,7 +22,7 @@ _LEAST = 8  # tokens of text that a passage must have room for
 class Splitter:
     """Makes passages that the model of `encoder` reads whole: title, text and all else within `settings.tokens`.
 
-    Raises DebaterError for settings that this model cannot follow.
+    Raises InvalidError for settings that this model cannot follow.
     """
 
     def __init__(self, encoder: "Encoder", settings: PassageSettings) -> None:
@@ -31,19 +31,19 @@ class Splitter:
         self._room = settings.tokens - len(frame) - _SEAMS
         longest = encoder.spec.document_length
         if settings.tokens > longest:
-            raise DebaterError(
+            raise InvalidError(
                 f"Passages of {settings.tokens} tokens are too long: the model reads {longest}.",
-                f"Use --passages {longest} or fewer.",
+                f"Use `passages` of {longest} or fewer.",
             )
         if self._room < 2 * _LEAST:
-            raise DebaterError(
+            raise InvalidError(
                 f"Passages of {settings.tokens} tokens are too short: {len(frame)} are the model's own.",
-                f"Use --passages {len(frame) + _SEAMS + 2 * _LEAST} or more.",
+                f"Use `passages` of {len(frame) + _SEAMS + 2 * _LEAST} or more.",
             )
         if settings.overlap > settings.tokens // 2:
-            raise DebaterError(
+            raise InvalidError(
                 f"Passages of {settings.tokens} tokens cannot overlap by {settings.overlap}.",
-                "An overlap is at most half of a passage.",
+                "Use an `overlap` of at most half a passage.",
             )
 
     def __call__(self, documents: Sequence[Document]) -> list[list[Span]]:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError, MissingError
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
@@ -30,28 +30,30 @@ def open_ready(
     """Open ready shards: an embeddings folder, or the output of an `encode_only` build that holds one.
 
     Raises:
-        DebaterError: they are not there, or not what is asked for: of another model, without steps, cut otherwise.
+        MissingError: there is no such folder.
+        InvalidError: the shards are of another model, have no thinking steps, or are cut otherwise than asked.
+        DamagedError: the manifest or a shard is damaged.
 
     """
     if encode_only:
-        raise DebaterError("The embeddings are there already.", "Use either --embeddings or --encode-only.")
+        raise InvalidError("`embeddings` and `encode_only` exclude each other.", "The embeddings are there already.")
     folder = Path(embeddings)
     if not folder.is_dir():
-        raise DebaterError(f"The embeddings folder {folder} does not exist.", "Make it with --encode-only.")
+        raise MissingError(f"The embeddings folder {folder} does not exist.", "Make it with `encode_only`.")
     store = EmbeddingStore.open(_shards_in(folder))
     made_by = store.manifest.encoder
     if encoder is not None and encoder.fingerprint != made_by.fingerprint:
-        raise DebaterError(
+        raise InvalidError(
             f"The embeddings in {folder} were made by {made_by}, not by {EncoderInfo.of(encoder)}.",
-            "Leave --model out, or encode the corpus with it.",
+            "Leave `encoder` out, or encode the corpus with it.",
         )
     if passages is not None and passages != store.manifest.passages:
-        raise DebaterError(
+        raise InvalidError(
             f"{folder} does not hold passages of {passages.tokens} tokens with {passages.overlap} in common.",
-            "Leave --passages out: the embeddings say how documents were cut. Or encode the corpus anew.",
+            "Leave `passages` out: the embeddings say how documents were cut. Or encode the corpus again.",
         )
     if all_steps and not store.manifest.thinking_steps:
-        raise DebaterError(f"{folder} holds the last thinking step only.", "Encode the corpus with --all-steps.")
+        raise InvalidError(f"{folder} holds the last thinking step only.", "Encode the corpus with `all_steps`.")
     return store
 
 
@@ -63,9 +65,9 @@ def _shards_in(folder: Path) -> Path:
 
 
 def require_same_corpus(ready: EmbeddingStore, corpus: CorpusInfo, rows: int) -> None:
-    """Raise DebaterError unless the shards are of this corpus, which has so many `rows`."""
+    """Raise InvalidError unless the shards are of this corpus, which has so many `rows`."""
     if ready.manifest.corpus.fingerprint != corpus.fingerprint or len(ready) != rows:
-        raise DebaterError(
+        raise InvalidError(
             f"The embeddings in {ready.folder} were made of another corpus ({ready.manifest.corpus.source}).",
             "Give the corpus they were made of, or encode this one.",
         )

@@ -15,16 +15,18 @@ from typing import Protocol
 import numpy as np
 
 from debater_search.errors import InvalidError
-from debater_search.indexing import build
+from debater_search.indexing import build, encode
 from debater_search.mining.questions import Question
 from debater_search.mining.selection import Ranking
 from debater_search.mining.settings import MiningSettings
 from debater_search.mining.texts import CorpusTexts, all_documents, digest
 from debater_search.search import SearchEngine
+from debater_search.search.candidates import dense
+from debater_search.store.corpus import corpus_fingerprint
 from debater_search.store.documents import Condition, DocumentStore
-from debater_search.store.embeddings import EmbeddingStore
-from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME
+from debater_search.store.manifest import CorpusInfo
 from debater_search.types import Document
+from debater_search.vectors import Selection
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class DenseCandidates:
         self, engine: SearchEngine, texts: CorpusTexts, foreign: dict[int, np.ndarray], settings: MiningSettings
     ) -> None:
         self.documents, self.texts = engine.documents, texts
-        self._engine, self._foreign, self._settings = engine, foreign, settings
+        self._encoder, self._vectors = engine.encoder, engine.vectors
+        self._foreign, self._settings = foreign, settings
 
     def search(self, questions: Sequence[Question]) -> list[tuple[Ranking, list[float]]]:
         """The best documents for each question; positives below them are found by an exact search among positives.
@@ -94,19 +97,19 @@ class DenseCandidates:
 
         """
         texts = [question.query for question in questions]
-        queries = self._engine.encoder.encode_queries(texts, instruction=self._settings.instruction)
+        queries = self._encoder.encode_queries(texts, instruction=self._settings.instruction)
         if not np.isfinite(queries).all():
             raise InvalidError(
                 "The model gives a query a vector that is not finite.",
                 "Check the model, or set `device` to cpu, which computes in fp32; finished rows are kept.",
             )
-        rankings = self._rank(texts, queries, self._settings.window[1])
+        rankings = dense(self._vectors, queries, self._settings.window[1])
         found = [dict(ranking) for ranking in rankings]
         places = [[self.texts.position(positive) for positive in question.positives] for question in questions]
         below = [row for row, at in enumerate(places) if {p for p in at if p is not None} - found[row].keys()]
         if below:
             among = sorted({place for row in below for place in places[row] if place is not None})
-            rest = self._rank([texts[row] for row in below], queries[below], len(among), self._where(among))
+            rest = dense(self._vectors, queries[below], len(among), Selection(np.array(among, np.int64)), exact=True)
             for row, ranking in zip(below, rest, strict=True):
                 found[row] |= dict(ranking)
         scores = [
@@ -117,16 +120,6 @@ class DenseCandidates:
             for row, question in enumerate(questions)
         ]
         return list(zip(rankings, scores, strict=True))
-
-    def _rank(self, texts: list[str], queries: np.ndarray, k: int, where: str | None = None) -> list[Ranking]:
-        run = self._engine.search_batch(texts, k, where=where, vectors=queries)
-        positions = self.documents.positions(list({id for hits in run.values() for id in hits}))
-        return [[(positions[id], score) for id, score in hits.items()] for hits in run.values()]
-
-    def _where(self, positions: Sequence[int]) -> str:
-        """The filter that keeps to these documents."""
-        ids = ("'" + id.replace("'", "''") + "'" for id in self.documents.ids(positions))
-        return f"id in ({', '.join(ids)})"
 
 
 class LexicalCandidates:
@@ -155,11 +148,11 @@ def _vectors(engine: SearchEngine, foreign: dict[int, str], keep: Path, show: bo
     """The vectors of positives that the index does not hold, by digest."""
     if not foreign:
         return {}
-    made_of = hashlib.sha256(json.dumps([engine.encoder.fingerprint, list(foreign)]).encode()).hexdigest()
+    documents = list(_as_documents(foreign))
+    corpus = CorpusInfo(source="positives", fingerprint=corpus_fingerprint(documents), documents=len(documents))
+    made_of = hashlib.sha256(f"{engine.encoder.fingerprint} {corpus.fingerprint}".encode()).hexdigest()
     folder = keep / f"positives-{made_of[:16]}"
-    if not (folder / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
-        build(_as_documents(foreign), engine.encoder, folder, encode_only=True, progress=show)
-    vectors = EmbeddingStore.open(folder / EMBEDDINGS_NAME).vectors()
+    vectors = encode(documents, engine.encoder, folder, corpus, force=True, progress=show).store.vectors()
     return dict(zip(foreign, vectors, strict=True))
 
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from debater_search.data.files import require_writable, write_lines
 from debater_search.errors import InvalidError
 from debater_search.indexing import build
+from debater_search.locks import writing
 from debater_search.mining.candidates import Candidates, Places, open_candidates
 from debater_search.mining.questions import Question, fingerprint, read_questions
 from debater_search.mining.report import Summary, as_markdown, summarise
@@ -19,7 +20,6 @@ from debater_search.mining.settings import MiningSettings
 from debater_search.mining.work import Job, Work
 from debater_search.progress import progress as progress_line
 from debater_search.search import SearchEngine
-from debater_search.store.lock import writing
 
 logger = logging.getLogger(__name__)
 

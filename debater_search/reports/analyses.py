@@ -1,4 +1,4 @@
-"""Pictures of the analyses of an evaluation, each made from its table on disk alone."""
+"""Pictures of an evaluation's analyses, each made only from its table on disk."""
 
 import csv
 import textwrap
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from debater_search.extras import require
 from debater_search.reports.style import (
     COLOURS,
     DARK,
@@ -28,19 +29,18 @@ Rows = list[dict[str, str]]
 
 SCORE = "ndcg@10"
 SCORE_LABEL = "nDCG@10 (95% interval)"
-LETTERS = 11  # of a title, an inch
+LETTERS = 11  # of a title, per inch
 VALUE_SIZE = 9  # points
 BLUE, VERMILION, GREEN = COLOURS
 
 
 def draw_analysis(name: str, table: Path, title: str) -> tuple[Path, Path]:
-    """Draw the analysis `name` from its CSV file; returns the pictures beside it, SVG and PNG."""
-    import matplotlib
-
+    """Draw the analysis `name` from its CSV file; returns the SVG and the PNG written beside it."""
+    matplotlib = require("matplotlib", extra="eval")
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     picture = table.with_suffix(".png")
-    with styled(), matplotlib.rc_context({"text.parse_math": False}):  # a $ in a name is a $
+    with styled(), matplotlib.rc_context({"text.parse_math": False}):  # a $ in a name is no formula
         width, height = _SIZES.get(name, (WIDTH, HEIGHT))
         figure = new_figure(width, height)
         figure.suptitle(textwrap.fill(title, int(LETTERS * width)), fontsize=11)
@@ -61,7 +61,7 @@ def _steps(figure: "Figure", rows: Rows) -> None:
     apart = [len(alone) + 0.5 + 1.2 * place for place in range(len(together))]
     for right, row, marker, colour in zip(apart, together, "s^", (VERMILION, GREEN), strict=True):
         _point(axes, right, row, marker, colour)
-    names = [*(row["step"] for row in alone), *(f"{row['step']}\nof all" for row in together)]
+    names = [*(row["step"] for row in alone), *(f"{row['step']}\nof steps" for row in together)]
     names[len(alone) - 1] += "\n(search)"
     axes.set_xticks([*range(len(alone)), *apart], names)
     axes.set(xlabel="thinking step", ylabel=SCORE_LABEL)
@@ -79,7 +79,7 @@ def _cosines(figure: "Figure", rows: Rows) -> None:
     if len(names) <= 12:
         for y, values in enumerate(matrix):
             for x, value in enumerate(values):
-                light = value > (1 + low) / 2  # the colour below
+                light = value > (1 + low) / 2  # the cell's colour
                 axes.text(
                     x, y, f"{value:.{digits}f}", ha="center", va="center", size=VALUE_SIZE, color="k" if light else "w"
                 )
@@ -88,7 +88,7 @@ def _cosines(figure: "Figure", rows: Rows) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="thinking step", ylabel="thinking step")
-    bar = figure.colorbar(image, ax=axes, label="cosine, mean over the documents")
+    bar = figure.colorbar(image, ax=axes, label="mean cosine over documents")
     bar.outline.set_visible(False)
 
 
@@ -100,7 +100,7 @@ def _last(figure: "Figure", rows: Rows) -> None:
     axes.plot(steps, mean, marker="o", color=BLUE, linewidth=1.8)
     axes.set_xticks(steps, [row["step"] for row in rows])
     axes.set(xlabel="thinking step", ylabel=f"cosine to step {rows[-1]['step']}")
-    # together they end in one point: told apart in the free corner
+    # both curves end in one point; the corner is free
     axes.legend(["middle half of the documents", "mean"], frameon=False, loc="lower right")
     grid(axes)
 
@@ -114,7 +114,7 @@ def _dimensions(figure: "Figure", rows: Rows) -> None:
     for size, score in zip(sizes, _numbers(rows, SCORE), strict=True):
         _label(axes, size, score, f"{score:.3f}", (7, -6), "left", va="top")
     _ticks(axes, sizes)
-    axes.set(xlabel="dimensions kept of each vector", ylabel=SCORE_LABEL)
+    axes.set(xlabel="dimensions kept", ylabel=SCORE_LABEL)
     axes.margins(x=0.1, y=0.12)
 
 
@@ -122,9 +122,9 @@ def _indexes(figure: "Figure", rows: Rows) -> None:
     panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
     names = [row["type"] for row in rows]
     columns = [
-        ("recall@10", "recall@10\n(share of the exact ten)", 1.0),
-        ("ms_per_query_p50", "search time of a query\n(ms, median)", 1.0),
-        ("memory_bytes", "memory that a search\nneeds (MB)", 1e-6),
+        ("recall@10", "recall@10\n(relative to exact search)", 1.0),
+        ("ms_per_query_p50", "search time per query\n(ms, median)", 1.0),
+        ("memory_bytes", "memory of the index\n(MB)", 1e-6),
     ]
     for axes, (column, label, scale), colour in zip(panels, columns, COLOURS, strict=True):
         values = [scale * value for value in _numbers(rows, column)]
@@ -151,7 +151,7 @@ def _lengths(figure: "Figure", rows: Rows) -> None:
             _point(axes, place, row, marker, colour)
         names = [f"{_range(row)}\nn = {row['queries']}" for row in own]
         axes.set_xticks(range(len(own)), names, size=VALUE_SIZE)
-        axes.set(xlabel=f"length of the {kind} (words)")
+        axes.set(xlabel=f"length of {kind} (words)")
         axes.margins(x=0.12, y=0.12)
         grid(axes)
     panels[0].set_ylabel(SCORE_LABEL)
@@ -161,13 +161,13 @@ def _weights(figure: "Figure", rows: Rows) -> None:
     axes: Axes = figure.subplots()
     places, scores = _numbers(rows, "dense_weight"), _numbers(rows, SCORE)
     _curve(axes, places, rows)
-    _label(axes, places[0], scores[0], f"words alone\n{scores[0]:.3f}", (8, -8), "left", va="top")
-    _label(axes, places[-1], scores[-1], f"vectors alone\n{scores[-1]:.3f}", (-8, -8), "right", va="top")
+    _label(axes, places[0], scores[0], f"lexical only\n{scores[0]:.3f}", (8, -8), "left", va="top")
+    _label(axes, places[-1], scores[-1], f"dense only\n{scores[-1]:.3f}", (-8, -8), "right", va="top")
     at = max(range(len(scores)), key=scores.__getitem__)
     if 0 < at < len(scores) - 1:
         mark_best(axes, places[at], scores[at], f"{scores[at]:.3f} at {places[at]:g}", left=at > len(scores) / 2)
     axes.set_xticks(places)
-    axes.set(xlabel="weight of the vectors' ranking; the words' has the rest", ylabel=SCORE_LABEL)
+    axes.set(xlabel="weight of dense search (lexical: the rest)", ylabel=SCORE_LABEL)
     axes.margins(y=0.15)
 
 
@@ -191,7 +191,7 @@ def _depth(figure: "Figure", rows: Rows) -> None:
     if len(set(depths)) == len(depths):
         axes.plot(depths, _numbers(rows, SCORE), color="#888888", linewidth=1, zorder=1)
     _ticks(axes, sorted(set(depths)))
-    axes.set(xlabel="thinking steps that the checkpoint was trained with", ylabel=SCORE_LABEL)
+    axes.set(xlabel="thinking steps of the checkpoint", ylabel=SCORE_LABEL)
     axes.margins(x=0.15, y=0.12)
     grid(axes)
 
@@ -207,7 +207,7 @@ DRAWINGS: dict[str, Callable[["Figure", Rows], None]] = {
     "training": _training,
     "depth": _depth,
 }
-_SIZES = {"cosines": (5.6, 4.8), "indexes": (8.4, 3.4), "lengths": (8.4, HEIGHT)}  # inches, where not the common ones
+_SIZES = {"cosines": (5.6, 4.8), "indexes": (8.4, 3.4), "lengths": (8.4, HEIGHT)}  # inches, if not WIDTH and HEIGHT
 
 
 def _numbers(rows: Rows, *columns: str) -> list[float]:
@@ -215,7 +215,7 @@ def _numbers(rows: Rows, *columns: str) -> list[float]:
 
 
 def _curve(axes: "Axes", places: list[float], rows: Rows) -> None:
-    """The scores and, as a band, their intervals."""
+    """Draw the scores, and their intervals as a band."""
     axes.fill_between(places, _numbers(rows, "low"), _numbers(rows, "high"), color=BLUE, alpha=0.15, linewidth=0)
     axes.plot(places, _numbers(rows, SCORE), marker="o", markersize=6, color=BLUE, linewidth=1.8)
     grid(axes)
@@ -224,7 +224,7 @@ def _curve(axes: "Axes", places: list[float], rows: Rows) -> None:
 def _point(
     axes: "Axes", place: float, row: dict[str, str], marker: str, colour: str | tuple[float, ...], name: str = ""
 ) -> None:
-    """A score with its interval and, above that, its value."""
+    """Draw a score with its interval, and its value above."""
     score, low, high = _numbers([row], SCORE, "low", "high")
     axes.errorbar(
         place, score, [[score - low], [high - score]], fmt=marker, color=colour, markeredgecolor=DARK, markersize=7,
@@ -240,7 +240,7 @@ def _label(
 
 
 def _ticks(axes: "Axes", places: list[float]) -> None:
-    """Ticks at these places alone, as plain numbers."""
+    """Set ticks only at these places, as plain numbers."""
     axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.minorticks_off()
 

@@ -1,4 +1,4 @@
-"""What the page shows of single queries: texts, judgements and answers, as an evaluation left them beside its runs."""
+"""The queries on the page: texts, judgements and answers, as an evaluation saved them beside its runs."""
 
 import heapq
 import json
@@ -13,15 +13,15 @@ from debater_search.files import file_in
 
 Row = dict[str, Any]
 Labels = Mapping[tuple[Path, str], str]
-"""(folder, model) → what the page calls the model."""
+"""(folder, model) → the model's name on the page."""
 
 SNIPPET = 300  # characters of a text
-MISSED = 10  # relevant documents of a query, shown where a model did not find them
+MISSED = 10  # relevant documents per query that a model did not find
 
 
 @dataclass
 class Details:
-    """The queries of one task and the documents that they are about."""
+    """The queries of one task and their documents."""
 
     queries: dict[str, Row] = field(default_factory=dict)
     """Query id → its text, judged {document: gain}, answers {model: [[document, score], …]}."""
@@ -29,7 +29,7 @@ class Details:
     """Document id → title and text."""
 
     def within(self, order: Sequence[str], size: int) -> tuple[dict[str, Row], dict[str, tuple[str, str]]]:
-        """The first queries of `order`, and their documents, that fit into `size` bytes."""
+        """The first queries of `order` and their documents, as many as fit into `size` bytes."""
         queries: dict[str, Row] = {}
         documents: dict[str, tuple[str, str]] = {}
         for query_id in order:
@@ -47,7 +47,7 @@ class Details:
 
 
 def read_details(task: str, folders: Sequence[Path], labels: Labels) -> Details:
-    """What the folders hold of a task's queries, if anything; raises DebaterError for files that are damaged."""
+    """The queries of a task in all folders; raises DebaterError for damaged files."""
     details = Details()
     for folder in folders:
         names = {model: label for (place, model), label in labels.items() if place == folder}
@@ -61,7 +61,7 @@ def read_details(task: str, folders: Sequence[Path], labels: Labels) -> Details:
 
 
 def _join(queries: dict[str, Row], row: Row, names: Mapping[str, str]) -> None:
-    """Take a row over, into the one that another folder has of the same query."""
+    """Add a row to `queries`, merged with another folder's row of the same query."""
     judged = {str(key): gain for key, gain in fields(row, "judged").items() if isinstance(gain, int)}
     answers = {
         names[model]: [(str(pair[0]), pair[1]) for pair in best if isinstance(pair, list) and len(pair) == 2]
@@ -82,6 +82,6 @@ def _join(queries: dict[str, Row], row: Row, names: Mapping[str, str]) -> None:
 
 
 def fields(entry: Row, name: str) -> Row:
-    """The object that an entry has by that name; an empty one where it has none."""
+    """The object under that name in an entry; empty if there is none."""
     value = entry.get(name)
     return value if isinstance(value, dict) else {}

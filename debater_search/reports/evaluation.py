@@ -1,4 +1,4 @@
-"""report.html: what evaluations found, joined from the folders that hold it, on one page that needs nothing else."""
+"""report.html: the results of evaluations, joined from their folders, in one self-contained page."""
 
 import base64
 import math
@@ -16,33 +16,33 @@ from debater_search.reports.details import Labels, fields, read_details
 from debater_search.reports.page import render
 
 Entry = dict[str, Any]
-Found = Mapping[Path, Mapping[str, list[Entry]]]
-"""What the results.json of each folder holds: lists of results, comparisons and analyses. Some may be strangers'."""
+Contents = Mapping[Path, Mapping[str, list[Entry]]]
+"""Folder → the lists in its results.json: results, comparisons and analyses. Any program may have written them."""
 
 MAIN = "ndcg@10"
-WHOLE = 10_000  # a query's values are whole numbers on the page: 0.3941 is 3941
+WHOLE = 10_000  # values per query are integers on the page: 0.3941 is 3941
 
-# What makes a page heavy, each held to its part of five megabytes.
-QUERIES = 300  # with texts, of each task
+# Limits that keep the page below five megabytes.
+QUERIES = 300  # with texts, per task
 TEXT_BYTES = 1_800_000
-VALUES = 250_000  # beyond that, a query's values are those of the main metric
+VALUES = 250_000  # above it, values per query are only those of the main metric
 PICTURE_BYTES = 1_100_000
 MEDIA = {"svg": "image/svg+xml", "png": "image/png"}  # by preference
 
 
-def write_page(found: Found, page: Path, across: Sequence[Entry] = ()) -> None:
-    """Write the results of all folders as a self-contained page; what a folder lacks is left out.
+def write_page(found: Contents, page: Path, across: Sequence[Entry] = ()) -> None:
+    """Write the results of all folders as a self-contained page.
 
-    A model that two folders score differently goes by its folder's name, too. `across` are comparisons of models as
-    the page calls them (`joined`), shown where no folder has its own. Raises DebaterError for files beside
-    results.json that are damaged, and where the page cannot be written.
+    If two folders score a model differently, its name on the page includes the folder. `across` are comparisons of
+    models by their names on the page (`joined`), shown if no folder has its own. Raises DebaterError for damaged
+    files beside results.json, and if the page cannot be written.
     """
     data = describe(found, page.parent, across)
     write_lines(page, [render(title(data), data)])
 
 
-def joined(found: Found) -> dict[str, dict[str, Entry]]:
-    """Task → model, as the page calls it → result."""
+def joined(found: Contents) -> dict[str, dict[str, Entry]]:
+    """Task → the model's name on the page → result."""
     labels = _labels(found)
     results: dict[str, dict[str, Entry]] = {}
     for folder, entry in _results(found):
@@ -50,8 +50,8 @@ def joined(found: Found) -> dict[str, dict[str, Entry]]:
     return results
 
 
-def describe(found: Found, place: Path, across: Sequence[Entry] = ()) -> Entry:
-    """What the page shows, in plain JSON types; links are relative to the folder `place`."""
+def describe(found: Contents, place: Path, across: Sequence[Entry] = ()) -> Entry:
+    """The data of the page in plain JSON types; links are relative to the folder `place`."""
     labels = _labels(found)
     results = joined(found)
     entries = [entry for models in results.values() for entry in models.values()]
@@ -80,16 +80,16 @@ def describe(found: Found, place: Path, across: Sequence[Entry] = ()) -> Entry:
 
 
 def title(data: Entry) -> str:
-    """What the page is about, in a few words."""
+    """The title of the page."""
 
-    def called(names: Sequence[str], what: str) -> str:
+    def listed(names: Sequence[str], what: str) -> str:
         return " and ".join(names) if len(names) <= 2 else f"{len(names)} {what}"
 
-    return f"{called(data['models'], 'models')} on {called([task['name'] for task in data['tasks']], 'tasks')}"
+    return f"{listed(data['models'], 'models')} on {listed([task['name'] for task in data['tasks']], 'tasks')}"
 
 
-def _results(found: Found) -> Iterator[tuple[Path, Entry]]:
-    """Every result that says what it is about, with the folder that holds it."""
+def _results(found: Contents) -> Iterator[tuple[Path, Entry]]:
+    """Every result that names its task and model, with its folder."""
     for folder, lists in found.items():
         for entry in lists.get("results", []):
             if isinstance(entry.get("task"), str) and isinstance(entry.get("model"), str):
@@ -106,8 +106,8 @@ def _results(found: Found) -> Iterator[tuple[Path, Entry]]:
                 )
 
 
-def _labels(found: Found) -> Labels:
-    """(folder, model) → the model's name, and its folder's beside it where folders score it differently on a task."""
+def _labels(found: Contents) -> Labels:
+    """(folder, model) → the model's name, with the folder's name if folders score it differently on a task."""
     scores: dict[tuple[str, str], list[Any]] = {}
     for _, entry in _results(found):
         scores.setdefault((entry["task"], entry["model"]), []).append(entry["metrics"])
@@ -123,7 +123,7 @@ def _labels(found: Found) -> Labels:
 
 
 def _task(name: str, models: Mapping[str, Entry], metrics: Sequence[str]) -> Entry:
-    """A task's results, and the value of each model for each query by each of `metrics`."""
+    """A task's results, and the values of each model per query for each of `metrics`."""
     ids = list(dict.fromkeys(query_id for entry in models.values() for query_id in entry["per_query"]))
     return {
         "name": name,
@@ -139,16 +139,16 @@ def _task(name: str, models: Mapping[str, Entry], metrics: Sequence[str]) -> Ent
 
 
 def _values(per_query: Entry, metric: str, ids: Sequence[str]) -> list[int | None]:
-    """A result's value for each query, in ten-thousandths; None where it has none."""
+    """A result's value per query in ten-thousandths; None if it has none."""
     values = [fields(per_query, query_id).get(metric) for query_id in ids]
     return [round(value * WHOLE) if _is_number(value) else None for value in values]
 
 
 def _order(ids: Sequence[str], values: Sequence[Sequence[int | None]], named: Sequence[str]) -> list[str]:
-    """Queries by how much it matters that their texts are on the page.
+    """Query ids, those whose texts matter most first.
 
-    Those that comparisons name; then in turn those on which models differ most (of one model: those it answers worst)
-    and a sample of all.
+    First the queries that comparisons name; then, alternating, those on which models differ most (for a single model,
+    those with its lowest values) and a random sample.
     """
     spread = {}
     for query_id, *of_models in zip(ids, *values, strict=True):
@@ -160,8 +160,8 @@ def _order(ids: Sequence[str], values: Sequence[Sequence[int | None]], named: Se
     return list(dict.fromkeys([query_id for query_id in named if query_id in spread] + in_turn))
 
 
-def _comparisons(found: Found, labels: Labels, across: Sequence[Entry]) -> list[Entry]:
-    """Comparisons of the models as the page calls them; of several of the same two models on a task, the first."""
+def _comparisons(found: Contents, labels: Labels, across: Sequence[Entry]) -> list[Entry]:
+    """Comparisons by the models' names on the page; for each pair of models on a task only the first."""
     first: dict[tuple[str, frozenset[str]], Entry] = {}
     of_folders = [(folder, entry) for folder, lists in found.items() for entry in lists.get("comparisons", [])]
     for folder, entry in [*of_folders, *((None, entry) for entry in across)]:
@@ -178,7 +178,7 @@ def _comparisons(found: Found, labels: Labels, across: Sequence[Entry]) -> list[
 
 
 def _statistics(found: Entry) -> Entry:
-    """The numbers among what a comparison found by a metric, and the interval."""
+    """The numbers and the interval of a comparison in one metric."""
     found = dict(found)
     interval = found.pop("interval", None)
     whole = isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))
@@ -187,7 +187,7 @@ def _statistics(found: Entry) -> Entry:
 
 
 def _moved(queries: Any) -> list[Entry]:
-    """The queries that a comparison names, without their rankings: those are the details'."""
+    """The queries that a comparison names, without their rankings, which are in the details."""
     kept = ("query", "text", "baseline", "system")
     return [
         {"query": "", "text": ""} | {name: query[name] for name in kept if name in query}
@@ -201,8 +201,8 @@ def _named_queries(comparisons: Sequence[Entry], task: str) -> list[str]:
     return [str(query["query"]) for one in of_task for side in ("gained", "lost") for query in one[side]]
 
 
-def _analyses(found: Found, labels: Labels, place: Path) -> list[Entry]:
-    """Title, note and picture of each analysis, and links to its files; pictures while there is room for them."""
+def _analyses(found: Contents, labels: Labels, place: Path) -> list[Entry]:
+    """Title, note, picture and links of each analysis; pictures are included up to PICTURE_BYTES."""
     analyses = []
     room = PICTURE_BYTES
     for folder, lists in found.items():
@@ -228,7 +228,7 @@ def _analyses(found: Found, labels: Labels, place: Path) -> list[Entry]:
 
 
 def _inlined(picture: Path, kind: str) -> str:
-    """The picture as a data: URI; an SVG that is shown so runs no script and loads nothing."""
+    """The picture as a data: URI; in this form an SVG runs no script and loads nothing."""
     return f"data:{MEDIA[kind]};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 

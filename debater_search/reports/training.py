@@ -1,4 +1,4 @@
-"""A picture of a training run: losses, learning rate, and what each thinking step is worth over time."""
+"""The picture of a training run: losses, learning rate, and nDCG@10 of each thinking step."""
 
 import json
 import math
@@ -14,13 +14,13 @@ Entries = list[dict[str, Any]]
 
 PANEL_WIDTH, ROW_HEIGHT = 4.6, 3.5  # inches
 POINTS = 1000
-"""Of a curve, at most: a picture of a million steps stays small."""
+"""Most points per curve, so that the picture of a million steps stays small."""
 
 LOSSES = {
     "warm start": {"distance": "1 - cosine to the base model", "order": "similarity matrices"},
     "training": {"contrast": "contrast", "distill": "self-distillation", "teacher": "teacher"},
 }
-"""Terms of each phase, as the log names them and as the picture does."""
+"""Phase → name of a loss term in the log → its name in the picture."""
 
 
 def draw_training(metrics: Path, picture: Path) -> None:
@@ -42,7 +42,7 @@ def draw_training(metrics: Path, picture: Path) -> None:
 
 
 def read_metrics(path: Path) -> Entries:
-    """The entries of a log; a line that a kill cut off is left out."""
+    """The entries of a log; a line truncated by a kill is skipped."""
     entries = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -55,7 +55,7 @@ def read_metrics(path: Path) -> Entries:
 
 
 def smoothed(values: list[float], weight: float) -> list[float]:
-    """Exponential moving average, corrected for its start."""
+    """Exponential moving average with bias correction."""
     out, average = [], 0.0
     for n, value in enumerate(values, start=1):
         average = weight * average + (1 - weight) * value
@@ -69,7 +69,7 @@ def _draw_losses(axes: "Axes", phase: str, rows: Entries) -> None:
         if not values:
             continue
         axes.plot(*_thinned(steps, values), color=colour, alpha=0.25, linewidth=0.8)
-        weight = max(0.8, 1 - 30 / len(values))  # a long run is noisier than it is wide
+        weight = max(0.8, 1 - 30 / len(values))  # long runs need more smoothing
         axes.plot(*_thinned(steps, smoothed(values, weight)), dashes, color=colour, linewidth=1.8, label=label)
     axes.set(title=phase.capitalize(), xlabel="step", ylabel="loss")
     grid(axes)
@@ -85,7 +85,7 @@ def _draw_rate(axes: "Axes", rows: Entries) -> None:
 
 
 def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
-    """nDCG@10 over training: thin lines for the thinking steps, a thick one for the last, which search uses."""
+    """Draw nDCG@10 over training: thin lines for thinking steps, a thick one for the last, which search uses."""
     depth = max((len(row.get("steps") or []) for row in rows), default=0)
     for number in range(depth - 1):
         share = number / max(1, depth - 2)
@@ -102,14 +102,14 @@ def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
     grid(axes)
     axes.margins(y=0.15)
     handles, labels = axes.get_legend_handles_labels()
-    # deepest on top, as the curves usually lie, and beside the panel: eight of them would hide the curves
+    # last step on top, as the curves usually lie; beside the panel, since eight entries would hide the curves
     axes.legend(handles[::-1], labels[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _mark_best(axes: "Axes", steps: list[int], scores: list[float]) -> None:
     if not scores:
         return
-    at = max(range(len(scores)), key=scores.__getitem__)  # the first of equals, as the kept checkpoint is
+    at = max(range(len(scores)), key=scores.__getitem__)  # the first of equal scores, like the kept checkpoint
     words = f"{scores[at]:.3f} at step {steps[at]:,}"
     mark_best(axes, steps[at], scores[at], words, left=at > len(scores) / 2, label="best checkpoint")
 
@@ -119,7 +119,7 @@ def _of(entries: Entries, phase: str) -> Entries:
 
 
 def _curve(rows: Entries, key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of the entries that have a finite `key`."""
+    """Steps and values of the entries in which `key` is finite."""
     found = [(row["step"], row[key]) for row in rows if row.get(key) is not None and math.isfinite(row[key])]
     return [step for step, _ in found], [value for _, value in found]
 

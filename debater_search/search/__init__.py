@@ -4,5 +4,18 @@ from debater_search.search.engine import SearchEngine
 from debater_search.search.request import MODES, RESCORES, Mode, Rescore
 from debater_search.search.snippet import stem
 from debater_search.store.folders import latest_index, list_indexes
+from debater_search.types import Answer, BatchAnswer, Like
 
-__all__ = ["MODES", "RESCORES", "Mode", "Rescore", "SearchEngine", "latest_index", "list_indexes", "stem"]
+__all__ = [
+    "MODES",
+    "RESCORES",
+    "Answer",
+    "BatchAnswer",
+    "Like",
+    "Mode",
+    "Rescore",
+    "SearchEngine",
+    "latest_index",
+    "list_indexes",
+    "stem",
+]

@@ -1,64 +1,71 @@
 """SearchEngine: opens an index and answers queries. It only reads, and each query reads one committed state."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 
 from debater_search.coerce import as_queries, as_texts
-from debater_search.errors import DebaterError
-from debater_search.search.answer import Asked, Found, explanations, rank, read_hits
-from debater_search.search.request import EQUAL, Mode, Request, Rescore, Weights, require_texts, require_vectors
-from debater_search.search.retrieval import Vectors
+from debater_search.errors import MissingError
+from debater_search.search.answer import explanations, read_hits
+from debater_search.search.candidates import Queries
+from debater_search.search.latest import LatestSnapshot
+from debater_search.search.model import QueryModel
+from debater_search.search.ranking import Ranker, Rankings
+from debater_search.search.request import (
+    EQUAL,
+    BatchOptions,
+    Mode,
+    Request,
+    Rescore,
+    SearchOptions,
+    Weights,
+    as_vectors,
+    require_dense,
+    require_texts,
+)
 from debater_search.search.snapshot import Snapshot
+from debater_search.search.timings import Timings
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import IndexManifest
-from debater_search.types import Hit, Query, Run
+from debater_search.types import Answer, BatchAnswer, Hit, Like, Query, Run
+from debater_search.vectors import VectorIndex
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
 
-T = TypeVar("T")
-
 
 class SearchEngine:
-    """An open index. The encoder and the vectors are loaded by the first query that needs them.
+    """An open index, which many threads may share. Model and vectors are loaded by the first query that needs them.
 
-    Each query sees the last change that was committed before it. `manifest` says what the index is, `documents`,
-    `store` and `vectors` give its documents and embeddings, all as the last query saw them; `timings` are the seconds
-    that it took to encode, to retrieve and to fetch.
+    A query sees the last change that was committed before it. Only while one thread opens a new state, queries of
+    other threads see the state before it: `Answer.generation` says which. `manifest`, `documents`, `store`, `vectors`
+    and `live` belong to the state that was opened last.
     """
 
-    def __init__(self, folder: Path, snapshot: Snapshot, encoder: "Encoder | None" = None) -> None:
-        self.folder, self._snapshot = folder, snapshot
-        self.timings: dict[str, float] = {}
-        self._given = encoder
-        if encoder is not None:
-            snapshot.require_made_by(encoder)
-            self.encoder = encoder
+    def __init__(self, folder: str | Path, encoder: "Encoder | None" = None) -> None:
+        self.folder = Path(folder)
+        self._model = QueryModel(encoder)
+        self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check)
 
     @classmethod
     def open(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
         """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
 
-        Where that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
+        If that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
 
         Raises:
             DebaterError: there is no such index, it is unfinished or damaged, or another model made it.
 
         """
-        folder = Path(folder)
-        return cls(folder, Snapshot.open(folder, _device(encoder)), encoder)
+        return cls(folder, encoder)
 
-    def search(
+    def answer(
         self,
-        query: str,
+        query: str | np.ndarray | Like,
         k: int = 10,
         *,
         mode: Mode = "dense",
@@ -67,105 +74,91 @@ class SearchEngine:
         rescore: Rescore | None = None,
         weights: Weights = EQUAL,
         explain: bool = False,
-    ) -> list[Hit]:
-        """The k best documents for a query; all that match where there are fewer.
+        exact: bool = False,
+    ) -> Answer:
+        """The k best documents for a query; all that match if there are fewer.
 
-        `instruction` None is the model's own default, "" none. `where` is a filter over the documents' metadata, id and
-        title, such as `year >= 2020 and venue in ('ACL', 'SIGIR')`: only documents that pass it are ranked, exactly.
-        `rescore` orders the 100 (or k, if more) nearest documents anew by the best ("max") or the "mean" cosine of
-        their stored thinking steps. `weights` are those of the dense and the lexical ranking in hybrid mode. With
-        `explain` each hit says why it is one: `Hit.explanation`.
+        Args:
+            query: a text; a vector by the index's model, float32 [dim], which is ranked by inner products, without a
+                model, in dense mode only; or `Like(id)`: documents like this one, which is not among them. Dense search
+                takes its stored vector, lexical search its title and text; neither loads a model.
+            k: hits, 1 or more.
+            mode: compare vectors, words (BM25), or both, fused by reciprocal rank.
+            instruction: what the model is told before a text; None for the model's own default, "" for nothing.
+            where: a filter over the documents' metadata, id and title, such as
+                `year >= 2020 and venue in ('ACL', 'SIGIR')`. No document that it refuses is a hit. Ranking by words is
+                exact under any filter. Ranking by vectors is exact if the filter allows at most 50,000 documents (or
+                passages, if documents are cut). If it allows more, an index of an approximate type searches wider
+                but stays approximate: measured recall@10 is in benchmarks/vectors.md.
+            rescore: reorder the 100 (or k, if more) nearest documents by the best ("max") or the "mean" cosine of their
+                stored thinking steps.
+            weights: weights of the dense and of the lexical ranking in hybrid mode.
+            explain: give each hit an explanation: its ranks by vectors and by words, its cosine at each stored step.
+            exact: compare with every document that the filter allows, whatever the type of the vector index.
+
+        Returns:
+            The hits, best first, equal scores in the order of the documents; the seconds for encoding the query
+            (`encode`), ranking (`retrieve`) and reading the documents (`fetch`); the generation of the index.
 
         Raises:
-            DebaterError: the query is empty, k < 1, the filter is wrong or names a field that no document has, a
-                weight is not above 0, or the index has no embeddings for this mode, or no steps to rescore by.
+            InvalidError: the query is empty or not a vector of the index, k < 1, the filter is wrong, a weight is not
+                above 0, or the index has no embeddings for this mode.
+            MissingError: there is no document with the id of `Like`, or none with a field that the filter names.
+            DebaterError: the index has no steps to rescore by; its model or a file of it cannot be loaded.
 
         """
-        request = Request(k, mode, where, rescore, weights)
-        [query] = as_texts([query], "query")
-        require_texts([query])
+        request = Request(k, mode, instruction, where, rescore, weights, explain, exact)
+        if isinstance(query, np.ndarray):
+            require_dense(mode)
+        elif not isinstance(query, Like):
+            [query] = as_texts([query], "query")
+            require_texts([query])
+        return self._latest.run(lambda snapshot: self._answer(snapshot, request, query))
 
-        def hits(snapshot: Snapshot) -> list[Hit]:
-            found, asked = self._rank(snapshot, request, [query], lambda: self._encode(snapshot, [query], instruction))
-            return self._hits(snapshot, request, asked, found[0], explain)
-
-        return self._on_one_state(hits)
-
-    def more_like(
+    def answer_batch(
         self,
-        id: str,
+        queries: Sequence[Query] | Sequence[str],
         k: int = 10,
         *,
-        mode: Mode = "dense",
-        where: str | None = None,
-        rescore: Rescore | None = None,
-        weights: Weights = EQUAL,
-        explain: bool = False,
-    ) -> list[Hit]:
-        """The k documents most like one of the index, which is not among them; by its stored vector, without a model.
+        vectors: np.ndarray | None = None,
+        **options: Unpack[BatchOptions],
+    ) -> BatchAnswer:
+        """Answer many queries at once: {query id: {document id: score}}, best first; plain strings count "0", "1", ….
 
-        In the other modes title and text are the query.
+        A query without hits has an empty entry. `vectors`, float32 [queries, dim], are the queries encoded already;
+        then no model is loaded. The other options are those of `answer`.
 
         Raises:
-            DebaterError: there is no document of this id; else as `search`.
+            DebaterError: as `answer`; or `vectors` are not [queries, dim], or not finite.
 
         """
-        request = Request(k, mode, where, rescore, weights)
+        named = as_queries(queries)
+        request = Request(k, **options)
+        require_texts([query.text for query in named])
+        return self._latest.run(lambda snapshot: self._answer_batch(snapshot, request, named, vectors))
 
-        def hits(snapshot: Snapshot) -> list[Hit]:
-            position = snapshot.documents.positions([id]).get(id)
-            if position is None:
-                raise DebaterError(f"There is no document {id!r} in {self.folder}.", "Hits show the ids there are.")
-            (document,) = snapshot.documents.read([position])
-            found, asked = self._rank(
-                snapshot, request, [document.content], lambda: self._stored(snapshot, position), but=position
-            )
-            return self._hits(snapshot, request, asked, found[0], explain)
+    def search(self, query: str | np.ndarray, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
+        """The hits of `answer`, which describes arguments and errors."""
+        return self.answer(query, k, **options).hits
 
-        return self._on_one_state(hits)
+    def more_like(self, id: str, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
+        """The documents most like one of the index: the hits of `answer(Like(id), …)`."""
+        return self.answer(Like(id), k, **options).hits
 
     def search_batch(
         self,
         queries: Sequence[Query] | Sequence[str],
         k: int = 10,
         *,
-        mode: Mode = "dense",
-        instruction: str | None = None,
-        where: str | None = None,
-        rescore: Rescore | None = None,
-        weights: Weights = EQUAL,
         vectors: np.ndarray | None = None,
+        **options: Unpack[BatchOptions],
     ) -> Run:
-        """Answer many queries at once: {query id: {document id: score}}, best first; plain strings count "0", "1", ….
-
-        A query without hits has an empty entry. `vectors`, float32 [queries, dim], are the queries encoded already.
-
-        Raises:
-            DebaterError: as `search`; or `vectors` are not [queries, dim], or not finite.
-
-        """
-        asked = as_queries(queries)
-        texts = [query.text for query in asked]
-        request = Request(k, mode, where, rescore, weights)
-        require_texts(texts)
-
-        def run(snapshot: Snapshot) -> Run:
-            rankings, _ = self._rank(
-                snapshot, request, texts, lambda: self._encode(snapshot, texts, instruction, vectors)
-            )
-            with self._timed("fetch"):
-                positions = sorted({position for found in rankings for position, _ in found.best})
-                ids = dict(zip(positions, snapshot.documents.ids(positions), strict=True))
-                return {
-                    query.id: {ids[position]: score for position, score in found.best}
-                    for query, found in zip(asked, rankings, strict=True)
-                }
-
-        return self._on_one_state(run)
+        """The run of `answer_batch`, which describes arguments and errors."""
+        return self.answer_batch(queries, k, vectors=vectors, **options).run
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
-        """Raise DebaterError, before anything is loaded, for what this index cannot filter or rescore by."""
-        self._current().check(where, rescore=rescore is not None)
+        """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow."""
+        Ranker(self._latest.get(), Request(where=where, rescore=rescore))
 
     def close(self) -> None:
         """Close the index's files."""
@@ -189,109 +182,93 @@ class SearchEngine:
 
     @property
     def live(self) -> np.ndarray | None:
-        """The positions that have a document, int64, in order; None where all have."""
+        """The positions that have a document, int64, in order; None if all have."""
         return self._snapshot.live
 
     @property
-    def vectors(self) -> Vectors:
+    def vectors(self) -> VectorIndex:
         """The index that dense retrieval searches."""
         self._snapshot.require_dense()
         return self._snapshot.vectors
 
-    @cached_property
+    @property
     def encoder(self) -> "Encoder":
-        """The model that made the index.
+        """The model that made the index, loaded if it is not yet.
 
         Raises:
-            DebaterError: it cannot be loaded from where it was, or is another one now.
+            DebaterError: it cannot be loaded from where it was, or has changed.
 
         """
-        from debater_search.encoder import Encoder
+        return self._model.of(self._snapshot)
 
-        made_by = self._snapshot.require_dense()
-        try:
-            encoder = Encoder.load(**made_by.recipe)
-        except DebaterError as error:
-            raise DebaterError(
-                f"The model of the index {self.folder} cannot be loaded. {error.message}",
-                "If it lies elsewhere now, name it with --model.",
-            ) from error
-        self._snapshot.require_made_by(encoder)
-        return encoder
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._latest.last
 
-    def _on_one_state(self, work: Callable[[Snapshot], T]) -> T:
-        """The work done on one committed state of the index."""
-        while True:
-            snapshot = self._current()
-            try:
-                return work(snapshot)
-            except DebaterError:
-                if snapshot.is_current():  # else files that were not open yet may have gone with a change: once more
-                    raise
+    def _answer(self, snapshot: Snapshot, request: Request, query: str | np.ndarray | Like) -> Answer:
+        ranker, timings = Ranker(snapshot, request), Timings()  # refuses a request before a model is loaded
+        if isinstance(query, Like):
+            queries = _like(snapshot, request, query, timings)
+        elif isinstance(query, str):
+            queries = self._encoded(snapshot, request, [query], None, timings)
+        else:
+            queries = Queries(None, as_vectors([query], 1, snapshot.require_dense().dim))
+        (rankings,) = _ranked(ranker, queries, timings)
+        with timings.of("fetch"):
+            hits = read_hits(snapshot, queries, rankings.best)
+        if request.explain:
+            reasons = explanations(ranker, queries, rankings)
+            hits = [replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True)]
+        return Answer(hits, timings.seconds, snapshot.manifest.generation)
 
-    def _rank(
-        self,
-        snapshot: Snapshot,
-        request: Request,
-        texts: Sequence[str],
-        vectors: Callable[[], np.ndarray],
-        *,
-        but: int | None = None,
-    ) -> tuple[list[Found], Asked]:
-        """What is found for each text, and what was asked; `vectors` [q, dim] are made only if the mode needs them."""
-        self.timings = {"encode": 0.0, "retrieve": 0.0, "fetch": 0.0}
-        snapshot.check(request.where, rescore=request.rescore is not None)
-        encoded = None
-        if request.mode != "lexical":
-            snapshot.require_dense()
-            encoded = vectors()
-            _ = snapshot.vectors  # opened before time is taken
-        asked = Asked(texts, encoded, but)
-        with self._timed("retrieve"):
-            return rank(snapshot, request, asked), asked
+    def _answer_batch(
+        self, snapshot: Snapshot, request: Request, named: list[Query], vectors: np.ndarray | None
+    ) -> BatchAnswer:
+        ranker, timings = Ranker(snapshot, request), Timings()
+        queries = self._encoded(snapshot, request, [query.text for query in named], vectors, timings)
+        found = _ranked(ranker, queries, timings)
+        with timings.of("fetch"):
+            positions = sorted({position for rankings in found for position, _ in rankings.best})
+            ids = dict(zip(positions, snapshot.documents.ids(positions), strict=True))
+            run = {
+                query.id: {ids[position]: score for position, score in rankings.best}
+                for query, rankings in zip(named, found, strict=True)
+            }
+        return BatchAnswer(run, timings.seconds, snapshot.manifest.generation)
 
-    def _hits(self, snapshot: Snapshot, request: Request, asked: Asked, found: Found, explained: bool) -> list[Hit]:
-        with self._timed("fetch"):
-            hits = read_hits(snapshot, asked, found)
-        if not explained:
-            return hits
-        reasons = explanations(snapshot, request, asked, found)
-        return [replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True)]
-
-    def _encode(
-        self, snapshot: Snapshot, texts: Sequence[str], instruction: str | None, ready: np.ndarray | None = None
-    ) -> np.ndarray:
-        """The queries' vectors; the encoder comes before the vectors: on CUDA torch must be imported before faiss."""
-        encoder = self.encoder
-        with self._timed("encode"):
-            vectors = encoder.encode_queries(list(texts), instruction=instruction) if ready is None else ready
-            return require_vectors(vectors, len(texts), snapshot.require_dense().dim)
-
-    def _stored(self, snapshot: Snapshot, position: int) -> np.ndarray:
-        """A document's own vector, [1, dim]."""
-        with self._timed("encode"):
-            ((start, vectors),) = snapshot.store.around(np.array([position]))
-            return vectors[[position - start]]
-
-    def _current(self) -> Snapshot:
-        """The index as it is now; opened again if a change was committed."""
-        if not self._snapshot.is_current():
-            snapshot = Snapshot.open(self.folder, _device(self._given))
-            if self._given is not None:
-                snapshot.require_made_by(self._given)
-            loaded, made_by = vars(self).get("encoder"), snapshot.manifest.encoder
-            if loaded is not None and (made_by is None or loaded.fingerprint != made_by.fingerprint):
-                del self.encoder  # `index --force` put another model's index here
-            self._snapshot = snapshot
-        return self._snapshot
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.timings[stage] = time.perf_counter() - start
+    def _encoded(
+        self, snapshot: Snapshot, request: Request, texts: list[str], vectors: np.ndarray | None, timings: Timings
+    ) -> Queries:
+        """Texts, with their vectors if the mode needs them: those that are ready, else by the model."""
+        if not request.uses_vectors:
+            return Queries(texts, None)
+        dim = snapshot.require_dense().dim
+        if vectors is not None:
+            return Queries(texts, as_vectors(vectors, len(texts), dim))
+        encoder = self._model.of(snapshot)
+        with timings.of("encode"):
+            return Queries(
+                texts, as_vectors(encoder.encode_queries(texts, instruction=request.instruction), len(texts), dim)
+            )
 
 
-def _device(encoder: "Encoder | None") -> str:
-    """Where vectors are searched: on the GPU of an encoder that was loaded on one, else on the CPU."""
-    return "cpu" if encoder is None else str(encoder.device)
+def _like(snapshot: Snapshot, request: Request, like: Like, timings: Timings) -> Queries:
+    """A document's title and text, and its stored vector if the mode needs it."""
+    position = snapshot.documents.positions([like.id]).get(like.id)
+    if position is None:
+        raise MissingError(f"There is no document {like.id!r} in {snapshot.folder}.", "Hits show the ids of documents.")
+    (document,) = snapshot.documents.read([position])
+    if not request.uses_vectors:
+        return Queries([document.content], None, position)
+    snapshot.require_dense()
+    with timings.of("encode"):
+        ((start, vectors),) = snapshot.store.around(np.array([position]))
+        return Queries([document.content], vectors[[position - start]], position)
+
+
+def _ranked(ranker: Ranker, queries: Queries, timings: Timings) -> list[Rankings]:
+    if ranker.request.uses_vectors:
+        # Opened before time is taken, and after the model: on CUDA torch must be imported before faiss.
+        _ = ranker.snapshot.vectors
+    with timings.of("retrieve"):
+        return ranker.rank(queries)

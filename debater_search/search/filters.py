@@ -1,4 +1,4 @@
-"""The language of filters: `year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'` → a tree.
+"""Filters in words, `year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'`, become trees.
 
     filter      = conjunction {"or" conjunction}
     conjunction = negation {"and" negation}
@@ -7,21 +7,22 @@
                 | field ["not"] "in" "(" value {"," value} ")"
                 | field "is" ["not"] "missing"
 
-A field is a plain word, or any name in `backquotes` or [brackets]. A value is 'text' or "text" (the quote doubled
-within), a number, true or false.
+A field is a plain word, or any name in `backquotes` or [brackets]. A value is 'text' or "text" (a quote within is
+doubled), a number, true or false.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
-from debater_search.errors import DebaterError
-from debater_search.search.conditions import COLUMNS, Comparison, Filter, Junction, Missing, Not, Value
+from debater_search.errors import InvalidError, MissingError
+from debater_search.filters import Comparison, Filter, Junction, Missing, Not, Operator, Value, fields_of
 from debater_search.store.documents import DocumentStore
+from debater_search.store.filters import COLUMNS
 
-# SQLite's parser has a stack of 100, and its expressions a limit too: filters of every shape stay below both.
+# SQLite's parser has a stack of 100 entries and limits the depth of expressions: filters stay below both.
 MAX_DEPTH = 8
 MAX_COMPARISONS = 200
 _FIELDS_SHOWN = 20
@@ -39,35 +40,43 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _KEYWORDS = {"and", "or", "not", "in", "is", "true", "false"}
-_OPERATORS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_OPERATORS: dict[str, Operator] = {
+    "=": "=",
+    "==": "=",
+    "!=": "!=",
+    "<>": "!=",
+    "<": "<",
+    "<=": "<=",
+    ">": ">",
+    ">=": ">=",
+}
 _EXAMPLE = "An example: year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'."
 
 
-def parse_filter(expression: str) -> tuple[Filter, list[str]]:
-    """The tree of a filter, and the names of the fields in it.
+def parse_filter(expression: str) -> Filter:
+    """The tree of a filter.
 
     Raises:
-        DebaterError: it is empty, wrong (says where), nested too deeply or too long.
+        InvalidError: the filter is empty, wrong (the message says where), nested too deeply or too long.
 
     """
     if not expression.strip():
-        raise DebaterError("The filter is empty.", _EXAMPLE)
+        raise InvalidError("The filter is empty.", _EXAMPLE)
     try:
         expression.encode("utf-8")
     except UnicodeEncodeError:
-        raise DebaterError("The filter is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
-    parser = _Parser(expression)
-    return parser.parse(), parser.fields
+        raise InvalidError("The filter is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
+    return _Parser(expression).parse()
 
 
-def require_fields(fields: Sequence[str], documents: DocumentStore) -> None:
-    """Raise DebaterError, naming the fields there are, where no document has one of `fields`."""
-    for field in dict.fromkeys(fields):
+def require_fields(tree: Filter, documents: DocumentStore) -> None:
+    """Raise MissingError, naming the fields that exist, if no document has one of the filter's fields."""
+    for field in fields_of(tree):
         if field not in COLUMNS and not documents.has_field(field):
             known = [*COLUMNS, *documents.fields()]
             known.sort(key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
             more = ", …" if len(known) > _FIELDS_SHOWN else ""
-            raise DebaterError(
+            raise MissingError(
                 f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
             )
 
@@ -79,14 +88,14 @@ class _Token(NamedTuple):
 
 
 class _Parser:
-    """Recursive descent over the tokens: one method a rule of the grammar."""
+    """Recursive descent over the tokens: one method per rule of the grammar."""
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
         self._tokens = self._read_tokens()
         self._token = next(self._tokens)
         self._depth = 0
-        self.fields: list[str] = []
+        self._comparisons = 0
 
     def parse(self) -> Filter:
         tree = self._filter()
@@ -100,7 +109,7 @@ class _Parser:
     def _conjunction(self) -> Filter:
         return self._chain("and", self._negation)
 
-    def _chain(self, word: str, operand: Callable[[], Filter]) -> Filter:
+    def _chain(self, word: Literal["and", "or"], operand: Callable[[], Filter]) -> Filter:
         operands = [operand()]
         while self._accept(word):
             operands.append(operand())
@@ -118,7 +127,7 @@ class _Parser:
     def _deeper(self, rule: Callable[[], Filter]) -> Filter:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise DebaterError(f"The filter is nested more than {MAX_DEPTH} deep.", "Write it with fewer parentheses.")
+            raise InvalidError(f"The filter is nested more than {MAX_DEPTH} deep.", "Write it with fewer parentheses.")
         tree = rule()
         self._depth -= 1
         return tree
@@ -130,11 +139,11 @@ class _Parser:
             self._require("missing")
             return Not(Missing(field)) if present else Missing(field)
         if self._token.text in _OPERATORS:
-            operator = _OPERATORS[self._step().text]
-            if operator not in ("=", "!=") and self._word() in ("true", "false"):
+            sign = _OPERATORS[self._step().text]
+            if sign not in ("=", "!=") and self._word() in ("true", "false"):
                 self._fail("a number or a text is expected, for true and false have no order")
-            return Comparison(field, operator, (self._value(),))
-        operator = "not in" if self._accept("not") else "in"
+            return Comparison(field, sign, (self._value(),))
+        operator: Operator = "not in" if self._accept("not") else "in"
         if not self._accept("in"):
             self._fail("one of = != < <= > >= `in` `not in` `is missing` is expected")
         self._require("(")
@@ -148,11 +157,11 @@ class _Parser:
         quoted = self._token.kind == "name"
         if not quoted and (self._token.kind != "word" or self._word() in _KEYWORDS):
             self._fail("the name of a field is expected")
-        if len(self.fields) == MAX_COMPARISONS:
-            raise DebaterError(f"The filter has more than {MAX_COMPARISONS} comparisons.", "Try `in` with many values.")
+        self._comparisons += 1
+        if self._comparisons > MAX_COMPARISONS:
+            raise InvalidError(f"The filter has more than {MAX_COMPARISONS} comparisons.", "Try `in` with many values.")
         text = self._step().text
-        self.fields.append(text[1:-1] if quoted else text)
-        return self.fields[-1]
+        return text[1:-1] if quoted else text
 
     def _value(self) -> Value:
         if self._token.kind == "string":
@@ -169,11 +178,11 @@ class _Parser:
         return number
 
     def _word(self) -> str:
-        """The token as keywords and symbols are compared: in any case."""
+        """The token in lower case: keywords are understood in any case."""
         return self._token.text.lower()
 
     def _accept(self, word: str) -> bool:
-        """Step over a keyword or symbol if it is the next token."""
+        """Consume a keyword or symbol if it is the next token."""
         if self._word() != word:
             return False
         self._step()
@@ -194,16 +203,16 @@ class _Parser:
             yield _Token(str(match.lastgroup), match[match.lastgroup or 0], match.start(match.lastgroup or 0))
             position = match.end()
         start = len(self._expression) - len(self._expression[position:].lstrip())
-        raise self._wrong(start, "this is neither a name, a number, a closed string nor an operator")
+        raise self._wrong(start, "it is neither a name, a number, a closed string nor an operator")
 
     def _fail(self, expected: str) -> NoReturn:
         found = f"not {_shortened(self._token.text)}" if self._token.text else "but the filter ends"
         raise self._wrong(self._token.start, f"{expected}, {found}")
 
-    def _wrong(self, position: int, what: str) -> DebaterError:
+    def _wrong(self, position: int, what: str) -> InvalidError:
         understood = self._expression[:position].strip()
         shown = "…" + understood[-_SHOWN:] if len(understood) > _SHOWN else understood
-        return DebaterError(
+        return InvalidError(
             f"The filter is wrong at character {position + 1}: {what}.",
             f"Understood so far: {shown}" if shown else _EXAMPLE,
         )
@@ -214,7 +223,7 @@ def _shortened(token: str) -> str:
 
 
 def _number(text: str) -> int | float:
-    """The number a token spells; integers that SQLite has no room for become floats."""
+    """The number that a token spells; integers beyond SQLite's 64 bits become floats."""
     if len(text) <= 20 and text.lstrip("+-").isdigit() and -(2**63) <= int(text) < 2**63:
         return int(text)
     return float(text)

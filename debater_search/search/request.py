@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 
 Mode = Literal["dense", "lexical", "hybrid"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -16,57 +17,96 @@ Rescore = Literal["max", "mean"]
 RESCORES: tuple[Rescore, ...] = get_args(Rescore)
 
 Weights = tuple[float, float]
-"""Of the dense and the lexical ranking where the two are fused; only their proportion matters to the order."""
+"""Weights of the dense and of the lexical ranking in hybrid search; only their ratio changes the order."""
 EQUAL: Weights = (1.0, 1.0)
+
+
+class BatchOptions(TypedDict, total=False):
+    """Options of `SearchEngine.answer` that a batch of queries has too."""
+
+    mode: Mode
+    instruction: str | None
+    where: str | None
+    rescore: Rescore | None
+    weights: Weights
+    exact: bool
+
+
+class SearchOptions(BatchOptions, total=False):
+    """Options of `SearchEngine.answer`."""
+
+    explain: bool
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `SearchEngine.search` was asked for, but for the queries; DebaterError if it makes no sense."""
+    """The options of `SearchEngine.answer`; InvalidError if they make no sense."""
 
-    k: int
+    k: int = 10
     mode: Mode = "dense"
+    instruction: str | None = None
     where: str | None = None
     rescore: Rescore | None = None
     weights: Weights = EQUAL
+    explain: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise DebaterError(f"There is no search mode {self.mode!r}.", f"Modes: {', '.join(MODES)}.")
+            raise InvalidError(f"There is no search mode {self.mode!r}.", f"Modes: {', '.join(MODES)}.")
         if self.k < 1:
-            raise DebaterError(f"{self.k} hits cannot be returned.", "Ask for 1 or more with -k.")
+            raise InvalidError(f"{self.k} hits cannot be returned.", "`k` is 1 or more.")
         if self.rescore is not None and self.rescore not in RESCORES:
-            raise DebaterError(f"Hits cannot be rescored by {self.rescore!r}.", f"By: {', '.join(RESCORES)}.")
+            raise InvalidError(f"Hits cannot be rescored by {self.rescore!r}.", f"By: {', '.join(RESCORES)}.")
         if self.rescore is not None and self.mode == "lexical":
-            raise DebaterError(
-                "Lexical search has no thinking steps to rescore by.", "Use --mode dense or --mode hybrid."
+            raise InvalidError(
+                "Lexical search has no thinking steps to rescore by.", "Search in mode 'dense' or 'hybrid'."
             )
         if len(self.weights) != 2 or not all(weight > 0 and math.isfinite(weight) for weight in self.weights):
-            raise DebaterError(
-                f"{self.weights} are no weights to fuse two rankings by.",
-                "Give two numbers above 0, that of the dense ranking first, such as 2,1.",
+            raise InvalidError(
+                f"{self.weights} are not weights for two rankings.",
+                "Give two numbers above 0, the weight of the dense ranking first, such as 2,1.",
             )
+
+    @property
+    def uses_vectors(self) -> bool:
+        """Whether queries are compared by vectors."""
+        return self.mode != "lexical"
 
 
 def require_texts(queries: Sequence[str]) -> None:
-    """Raise DebaterError for a query without text."""
+    """Raise InvalidError for a query without text."""
     for number, query in enumerate(queries, start=1):
         if not query.strip():
             which = "The query" if len(queries) == 1 else f"Query {number} of {len(queries)}"
-            raise DebaterError(f"{which} is empty.", "Ask something.")
+            raise InvalidError(f"{which} is empty.", "Ask something.")
 
 
-def require_vectors(vectors: np.ndarray, queries: int, dim: int) -> np.ndarray:
-    """The vectors of so many queries; DebaterError unless they are [queries, dim] and finite."""
-    if vectors.shape != (queries, dim):
-        raise DebaterError(
-            f"The vectors of the queries have the shape {vectors.shape}, not {(queries, dim)}.",
+def require_dense(mode: Mode) -> None:
+    """Raise InvalidError for a mode that needs a query's words, which a vector does not have."""
+    if mode != "dense":
+        raise InvalidError(
+            f"A vector has no words, and mode {mode!r} searches by words.",
+            "Give the query's text, or search in mode 'dense'.",
+        )
+
+
+def as_vectors(vectors: ArrayLike, queries: int, dim: int) -> np.ndarray:
+    """The vectors of so many queries as float32; InvalidError unless they are [queries, dim] and finite."""
+    try:
+        with np.errstate(over="ignore"):  # numbers beyond float32 become infinite and are refused below
+            found = np.asarray(vectors, np.float32)
+    except (TypeError, ValueError):
+        raise InvalidError("The vectors of the queries are not arrays of numbers.", "Give float32.") from None
+    if found.shape != (queries, dim):
+        raise InvalidError(
+            f"The vectors of the queries have the shape {found.shape}, not {(queries, dim)}.",
             "Give one vector for each query, by the model that made the index.",
         )
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
     if len(broken):
-        raise DebaterError(
+        raise InvalidError(
             f"The vector of query {broken[0] + 1} of {queries} holds numbers that are not finite.",
             "Look for the fault in the model: no document can be compared with it.",
         )
-    return vectors
+    return found

@@ -1,40 +1,41 @@
 """One committed state of an index, as its manifest names it."""
 
-import logging
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from debater_search.errors import DebaterError
-from debater_search.search.filters import parse_filter, require_fields
-from debater_search.search.retrieval import BaseAndDelta, BestPassages, Vectors
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.search.once import once
+from debater_search.search.passages import BestPassages, Excluding
+from debater_search.search.restrictions import Restriction, Restrictions
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import open_manifest
 from debater_search.store.manifest import MANIFEST_NAME, EncoderInfo, IndexManifest
-from debater_search.vectors import FaissIndex, VectorIndex
+from debater_search.store.rows import owners_of
+from debater_search.vectors import VectorIndex, backend
 
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder
 
-logger = logging.getLogger(__name__)
-
 
 class Snapshot:
-    """What an index holds by one manifest. None of its files ever changes: who holds it sees no half of a change."""
+    """One committed state of an index; many threads may share it. Its files never change.
+
+    Embeddings and vectors are opened by the first query that needs them.
+    """
 
     def __init__(self, folder: Path, manifest: IndexManifest, identity: os.stat_result, device: str = "cpu") -> None:
         self.folder, self.manifest, self._device = folder, manifest, device
-        self.documents = DocumentStore(folder / manifest.documents)
+        self.documents = DocumentStore(folder / manifest.documents, manifest.generation)
         self._identity = identity
-        self._restriction: Restriction | None = None
+        self._restrictions = Restrictions(self.documents)
 
     @classmethod
     def open(cls, folder: Path, device: str = "cpu") -> Self:
-        """The index as it is now; on `device` "cuda" or "cuda:N" its vectors are searched there, where FAISS can.
+        """Open the newest state; on `device` "cuda" or "cuda:N" its vectors are searched there, if FAISS can.
 
         Raises:
             DebaterError: there is no such index, or it is unfinished or damaged.
@@ -55,88 +56,66 @@ class Snapshot:
         now = _identity(self.folder)
         return now is None or _same(now, self._identity)
 
-    @cached_property
+    @once
     def store(self) -> EmbeddingStore:
         """The embeddings of all rows."""
         return EmbeddingStore.open(*(self.folder / name for name in self.manifest.embeddings))
 
-    @cached_property
-    def vectors(self) -> Vectors:
-        """The index that dense retrieval searches; among its positions only the `live` ones have a document."""
-        base = FaissIndex.load(self.folder / self.manifest.vectors)
-        if self._device.startswith("cuda"):
-            try:
-                base.to_gpus(self._device)
-            except DebaterError as error:
-                logger.info("Vectors are searched on the CPU. %s", error.message)
-        index: VectorIndex | BaseAndDelta = base
-        if self.manifest.delta is not None:
-            index = BaseAndDelta(base, FaissIndex.load(self.folder / self.manifest.delta.vectors))
-        return BestPassages(index, self._owners()) if self.documents.split else index
+    @once
+    def vectors(self) -> VectorIndex:
+        """The index that dense retrieval searches; it finds documents only, deleted ones never."""
+        record, rows = self.manifest.vectors, self.manifest.rows
+        assert record is not None  # `require_dense` comes first
+        index = backend(record.backend).open(self.folder, record, self._device)
+        owners = None
+        if self.documents.split or record.dropped < self.manifest.deleted:
+            owners = owners_of(self.documents, rows)
+        if owners is not None and record.dropped < self.manifest.deleted:  # made before records listed what was dropped
+            index = Excluding(index, np.flatnonzero(owners < 0))
+        return BestPassages(index, owners) if owners is not None and self.documents.split else index
 
-    def _owners(self) -> np.ndarray:
-        """The position of each row's document, int64 [rows], -1 where it was deleted."""
-        owners = np.full(self.manifest.rows, -1, np.int64)
-        rows = np.array(self.documents.rows(), np.int64)
-        owners[rows[:, 0]] = rows[:, 1]
-        return owners
-
-    @cached_property
+    @once
     def live(self) -> np.ndarray | None:
         """The positions that have a document, int64, in order; None where all have."""
         return np.array(self.documents.positions_where(), np.int64) if self.manifest.deleted else None
 
     def require_dense(self) -> EncoderInfo:
-        """What made the embeddings; DebaterError where there are none."""
+        """The model that made the embeddings; InvalidError if the index has no embeddings."""
         if self.manifest.encoder is None:
-            raise DebaterError(
+            raise InvalidError(
                 f"The index {self.folder} holds words only, no embeddings.",
-                "Search it with --mode lexical, or index the corpus with a model.",
+                "Search it in mode 'lexical', or index the corpus with a model.",
             )
         return self.manifest.encoder
 
     def require_made_by(self, encoder: "Encoder") -> None:
-        """Raise DebaterError, naming both, where another encoder made the embeddings."""
+        """Raise InvalidError, naming both models, if another one made the embeddings."""
         made_by = self.require_dense()
         if encoder.fingerprint != made_by.fingerprint:
-            raise DebaterError(
+            raise InvalidError(
                 f"The index {self.folder} was made by {made_by}, not by {EncoderInfo.of(encoder)}.",
                 "Search it with the model that made it, or index the corpus again with this one.",
             )
 
-    def check(self, where: str | None, *, rescore: bool) -> None:
-        """Raise DebaterError for a filter that this index cannot follow, or where it has no steps to rescore by."""
-        if where is not None:
-            self.restriction(where)
-        if rescore:
-            self.require_dense()
-            self.store.require_steps()
-
-    def restriction(self, where: str) -> "Restriction":
-        """What a filter allows; the last one is kept, for queries come one after the other under the same filter.
+    def restriction(self, where: str) -> Restriction:
+        """The documents that a filter allows; the last filters are cached.
 
         Raises:
-            DebaterError: the filter is wrong, or names a field that no document has.
+            InvalidError: the filter is wrong.
+            MissingError: no document has a field that it names.
 
         """
-        restriction = self._restriction
-        if restriction is None or restriction.where != where:
-            self._restriction = restriction = Restriction(where, self.documents)
-        return restriction
+        return self._restrictions.get(where)
 
+    def require_steps(self) -> None:
+        """Raise DebaterError if the index holds no thinking steps to rescore by."""
+        self.require_dense()
+        self.store.require_steps()
 
-class Restriction:
-    """A filter over the documents of a snapshot."""
-
-    def __init__(self, where: str, documents: DocumentStore) -> None:
-        tree, fields = parse_filter(where)
-        require_fields(fields, documents)
-        self.where, self.condition, self._documents = where, tree.condition(), documents
-
-    @cached_property
-    def positions(self) -> np.ndarray:
-        """The positions of the documents that pass, int64, in order."""
-        return np.array(self._documents.positions_where(self.condition), np.int64)
+    def warm_up(self, other: "Snapshot") -> None:
+        """Open the vectors if `other` has them open, so that the next query need not wait for them."""
+        if "vectors" in vars(other) and self.manifest.vectors is not None:
+            _ = self.vectors
 
 
 def _identity(folder: Path) -> os.stat_result | None:

@@ -4,51 +4,21 @@ Positions number the documents from 0 in the order they came; they are the row n
 vectors. A position whose document was deleted, or got a new text and thereby a new position, stays empty.
 """
 
-import hashlib
-import json
-import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError
+from debater_search.store.connection import Connection
+from debater_search.store.database import State, document_of, in_json, row_hash
 from debater_search.store.lexical import fts_expression
 from debater_search.store.manifest import MEND
-from debater_search.store.passages import SCHEMA as PASSAGES
-from debater_search.store.passages import Split, has_passages, insert_passages, spans_of
+from debater_search.store.passages import has_passages, passages_of
 from debater_search.types import Document, Span
-
-# External content: the lexical index points at the documents table instead of keeping the texts a second time.
-_SCHEMA = (
-    """
-CREATE TABLE documents (
-    position INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    title TEXT NOT NULL,
-    text TEXT NOT NULL,
-    metadata TEXT NOT NULL
-)
-""",
-    """
-CREATE VIRTUAL TABLE lexical USING fts5(
-    title, text, content='documents', content_rowid='position', tokenize='porter unicode61 remove_diacritics 2'
-)
-""",
-)
-
-
-@dataclass(frozen=True)
-class Written:
-    """What `write_documents` stored: how many documents, in how many positions; the sha256 over their contents."""
-
-    documents: int
-    rows: int
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -61,114 +31,23 @@ class Condition:
 
 EVERY = Condition("TRUE")
 _READ_AT_ONCE = 1000  # documents
-SPLIT_AT_ONCE = 64  # documents; they may be long
-
-
-def write_documents(path: Path, documents: Iterable[Document], split: Split | None = None) -> Written:
-    """Stream documents into a new database at `path`, with the passages that `split` makes of them, if it is given.
-
-    Memory does not grow with the corpus.
-
-    Raises:
-        DebaterError: the corpus is empty, an id comes twice, a text holds characters that no encoding has, or the
-            database cannot be written.
-
-    """
-    digest = hashlib.sha256()
-    written, end, current = 0, 0, ""
-    stream = iter(documents)
-    with new_database(path, lambda: current) as connection:
-        for statement in (*_SCHEMA, *(PASSAGES if split else ())):
-            connection.execute(statement)
-        while batch := list(islice(stream, SPLIT_AT_ONCE)):
-            for document, spans in spans_of(split, batch):
-                current = document.id
-                row = row_of(document)
-                digest.update(_line(row))
-                connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (end, *row))
-                end += insert_passages(connection, end, spans) if split else 1
-                written += 1
-        if not written:
-            raise DebaterError("The corpus is empty.", "An index needs at least one document.")
-        connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
-        connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
-    return Written(written, end, digest.hexdigest())
-
-
-def corpus_fingerprint(documents: Iterable[Document]) -> str:
-    """The fingerprint that these documents would have as a database."""
-    digest = hashlib.sha256()
-    for document in documents:
-        digest.update(_line(row_of(document)))
-    return digest.hexdigest()
-
-
-def _line(row: tuple[str, str, str, str]) -> bytes:
-    return json.dumps(row).encode() + b"\n"
-
-
-@contextmanager
-def new_database(path: Path, current: Callable[[], str]) -> Iterator[sqlite3.Connection]:
-    """One transaction on a database under a temporary name, without a journal, which would guard what nobody reads.
-
-    `current` names the document at work, for what is raised when it cannot be written.
-    """
-    connection = None
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        for statement in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "BEGIN"):
-            connection.execute(statement)
-        yield connection
-        connection.execute("COMMIT")
-    except sqlite3.IntegrityError:
-        raise twice(current()) from None
-    except UnicodeEncodeError:
-        raise DebaterError(
-            f"Document {current()!r} holds half a surrogate pair, which is no character.",
-            "Repair the text where the corpus was made.",
-        ) from None
-    except sqlite3.OperationalError as error:
-        raise DebaterError(
-            f"{path} cannot be written: {error}.", "Is the disk full, or the folder read-only?"
-        ) from None
-    finally:
-        if connection is not None:
-            connection.close()
-
-
-def row_of(document: Document) -> tuple[str, str, str, str]:
-    """Id, title, text and metadata as the database holds them."""
-    return document.id, document.title, document.text, _as_json(document.metadata)
-
-
-def twice(id: str) -> DebaterError:
-    """The error for an id that comes again."""
-    return DebaterError(f"The corpus holds the id {id!r} twice.", "Give every document its own id.")
-
-
-def _as_json(metadata: dict[str, Any]) -> str:
-    """Metadata as JSON that SQLite reads too: NaN and infinity become null, as they do when a corpus is read."""
-    try:
-        return json.dumps(metadata, default=str, sort_keys=True, allow_nan=False)
-    except ValueError:
-        finite = json.loads(json.dumps(metadata, default=str), parse_constant=lambda _: None)
-        return json.dumps(finite, sort_keys=True)
 
 
 class DocumentStore:
-    """The documents of an index, opened for reading only; safe to share between threads."""
+    """The documents of one generation of an index, opened for reading only; safe to share between threads.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        except sqlite3.Error:
-            raise self._unreadable("is missing or cannot be opened") from None
-        weakref.finalize(self, self._connection.close)  # when the last query that reads an old state is over
-        self._rows("SELECT max(position) FROM documents")  # is it a database at all?
-        self.split = has_passages(self._connection)
-        """Whether what is encoded are passages of documents."""
+    Each thread has a connection of its own. Each call reads one state of the database, and so do all calls within
+    `reading()`. Without a generation it is the one in which the database was settled.
+    """
+
+    def __init__(self, path: Path, generation: int | None = None) -> None:
+        self.path, self.generation = path, generation
+        self._threads = threading.local()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        with self.reading() as connection:
+            connection.rows("SELECT max(position) FROM documents")  # is it a database at all?
+            self.split = has_passages(connection.sqlite)
+            """Whether what is encoded are passages of documents."""
         self._encoded = "passages" if self.split else "(SELECT position, position AS document FROM documents)"
 
     def __len__(self) -> int:
@@ -181,20 +60,45 @@ class DocumentStore:
         return int(self._rows(f"SELECT coalesce(max(position) + 1, 0) FROM {table}")[0][0])
 
     def __iter__(self) -> Iterator[Document]:
-        """Every document by position, read piece by piece."""
-        end = self.end
-        for start in range(0, end, _READ_AT_ONCE):
-            yield from self.read_range(start, start + _READ_AT_ONCE)
+        """Every document by position, read piece by piece from one state of the database."""
+        yield from (document for _, document in self.items())
+
+    def items(self) -> Iterator[tuple[int, Document]]:
+        """Every document with its position, as iterating over the store gives them."""
+        sql = (
+            "SELECT position, id, title, text, metadata FROM documents WHERE position >= ? AND position < ? "
+            "ORDER BY position"
+        )
+        with self.reading():
+            for start in range(0, self.end, _READ_AT_ONCE):
+                for position, *row in self._rows(sql, start, start + _READ_AT_ONCE):
+                    yield position, document_of((*row,))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Let all calls of this thread read one state of the database while the block runs.
+
+        Raises:
+            SupersededError: the database has moved on to a later generation.
+            DamagedError: it is missing, damaged, or older than the manifest that names it.
+
+        """
+        connection: Connection | None = getattr(self._threads, "connection", None)
+        if connection is None or connection.outdated:
+            connection = self._threads.connection = Connection(self.path, self.generation)
+            self._connections.add(connection)
+        with connection.transaction():
+            yield connection
 
     def read(self, positions: Sequence[int]) -> list[Document]:
         """The documents at these positions, in the order asked for."""
         found = self._by_position("position, id, title, text, metadata", positions)
-        return [_document(found[position][1:]) for position in positions]
+        return [document_of(found[position][1:]) for position in positions]
 
     def read_range(self, start: int, stop: int) -> list[Document]:
         """The documents at positions start … stop - 1, but for those that were deleted."""
         sql = "SELECT id, title, text, metadata FROM documents WHERE position >= ? AND position < ? ORDER BY position"
-        return [_document(row) for row in self._rows(sql, start, stop)]
+        return [document_of(row) for row in self._rows(sql, start, stop)]
 
     def ids(self, positions: Sequence[int] | None = None) -> list[str]:
         """The ids at these positions, in the order asked for; of all documents without an argument."""
@@ -204,9 +108,9 @@ class DocumentStore:
         return [found[position][1] for position in positions]
 
     def positions(self, ids: Sequence[str]) -> dict[str, int]:
-        """Where these ids stand; unknown ids are left out."""
+        """The positions of these ids; unknown ids are left out."""
         sql = "SELECT id, position FROM documents WHERE id IN (SELECT value FROM json_each(?))"
-        return dict(self._rows(sql, json.dumps(list(ids))))
+        return dict(self._rows(sql, in_json(ids)))
 
     def positions_where(self, condition: Condition = EVERY) -> list[int]:
         """The positions of the documents that a condition allows, in order."""
@@ -217,9 +121,13 @@ class DocumentStore:
         """What is encoded at positions start … stop - 1: documents, or passages of them, but for deleted ones."""
         if not self.split:
             return self.read_range(start, stop)
-        sql = "SELECT document, title, start, stop FROM passages WHERE position >= ? AND position < ? ORDER BY position"
-        rows = self._rows(sql, start, stop)
-        whole = {position: self.read([position])[0] for position in dict.fromkeys(row[0] for row in rows)}
+        sql = (
+            "SELECT document, passages.title, start, stop FROM passages JOIN documents ON documents.position = document"
+            " WHERE passages.position >= ? AND passages.position < ? ORDER BY passages.position"
+        )
+        with self.reading():
+            rows = self._rows(sql, start, stop)
+            whole = {position: self.read([position])[0] for position in dict.fromkeys(row[0] for row in rows)}
         return [Span(*span).of(whole[position]) for position, *span in rows]
 
     def row_ids(self, start: int, stop: int) -> list[str]:
@@ -232,14 +140,46 @@ class DocumentStore:
 
     def rows(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
         """Every position that is encoded, from `start` on and before `stop`, with the position of its document."""
-        sql = f"SELECT position, document FROM {self._encoded} WHERE position >= ? AND position < ? ORDER BY position"
-        return self._rows(sql, start, self.end if stop is None else stop)
+        sql = f"SELECT position, document FROM {self._encoded} WHERE position >= ? AND position < ?"
+        if self.split:
+            sql += " AND document IN (SELECT position FROM documents)"
+        with self.reading():
+            return self._rows(f"{sql} ORDER BY position", start, self.end if stop is None else stop)
 
     def spans(self, documents: Sequence[Document]) -> list[list[Span]]:
         """The stored passages of these documents."""
-        sql = "SELECT title, start, stop FROM passages WHERE document = ? ORDER BY position"
-        places = self.positions([document.id for document in documents])
-        return [[Span(*row) for row in self._rows(sql, places[document.id])] for document in documents]
+        with self.reading():
+            positions = self.positions([document.id for document in documents])
+            return [self._spans(positions[document.id]) for document in documents]
+
+    def checked_rows(self) -> Iterator[tuple[Document, bytes, bool]]:
+        """Every document, with the hash that is stored of it and whether it is the right one; in order of position."""
+        sql = (
+            "SELECT position, hash, id, title, text, metadata FROM documents WHERE position >= ? AND position < ? "
+            "ORDER BY position"
+        )
+        with self.reading():
+            end = self.end
+            for start in range(0, end, _READ_AT_ONCE):
+                for position, hash, *row in self._rows(sql, start, start + _READ_AT_ONCE):
+                    right = row_hash(position, (*row,), self._spans(position) if self.split else ()) == hash
+                    yield document_of((*row,)), hash, right
+
+    def sound_documents(self) -> Iterator[Document]:
+        """Every document by position; raises DamagedError, naming the document, where one is not as it was written."""
+        if self.state is None:
+            yield from self
+            return
+        for document, _, right in self.checked_rows():
+            if not right:
+                raise DamagedError(f"Document {document.id!r} in {self.path} is damaged: its hash differs.", MEND)
+            yield document
+
+    @property
+    def state(self) -> State | None:
+        """How far changes have come; None for a database of the layout before generations."""
+        with self.reading() as connection:
+            return connection.state
 
     def has_field(self, name: str) -> bool:
         """Whether any document has this metadata field."""
@@ -258,32 +198,30 @@ class DocumentStore:
         expression = fts_expression(query)
         if not expression:
             return []
-        matches = "lexical MATCH ?"
-        parameters: list[str | int | float] = [expression]
-        if where is not None:
-            matches += f" AND EXISTS (SELECT 1 FROM documents WHERE position = lexical.rowid AND {where.sql})"
-            parameters += where.parameters
-        sql = f"SELECT rowid, -bm25(lexical) AS score FROM lexical WHERE {matches} ORDER BY score DESC, rowid LIMIT ?"
-        return [(position, score) for position, score in self._rows(sql, *parameters, k)]
+        with self.reading() as connection:
+            matches = "lexical MATCH ?"
+            parameters: list[str | int | float] = [expression]
+            if where is not None or connection.visible is not None:
+                condition = where or EVERY
+                matches += f" AND EXISTS (SELECT 1 FROM documents WHERE position = lexical.rowid AND {condition.sql})"
+                parameters += condition.parameters
+            sql = f"SELECT rowid, -bm25(lexical) AS score FROM lexical WHERE {matches}"
+            found = self._rows(f"{sql} ORDER BY score DESC, rowid LIMIT ?", *parameters, k)
+        return [(position, score) for position, score in found]
 
     def close(self) -> None:
-        """Close the database file."""
-        self._connection.close()
+        """Close the database file in every thread."""
+        for connection in list(self._connections):
+            connection.close()
+
+    def _spans(self, position: int) -> list[Span]:
+        with self.reading() as connection:
+            return [span for _, span in passages_of(connection.sqlite, position)]
 
     def _by_position(self, columns: str, positions: Sequence[int]) -> dict[int, Any]:
         sql = f"SELECT {columns} FROM documents WHERE position IN (SELECT value FROM json_each(?))"
-        return {row[0]: row for row in self._rows(sql, json.dumps([int(position) for position in positions]))}
+        return {row[0]: row for row in self._rows(sql, in_json([int(position) for position in positions]))}
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
-        try:
-            with self._lock:
-                return self._connection.execute(sql, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise self._unreadable(f"is damaged ({error})") from None
-
-    def _unreadable(self, what: str) -> DebaterError:
-        return DebaterError(f"{self.path} {what}.", MEND)
-
-
-def _document(row: tuple[str, str, str, str]) -> Document:
-    return Document(id=row[0], title=row[1], text=row[2], metadata=json.loads(row[3]))
+        with self.reading() as connection:
+            return connection.rows(sql, *values)

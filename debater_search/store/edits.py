@@ -1,35 +1,57 @@
-"""Changes to a copy of `documents.sqlite`: put documents in, take documents out; the lexical index follows exactly.
+"""Change `documents.sqlite` in place: put documents in, take documents out; the lexical index follows exactly.
 
-Readers never see the copy before a manifest names it, so that it needs no journal and no locks.
+A change is three transactions around the manifest's rename: `edit_documents` writes rows of the next generation, which
+no reader sees yet, so that they can be encoded; `index_words` gives the lexical index their words; after the rename
+`settle` removes what went. A change that is given up, or whose process was killed, is undone by `recover`.
 """
 
 import hashlib
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, InvalidError
 from debater_search.files import atomic
-from debater_search.store.documents import new_database, row_of, twice
-from debater_search.store.passages import Split, delete_passages, has_passages, insert_passages
-from debater_search.types import Document
+from debater_search.store.database import SCHEMA as DOCUMENTS
+from debater_search.store.database import (
+    ContentSum,
+    Row,
+    changed_database,
+    duplicate_id,
+    has_generations,
+    in_json,
+    insert_row,
+    new_database,
+    read_state,
+    row_hash,
+    row_of,
+)
+from debater_search.store.documents import DocumentStore
+from debater_search.store.manifest import MEND
+from debater_search.store.passages import SCHEMA as PASSAGES
+from debater_search.store.passages import Split, has_passages, insert_passages, passages_of
+from debater_search.types import Document, Span
 
 _AT_ONCE = 1000  # documents
+_FORGET = "INSERT INTO lexical (lexical, rowid, title, text) SELECT 'delete', position, title, text FROM documents "
 
 
 class DocumentEdits:
     """What one change does to the documents, with counts. New texts stand at positions `first` … `end` - 1."""
 
-    def __init__(self, connection: sqlite3.Connection, first: int, split: Split | None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, generation: int, first: int, split: Split | None, content: str
+    ) -> None:
+        self.generation = generation
         self.first = self.end = first
-        self.vacated = 0
-        """How many positions lost their document: it was deleted, or put again with another text."""
+        self.vacated: list[int] = []
+        """The rows whose document was deleted, or put again with another text."""
         self.added = self.updated = self.deleted = self.unchanged = 0
         self.current = ""
+        self.content = ContentSum(content)
         self._connection, self._split = connection, split
         self._of_passages = has_passages(connection)
         self._seen = bytearray(first)  # of each old position, whether its document was put
@@ -48,7 +70,7 @@ class DocumentEdits:
         """Add documents; one whose id is known takes the place of the old one, unless it is the same.
 
         Raises:
-            DebaterError: an id comes twice.
+            InvalidError: an id comes twice.
 
         """
         stream = iter(documents)
@@ -60,22 +82,18 @@ class DocumentEdits:
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Take out the documents with these ids; returns the ids that no document has."""
-        sql = "SELECT id, position FROM documents WHERE id IN (SELECT value FROM json_each(?))"
-        known = dict(self._connection.execute(sql, (json.dumps(list(ids)),)))
+        sql = "SELECT id, position FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND gone IS NULL"
+        known = dict(self._connection.execute(sql, (in_json(ids),)))
         self._remove(sorted(known.values()))
         self.deleted += len(known)
         return [id for id in dict.fromkeys(ids) if id not in known]
 
     def delete_others(self) -> None:
         """Take out every old document that was not put."""
-        rows = self._connection.execute("SELECT position FROM documents WHERE position < ?", (self.first,))
-        others = [position for (position,) in rows if not self._seen[position]]
+        sql = "SELECT position FROM documents WHERE position < ? AND gone IS NULL"
+        others = [position for (position,) in self._connection.execute(sql, (self.first,)) if not self._seen[position]]
         self._remove(others)
         self.deleted += len(others)
-
-    def count(self) -> int:
-        """How many documents there are now."""
-        return int(self._connection.execute("SELECT count(*) FROM documents").fetchone()[0])
 
     def _put(self, document: Document, known: tuple[int, str, str, str] | None) -> None:
         id, title, text, metadata = row = row_of(document)
@@ -85,68 +103,188 @@ class DocumentEdits:
             return
         position, *before = known
         if position >= self.first or self._seen[position]:
-            raise twice(id)
+            raise duplicate_id(id)
         self._seen[position] = True
         if before == [title, text, metadata]:
             self.unchanged += 1
             return
         self.updated += 1
         if before == [title, text, before[2]]:  # its vector and its words stay
-            self._note(row)
-            self._connection.execute("UPDATE documents SET metadata = ? WHERE position = ?", (metadata, position))
+            self._revise(position, row)
         else:
             self._remove([position])
             self._insert(row)
 
-    def _insert(self, row: tuple[str, str, str, str]) -> None:
+    def _insert(self, row: Row) -> None:
         self._note(row)
-        self._connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (self.end, *row))
-        self._connection.execute("INSERT INTO lexical (rowid, title, text) VALUES (?, ?, ?)", (self.end, *row[1:3]))
-        if not self._of_passages:
-            self.end += 1
-        else:
+        position = self.end
+        spans: Sequence[Span] = ()
+        if self._of_passages:
             assert self._split is not None
             (spans,) = self._split([Document(id=row[0], title=row[1], text=row[2])])
-            self.end += insert_passages(self._connection, self.end, spans)
+        hash = row_hash(position, row, spans)
+        self.content.add(insert_row(self._connection, position, row, hash, self.generation))
+        self.end += insert_passages(self._connection, position, spans) if self._of_passages else 1
+
+    def _revise(self, position: int, row: Row) -> None:
+        self._note(row)
+        self.content.remove(self._hash(position))
+        spans = [span for _, span in passages_of(self._connection, position)] if self._of_passages else []
+        hash = row_hash(position, row, spans)
+        self.content.add(hash)
+        self._connection.execute("INSERT INTO revisions VALUES (?, ?, ?)", (position, hash, row[3]))
 
     def _remove(self, positions: Sequence[int]) -> None:
         for position in positions:
             self._note(position)
-            # The index forgets the words of a document only if it is told them.
-            self._connection.execute(
-                "INSERT INTO lexical (lexical, rowid, title, text) "
-                "SELECT 'delete', position, title, text FROM documents WHERE position = ?",
-                (position,),
-            )
-            self._connection.execute("DELETE FROM documents WHERE position = ?", (position,))
-            self.vacated += delete_passages(self._connection, position) if self._of_passages else 1
+            self.content.remove(self._hash(position))
+            self._connection.execute("UPDATE documents SET gone = ? WHERE position = ?", (self.generation, position))
+            if self._of_passages:
+                self.vacated += [row for row, _ in passages_of(self._connection, position)]
+            else:
+                self.vacated.append(position)
+
+    def _hash(self, position: int) -> bytes:
+        return self._connection.execute("SELECT hash FROM documents WHERE position = ?", (position,)).fetchone()[0]
 
     def _known(self, ids: Sequence[str]) -> dict[str, tuple[int, str, str, str]]:
-        sql = "SELECT id, position, title, text, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))"
-        return {id: (*row,) for id, *row in self._connection.execute(sql, (json.dumps(list(ids)),))}
+        sql = (
+            "SELECT id, position, title, text, metadata FROM documents "
+            "WHERE id IN (SELECT value FROM json_each(?)) AND gone IS NULL"
+        )
+        return {id: (*row,) for id, *row in self._connection.execute(sql, (in_json(ids),))}
 
     def _note(self, what: int | tuple[str, ...]) -> None:
         self._digest.update(json.dumps(what).encode() + b"\n")
 
 
 @contextmanager
-def edit_documents(source: Path, target: Path, first: int, split: Split | None = None) -> Iterator[DocumentEdits]:
-    """Change a copy of a database; `target` is there when the block ends well. New texts get positions from `first` on.
+def edit_documents(
+    path: Path, generation: int, first: int, count: int, content: str, split: Split | None = None
+) -> Iterator[DocumentEdits]:
+    """Write what changes as rows of `generation`; they are on the disk, and invisible, when the block ends well.
 
-    `split` makes the passages of new texts, in a database of passages.
+    The database holds `count` documents, whose hashes add up to `content`. New texts get positions from `first` on;
+    `split` makes their passages, in a database of passages. A block that changes nothing leaves nothing.
 
     Raises:
-        DebaterError: `target` cannot be written; the block put an id twice or a text that is none; or no document is
-            left.
+        InvalidError: the block put an id twice or a text that is none; or no document is left.
+        DamagedError: there are documents at or behind `first`.
+        BusyError, UnavailableError: the database cannot be written to.
 
     """
     edits: DocumentEdits | None = None
-    with atomic(target) as temporary:
-        shutil.copyfile(source, temporary)
-        with new_database(temporary, lambda: edits.current if edits else "") as connection:
-            edits = DocumentEdits(connection, first, split)
-            yield edits
-            if not edits.count():
-                raise DebaterError(
-                    "That would leave the index without documents.", "To be rid of the index, delete its folder."
-                )
+    with changed_database(path, lambda: edits.current if edits else "") as connection:
+        highest = connection.execute("SELECT coalesce(max(position), -1) FROM documents").fetchone()[0]
+        if highest >= first:
+            raise DamagedError(f"{path} holds position {highest}, and its manifest {first} rows.", MEND)
+        connection.execute("UPDATE state SET pending = ?, first = ?, words = 0", (generation, first))
+        edits = DocumentEdits(connection, generation, first, split, content)
+        yield edits
+        if count + edits.added - edits.deleted < 1:
+            raise InvalidError(
+                "That would leave the index without documents.", "To be rid of the index, delete its folder."
+            )
+        if not edits.changed:
+            connection.execute("UPDATE state SET pending = NULL, first = NULL, words = 0")
+
+
+def index_words(path: Path) -> None:
+    """Give the lexical index the words of what is pending: the last step before the manifest's rename."""
+    with changed_database(path) as connection:
+        state = read_state(connection)
+        if state.pending is not None and not state.words:
+            connection.execute(
+                "INSERT INTO lexical (rowid, title, text) SELECT position, title, text FROM documents "
+                "WHERE position >= ?",
+                (state.first,),
+            )
+            connection.execute("UPDATE state SET words = 1")
+
+
+def recover(path: Path, generation: int) -> None:
+    """Bring a database to the state that its manifest's `generation` names, whatever a killed change left undone.
+
+    Raises:
+        DamagedError: it does not belong to this manifest.
+
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+    try:
+        state = read_state(connection) if has_generations(connection) else None
+    except sqlite3.DatabaseError as error:
+        raise DamagedError(f"{path} is damaged ({error}).", MEND) from None
+    finally:
+        connection.close()
+    if state is None:
+        return
+    if generation not in (state.settled, state.pending):
+        raise DamagedError(f"{path} is in generation {state.settled}, and its manifest in {generation}.", MEND)
+    if state.pending == generation:
+        settle(path)
+    elif state.pending is not None:
+        _undo(path)
+
+
+def settle(path: Path) -> None:
+    """Remove what went with the pending generation, which the manifest names by now; its rows need no marks any more.
+
+    From here on BM25 counts the words of the documents that there are, and of no others.
+    """
+    with changed_database(path) as connection:
+        state = read_state(connection)
+        if state.pending is None:
+            return
+        connection.execute(f"{_FORGET} WHERE gone IS NOT NULL")
+        if has_passages(connection):
+            connection.execute(
+                "DELETE FROM passages WHERE document IN (SELECT position FROM documents WHERE gone IS NOT NULL)"
+            )
+        connection.execute("DELETE FROM documents WHERE gone IS NOT NULL")
+        connection.execute(
+            "UPDATE documents SET metadata = revised.metadata, hash = revised.hash FROM revisions AS revised "
+            "WHERE revised.position = documents.position"
+        )
+        _end(connection, state.pending)
+
+
+def _undo(path: Path) -> None:
+    """Take back what is pending."""
+    with changed_database(path) as connection:
+        state = read_state(connection)
+        if state.words:
+            connection.execute(f"{_FORGET} WHERE position >= ?", (state.first,))
+        if has_passages(connection):
+            connection.execute("DELETE FROM passages WHERE position >= ?", (state.first,))
+        connection.execute("DELETE FROM documents WHERE position >= ?", (state.first,))
+        connection.execute("UPDATE documents SET gone = NULL WHERE gone IS NOT NULL")
+        _end(connection, state.settled)
+
+
+def _end(connection: sqlite3.Connection, generation: int) -> None:
+    connection.execute("DELETE FROM revisions")
+    connection.execute("UPDATE state SET settled = ?, pending = NULL, first = NULL, words = 0", (generation,))
+
+
+def convert_documents(source: Path, target: Path, generation: int) -> str:
+    """Copy a database of schema version 1 into one whose rows carry generations; positions stay. Returns its content.
+
+    Raises:
+        UnavailableError: `target` cannot be written.
+
+    """
+    documents, content, current = DocumentStore(source), ContentSum(), ""
+    with atomic(target) as temporary, new_database(temporary, lambda: current) as connection:
+        for statement in (*DOCUMENTS, *(PASSAGES if documents.split else ())):
+            connection.execute(statement)
+        connection.execute("INSERT INTO state (settled) VALUES (?)", (generation,))
+        for position, document in documents.items():
+            current, row = document.id, row_of(document)
+            spans = documents.spans([document])[0] if documents.split else []
+            content.add(insert_row(connection, position, row, row_hash(position, row, spans), generation))
+            if documents.split:
+                insert_passages(connection, position, spans)
+        connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
+        connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
+    documents.close()
+    return str(content)

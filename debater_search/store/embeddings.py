@@ -4,6 +4,7 @@ A shard holds `id: string`, `embedding: fixed_size_list<float32|float16>[dim]` a
 `thinking_steps: fixed_size_list<…>[steps * dim]`. A shard that has its final name is whole; the manifest comes last.
 """
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import atomic, sha256_file
 from debater_search.store.manifest import (
     MANIFEST_NAME,
@@ -131,28 +132,29 @@ class EmbeddingStore:
         for info in self.manifest.shards:
             with atomic(folder / info.file) as temporary:
                 shutil.copyfile(self.folder / info.file, temporary)
-                self._check_hash(temporary, info)
+                self._require_hash(sha256_file(temporary), info)
         write_manifest(folder / MANIFEST_NAME, self.manifest)
         return EmbeddingStore(folder, self.manifest)
 
-    def _check_hash(self, path: Path, info: ShardInfo) -> None:
-        if sha256_file(path) != info.sha256:
-            raise DebaterError(
+    def _require_hash(self, sha256: str, info: ShardInfo) -> None:
+        if sha256 != info.sha256:
+            raise DamagedError(
                 f"The shard {self.folder / info.file} is damaged: its hash is not the one in the manifest.", MEND
             )
 
     def _read(self, info: ShardInfo) -> Shard:
         manifest = self.manifest
         with self._reading(info) as path:
-            self._check_hash(path, info)
-            return read_shard(path, info.rows, manifest.dim, manifest.dtype, manifest.thinking_steps)
+            data = path.read_bytes()
+            self._require_hash(hashlib.sha256(data).hexdigest(), info)
+            return read_shard(data, info.rows, manifest.dim, manifest.dtype, manifest.thinking_steps)
 
     def _read_groups(self, info: ShardInfo, rows: np.ndarray, *, steps: bool) -> Iterator[tuple[int, np.ndarray]]:
         manifest = self.manifest
         thinking_steps = manifest.thinking_steps if steps else 0
         with self._reading(info) as path:
             if info.file not in self._checked:
-                self._check_hash(path, info)
+                self._require_hash(sha256_file(path), info)
                 self._checked.add(info.file)
             yield from read_groups(path, rows, info.rows, manifest.dim, manifest.dtype, thinking_steps)
 
@@ -169,7 +171,7 @@ class EmbeddingStore:
 
 
 class EmbeddingWriter:
-    """Fills an embeddings folder shard by shard; what an interrupted job finished is found by `holds`.
+    """Fills an embeddings folder shard by shard; `find` gives what an interrupted job finished.
 
     `thinking_steps` is how many steps to store beside the embedding, 0 for none.
     """
@@ -178,29 +180,35 @@ class EmbeddingWriter:
         self.folder, self.dim, self.dtype, self.thinking_steps = folder, dim, dtype, thinking_steps
         folder.mkdir(exist_ok=True)
 
-    def holds(self, number: int, ids: Sequence[str]) -> bool:
-        """Whether this shard is already there, whole, for exactly these documents."""
+    def find(self, number: int, ids: Sequence[str]) -> ShardInfo | None:
+        """The shard of this number if it is there, undamaged, with exactly these ids; else None."""
         import pyarrow as pa
 
         path = self.folder / shard_name(number)
         try:
-            shard = read_shard(path, len(ids), self.dim, self.dtype, self.thinking_steps)
+            data = path.read_bytes()
+            shard = read_shard(data, len(ids), self.dim, self.dtype, self.thinking_steps)
         except (OSError, ValueError, pa.ArrowException):
-            return False
-        return shard.ids == list(ids)
+            return None
+        if shard.ids != list(ids):
+            return None
+        return ShardInfo(file=path.name, rows=len(ids), sha256=hashlib.sha256(data).hexdigest())
 
-    def write(self, number: int, ids: Sequence[str], embeddings: np.ndarray) -> None:
+    def write(self, number: int, ids: Sequence[str], embeddings: np.ndarray) -> ShardInfo:
         """Write one shard from vectors [rows, dim], or from every thinking step [rows, steps, dim]."""
-        with atomic(self.folder / shard_name(number)) as temporary:
-            write_shard(temporary, ids, embeddings, self.dtype)
+        path = self.folder / shard_name(number)
+        with atomic(path) as temporary:
+            sha256 = write_shard(temporary, ids, embeddings, self.dtype)
+        return ShardInfo(file=path.name, rows=len(ids), sha256=sha256)
 
     def finish(
-        self, shards: int, encoder: EncoderInfo, corpus: CorpusInfo, passages: PassageSettings | None = None
+        self,
+        shards: Sequence[ShardInfo],
+        encoder: EncoderInfo,
+        corpus: CorpusInfo,
+        passages: PassageSettings | None = None,
     ) -> EmbeddingStore:
-        """Write the manifest over shards 0 … shards - 1; the folder is complete from here on."""
-        import pyarrow.parquet as pq
-
-        paths = [self.folder / shard_name(number) for number in range(shards)]
+        """Write the manifest over these shards, in their order; the folder is complete from here on."""
         manifest = EmbeddingsManifest(
             encoder=encoder,
             corpus=corpus,
@@ -208,10 +216,7 @@ class EmbeddingWriter:
             dtype=self.dtype,
             thinking_steps=self.thinking_steps,
             passages=passages,
-            shards=[
-                ShardInfo(file=path.name, rows=pq.read_metadata(path).num_rows, sha256=sha256_file(path))
-                for path in paths
-            ],
+            shards=list(shards),
         )
         write_manifest(self.folder / MANIFEST_NAME, manifest)
         return EmbeddingStore(self.folder, manifest)

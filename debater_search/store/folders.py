@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, DebaterError, InvalidError, MissingError
+from debater_search.files import sha256_file
 from debater_search.store.manifest import (
     DOCUMENTS_NAME,
     EMBEDDINGS_NAME,
@@ -25,10 +26,10 @@ def list_indexes(parent: str | Path = "indexes") -> list[Path]:
 
 
 def latest_index(parent: str | Path = "indexes") -> Path:
-    """The newest finished index in a folder; DebaterError where there is none."""
+    """The newest finished index in a folder; MissingError if there is none."""
     indexes = list_indexes(parent)
     if not indexes:
-        raise DebaterError(f"There is no index in {Path(parent)}.", "Make one: debater index CORPUS")
+        raise MissingError(f"There is no index in {Path(parent)}.", "Make one: debater index CORPUS")
     return indexes[0]
 
 
@@ -36,24 +37,35 @@ def open_manifest(folder: Path) -> IndexManifest:
     """Read an index's manifest and check that the files it names are there, in full length.
 
     Raises:
-        DebaterError: there is no such index; it is unfinished; one of its files is missing or truncated.
+        MissingError, InvalidError: there is no such index, or it is unfinished.
+        DamagedError: one of its files is missing or truncated.
 
     """
     if not folder.is_dir():
-        raise DebaterError(f"The index {folder} does not exist.", _others(folder))
+        raise MissingError(f"The index {folder} does not exist.", _others(folder))
     if not any((folder / part).exists() for part in (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME)):
-        raise DebaterError(f"{folder} is not an index.", _others(folder))
+        raise InvalidError(f"{folder} is not an index.", _others(folder))
     manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
-    for name, info in manifest.files.items():
+    if contradiction := manifest.contradiction():
+        raise DamagedError(f"{folder / MANIFEST_NAME} is damaged: it names {contradiction}.", MEND)
+    if not (folder / manifest.documents).is_file():
+        raise DamagedError(f"The index {folder} is damaged: {manifest.documents} is missing.", MEND)
+    for name, info in manifest.all_files.items():
         path = folder / name
         if not path.is_file():
-            raise DebaterError(f"The index {folder} is damaged: {name} is missing.", MEND)
+            raise DamagedError(f"The index {folder} is damaged: {name} is missing.", MEND)
         if path.stat().st_size != info.bytes:
-            raise DebaterError(
+            raise DamagedError(
                 f"The index {folder} is damaged: {name} has {path.stat().st_size:,} bytes instead of {info.bytes:,}.",
                 MEND,
             )
     return manifest
+
+
+def require_undamaged(documents: Path, manifest: IndexManifest) -> None:
+    """Raise DamagedError unless a database of the layout before generations is the file that its manifest names."""
+    if sha256_file(documents) != manifest.files[manifest.documents].sha256:
+        raise DamagedError(f"{documents} is damaged: its hash is not the one in the manifest.", MEND)
 
 
 def _others(folder: Path) -> str:

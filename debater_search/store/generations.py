@@ -1,8 +1,9 @@
-"""The files of an index by generation. What a manifest names never changes; a change writes new files beside it.
+"""The files of an index by generation. A change writes new files beside those that a manifest names.
 
 A fresh index is generation 0: `documents.sqlite`, `embeddings/`, `vectors/`. What generation 3 adds is called
-`documents-3.sqlite`, `embeddings-3/`, `vectors-3/`, `delta-3/`. Readers keep the files of the generation they opened;
-the next writer removes what the manifest no longer names.
+`embeddings-3/` and `delta-3/`; the base that `compact` makes is `documents-3.sqlite`, `embeddings-3/`, `vectors-3/`.
+Readers keep the files of the generation they opened; the next writer removes what the manifest no longer names. Only
+the documents' database is changed in place, row by row (`store.edits`).
 """
 
 import re
@@ -13,16 +14,18 @@ from pathlib import Path
 
 from debater_search.errors import DebaterError
 from debater_search.files import TEMPORARY_SUFFIX
+from debater_search.locks import writing
+from debater_search.store.edits import recover
 from debater_search.store.folders import open_manifest
-from debater_search.store.lock import writing
-from debater_search.store.manifest import DOCUMENTS_NAME, INDEX_FILE, MANIFEST_NAME, IndexManifest
+from debater_search.store.manifest import DOCUMENTS_NAME, MANIFEST_NAME, IndexManifest
 
-_OF_A_GENERATION = re.compile(r"(documents(-\d+)?\.sqlite|(embeddings|vectors|delta)(-\d+)?)")
+_LOGS = ("-wal", "-shm")  # what SQLite keeps beside a database that is in use
+_OF_A_GENERATION = re.compile(rf"(documents(-\d+)?\.sqlite({'|'.join(_LOGS)})?|(embeddings|vectors|delta)(-\d+)?)")
 _BESIDE = {MANIFEST_NAME, "results.json"}  # what evaluating an index found may lie in it
 
 
 def documents_name(generation: int) -> str:
-    """The database that a change writes."""
+    """The database of a new base."""
     stem, _, ending = DOCUMENTS_NAME.partition(".")
     return f"{stem}-{generation}.{ending}"
 
@@ -32,9 +35,14 @@ def embeddings_name(generation: int) -> str:
     return f"embeddings-{generation}"
 
 
-def vectors_name(generation: int, *, delta: bool) -> str:
-    """The vector index that a change writes: of the new base, or of all that was added to it."""
-    return f"{'delta' if delta else 'vectors'}-{generation}/{INDEX_FILE}"
+def vectors_name(generation: int) -> str:
+    """The folder of the vectors of a new base."""
+    return f"vectors-{generation}" if generation else "vectors"
+
+
+def delta_name(generation: int) -> str:
+    """The folder of what a change adds to the vectors, or drops from them."""
+    return f"delta-{generation}"
 
 
 def is_part(name: str) -> bool:
@@ -54,19 +62,27 @@ def changing(folder: Path) -> Iterator[IndexManifest]:
     open_manifest(folder)
     with writing(folder):
         manifest = open_manifest(folder)
-        # A killed change may have left finished shards: its rerun, which is of the same generation, goes on with them.
-        _sweep(folder, manifest, spared=embeddings_name(manifest.generation + 1))
+        _recover(folder, manifest)
         try:
             yield manifest
         except BaseException:
             with suppress(OSError, DebaterError):  # what went wrong before is the news
-                _sweep(folder, open_manifest(folder), spared=embeddings_name(manifest.generation + 1))
+                _recover(folder, open_manifest(folder))
             raise
+
+
+def _recover(folder: Path, manifest: IndexManifest) -> None:
+    """Undo, or finish, what a change before left half done."""
+    # A killed change may have left finished shards: its rerun, which is of the same generation, goes on with them.
+    _sweep(folder, manifest, spared=embeddings_name(manifest.generation + 1))
+    recover(folder / manifest.documents, manifest.generation)
 
 
 def _sweep(folder: Path, manifest: IndexManifest, *, spared: str) -> None:
     """Remove what earlier generations and killed changes left."""
-    named = {spared, *manifest.embeddings, *(name.partition("/")[0] for name in manifest.files)}
+    documents = manifest.documents
+    named = {spared, documents, *(documents + log for log in _LOGS), *manifest.embeddings}
+    named |= {name.partition("/")[0] for name in manifest.all_files}
     for path in list(folder.iterdir()):
         temporary = is_part(path.name) and path.name.endswith(TEMPORARY_SUFFIX)
         if temporary or (path.name not in named and _OF_A_GENERATION.fullmatch(path.name)):

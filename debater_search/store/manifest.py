@@ -1,7 +1,7 @@
 """Manifests: the JSON file in every folder that says what made it. Its rename is the folder's commit point."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Required, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Required, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
@@ -10,13 +10,12 @@ from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import atomic, sha256_file
 
 SCHEMA_VERSION = 1
+INDEX_SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 MEND = "Run the `debater index` command that made it again, with --force."
 JOB_NAME = "job.json"
 DOCUMENTS_NAME = "documents.sqlite"
 EMBEDDINGS_NAME = "embeddings"
-INDEX_FILE = "index.faiss"
-VECTORS_FILE = f"vectors/{INDEX_FILE}"
 
 # Manifests may come from strangers: no name in one may lead out of its folder.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]
@@ -26,7 +25,13 @@ DType = Literal["float32", "float16"]
 class Manifest(BaseModel):
     """What all manifests share: the version of their layout."""
 
+    newest: ClassVar[int] = SCHEMA_VERSION
     schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def of_version(cls, version: int, content: bytes) -> Self:
+        """Read the JSON of a manifest whose layout has this version, which is at most `newest`."""
+        return cls.model_validate_json(content)
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -137,54 +142,74 @@ class FileInfo(BaseModel):
         return cls(bytes=path.stat().st_size, sha256=sha256_file(path))
 
 
-class Delta(BaseModel):
-    """What was added to an index since its base was built: how many rows, and the flat index of their vectors."""
+class VectorRecord(BaseModel):
+    """What a vector backend must remember of an index: `rows` vectors of `dim` numbers, and its own `state`.
 
-    rows: Annotated[int, Field(gt=0)]
-    vectors: FileName
-
-
-class VectorSearch(BaseModel):
-    """How the vectors are searched: the FAISS factory string and why it was chosen, search parameters, and recall.
-
-    `recall` is against exact search at each depth, as measured; `target` what recall@10 was tuned to reach.
+    `type` is the type that was chosen, in the backend's words. `added` rows came after the index was built; `dropped`
+    rows are never found. `files` are all files that the backend owns.
     """
 
-    factory: str
-    reason: str
-    parameters: dict[str, float]
-    target: float
-    recall: dict[int, float]
+    backend: str
+    type: str
+    dim: Annotated[int, Field(gt=0)]
+    rows: Annotated[int, Field(ge=0)]
+    added: Annotated[int, Field(ge=0)] = 0
+    dropped: Annotated[int, Field(ge=0)] = 0
+    state: dict[str, Any] = {}
+    files: dict[FileName, FileInfo] = {}
+    warnings: list[str] = []
 
 
 class IndexManifest(Manifest):
     """`manifest.json` of an index. Without an encoder the index is lexical only: no embeddings, no vectors.
 
     `generation` counts the changes since it was built. The rows of the folders in `embeddings`, one after the other,
-    are the positions of the documents, or of their passages: the first folder is the base, whose index is `vectors`;
-    the others are the `delta`. `deleted` rows have no document any more.
+    are the positions of the documents, or of their passages: the first folder is the base, the others were added later.
+    `deleted` rows have no document any more. `content` is the sum of the hashes of the documents' rows
+    (`store.database`); without it the documents are a file of the layout before generations. `superseded` are vectors
+    that readers of the generation before may still open; the next writer removes them.
     """
 
+    newest: ClassVar[int] = INDEX_SCHEMA_VERSION
+    schema_version: int = INDEX_SCHEMA_VERSION
     name: str
     created: str
     encoder: EncoderInfo | None
     corpus: CorpusInfo
-    type: str | None
-    vector_search: VectorSearch | None = None
     passages: Passages | None = None
     warnings: list[str]
     files: dict[FileName, FileInfo]
     generation: Annotated[int, Field(ge=0)] = 0
     documents: FileName = DOCUMENTS_NAME
+    content: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
     embeddings: Annotated[list[FileName], Field(min_length=1)] = [EMBEDDINGS_NAME]
-    vectors: FileName = VECTORS_FILE
-    delta: Delta | None = None
+    vectors: VectorRecord | None = None
+    superseded: VectorRecord | None = None
     deleted: Annotated[int, Field(ge=0)] = 0
 
+    @classmethod
+    def of_version(cls, version: int, content: bytes) -> Self:
+        """Read the JSON of a manifest of this version; the first version is turned into the layout of today."""
+        if version > 1:
+            return cls.model_validate_json(content)
+        from debater_search.store.manifest_1 import IndexManifest1
+
+        return cls.model_validate(IndexManifest1.model_validate_json(content).upgraded())
+
     @property
-    def target_recall(self) -> float:
-        """What recall@10 is tuned to reach when the vectors are built again."""
-        return self.vector_search.target if self.vector_search else 0.95
+    def all_files(self) -> dict[FileName, FileInfo]:
+        """Every file of the index but the embeddings, those of the vectors included."""
+        return self.files | (self.vectors.files if self.vectors else {})
+
+    def contradiction(self) -> str | None:
+        """What this manifest says about rows in one place and denies in another; None if it agrees with itself."""
+        if self.vectors is None:
+            return None
+        if self.vectors.rows != self.rows:
+            return f"{self.vectors.rows:,} vectors for {self.rows:,} rows"
+        if self.content is not None and self.vectors.dropped != self.deleted:
+            return f"{self.vectors.dropped:,} dropped vectors for {self.deleted:,} deleted rows"
+        return None
 
     @property
     def rows(self) -> int:
@@ -221,12 +246,12 @@ def read_manifest(path: Path, kind: type[M]) -> M:
         raise DebaterError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     try:
         version = Manifest.model_validate_json(content).schema_version
-        if version > SCHEMA_VERSION:
+        if version > kind.newest:
             raise DebaterError(
-                f"{path} has schema version {version}, newer than this program's {SCHEMA_VERSION}.",
+                f"{path} has schema version {version}, newer than this program's {kind.newest}.",
                 "Upgrade debater-search, or build the index again with this version.",
             )
-        return kind.model_validate_json(content)
+        return kind.of_version(version, content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -39,9 +39,10 @@ def insert_passages(connection: sqlite3.Connection, position: int, spans: Sequen
     return max(1, len(rows))
 
 
-def delete_passages(connection: sqlite3.Connection, position: int) -> int:
-    """Drop the passages of the document at `position`; returns how many positions become free."""
-    return max(1, connection.execute("DELETE FROM passages WHERE document = ?", (position,)).rowcount)
+def passages_of(connection: sqlite3.Connection, position: int) -> list[tuple[int, Span]]:
+    """The passages of the document at `position`, each with its own position, in order."""
+    sql = "SELECT position, title, start, stop FROM passages WHERE document = ? ORDER BY position"
+    return [(row, Span(*span)) for row, *span in connection.execute(sql, (position,))]
 
 
 def has_passages(connection: sqlite3.Connection) -> bool:

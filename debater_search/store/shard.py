@@ -3,10 +3,12 @@
 What is wrong with a file is an OSError, a ValueError or an Arrow exception, for the caller to put into words.
 """
 
+import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -26,8 +28,11 @@ class Shard:
     steps: np.ndarray | None
 
 
-def write_shard(path: Path, ids: Sequence[str], embeddings: np.ndarray, dtype: str) -> None:
-    """Write vectors [rows, dim], or every thinking step [rows, steps, dim], of which the last is the embedding."""
+def write_shard(path: Path, ids: Sequence[str], embeddings: np.ndarray, dtype: str) -> str:
+    """Write vectors [rows, dim], or every thinking step [rows, steps, dim], of which the last is the embedding.
+
+    Returns the sha256 of the file, in hex, made while writing.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -35,16 +40,44 @@ def write_shard(path: Path, ids: Sequence[str], embeddings: np.ndarray, dtype: s
     columns[EMBEDDING] = _column(embeddings if embeddings.ndim == 2 else embeddings[:, -1], dtype)
     if embeddings.ndim == 3:
         columns[STEPS] = _column(embeddings.reshape(len(ids), -1), dtype)
-    # Page checksums let `EmbeddingWriter.holds` trust a shard before there is a manifest with its hash. Embeddings do
+    # Page checksums let `EmbeddingWriter.find` trust a shard before there is a manifest with its hash. Embeddings do
     # not compress (8% by zstd); as they are they are read much faster.
-    pq.write_table(
-        pa.table(columns),
-        path,
-        row_group_size=_GROUP,
-        compression="none",
-        use_dictionary=False,
-        write_page_checksum=True,
-    )
+    with path.open("wb") as file:  # pyarrow itself would take `papers:v2` for a URI and `~` for the user's home
+        hashing = _Hashing(file)
+        pq.write_table(
+            pa.table(columns),
+            hashing,
+            row_group_size=_GROUP,
+            compression="none",
+            use_dictionary=False,
+            write_page_checksum=True,
+        )
+        return hashing.digest.hexdigest()
+
+
+class _Hashing:
+    """A file that is written from its beginning to its end, and the sha256 of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """Write bytes at the end."""
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing: the file belongs to whoever opened it."""
 
 
 def read_groups(
@@ -57,7 +90,7 @@ def read_groups(
     import pyarrow.parquet as pq
 
     name = STEPS if thinking_steps else EMBEDDING
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with path.open("rb") as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
         _require_rows(file.metadata.num_rows, count)
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         ends = np.cumsum(sizes)
@@ -72,11 +105,17 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.parquet"
 
 
-def read_shard(path: Path, rows: int, dim: int, dtype: str, thinking_steps: int) -> Shard:
-    """Read a shard and hold it to its shape."""
+def is_shard_name(name: str) -> bool:
+    """Whether a shard has this file name."""
+    return re.fullmatch(r"shard-\d{5,}\.parquet", name) is not None
+
+
+def read_shard(data: bytes, rows: int, dim: int, dtype: str, thinking_steps: int) -> Shard:
+    """Parse the bytes of a shard and check their shape."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, page_checksum_verification=True)
+    table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     _require_rows(table.num_rows, rows)
     vectors = _matrix(table, EMBEDDING, dim, dtype)
     steps = None

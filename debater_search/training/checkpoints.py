@@ -25,7 +25,7 @@ from debater_search.encoder.backbone import write_json
 from debater_search.encoder.layouts import CHECKPOINT_FILE
 from debater_search.errors import DebaterError
 from debater_search.files import atomic_folder
-from debater_search.store.lock import LOCK_NAME
+from debater_search.locks import LOCK_NAME
 from debater_search.training.batches import TrainingData
 from debater_search.training.parallel import Parallel
 from debater_search.training.settings import TrainingSettings

@@ -6,9 +6,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from debater_search.data.runs import DEPTH
 from debater_search.encoder import Encoder
-from debater_search.evaluation import RetrievalTask, evaluate, evaluate_steps, load_task, opened
-from debater_search.evaluation.evaluate import judged_queries
+from debater_search.errors import InvalidError
+from debater_search.evaluation import RetrievalTask, load_task
+from debater_search.evaluation.evaluate import choose_instruction, judged_queries, without_identical_ids
+from debater_search.evaluation.exact import Block, search_blocks
+from debater_search.evaluation.metrics import score_run
+from debater_search.evaluation.thinking import step_scores
+from debater_search.indexing.encoding import SHARD_SIZE
+from debater_search.indexing.tasks import compute, tasks_of
+from debater_search.progress import Progress
 from debater_search.training.gather import gathered
 from debater_search.training.journal import SCORE
 from debater_search.training.parallel import Parallel
@@ -33,14 +41,33 @@ class DevelopmentSet:
             pass
 
     def measure(self, encoder: Encoder, parallel: Parallel) -> dict[str, Any]:
-        """nDCG@10 of the last step, and of each step alone where the model deliberates."""
+        """nDCG@10 of the last step, and of each step alone where the model deliberates.
+
+        Documents are encoded and searched exactly, a block at a time; nothing is written.
+        """
         # Under FSDP2 every forward pass is one of all processes: they encode the same texts in step.
         reader: Any = encoder if parallel.sharded or parallel.processes == 1 else SharedEncoder(encoder, parallel)
-        if not encoder.spec.deliberates:
-            return {SCORE: evaluate(self.task, reader, split=self.split).metrics[SCORE]}
-        with opened(self.task, reader, split=self.split, all_steps=True) as (engine, _):
-            steps = [metrics[SCORE] for metrics in evaluate_steps(self.task, engine, split=self.split)]
-        return {SCORE: steps[-1], "steps": steps}
+        qrels = self.task.qrels(self.split)
+        queries = judged_queries(self.task, self.split, qrels)
+        instruction = choose_instruction(self.task, encoder, None)
+        vectors = reader.encode_queries([query.text for query in queries], instruction=instruction)
+        ids: list[str] = []
+        blocks = _blocks(self.task.corpus(self.split), reader, ids)
+        runs = search_blocks([query.id for query in queries], ids, blocks, step_scores(vectors), DEPTH)
+        if not runs:
+            raise InvalidError(f"The corpus of {self.task.name} is empty.", "Measure on another task.")
+        if self.task.ignore_identical_ids:
+            runs = [without_identical_ids(run) for run in runs]
+        steps = [score_run(run, qrels).metrics[SCORE] for run in runs]
+        return {SCORE: steps[-1], "steps": steps} if encoder.spec.deliberates else {SCORE: steps[-1]}
+
+
+def _blocks(documents: Iterable[Document], encoder: Encoder, ids: list[str]) -> Iterator[Block]:
+    """Positions of documents, and their thinking steps; `ids` grows by their ids."""
+    silent = Progress("Encoding", None, "documents", enabled=False)
+    for task, steps in compute(tasks_of(documents, SHARD_SIZE), encoder, encoder.batch_tokens, silent):
+        yield np.arange(len(ids), len(ids) + len(task)), steps
+        ids += task.ids
 
 
 class SampledTask:
@@ -48,16 +75,18 @@ class SampledTask:
 
     def __init__(self, task: RetrievalTask, others: int, seed: int) -> None:
         self._task, self._others, self._seed = task, others, seed
+        self._chosen: dict[str, set[str]] = {}  # by split
         self.name, self.instruction = task.name, task.instruction
         self.ignore_identical_ids = task.ignore_identical_ids
 
     def corpus(self, split: str = "test") -> Iterable[Document]:
         """The judged documents and the sample, in the corpus's order."""
-        judged = {document for gains in self.qrels(split).values() for document in gains}
-        others = [document.id for document in self._task.corpus(split) if document.id not in judged]
-        rng = np.random.default_rng(self._seed)
-        kept = judged | set(rng.permutation(np.array(others, dtype=object))[: self._others])
-        return [document for document in self._task.corpus(split) if document.id in kept]
+        if split not in self._chosen:
+            judged = {document for gains in self.qrels(split).values() for document in gains}
+            others = [document.id for document in self._task.corpus(split) if document.id not in judged]
+            rng = np.random.default_rng(self._seed)
+            self._chosen[split] = judged | set(rng.permutation(np.array(others, dtype=object))[: self._others])
+        return (document for document in self._task.corpus(split) if document.id in self._chosen[split])
 
     def queries(self, split: str = "test") -> list[Query]:
         """The task's own."""

@@ -4,7 +4,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-from debater_search.store.lock import writing
+from debater_search.locks import writing
 from debater_search.training import checkpoints
 from debater_search.training.batches import TrainingData
 from debater_search.training.gather import world_size

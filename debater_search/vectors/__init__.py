@@ -1,22 +1,27 @@
-"""Vector indexes: one protocol, `VectorIndex`, and its backends. No torch."""
+"""Vector indexes: a seam (`VectorIndex`, `VectorBackend`) and the backends behind it. No torch."""
 
-from debater_search.vectors.base import VectorIndex
-from debater_search.vectors.build import Built, build_index
-from debater_search.vectors.faiss import FaissIndex
-from debater_search.vectors.library import gpu_count, require_one_faiss
-from debater_search.vectors.planner import TYPES, Plan, check_recall, check_type, make_plan, parse_memory
+from collections.abc import Callable
+
+from debater_search.errors import InvalidError
+from debater_search.vectors.base import Selection, VectorBackend, VectorIndex, VectorSettings
+from debater_search.vectors.faiss import FaissBackend
+
+BACKENDS: dict[str, Callable[[], VectorBackend]] = {"faiss": FaissBackend}
+"""The backends by the name that records keep."""
+
+
+def backend(name: str) -> VectorBackend:
+    """The backend of this name; InvalidError if there is none."""
+    if name not in BACKENDS:
+        raise InvalidError(f"There is no vector backend {name!r}.", f"Backends: {', '.join(BACKENDS)}.")
+    return BACKENDS[name]()
+
 
 __all__ = [
-    "TYPES",
-    "Built",
-    "FaissIndex",
-    "Plan",
+    "BACKENDS",
+    "Selection",
+    "VectorBackend",
     "VectorIndex",
-    "build_index",
-    "check_recall",
-    "check_type",
-    "gpu_count",
-    "make_plan",
-    "parse_memory",
-    "require_one_faiss",
+    "VectorSettings",
+    "backend",
 ]

@@ -1,35 +1,137 @@
-"""The seam between the engine and whatever keeps its vectors."""
+"""The seam between the engine and the program that keeps its vectors.
 
+A `VectorBackend` writes: it builds an index, adds vectors to it and drops vectors from it. All that it must remember is
+in a `VectorRecord`, which the index's manifest keeps; the manifest's rename commits the change. A `VectorIndex` reads.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from debater_search.errors import InvalidError
+from debater_search.store.manifest import VectorRecord
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The vectors that a search may find: only those at `positions`, or, with `exclude`, all others.
+
+    `positions` are int64, ascending and distinct. Positions that the index does not have, or has dropped, are ignored.
+    """
+
+    positions: np.ndarray
+    exclude: bool = False
+
+
+@dataclass(frozen=True)
+class VectorSettings:
+    """How an index is built: its type (`auto`, or a name that the backend knows), and what bounds the choice.
+
+    `memory` is in bytes, None for half of the machine's. An approximate index is tuned until its recall@10 reaches
+    `recall`.
+    """
+
+    type: str = "auto"
+    memory: int | None = None
+    recall: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall <= 1:
+            raise InvalidError(
+                f"The target recall must be above 0 and at most 1, not {self.recall:g}.", "The default is 0.95."
+            )
+
 
 class VectorIndex(Protocol):
-    """Vectors numbered from 0 in the order they were added, searched by inner product."""
+    """Vectors numbered from 0 in the order in which they were added, searched by inner product."""
 
-    def __len__(self) -> int: ...
-
-    def add(self, vectors: np.ndarray) -> None:
-        """Append vectors, float32 [n, dim]."""
+    def __len__(self) -> int:
+        """How many vectors a search can find; dropped vectors do not count."""
         ...
 
     def search(
-        self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self, queries: np.ndarray, k: int, within: Selection | None = None, *, exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and positions of the best vectors for queries [q, dim]: both [q, min(k, len)].
+        """Find the k best vectors for each query.
 
-        Best first; equal scores in the order of their positions, also across the cut at k. `allowed`, int64 [n] of
-        different positions, keeps to these vectors: both results are [q, min(k, n)], and the search is exact.
+        Args:
+            queries: float32 [q, dim].
+            k: hits per query, 1 or more.
+            within: the vectors that may be found; None for all. Dropped vectors are never found.
+            exact: compare with every vector that may be found, whatever the type of the index. Without it a backend
+                says in its own documentation how much an approximate type finds, filtered or not.
+
+        Returns:
+            Scores, float32, and positions, int64: both [q, min(k, number of vectors that may be found)], best first,
+            equal scores in the order of their positions. A type that is exact keeps this order across the cut at k.
+
         """
         ...
 
-    def save(self, path: Path) -> None:
-        """Write the index to a file; the caller makes it atomic."""
+
+class VectorBackend(Protocol):
+    """Writes vector indexes into the folder of an index, and opens them. It has no state besides the record.
+
+    A change writes new files and returns a new record; it never touches the files that the old record names, so that
+    a change that is given up leaves the old index as it was. `generation` numbers the changes and names their files.
+    """
+
+    name: str
+    takes: Literal["positions", "tree"]
+    """The form in which a filter reaches a search: as the positions that pass it, or as the filter's tree."""
+
+    def validate(self, settings: VectorSettings, dim: int) -> None:
+        """Raise DebaterError for settings that cannot be built, before anything is encoded."""
         ...
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read an index that `save` wrote; DebaterError where the file is missing or damaged."""
+    def build(
+        self, folder: Path, chunks: Iterable[np.ndarray], dim: int, settings: VectorSettings, generation: int
+    ) -> VectorRecord:
+        """Build an index of all chunks, float32 [n, dim] each.
+
+        Raises:
+            DebaterError: the settings cannot be followed with these vectors.
+
+        """
+        ...
+
+    def extend(self, folder: Path, record: VectorRecord, chunks: Iterable[np.ndarray], generation: int) -> VectorRecord:
+        """Add vectors, whose positions follow those that the record has given out."""
+        ...
+
+    def drop(self, folder: Path, record: VectorRecord, positions: np.ndarray, generation: int) -> VectorRecord:
+        """Drop the vectors at these positions, int64; no search finds them again. Positions are never reused.
+
+        Raises:
+            ValueError: a position was never given out.
+
+        """
+        ...
+
+    def open(self, folder: Path, record: VectorRecord, device: str = "cpu") -> VectorIndex:
+        """Open an index; on `device` "cuda" or "cuda:N" it is searched there, if the backend can.
+
+        Raises:
+            DamagedError: a file is missing, or is not what the record says.
+
+        """
+        ...
+
+    def check(self, folder: Path, record: VectorRecord) -> list[str]:
+        """Read everything and return the names of the files that are missing or differ from the record."""
+        ...
+
+    def remove(self, folder: Path, record: VectorRecord) -> None:
+        """Delete what belongs to this record; what is gone already is no error."""
+        ...
+
+    def settings(self, record: VectorRecord) -> VectorSettings:
+        """The settings with which `build` makes an index like this one again."""
+        ...
+
+    def describe(self, record: VectorRecord) -> dict[str, Any]:
+        """Facts about an index for people, in plain JSON types."""
         ...

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from debater_search.store.lock import writing
+from debater_search.locks import writing
 from tests.cli.support import Debater
 
 ASH = {"_id": "ash", "title": "Ash", "text": "Volcanic ash stops engines.", "year": 2010}

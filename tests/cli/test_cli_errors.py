@@ -60,6 +60,20 @@ def test_an_interrupt_is_one_line_and_130(debater: Debater, failing: list[BaseEx
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "Interrupted.\n")
 
 
+def test_arguments_in_backquotes_become_what_the_command_takes(debater: Debater, failing: list[BaseException]) -> None:
+    failing.append(DebaterError("No `index` there.", "Give `as_json`, not `thinking_steps`."))
+    assert debater("info", "x").err == "Error: No INDEX there.\nGive --json, not `thinking_steps`.\n"
+
+
+def test_arguments_with_another_name_in_python_become_their_flags(debater: Debater) -> None:
+    from debater_search.cli.commands import program_for
+    from debater_search.cli.errors import flags_of
+
+    flags = flags_of(program_for(["eval"])[0])
+    assert (flags["baselines"], flags["analyses"], flags["tasks"]) == ("--baseline", "--analyse", "TASK")
+    assert flags["index_type"] == "--index-type"
+
+
 def test_a_hostile_file_name_cannot_command_the_terminal(debater: Debater, failing: list[BaseException]) -> None:
     failing.append(DebaterError("No \x1b]0;owned\x07 file\nhere."))
     assert debater("info", "x").err == "Error: No \\x1b]0;owned\\x07 file here.\n"

@@ -89,7 +89,7 @@ def test_the_table_grows_by_each_task_and_ends_with_the_mean(debater: Debater, g
     assert [line.split()[0] for line in lines] == ["task", "flight", "gliding", "soaring", "tasks,"]
     assert lines[-1].startswith("tasks, mean of 3  debater-mini")
     assert "2 of 3 tasks to go, about " in outcome.err
-    assert "Embeddings are kept in " in outcome.err
+    assert "Embeddings are cached in " in outcome.err
 
 
 def test_a_killed_suite_goes_on_and_scores_nothing_twice(
@@ -105,7 +105,7 @@ def test_a_killed_suite_goes_on_and_scores_nothing_twice(
         scored.append(task.name)
         return real(task, *rest, **options)
 
-    monkeypatch.setattr(evaluation, "evaluate", killed)
+    monkeypatch.setattr("debater_search.evaluation.baselines.evaluate", killed)
     assert debater(*arguments).code == 130
     assert scored == ["flight"]
     scored.append("(killed)")
@@ -117,15 +117,6 @@ def test_a_killed_suite_goes_on_and_scores_nothing_twice(
     assert debater(*arguments).json["results"] == outcome.json["results"]  # a finished one is shown
     assert debater(*arguments, "--force").code == 0
     assert scored[4:] == ["flight", "gliding", "soaring"]
-
-
-def test_a_run_that_a_kill_left_without_its_result_is_replaced(debater: Debater, group: Path) -> None:
-    arguments = ("eval", str(group), "--output", "results")
-    assert debater(*arguments).code == 0
-    saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))
-    saved["results"] = [r for r in saved["results"] if r["task"] != "soaring"]
-    Path("results/results.json").write_text(json.dumps(saved), encoding="utf-8")
-    assert debater(*arguments).code == 0
 
 
 def test_one_task_without_data_does_not_cost_the_others(
@@ -265,8 +256,8 @@ def test_analyses_are_saved_beside_the_results(debater: Debater, task: Path) -> 
     ("arguments", "message"),
     [
         (["--analyse", "steps"], "need a folder"),
-        (["--analyse", "steps", "--output", "o", "--mode", "hybrid"], "is dense search"),
-        (["--analyse", "training", "--output", "o"], "no training output"),
+        (["--analyse", "steps", "--output", "o", "--mode", "hybrid"], "look at dense search"),
+        (["--analyse", "training", "--output", "o"], "not a training output"),
         (["--analyse", "stepz", "--output", "o"], "stepz"),
     ],
 )
@@ -283,7 +274,7 @@ def test_what_cannot_be_analysed_is_said_before_anything_is_encoded(
 def test_a_run_alone_is_not_analysed(debater: Debater) -> None:
     outcome = debater("eval", "--run", "r.trec", "--qrels", "q.tsv", "--analyse", "lengths", "--output", "o")
     assert outcome.code == 2
-    assert "A run alone cannot be analysed" in outcome.err
+    assert "Leave --analyse out." in outcome.err
 
 
 def test_the_command_offers_every_analysis() -> None:

@@ -84,7 +84,7 @@ def test_published_figures_stand_beside_what_was_measured(debater: Debater, run:
 def test_two_results_of_one_name_are_refused_before_anything_is_scored(debater: Debater, run: Path) -> None:
     outcome = debater("eval", "tasks/flight", "--baseline", "debater-mini", "--json")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "called debater-mini" in outcome.err
+    assert "have the same name: debater-mini" in outcome.err
 
 
 def test_a_run_of_several_tasks_or_of_another_is_refused(

@@ -146,7 +146,9 @@ def test_a_missing_corpus_is_found_before_a_model_is_loaded(
 def test_two_wheels_of_faiss_are_refused_before_a_model_is_loaded(
     debater: Debater, fake_model: list[dict[str, Any]], corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("debater_search.vectors.library._installed", lambda wheel: wheel in ("faiss-cpu", "faiss-gpu"))
+    monkeypatch.setattr(
+        "debater_search.vectors.faiss.library._installed", lambda wheel: wheel in ("faiss-cpu", "faiss-gpu")
+    )
     outcome = debater("index", str(corpus))
     assert outcome.code == 2
     assert "pip uninstall faiss-cpu" in outcome.err

@@ -1,4 +1,4 @@
-"""Values that are missing, numbers, booleans or dates, in every format; ids that are numbers; fields by other names."""
+"""Missing values, numbers, booleans and dates in every format; ids that are numbers; texts under another name."""
 
 import datetime
 import gzip

@@ -20,7 +20,9 @@ from debater_search.indexing import build, delete
 from debater_search.reports.analyses import DRAWINGS, draw_analysis
 from debater_search.search import SearchEngine
 from debater_search.types import Document, Qrels, Query
-from debater_search.vectors import FaissIndex, build_index, make_plan
+from debater_search.vectors import VectorSettings
+from debater_search.vectors.faiss.build import build_index
+from debater_search.vectors.faiss.index import FaissIndex
 from tests.fakes import FakeEncoder, tiny_corpus
 
 WORDS = [f"word{n}" for n in range(40)]
@@ -166,7 +168,7 @@ def test_index_types_are_held_to_exact_search(
     assert list(rows) == ["flat", "hnsw", "ivf", "sq8", "ivfpq", "binary"]
     assert float(rows["flat"]["recall@10"]) == 1
     documents = encoder().encode_documents(kept())
-    build_index([documents], 96, make_plan("ivf", 140, 96), tmp_path / "ivf", recall=0.01)
+    build_index([documents], 96, VectorSettings("ivf", recall=0.01), tmp_path / "ivf")
     scores, _ = FaissIndex.load(tmp_path / "ivf").search(query_vectors(), 10)
     exact = -np.sort(-query_vectors() @ documents.T, axis=1)[:, 9]
     recall = np.mean(scores >= exact[:, None] - 1e-5)
@@ -285,7 +287,7 @@ def test_all_is_what_the_model_allows(caplog: pytest.LogCaptureFixture) -> None:
     [
         (["stepz"], FakeEncoder(), "no analysis 'stepz'"),
         (["all", "steps"], FakeEncoder(thinking_steps=1), "one thinking step"),
-        (["training"], FakeEncoder(), "no training output"),
+        (["training"], FakeEncoder(), "not a training output"),
         (["depth"], FakeEncoder(), "no checkpoint of the same base model"),
     ],
 )

@@ -107,8 +107,8 @@ def test_saved_run_is_without_the_query_itself_where_the_task_says_so(tmp_path: 
         ('{"results": []}', "There are no results in"),
         ("[1]", "does not hold results"),
         ('{"results": [{"task": "toy", "model": 3, "run": "toy/run.trec"}]}', "does not hold results"),
-        ('{"results": [{"task": "toy", "model": "m", "run": "toy/run.trec"}]}', "which is not there"),
-        ('{"results": [{"task": "toy", "model": "m", "run": "../secret"}]}', "which is not there"),
+        ('{"results": [{"task": "toy", "model": "m", "run": "toy/run.trec"}]}', "which is missing"),
+        ('{"results": [{"task": "toy", "model": "m", "run": "../secret"}]}', "which is missing"),
     ],
 )
 def test_results_without_what_is_to_be_compared_are_refused(tmp_path: Path, text: str | None, message: str) -> None:

@@ -5,11 +5,14 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from debater_search.cache import UNUSED_SECONDS
 from debater_search.evaluation import evaluate, evaluate_steps, opened
-from debater_search.evaluation.kept import UNUSED_SECONDS, kept_size
+from debater_search.evaluation.kept import kept_size
+from debater_search.store import corpus
 from debater_search.types import Document, Qrels, Query
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -56,6 +59,32 @@ def test_a_second_evaluation_encodes_nothing_whatever_else_it_asks() -> None:
     assert encoder.counts == (25, 2)
     evaluate(Task(), encoder, instruction="Find:")
     assert encoder.counts == (25, 3)
+
+
+@pytest.mark.parametrize("evaluated_before", [False, True])
+def test_the_corpus_is_read_once_and_one_database_is_written(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, evaluated_before: bool
+) -> None:
+    class Counted(Task):
+        reads = 0
+
+        def corpus(self, split: str = "test") -> Iterator[Document]:
+            self.reads += 1
+            yield from super().corpus(split)
+
+    if evaluated_before:
+        evaluate(Task(), CountingEncoder())
+    written: list[Path] = []
+
+    def write_documents(path: Path, *arguments: Any, **options: Any) -> Any:
+        written.append(path)
+        return corpus.write_documents(path, *arguments, **options)
+
+    monkeypatch.setattr("debater_search.indexing.documents.write_documents", write_documents)
+    task = Counted()
+    evaluate(task, CountingEncoder())
+    assert (task.reads, len(written)) == (1, 1)
+    assert list((cache / "debater").rglob("*.sqlite")) == []
 
 
 def test_another_corpus_or_model_is_encoded() -> None:
@@ -112,6 +141,20 @@ def test_a_full_cache_costs_no_evaluation(monkeypatch: pytest.MonkeyPatch, caplo
     monkeypatch.setattr("debater_search.evaluation.kept.np.save", full)
     assert evaluate(Task(), CountingEncoder()).metrics["ndcg@10"] > 0
     assert "are not kept in" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "archive"])
+def test_damaged_vectors_of_queries_are_made_again(cache: Path, damage: str) -> None:
+    first = evaluate(Task(), CountingEncoder())
+    (vectors,) = (cache / "debater" / "evaluation").glob("*.npy")
+    sound = vectors.read_bytes()
+    flipped = bytes([*sound[:200], sound[200] ^ 64, *sound[201:]])
+    damaged = {"empty": b"", "cut": sound[:-7], "flipped": flipped, "text": b"x", "archive": b"PK\x05\x06" + 18 * b"\0"}
+    vectors.write_bytes(damaged[damage])
+    encoder = CountingEncoder()
+    assert evaluate(Task(), encoder).run == first.run
+    assert encoder.counts == (0, 1)
+    assert vectors.read_bytes() == sound
 
 
 def test_a_damaged_entry_is_made_again(cache: Path) -> None:

@@ -116,7 +116,7 @@ def test_nan_scores_are_refused_and_infinite_ones_are_not() -> None:
 
 
 def test_judgements_without_a_positive_are_refused() -> None:
-    with pytest.raises(DebaterError, match="None of the judgements is positive"):
+    with pytest.raises(DebaterError, match="No judgement is positive"):
         score_run({}, {"3": {"y": 0}})
 
 

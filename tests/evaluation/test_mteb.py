@@ -1,18 +1,16 @@
 """mteb's own evaluation and ours: two ways, one number."""
 
 import json
+import logging
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from debater_search.cli.options import Mode
-from debater_search.cli.scoring import Scoring
-from debater_search.cli.standing import Standing
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
-from debater_search.evaluation import MtebTask, evaluate, read_results
+from debater_search.evaluation import Campaign, MtebTask, evaluate
 from debater_search.evaluation.hub_tasks import parts_of
 from debater_search.evaluation.mteb import DebaterModel, save_mteb_result
 
@@ -156,13 +154,15 @@ def test_texts_that_are_neither_queries_nor_documents_are_encoded_without_instru
     assert model.similarity_pairwise(plain, asked) == pytest.approx(model.similarity(plain, asked).diagonal())
 
 
-def test_debater_eval_writes_mtebs_file_beside_its_own(encoder: Encoder, tmp_path: Path) -> None:
-    how = Scoring(None, None, Mode.dense, "flat", all_steps=False, output=tmp_path, force=False, encoder=encoder)
-    task = MtebTask("Local", task=local_task(False))
-    (result,) = how.score(task, Standing())
+def test_a_campaign_writes_mtebs_file_beside_its_own_and_takes_it_again(
+    encoder: Encoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (first,) = Campaign([MtebTask("Local", task=local_task(False))], encoder, output=tmp_path)
+    (result,) = first.results
     (file,) = tmp_path.glob("mteb/*/*/LocalRetrieval.json")
     assert mteb.results.TaskResult.from_disk(file).get_score() == pytest.approx(result.metrics["ndcg@10"], abs=1e-4)
     assert (tmp_path / "LocalRetrieval" / "run.trec").exists()
-    (standing,) = how.standing(task, read_results(tmp_path)).with_runs().values()
-    assert (standing.metrics, standing.per_query) == (result.metrics, result.per_query)
-    assert standing.run.keys() == result.run.keys()
+    with caplog.at_level(logging.INFO):
+        (again,) = Campaign([MtebTask("Local", task=local_task(False))], encoder, output=tmp_path)
+    assert "not scored again: LocalRetrieval." in caplog.text
+    assert again.results == first.results

@@ -169,7 +169,7 @@ def test_a_large_task_keeps_every_value_and_the_texts_of_telling_queries(tmp_pat
     results = [scored("large", model, run, qrels) for model, run in runs.items()]
     for result in results:
         result.save(tmp_path)
-    save_details(tmp_path, results, qrels, {q: f"query {q} " * 20 for q in ids}, documents)
+    save_details(tmp_path, results, qrels, {q: f"query {q} " * 20 for q in ids}, lambda ids: documents)
     page = write_report([tmp_path])
     (task,) = shown(page)["tasks"]
     assert len(task["ids"]) == len(task["values"][MAIN]["m"]) == 1000

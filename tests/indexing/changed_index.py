@@ -49,5 +49,10 @@ def require_answers_of(documents: dict[str, Document], index: Path, tmp_path: Pa
     engine.close()
 
 
+def files_of(index: Path) -> list[Path]:
+    """All that lies in an index, but for what SQLite keeps beside a database that was opened."""
+    return sorted(path for path in index.rglob("*") if not path.name.endswith(("-wal", "-shm")))
+
+
 def by_id(*documents: Document) -> dict[str, Document]:
     return {document.id: document for document in documents}

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,20 +39,32 @@ def build_and_change(index: Path) -> Path:
 
 
 def killed_at(point: int, change: Callable[[Path], object], index: Path) -> int:
-    """Run a change in a process that is killed at its `point`-th step on the file system; returns how it ended."""
+    """Run a change in a process that is killed at its `point`-th step on the disk; returns how it ended.
+
+    A step is a call to the file system or a statement to a database.
+    """
     if child := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     left = point
 
-    def count(event: str, arguments: Any) -> None:
+    def step(_: object = None) -> None:
         nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def count(event: str, arguments: Any) -> None:
         if event.startswith(("os.", "shutil.", "sqlite3.connect")) or (
             event == "open" and str(index) in str(arguments)
         ):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            step()
 
+    def connect(*arguments: Any, **settings: Any) -> sqlite3.Connection:
+        connection = opened(*arguments, **settings)
+        connection.set_trace_callback(step)
+        return connection
+
+    opened, sqlite3.connect = sqlite3.connect, connect
     sys.addaudithook(count)
     change(index)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""A worker as `pool` starts it, with a fake model that waits or dies at a document: see test_workers.py."""
+"""A worker as `pool` starts it, with a fake model that waits or dies at a word: see test_workers.py."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from debater_search.indexing.worker import main
+from debater_search.indexing.engines.worker import main
 from debater_search.progress import Progress
 from debater_search.types import Document
 from tests.fakes import FakeEncoder
@@ -19,7 +19,7 @@ from tests.fakes import FakeEncoder
 class Troubled(FakeEncoder):
     def deliberate(self, texts: Sequence[str | Document], *, progress: bool | Progress = False) -> np.ndarray:
         vectors = super().deliberate(texts, progress=progress)
-        if any(isinstance(text, Document) and text.id == os.environ.get("AT") for text in texts):
+        if any(f" {os.environ.get('AT')} " in str(text) for text in texts):
             trouble, _, file = os.environ["TROUBLE"].partition(" ")
             with Path(file).open("a", encoding="utf-8") as log:
                 log.write(f"{os.getpid()}\n")

@@ -1,6 +1,7 @@
 """An index that was changed answers as one built anew from the same documents."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,18 @@ def test_update_encodes_what_is_new_or_changed_and_drops_what_is_gone(index: Pat
 
 
 def test_a_change_that_changes_nothing_writes_nothing(index: Path) -> None:
-    before = {path: path.read_bytes() for path in index.rglob("*") if path.is_file()}
+    def written() -> object:
+        files = {path: path.read_bytes() for path in index.rglob("*") if path.is_file() and "sqlite" not in path.name}
+        with sqlite3.connect(index / "documents.sqlite") as database:
+            return files, list(database.iterdump())
+
+    before = written()
     encoder = FakeEncoder()
     for change in (add(index, CORPUS[:3], encoder=encoder), update(index, CORPUS[::-1], encoder=encoder)):
         assert change.generation == change.added == change.updated == change.deleted == encoder.encoded == 0
     assert delete(index, ["unknown", "d99", "unknown"]).unknown == ["unknown", "d99"]
     assert not hasattr(compact(index), "encoded")
-    assert {path: path.read_bytes() for path in index.rglob("*") if path.is_file()} == before
+    assert written() == before
 
 
 def test_compact_makes_the_index_that_a_build_would(index: Path, tmp_path: Path) -> None:
@@ -184,10 +190,9 @@ def test_an_index_of_another_type_changes_as_a_flat_one(tmp_path: Path, type: st
         assert found[0] == found[1]
         assert len(found[0]) == 801
     engine = SearchEngine.open(tmp_path / type, encoder=FakeEncoder())
-    assert engine.manifest.type == type
-    assert engine.manifest.target_recall == 0.99
-    assert engine.manifest.vector_search is not None
-    assert engine.manifest.vector_search.recall[10] >= 0.99
+    assert engine.manifest.vectors.type == type
+    assert engine.manifest.vectors.state["target"] == 0.99
+    assert engine.manifest.vectors.state["recall"]["10"] >= 0.99
 
 
 def test_a_copied_index_is_changed_and_searched_where_it_lies(index: Path, tmp_path: Path) -> None:

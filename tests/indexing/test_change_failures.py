@@ -15,7 +15,7 @@ from debater_search.indexing import add, build, compact, delete, update, verify
 from debater_search.search import MODES, SearchEngine
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
-from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, by_id, changed, contents, opened
+from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, by_id, changed, contents, files_of, opened
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def state(index: Path) -> tuple[dict[str, Document], Any]:
     ],
 )
 def test_bad_documents_leave_the_index_as_it_was(index: Path, documents: list[Document], message: str) -> None:
-    files = sorted(index.rglob("*"))
+    files = files_of(index)
     for change in (add, update):
         with pytest.raises(DebaterError, match=message):
             change(index, documents, encoder=FakeEncoder())
         assert state(index)[0] == by_id(*CORPUS)
-        assert sorted(index.rglob("*")) == files
+        assert files_of(index) == files
 
 
 def test_an_id_repeated_across_corpora_is_an_update_and_within_one_a_mistake(index: Path, tmp_path: Path) -> None:
@@ -121,10 +121,11 @@ def full(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     "where",
     [
-        "shutil.copyfile",
+        "debater_search.indexing.change.edit_documents",
+        "debater_search.indexing.change.index_words",
         "debater_search.store.embeddings.EmbeddingWriter.write",
         "debater_search.store.embeddings.EmbeddingWriter.finish",
-        "debater_search.vectors.build_index",
+        "debater_search.vectors.faiss.backend.write_floats",
         "debater_search.indexing.change.write_manifest",
         "debater_search.files._fsync",
     ],
@@ -139,10 +140,35 @@ def test_a_full_disk_leaves_the_old_state_and_the_rerun_finishes(
             add(index, [FLUTTER, changed("d7")], encoder=FakeEncoder())
     assert state(index) == before
     assert verify(index).sound
-    assert {path.name for path in index.iterdir()} - {"embeddings-1"} == {
+    assert {path.name for path in files_of(index) if path.parent == index} - {"embeddings-1"} == {
         "manifest.json", "documents.sqlite", "embeddings", "vectors",
     }  # fmt: skip
     assert add(index, [FLUTTER, changed("d7")], encoder=FakeEncoder()).documents == 26
+
+
+def test_shards_of_a_killed_compact_are_not_taken_for_those_of_a_change(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are written under the name of the next generation, for the same ids."""
+    delete(index, [CORPUS[-1].id])
+    after = [changed(document.id) for document in CORPUS[:-1]]
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    for where, change in (
+        ("debater_search.store.embeddings.EmbeddingWriter.write", lambda: update(index, after, encoder=FakeEncoder())),
+        ("debater_search.indexing.compaction.rebuild_vectors", lambda: compact(index)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, stopped)
+            with pytest.raises(KeyboardInterrupt):
+                change()
+    assert update(index, after, encoder=FakeEncoder()).encoded == len(after)
+    engine = opened(index)
+    by_text = FakeEncoder().encode_documents(list(engine.documents))
+    positions = [position for position, _ in engine.documents.rows()]
+    np.testing.assert_allclose(engine.store.vectors()[positions], by_text, atol=1e-6)
 
 
 def test_shards_that_an_interrupted_change_finished_are_not_encoded_again(

@@ -35,7 +35,7 @@ def test_an_index_is_the_documented_folder(tmp_path: Path) -> None:
     assert manifest["name"] == "index"
     assert manifest["encoder"]["recipe"] == {"model": "fake"}
     assert manifest["corpus"]["documents"] == result.documents == 25
-    assert manifest["type"] == "flat"
+    assert manifest["vectors"]["type"] == "flat"
     assert EmbeddingStore.open(folder / "embeddings").ids() == [document.id for document in CORPUS]
     assert list(tmp_path.rglob("*.tmp")) == []
 
@@ -64,7 +64,7 @@ def test_a_corpus_file_is_read_and_its_warnings_are_kept(tmp_path: Path, caplog:
 def test_without_an_encoder_the_index_is_lexical(tmp_path: Path) -> None:
     result = build(CORPUS, None, tmp_path / "i")
     assert result.manifest is not None
-    assert result.manifest.encoder is result.manifest.type is None
+    assert result.manifest.encoder is result.manifest.vectors is None
     assert sorted(p.name for p in (tmp_path / "i").iterdir()) == ["documents.sqlite", "manifest.json"]
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_shard_of_an_interrupted_build_is_encoded_again(tmp_path: Path
         ({"corpus": tiny_corpus(24)}, "corpus"),
         ({"shard_size": 5}, "shard size"),
         ({"all_steps": True}, "all steps"),
-        ({"encoder": None}, "not this job's"),
+        ({"encoder": None}, "of another job"),
     ],
 )
 def test_another_command_does_not_touch_unfinished_work(tmp_path: Path, what: dict, difference: str) -> None:
@@ -188,8 +188,8 @@ def test_where_nothing_is_left_to_encode_there_is_no_progress(
 def test_the_batch_size_is_chosen_before_the_first_shard_and_kept_by_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("debater_search.indexing.encode.WORTH_CALIBRATING", 20)
-    monkeypatch.setattr("debater_search.indexing.encode.SAMPLE", 5)
+    monkeypatch.setattr("debater_search.indexing.encoding.WORTH_CALIBRATING", 20)
+    monkeypatch.setattr("debater_search.indexing.encoding.SAMPLE", 5)
     first = Interrupted(10)
     with pytest.raises(KeyboardInterrupt):
         build(CORPUS, first, tmp_path / "i", shard_size=10)
@@ -245,11 +245,11 @@ def test_a_killed_process_loses_only_the_shards_in_hand(tmp_path: Path) -> None:
 def test_an_index_of_another_type_keeps_its_recall_in_the_manifest(tmp_path: Path) -> None:
     result = build(tiny_corpus(400), FakeEncoder(), tmp_path / "i", type="ivfpq", recall=0.9)
     assert result.manifest is not None
-    vectors = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).manifest.vector_search
+    vectors = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).manifest.vectors
     assert vectors is not None
-    assert vectors == result.manifest.vector_search
-    assert (vectors.factory, vectors.target) == ("IVF10,PQ32x4fs", 0.9)
-    assert vectors.recall[10] >= 0.9
+    assert vectors == result.manifest.vectors
+    assert (vectors.state["factory"], vectors.state["target"]) == ("IVF10,PQ32x4fs", 0.9)
+    assert vectors.state["recall"]["10"] >= 0.9
     assert sorted(path.name for path in (tmp_path / "i" / "vectors").iterdir()) == ["index.faiss"]
 
 
@@ -259,12 +259,3 @@ def test_a_recall_out_of_reach_becomes_a_warning(tmp_path: Path) -> None:
     assert "recall@10 of 1 cannot be reached with PCA1,Flat" in result.warnings[0]
     assert result.manifest is not None
     assert result.manifest.warnings == result.warnings
-
-
-def test_a_manifest_of_before_index_types_is_read(tmp_path: Path) -> None:
-    build(CORPUS, FakeEncoder(), tmp_path / "i")
-    path = tmp_path / "i" / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    del manifest["vector_search"]
-    path.write_text(json.dumps(manifest), encoding="utf-8")
-    assert len(SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).search("wing", 3)) == 3

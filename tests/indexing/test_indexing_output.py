@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from debater_search import files
 from debater_search.errors import DebaterError
-from debater_search.indexing import build, check_output
+from debater_search.indexing import add, build, check_output
 from debater_search.search import SearchEngine
+from debater_search.types import Document
 from tests.fakes import FakeEncoder, Interrupted, tiny_corpus
 
 CORPUS = tiny_corpus()
@@ -20,7 +23,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_a_finished_index_is_refused_without_force_and_untouched(tmp_path: Path) -> None:
     build(CORPUS, FakeEncoder(), tmp_path / "i")
     before = snapshot(tmp_path / "i")
-    with pytest.raises(DebaterError, match=r"holds an index already.*--force"):
+    with pytest.raises(DebaterError, match=r"holds an index already.*`force`"):
         build(CORPUS, FakeEncoder(), tmp_path / "i")
     assert snapshot(tmp_path / "i") == before
 
@@ -115,3 +118,72 @@ def test_a_folder_that_may_not_be_written_to_is_found_before_any_work(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(DebaterError, match="may not be written to"):
         check_output(tmp_path / "i")
+
+
+class Stopped(BaseException):
+    """As Ctrl-C, at a chosen place."""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, place: str, name: str) -> None:
+    """Stop when the file of this name is about to be synced, or to get its name."""
+
+    def stopping(plain: Any) -> Any:
+        def stop(path: Path, *arguments: Any) -> Any:
+            if path.name == name:
+                raise Stopped
+            return plain(path, *arguments)
+
+        return stop
+
+    if place == "sync":
+        monkeypatch.setattr(files, "_fsync", stopping(files._fsync))
+    else:
+        monkeypatch.setattr(Path, "replace", stopping(Path.replace))
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["interrupted", "killed"])
+@pytest.mark.parametrize("place", ["sync", "rename"])
+@pytest.mark.parametrize(
+    "name", ["documents.sqlite.tmp", "job.json.tmp", "shard-00000.parquet.tmp", "manifest.json.tmp"]
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_the_same_call_resumes_wherever_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str, force: bool, killed: bool
+) -> None:
+    def work() -> None:
+        build(CORPUS, FakeEncoder(), tmp_path / "i", shard_size=10, force=force)
+
+    if force:
+        build(tiny_corpus(3), FakeEncoder("old"), tmp_path / "i")
+    with monkeypatch.context() as patch:
+        stop_at(patch, place, name)
+        if killed:  # a killed process removes no temporary file
+            patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        with pytest.raises(Stopped):
+            work()
+    work()
+    assert len(SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()).search("wing", 99)) == 25
+    assert list(tmp_path.rglob("*.tmp")) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
+
+
+@pytest.mark.parametrize("names", [["thesis.parquet"], ["job.json"], ["shard-00000.parquet"]])
+def test_a_folder_of_somebody_elses_embeddings_is_never_touched(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "i" / "embeddings").mkdir(parents=True)
+    for name in names:
+        (tmp_path / "i" / "embeddings" / name).write_text("years of work", encoding="utf-8")
+    before = snapshot(tmp_path)
+    for force in (False, True):
+        with pytest.raises(DebaterError, match="not empty and not an index"):
+            build(CORPUS, FakeEncoder(), tmp_path / "i", force=force)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["papers:v2", "~", "a b", "#1?"])
+def test_an_index_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    build(CORPUS, FakeEncoder(), Path(name))
+    add(name, [Document("new", "a new wing")], encoder=FakeEncoder())
+    engine = SearchEngine.open(name, encoder=FakeEncoder())
+    assert engine.search("new wing", 1)[0].id == "new"
+    assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [os.fsencode(name)]

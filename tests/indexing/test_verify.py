@@ -1,6 +1,7 @@
 """An index whose files are not what they were is found out, and mended where it can be."""
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from debater_search.cli import main
-from debater_search.errors import DebaterError
-from debater_search.indexing import build, verify
+from debater_search.errors import DamagedError, DebaterError
+from debater_search.indexing import add, build, compact, delete, verify
 from debater_search.search import SearchEngine
 from debater_search.types import Document
 from tests.fakes import FakeEncoder
@@ -97,6 +98,47 @@ def test_vectors_of_another_type_are_repaired_as_they_were(tmp_path: Path) -> No
     assert verify(tmp_path / "i", repair=True).sound
     assert (tmp_path / "i" / VECTORS).read_bytes() == content
     assert (tmp_path / "i" / "manifest.json").read_bytes() == manifest
+
+
+def test_damage_to_a_document_is_not_excused_by_a_change(index: Path) -> None:
+    database = index / "documents.sqlite"
+    content = database.read_bytes()
+    assert content.count(b"wing number 5 lifts") == 1
+    database.write_bytes(content.replace(b"wing number 5 lifts", b"wing number 5 lives"))
+    assert verify(index).damaged == ["documents.sqlite"]
+    for change in (
+        lambda: add(index, [Document("new", "a wing")], encoder=FakeEncoder()),
+        lambda: add(index, [Document("d1", "wing number 1 lifts", "wings", {"year": 1})], encoder=FakeEncoder()),
+        lambda: delete(index, ["d2"]),
+    ):
+        change()
+        assert verify(index).damaged == ["documents.sqlite"]
+    with pytest.raises(DamagedError, match=r"Document 'd5' .* is damaged"):
+        compact(index)
+    add(index, [Document("d5", "wing number 5 lifts", "wings")], encoder=FakeEncoder())  # its text from the corpus
+    assert compact(index).documents == 7  # makes the lexical index anew, which still had words of the damaged text
+    assert verify(index).sound
+
+
+@pytest.mark.parametrize(
+    "fields", [{"deleted": 8}, {"corpus": {"documents": 9}}, {"content": "0" * 32}, {"vectors": {"rows": 6}}]
+)
+def test_a_manifest_that_contradicts_the_index_is_named_and_nothing_is_built_on_it(index: Path, fields: dict) -> None:
+    manifest = json.loads((index / "manifest.json").read_text(encoding="utf-8"))
+    for name, value in fields.items():
+        manifest[name] = manifest[name] | value if isinstance(value, dict) else value
+    (index / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert not verify(index).sound
+    if "content" not in fields:
+        with pytest.raises(DamagedError, match=r"manifest\.json is damaged"):
+            add(index, [Document("new", "a wing")], encoder=FakeEncoder())
+
+
+def test_damage_to_the_words_of_the_lexical_index_is_found(index: Path) -> None:
+    with sqlite3.connect(index / "documents.sqlite") as database:
+        database.execute("DELETE FROM lexical_data WHERE id > 10")
+    database.close()
+    assert verify(index).damaged == ["documents.sqlite"]
 
 
 def test_another_model_does_not_repair(index: Path) -> None:

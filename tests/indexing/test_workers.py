@@ -15,10 +15,11 @@ import pytest
 from debater_search.cli.info import describe
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
-from debater_search.indexing import build, pool
-from debater_search.indexing.shards import Shards
+from debater_search.indexing import EncodingSettings, build, encode
+from debater_search.indexing.engines import pool
 from debater_search.processes import share_of_threads
 from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.manifest import CorpusInfo
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -36,7 +37,7 @@ def fake_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 def trouble(monkeypatch: pytest.MonkeyPatch, kind: str, at: str, log: Path) -> Path:
     """What workers meet when they encode the document `at`; each that does writes its process id."""
     monkeypatch.setenv("TROUBLE", f"{kind} {log}")
-    monkeypatch.setenv("AT", at)
+    monkeypatch.setenv("AT", at.replace("d", "Number "))  # in its text: a worker gets no ids
     return log
 
 
@@ -136,17 +137,15 @@ def test_what_a_worker_finds_wrong_is_said_as_if_there_were_none(
 
 
 def test_a_disk_that_is_full_is_an_os_error(fake_workers: None, tmp_path: Path) -> None:
-    (tmp_path / "i" / "embeddings").mkdir(parents=True)
-    (tmp_path / "i" / "embeddings" / "shard-00002.parquet.tmp").mkdir()  # in the way
-    from debater_search.indexing.encode import encode_shards
-    from debater_search.store.documents import DocumentStore, write_documents
-    from debater_search.store.embeddings import EmbeddingWriter
-
-    write_documents(tmp_path / "documents.sqlite", CORPUS)
-    documents = DocumentStore(tmp_path / "documents.sqlite")
-    work = Shards(documents, range(25), EmbeddingWriter(tmp_path / "i" / "embeddings", 64), 5)
+    embeddings = tmp_path / "embeddings"
+    settings = EncodingSettings(shard_size=5, workers=2)
+    info = CorpusInfo(source="", fingerprint="c0", documents=25)
+    encode(CORPUS, FakeEncoder(), embeddings, info, settings)
+    (embeddings / "shard-00002.parquet").unlink()
+    (embeddings / "shard-00002.parquet.tmp").mkdir()  # in the way
+    (embeddings / "shard-00003.parquet").unlink()
     with pytest.raises(IsADirectoryError, match=r"shard-00002\.parquet\.tmp"):
-        encode_shards(work, FakeEncoder(), workers=2, show=False)
+        encode(CORPUS, FakeEncoder(), embeddings, info, settings)
 
 
 def test_a_model_that_differs_from_its_files_is_refused(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
@@ -164,7 +163,8 @@ def test_no_worker_outlives_the_command(
     script = textwrap.dedent("""
         import sys
         from debater_search.cli.interrupts import interruptible
-        from debater_search.indexing import build, pool
+        from debater_search.indexing import build
+        from debater_search.indexing.engines import pool
         from tests.fakes import FakeEncoder, tiny_corpus
 
         pool.COMMAND = [sys.executable, sys.argv[1]]

@@ -24,7 +24,7 @@ def save(folder: Path, runs: Mapping[str, Run], task: str = "flight", **more: An
     results = [scored(task, model, run, QRELS, **more) for model, run in runs.items()]
     for result in reversed(results):
         result.save(folder, baseline=result is not results[0])
-    save_details(folder, results, QRELS, TEXTS, DOCUMENTS)
+    save_details(folder, results, QRELS, TEXTS, lambda ids: DOCUMENTS)
     return folder
 
 

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
-from debater_search.search.conditions import Comparison, Filter, Junction, Missing, Not
+from debater_search.filters import Comparison, Filter, Junction, Missing, Not
 from debater_search.search.filters import MAX_COMPARISONS, MAX_DEPTH, parse_filter, require_fields
-from debater_search.store.documents import DocumentStore, write_documents
+from debater_search.store.corpus import write_documents
+from debater_search.store.documents import DocumentStore
+from debater_search.store.filters import as_condition
 from debater_search.types import Document
 
 PAPERS = [
@@ -36,9 +38,9 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> DocumentStore:
 
 
 def allowed(store: DocumentStore, expression: str) -> str:
-    tree, fields = parse_filter(expression)
-    require_fields(fields, store)
-    return "".join(store.ids(store.positions_where(tree.condition())))
+    tree = parse_filter(expression)
+    require_fields(tree, store)
+    return "".join(store.ids(store.positions_where(as_condition(tree))))
 
 
 @pytest.mark.parametrize(
@@ -143,9 +145,9 @@ def test_nesting_is_answered_up_to_the_limit_and_refused_beyond(
     papers: DocumentStore, piece: str, depth: int, end: str
 ) -> None:
     times = MAX_DEPTH // depth
-    tree, _ = parse_filter("year = 1 or id != 'x' and " + piece * times + "id not in (1, 'x')" + end * times)
-    papers.positions_where(tree.condition())
-    papers.search("wings", 10, where=tree.condition())
+    tree = parse_filter("year = 1 or id != 'x' and " + piece * times + "id not in (1, 'x')" + end * times)
+    papers.positions_where(as_condition(tree))
+    papers.search("wings", 10, where=as_condition(tree))
     for times in (MAX_DEPTH + 1, 100_000):
         with pytest.raises(DebaterError, match=f"more than {MAX_DEPTH} deep"):
             parse_filter(piece * times + "year = 2021" + end * times)
@@ -179,8 +181,8 @@ def test_a_list_of_very_many_values_is_one_comparison(papers: DocumentStore) -> 
 )
 def test_hostile_strings_and_names_are_only_data(papers: DocumentStore, text: str) -> None:
     quoted = "'" + text.replace("'", "''") + "'"
-    tree, _ = parse_filter(f"venue = {quoted} or `{text}` >= {quoted} or not [{text}] in ({quoted})")
-    condition = tree.condition()
+    tree = parse_filter(f"venue = {quoted} or `{text}` >= {quoted} or not [{text}] in ({quoted})")
+    condition = as_condition(tree)
     assert re.fullmatch(r"[\w\s.,()?=<>']*", condition.sql)
     assert text not in condition.sql or text in "?'$.year"
     assert len(papers.positions_where(condition)) == 4
@@ -294,7 +296,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_filter_allows_what_plain_python_allows(
     scratch: Path, documents: list[tuple[str, dict[str, Any]]], tree: Filter
 ) -> None:
-    parsed, _ = parse_filter(written(tree))
+    parsed = parse_filter(written(tree))
     path = scratch / "documents.sqlite"
     path.unlink(missing_ok=True)
     write_documents(path, [Document(f"{i}", "", title, fields) for i, (title, fields) in enumerate(documents)])
@@ -302,5 +304,5 @@ def test_a_filter_allows_what_plain_python_allows(
     expected = [
         i for i, (title, fields) in enumerate(documents) if allows(tree, {**fields, "id": str(i), "title": title})
     ]
-    assert store.positions_where(parsed.condition()) == expected
+    assert store.positions_where(as_condition(parsed)) == expected
     store.close()

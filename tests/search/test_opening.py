@@ -70,7 +70,7 @@ def test_missing_and_truncated_files_are_named(folder: Path, tmp_path: Path, nam
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     content = (copy / name).read_bytes()
     (copy / name).write_bytes(content[:-1])
-    with pytest.raises(DebaterError, match=rf"damaged: {name} has .* bytes instead of"):
+    with pytest.raises(DebaterError, match=rf"damaged: {name} has .* bytes instead of|{name} is damaged"):
         SearchEngine.open(copy)
     (copy / name).unlink()
     with pytest.raises(DebaterError, match=f"damaged: {name} is missing"):
@@ -97,6 +97,7 @@ def test_a_read_only_folder_is_searched_and_left_as_it_is(folder: Path, tmp_path
         engine = SearchEngine.open(copy, encoder=FakeEncoder())
         for mode in MODES:
             assert engine.search("number 7 unique7. title", mode=mode)[0].id == "d7"
+        engine.close()
         assert sorted(copy.rglob("*")) == before
     finally:
         for path in paths:

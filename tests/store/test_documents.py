@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
-from debater_search.store.documents import Condition, DocumentStore, write_documents
+from debater_search.store.corpus import write_documents
+from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.lexical import MAX_WORDS, STOP_WORDS, fts_expression, query_words
 from debater_search.types import Document
 

@@ -29,9 +29,8 @@ STEPS = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
 def written(folder: Path, *, dtype: DType = "float32", thinking_steps: int = 0) -> EmbeddingStore:
     writer = EmbeddingWriter(folder, 4, dtype=dtype, thinking_steps=thinking_steps)
     values = STEPS if thinking_steps else STEPS[:, -1]
-    writer.write(0, IDS[0], values[:3])
-    writer.write(1, IDS[1], values[3:])
-    return writer.finish(2, ENCODER, CORPUS)
+    made = [writer.write(0, IDS[0], values[:3]), writer.write(1, IDS[1], values[3:])]
+    return writer.finish(made, ENCODER, CORPUS)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.0), ("float16", 2e-3)])
@@ -102,9 +101,11 @@ def large(folder: Path, rows: int = 300, seed: int = 0) -> tuple[Path, np.ndarra
     steps = np.random.default_rng(seed).normal(size=(rows, 3, 4)).astype(np.float32)
     writer = EmbeddingWriter(folder, 4, thinking_steps=3)
     half = rows // 2
-    for number, part in enumerate((slice(0, half), slice(half, rows))):
+    made = [
         writer.write(number, [f"{seed}-{row}" for row in range(rows)[part]], steps[part])
-    writer.finish(2, ENCODER, CORPUS)
+        for number, part in enumerate((slice(0, half), slice(half, rows)))
+    ]
+    writer.finish(made, ENCODER, CORPUS)
     return folder, steps
 
 
@@ -181,15 +182,30 @@ def flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
-def test_a_writer_knows_its_whole_shards(tmp_path: Path) -> None:
-    written(tmp_path / "e")
+def test_the_hash_made_while_writing_is_that_of_the_file(tmp_path: Path) -> None:
+    shards = written(tmp_path / "e", thinking_steps=3).manifest.shards
+    assert [shard.rows for shard in shards] == [3, 2]
+    assert [shard.sha256 for shard in shards] == [sha256_file(tmp_path / "e" / shard.file) for shard in shards]
+
+
+@pytest.mark.parametrize("name", ["papers:v2", "~", "http:", "caf\udce9", "100%#?"])
+def test_a_folder_of_any_name_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = EmbeddingStore.open(written(Path(name)).folder)
+    np.testing.assert_array_equal(store.vectors(), STEPS[:, -1])
+    [(_, rows)] = store.around(np.array([4]))
+    np.testing.assert_array_equal(rows, STEPS[3:, -1])
+
+
+def test_a_writer_finds_its_undamaged_shards(tmp_path: Path) -> None:
+    first, _ = written(tmp_path / "e").manifest.shards
     again = EmbeddingWriter(tmp_path / "e", 4)
-    assert again.holds(0, IDS[0])
-    assert not again.holds(0, ["a", "b", "other"])
-    assert not again.holds(2, IDS[0])
-    assert not EmbeddingWriter(tmp_path / "e", 4, dtype="float16").holds(0, IDS[0])
-    assert not EmbeddingWriter(tmp_path / "e", 5).holds(0, IDS[0])
-    assert not EmbeddingWriter(tmp_path / "e", 4, thinking_steps=3).holds(0, IDS[0])
+    assert again.find(0, IDS[0]) == first
+    assert not again.find(0, ["a", "b", "other"])
+    assert not again.find(2, IDS[0])
+    assert not EmbeddingWriter(tmp_path / "e", 4, dtype="float16").find(0, IDS[0])
+    assert not EmbeddingWriter(tmp_path / "e", 5).find(0, IDS[0])
+    assert not EmbeddingWriter(tmp_path / "e", 4, thinking_steps=3).find(0, IDS[0])
 
 
 def test_a_writer_does_not_trust_a_damaged_shard(tmp_path: Path) -> None:
@@ -198,10 +214,10 @@ def test_a_writer_does_not_trust_a_damaged_shard(tmp_path: Path) -> None:
     content = path.read_bytes()
     again = EmbeddingWriter(tmp_path / "e", 4)
     path.write_bytes(content[:-9])
-    assert not again.holds(0, IDS[0])
+    assert not again.find(0, IDS[0])
     where = content.find(STEPS[0, -1].tobytes()[:3])  # inside the values
     path.write_bytes(flipped(content, where if where > 0 else 60))
-    assert not again.holds(0, IDS[0])
+    assert not again.find(0, IDS[0])
 
 
 def test_a_newer_manifest_is_refused(tmp_path: Path) -> None:

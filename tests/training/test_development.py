@@ -3,16 +3,19 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from debater_search.evaluation import load_task
+from debater_search.encoder import Encoder
+from debater_search.evaluation import evaluate, load_task
 from debater_search.training import (
     train,
 )
 from debater_search.training.development import DevelopmentSet, SampledTask
 from debater_search.training.run import Run
-from debater_search.training.settings import TrainingSettings
+from debater_search.training.settings import Evaluation, TrainingSettings
 from tests.training.topics import WORDS, metrics
 
 
@@ -73,6 +76,18 @@ def test_a_sample_keeps_all_judged_documents(development: Path) -> None:
     assert set(WORDS) <= set(ids)
     assert [document.id for document in SampledTask(load_task(development), 7, seed=1).corpus()] == ids
     assert [document.id for document in SampledTask(load_task(development), 7, seed=2).corpus()] != ids
+
+
+def test_a_measurement_writes_nothing_and_scores_as_an_evaluation_does(
+    tiny_model: Callable[..., Path], development: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders = [Encoder.load(tiny_model("bert"), thinking_steps=steps, device="cpu") for steps in (1, 3)]
+    expected = [evaluate(str(development), encoder).metrics["ndcg@10"] for encoder in encoders]
+    for writer in ("store.corpus.new_database", "store.embeddings.EmbeddingWriter", "vectors.backend"):
+        monkeypatch.setattr(f"debater_search.{writer}", None)
+    alone: Any = SimpleNamespace(processes=1, sharded=False)
+    task = DevelopmentSet(Evaluation(task=str(development)), seed=1)
+    assert [task.measure(encoder, alone)["ndcg@10"] for encoder in encoders] == pytest.approx(expected)
 
 
 def test_every_thinking_step_is_measured(config: Callable[..., TrainingSettings], development: Path) -> None:

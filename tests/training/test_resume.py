@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
-from debater_search.store.lock import writing
+from debater_search.locks import writing
 from debater_search.training import plan, train
 from debater_search.training.checkpoints import clear
 from debater_search.training.journal import Journal

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from debater_search.errors import DebaterError
-from debater_search.vectors import TYPES, FaissIndex
-from debater_search.vectors.library import import_faiss
-from debater_search.vectors.recall import RecallTest, tune
+from debater_search.vectors.faiss import TYPES
+from debater_search.vectors.faiss.index import FaissIndex
+from debater_search.vectors.faiss.library import import_faiss
+from debater_search.vectors.faiss.recall import RecallTest, tune
 from tests.vectors.vector_sets import ALL_TYPES, DIM, built, clustered, exact, share_found, vectors
 
 
 @pytest.mark.parametrize("type", ALL_TYPES)
 def test_the_same_vectors_make_the_same_file(type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("debater_search.vectors.build._TRAINING", 500)  # a sample, not all
+    monkeypatch.setattr("debater_search.vectors.faiss.build._TRAINING", 500)  # a sample, not all
     import_faiss().omp_set_num_threads(1)  # the graph of several threads depends on which is first
     rows = clustered(1500)
     for name in ("a", "b"):
@@ -45,6 +46,12 @@ def test_a_factory_that_wants_more_vectors_is_a_sentence(tmp_path: Path) -> None
     with pytest.raises(DebaterError, match="IVF1024,Flat cannot be trained on 50 vectors"):
         built(vectors(50), "IVF1024,Flat", tmp_path / "i")
     assert list(tmp_path.glob("*.floats")) == []
+
+
+def test_a_rotation_is_trained_on_fewer_vectors_than_dimensions(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 320)).astype(np.float32)  # FAISS itself would crash
+    index, _ = built(rows, "OPQ4_16,PQ4x4", tmp_path / "i")
+    assert (index.search(rows[:5], 1)[1][:, 0] == np.arange(5)).all()
 
 
 @pytest.mark.parametrize("type", ["hnsw", "ivf", "sq8", "ivfpq", "binary"])

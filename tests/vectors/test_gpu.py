@@ -11,10 +11,13 @@ import pytest
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, compact
 from debater_search.search import SearchEngine
-from debater_search.vectors import TYPES, FaissIndex, check_type, gpu, make_plan
-from debater_search.vectors.library import import_faiss
+from debater_search.vectors.faiss import TYPES, gpu
+from debater_search.vectors.faiss.index import FaissIndex
+from debater_search.vectors.faiss.library import import_faiss
+from debater_search.vectors.faiss.planner import make_plan
+from debater_search.vectors.faiss.trial import check_type
 from tests.fakes import FakeEncoder, tiny_corpus
-from tests.vectors.vector_sets import DIM, built, clustered, exact, share_found
+from tests.vectors.vector_sets import DIM, built, clustered, exact, only, share_found
 
 
 class Cards:
@@ -109,10 +112,8 @@ def test_searching_on_gpus_gives_the_same_answers(type: str, k: int, cards: Card
     cards.clones.clear()
     near.to_gpus("cuda")
     assert [(clone["shard"], clone["gpus"]) for clone in cards.clones] == [(False, [0, 1])]
-    for allowed in (None, np.arange(100), np.arange(0, 3000, 2)):
-        for ours, theirs in zip(
-            near.search(queries, k, allowed=allowed), plain.search(queries, k, allowed=allowed), strict=True
-        ):
+    for within in (None, only(np.arange(100)), only(np.arange(0, 3000, 2))):
+        for ours, theirs in zip(near.search(queries, k, within), plain.search(queries, k, within), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
@@ -124,7 +125,7 @@ def test_only_searches_that_no_filter_narrows_and_a_gpu_can_select_go_there(card
     index.search(queries, 10)
     index.search(queries, 1000)  # wider: as many more lists as a CPU would look into
     assert cards.searches == [10, 1000]
-    index.search(queries, 10, allowed=np.arange(100))
+    index.search(queries, 10, only(np.arange(100)))
     index.search(queries, 2100)
     assert cards.searches == [10, 1000]
 
@@ -228,7 +229,7 @@ def test_a_graph_of_cuvs_is_saved_as_one_that_opens_anywhere(cards: Cards, tmp_p
     assert type(import_faiss().read_index(str(tmp_path / "i"))) is import_faiss().IndexHNSWCagra
     assert share_found(index.search(queries, 10)[1], exact(queries, rows, 10)) > 0.95
     few = np.arange(0, 2500, 25)
-    found = index.search(queries, 10, allowed=few)[1]
+    found = index.search(queries, 10, only(few))[1]
     np.testing.assert_array_equal(found, few[exact(queries, rows[few], 10)])
 
 
@@ -245,7 +246,7 @@ def test_an_index_of_type_cagra_is_compacted_without_cuvs(cards: Cards, tmp_path
     add(tmp_path / "i", tiny_corpus(301)[-1:], encoder=FakeEncoder())
     compact(tmp_path / "i")
     engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
-    assert engine.manifest.type == "cagra"
+    assert engine.manifest.vectors.type == "cagra"
     assert make_plan("cagra", 301, 64).factory == "HNSW32"
     assert engine.search(tiny_corpus(301)[-1].content, 1)[0].id == "d300"
 

@@ -5,9 +5,12 @@ import sys
 
 import pytest
 
-from debater_search.errors import DebaterError
-from debater_search.vectors import TYPES, check_recall, check_type, make_plan, parse_memory, planner, require_one_faiss
-from debater_search.vectors.library import import_faiss
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.vectors import VectorSettings
+from debater_search.vectors.faiss import TYPES, parse_memory, planner, require_one_faiss, trial
+from debater_search.vectors.faiss.library import import_faiss
+from debater_search.vectors.faiss.planner import make_plan
+from debater_search.vectors.faiss.trial import check_type
 from tests.vectors.vector_sets import DIM
 
 
@@ -41,15 +44,54 @@ def test_auto_without_a_limit_takes_the_machines(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("dim", [1, 7, 384])
 @pytest.mark.parametrize("type", TYPES)
 def test_every_type_can_be_built_in_any_dimension(type: str, dim: int) -> None:
+    faiss = import_faiss()
     for count in (1, 1000, 10**8):
-        check_type(make_plan(type, count, dim).factory, dim)
+        assert faiss.index_factory(dim, make_plan(type, count, dim).factory, faiss.METRIC_INNER_PRODUCT)
 
 
-@pytest.mark.parametrize("type", ["hsnw", "LSH", "PQ5", "IVF10", "", "Flat; rm -rf", "IVF99999999999999,Flat"])
+@pytest.mark.parametrize(
+    "type", ["hsnw", "LSH", "PQ5", "IVF10", "", "Flat; rm -rf", "IVF99999999999999,Flat", "\0", "\ud800"]
+)
 def test_an_unknown_type_names_those_that_exist(type: str) -> None:
     with pytest.raises(DebaterError, match="no index type") as caught:
         check_type(type, DIM)
     assert "auto, flat, hnsw, ivf, sq8, ivfpq, binary" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        "HNSW0",
+        "HNSW1",
+        "HNSW00",
+        "PCAR8,HNSW0_SQ8",
+        "IVF4_HNSW0,Flat",
+        "NSG0",
+        "NSG1",
+        "PQ8x0",
+        "RR0,Flat",
+        "IVF0,Flat",
+    ],
+)
+def test_a_type_that_would_abort_or_hang_the_process_is_refused(type: str) -> None:
+    with pytest.raises(InvalidError, match="no index type"):
+        check_type(type, DIM)
+
+
+@pytest.mark.parametrize("type", ["HNSW100000000", "IVF200000000,Flat"])
+def test_a_type_that_takes_gigabytes_for_a_few_vectors_is_refused(type: str) -> None:
+    with pytest.raises(InvalidError, match="no index type"):
+        check_type(type, DIM)
+
+
+@pytest.mark.parametrize("type", ["HNSW2", "HNSW", "NSG8", "IVF65536,PQ8", "PQ4x10", "OPQ4,IVF4,PQ4x4fs"])
+def test_a_type_that_needs_more_vectors_than_a_trial_has_is_accepted(type: str) -> None:
+    check_type(type, DIM)
+
+
+def test_a_type_that_is_slow_to_train_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_PATIENCE", 0.01)
+    check_type("OPQ8,PQ8", DIM)
 
 
 @pytest.mark.parametrize("type", ["PQ8,RFlat", "IDMap,Flat", "PQ8,Refine(SQ8)"])
@@ -63,14 +105,14 @@ def test_memory_is_read_as_people_write_it() -> None:
         4 * 10**9, 5 * 10**8, 15 * 10**8, 64_000, 12
     ]  # fmt: skip
     for text in ("", "GB", "-1GB", "0", "4 gigs", "1e9", "inf"):
-        with pytest.raises(DebaterError, match="no amount of memory"):
+        with pytest.raises(DebaterError, match="not an amount of memory"):
             parse_memory(text)
 
 
 @pytest.mark.parametrize("recall", [0, -1, 1.01, float("nan")])
 def test_an_impossible_recall_is_refused(recall: float) -> None:
     with pytest.raises(DebaterError, match="recall"):
-        check_recall(recall)
+        VectorSettings(recall=recall)
 
 
 def test_without_faiss_the_exact_install_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,20 +125,20 @@ def test_both_faiss_wheels_are_refused_and_one_is_named_for_removal(monkeypatch:
     real = importlib.metadata.distribution
     pretend = {"faiss-cpu", "faiss-gpu"}
     monkeypatch.setattr(
-        "debater_search.vectors.library.distribution", lambda name: None if name in pretend else real(name)
+        "debater_search.vectors.faiss.library.distribution", lambda name: None if name in pretend else real(name)
     )
     with pytest.raises(DebaterError, match=r"faiss-cpu and faiss-gpu are both installed.*pip uninstall faiss-cpu"):
         import_faiss()
     pretend.remove("faiss-cpu")
-    monkeypatch.setattr("debater_search.vectors.library.import_module", lambda name: name)
-    monkeypatch.setattr("debater_search.vectors.library._installed", lambda wheel: wheel in pretend)
+    monkeypatch.setattr("debater_search.vectors.faiss.library.import_module", lambda name: name)
+    monkeypatch.setattr("debater_search.vectors.faiss.library._installed", lambda wheel: wheel in pretend)
     assert import_faiss() == "faiss"
 
 
 def test_wheels_are_compared_before_anything_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend = {"faiss-gpu", "faiss-gpu-cuvs"}
-    monkeypatch.setattr("debater_search.vectors.library._installed", lambda wheel: wheel in pretend)
-    monkeypatch.setattr("debater_search.vectors.library.import_module", lambda name: pytest.fail("imported"))
+    monkeypatch.setattr("debater_search.vectors.faiss.library._installed", lambda wheel: wheel in pretend)
+    monkeypatch.setattr("debater_search.vectors.faiss.library.import_module", lambda name: pytest.fail("imported"))
     with pytest.raises(DebaterError, match=r"keep faiss-gpu-cuvs if .*pip uninstall faiss-gpu "):
         require_one_faiss()
     pretend.remove("faiss-gpu")
@@ -107,7 +149,7 @@ def test_without_faiss_the_extra_that_brings_it_is_named(monkeypatch: pytest.Mon
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr("debater_search.vectors.library.import_module", missing)
+    monkeypatch.setattr("debater_search.vectors.faiss.library.import_module", missing)
     with pytest.raises(DebaterError, match="not installed") as caught:
         check_type("auto", 8)  # before anything is encoded
     assert 'pip install "debater-search[cpu]"' in caught.value.hint

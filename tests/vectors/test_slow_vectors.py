@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from debater_search.vectors import TYPES
+from debater_search.vectors.faiss import TYPES
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "search.py"
 

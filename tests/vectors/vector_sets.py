@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from debater_search.vectors import TYPES, Built, FaissIndex, build_index, make_plan
+from debater_search.vectors import Selection, VectorSettings
+from debater_search.vectors.faiss import TYPES
+from debater_search.vectors.faiss.build import Built, build_index
+from debater_search.vectors.faiss.index import FaissIndex
 
 DIM = 16
 FACTORIES = ["PQ8", "PQ4x4fs", "PCA12,IVF8,PQ4x4fs", "HNSW16_SQ8", "SQ8", "PCA8,IVF4,Flat", "IVF8_HNSW8,Flat"]
@@ -12,9 +15,16 @@ ALL_TYPES = [*TYPES, *FACTORIES]
 
 
 def built(rows: np.ndarray, type: str, path: Path, *, recall: float = 0.95) -> tuple[FaissIndex, Built]:
-    plan = make_plan(type, len(rows), rows.shape[1])
-    outcome = build_index(np.array_split(rows, 3), rows.shape[1], plan, path, recall=recall)
+    outcome = build_index(np.array_split(rows, 3), rows.shape[1], VectorSettings(type, recall=recall), path)
     return FaissIndex.load(path), outcome
+
+
+def only(positions: np.ndarray) -> Selection:
+    return Selection(np.sort(positions).astype(np.int64))
+
+
+def all_but(positions: np.ndarray) -> Selection:
+    return Selection(np.sort(positions).astype(np.int64), exclude=True)
 
 
 def vectors(n: int, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Looks behind a score: each analysis is a table and its picture, made from the one index that the score came from."""
+"""Analyses of a score: each is a table and a picture, made from the index that the score came from."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debater_search.data.files import write_lines
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, MissingError
 from debater_search.evaluation.analyses.checkpoints import depth, require_depths, require_run, training
 from debater_search.evaluation.analyses.queries import lengths, weights
 from debater_search.evaluation.analyses.steps import cosines, last, require_steps, steps
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Analysis:
-    """How something is found out, what it asks of the model, and whether the index must hold every thinking step."""
+    """The function of an analysis, its requirement on the model, and whether the index must hold all thinking steps."""
 
     find: Callable[[Subject], Finding]
     require: "Callable[[Encoder], None] | None" = None
@@ -52,13 +52,13 @@ ALL = "all"
 
 
 def choose_analyses(names: Sequence[str], encoder: "Encoder") -> list[str]:
-    """The analyses of these names; `all` is every one that the model allows.
+    """The analyses with these names; `all` stands for every analysis that the model allows.
 
-    Raises DebaterError for a name that there is not, and where a model does not allow what is named.
+    Raises DebaterError for an unknown name, and for a named analysis that the model does not allow.
     """
     unknown = [name for name in names if name not in (*ANALYSES, ALL)]
     if unknown:
-        raise DebaterError(f"There is no analysis {unknown[0]!r}.", f"Analyses: {', '.join([*ANALYSES, ALL])}.")
+        raise MissingError(f"There is no analysis {unknown[0]!r}.", f"Analyses: {', '.join([*ANALYSES, ALL])}.")
     chosen = []
     for name, analysis in ANALYSES.items():
         if name not in names and ALL not in names:
@@ -69,14 +69,14 @@ def choose_analyses(names: Sequence[str], encoder: "Encoder") -> list[str]:
         except DebaterError as error:
             if name in names:
                 raise
-            logger.info("Left out: %s. %s", name, error.message)
+            logger.info("Analysis %s is left out. %s", name, error.message)
             continue
         chosen.append(name)
     return chosen
 
 
 def need_all_steps(names: Sequence[str]) -> bool:
-    """Whether one of these analyses reads every thinking step: the index must then be built with `all_steps`."""
+    """Whether one of these analyses reads every thinking step, so that the index must be built with `all_steps`."""
     return any(ANALYSES[name].all_steps for name in names)
 
 
@@ -89,13 +89,12 @@ def analyse(
     *,
     progress: bool = False,
 ) -> list[Entry]:
-    """Make these analyses of a model's result from the index that it came from, and save them in `folder`.
+    """Analyse a model's result with the index that it came from, and save the analyses in `folder`.
 
-    Each is a table and two pictures, `<task>/<name>.csv`, `.svg` and `.png`, and an entry in `results.json`, there as
-    soon as it is finished. Nothing is encoded again but the queries; `training` and `depth` encode the corpus with
-    other checkpoints.
+    Each is a table, `<task>/<name>.csv`, two pictures, `.svg` and `.png`, and an entry in `results.json`, saved as
+    soon as it is finished. `training` and `depth` encode the corpus with other checkpoints; the others encode nothing.
 
-    Raises DebaterError where the index has no thinking steps but an analysis needs them, or cannot be read.
+    Raises DebaterError if an analysis needs thinking steps that the index does not hold, and if it cannot be read.
     """
     folder = Path(folder)
     subject = Subject(task, engine, result, progress=progress)
@@ -105,7 +104,7 @@ def analyse(
         finding = ANALYSES[name].find(subject)
         table = folder / task.name / f"{name}.csv"
         write_table(finding, table)
-        model = Path(result.model).name or result.model  # of a folder or a hub id, what tells it from others
+        model = Path(result.model).name or result.model  # the last part of a folder or a hub id identifies it
         pictures = draw_analysis(name, table, f"{finding.title}: {model} on {task.name}")
         files = {path.suffix.removeprefix("."): path.relative_to(folder).as_posix() for path in (*pictures, table)}
         entry: Entry = {
@@ -132,6 +131,6 @@ def write_table(finding: Finding, path: Path) -> None:
 
 
 def _add(folder: Path, entry: Entry) -> None:
-    """Put an analysis into results.json, in place of an earlier one whose files it replaced."""
+    """Add an analysis to results.json; it replaces the earlier one with the same files."""
     with changed_results(folder) as saved:
         saved["analyses"] = [*(known for known in saved["analyses"] if known.get("files") != entry["files"]), entry]

@@ -1,4 +1,4 @@
-"""Several checkpoints on one task: over a training run, and over the number of thinking steps."""
+"""Several checkpoints on one task: by training step, and by the number of thinking steps."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debater_search.encoder.layouts import CHECKPOINT_FILE
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.analyses.subject import METRIC, SCORE, Finding, Subject
 from debater_search.evaluation.evaluate import evaluate
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that training wrote, the optimizer step it is of, and the model in it."""
+    """A folder that training wrote, its optimizer step, and its model."""
 
     folder: Path
     step: int
@@ -29,7 +29,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> "Checkpoint | None":
-        """The checkpoint in a folder; None if there is none, or it does not say what it is."""
+        """The checkpoint in a folder; None if there is none, or if its description is incomplete."""
         try:
             described: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text(encoding="utf-8"))
             step = int(described["provenance"]["step"])
@@ -39,50 +39,50 @@ class Checkpoint:
 
 
 def require_run(encoder: "Encoder") -> None:
-    """Raise DebaterError unless the model lies in the output of a training run with checkpoints of several steps."""
+    """Raise DebaterError unless the model is the output of a training run that holds checkpoints of several steps."""
     if len(_of_run(encoder)) < 2:
-        raise DebaterError(
-            f"{encoder.name} is no training output with several checkpoints.",
-            "Analyse a folder that holds checkpoint-N, as `debater train --output` leaves it.",
+        raise InvalidError(
+            f"{encoder.name} is not a training output with several checkpoints.",
+            "Analyse the output folder of a training run; it holds folders checkpoint-N.",
         )
 
 
 def require_depths(encoder: "Encoder") -> None:
-    """Raise DebaterError unless checkpoints of other depths, on the same base model, lie beside the model."""
+    """Raise DebaterError unless the model's parent folder holds checkpoints of other depths on the same base model."""
     if len({checkpoint.thinking_steps for checkpoint in _beside(encoder)}) < 2:
-        raise DebaterError(
-            f"Beside {encoder.name} lies no checkpoint of the same base model with other thinking_steps.",
-            "Train some into neighbouring folders: debater train CONFIG thinking_steps=4 --output checkpoints/depth-4.",
+        raise MissingError(
+            f"Next to {encoder.name} there is no checkpoint of the same base model with other thinking_steps.",
+            "Train some into neighbouring folders, for example thinking_steps=4 into checkpoints/depth-4.",
         )
 
 
 def training(subject: Subject) -> Finding:
-    """What every checkpoint-N of a training run scores, and its end."""
+    """The score of every checkpoint-N of a training run, and of its final checkpoint."""
     rows = [
         (checkpoint.step, checkpoint.folder.name, *_score(subject, checkpoint))
         for checkpoint in _of_run(subject.engine.encoder)
     ]
     best = max(rows, key=lambda row: row[2])
-    note = f"From {rows[0][2]:.3f} at step {rows[0][0]:,} to {rows[-1][2]:.3f} at step {rows[-1][0]:,}; best is step "
-    note += f"{best[0]:,} with {best[2]:.3f}."
+    note = f"From {rows[0][2]:.3f} at step {rows[0][0]:,} to {rows[-1][2]:.3f} at step {rows[-1][0]:,}; "
+    note += f"the best is step {best[0]:,} with {best[2]:.3f}."
     return Finding("nDCG@10 over training", note, ("step", "checkpoint", *SCORE), rows)
 
 
 def depth(subject: Subject) -> Finding:
-    """What checkpoints with other numbers of thinking steps score, beside the model's."""
+    """The scores of the model and of the checkpoints beside it that have other numbers of thinking steps."""
     rows = [
         (checkpoint.thinking_steps, checkpoint.folder.name, *_score(subject, checkpoint))
         for checkpoint in _beside(subject.engine.encoder)
     ]
     best = max(rows, key=lambda row: row[2])
-    note = f"Of {len(rows)} checkpoints {best[1]}, with thinking_steps {best[0]}, scores best: {best[2]:.3f}."
+    note = f"The best of {len(rows)} checkpoints is {best[1]}, with thinking_steps {best[0]}: {best[2]:.3f}."
     return Finding(
         "nDCG@10 by the number of thinking steps trained", note, ("thinking_steps", "checkpoint", *SCORE), rows
     )
 
 
 def _of_run(encoder: "Encoder") -> list[Checkpoint]:
-    """The checkpoints of a training output, by step; its end comes in place of the checkpoint of the same step."""
+    """The checkpoints of a training output, by step; the final one replaces the checkpoint of the same step."""
     folder = Path(encoder.recipe["model"])
     if not folder.is_dir():
         return []
@@ -92,7 +92,7 @@ def _of_run(encoder: "Encoder") -> list[Checkpoint]:
 
 
 def _beside(encoder: "Encoder") -> list[Checkpoint]:
-    """The model's checkpoint and those in the folders beside it on the same base model, by depth and name."""
+    """The model's checkpoint and those on the same base model in the folders beside it, by depth and name."""
     folder = Path(encoder.recipe["model"])
     own = Checkpoint.read(folder)
     if own is None:
@@ -103,7 +103,7 @@ def _beside(encoder: "Encoder") -> list[Checkpoint]:
 
 
 def _score(subject: Subject, checkpoint: Checkpoint) -> tuple[float, float, float]:
-    """The columns SCORE of a checkpoint; what is indexed already is not encoded again."""
+    """The columns SCORE of a checkpoint; the evaluated model itself is not encoded again."""
     from debater_search.encoder import Encoder
 
     own = subject.engine.encoder

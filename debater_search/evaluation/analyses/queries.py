@@ -1,20 +1,20 @@
-"""Where the score comes from: long and short texts, vectors and words."""
+"""The score by length of texts, and by the weights of dense and lexical search."""
 
 import numpy as np
 
 from debater_search.evaluation.analyses.subject import METRIC, SCORE, Finding, Subject
 from debater_search.evaluation.metrics import bootstrap
-from debater_search.search.retrieval import FUSION_DEPTH, dense, lexical, reciprocal_rank_fusion
+from debater_search.search.candidates import FUSION_DEPTH, dense, lexical, reciprocal_rank_fusion
 
 _BINS = 5
 _LEAST_IN_A_BIN = 10  # queries
 
 Bin = tuple[float, float, int, float, float, float]
-"""Shortest and longest, in words; how many queries; the columns SCORE."""
+"""Shortest and longest in words; number of queries; the columns SCORE."""
 
 
 def lengths(subject: Subject) -> Finding:
-    """The result's score by the length of queries, and of the documents that answer them."""
+    """The result's score by the length of queries and of their relevant documents."""
     values = {query_id: scores[METRIC] for query_id, scores in subject.result.per_query.items()}
     lengths_of = {
         "queries": {query.id: float(len(query.text.split())) for query in subject.queries},
@@ -25,7 +25,7 @@ def lengths(subject: Subject) -> Finding:
         known = sorted(found.keys() & values.keys())
         bins = _bins(np.array([found[id] for id in known]), np.array([values[id] for id in known]))
         rows += [(kind, *row) for row in bins]
-    kinds = dict.fromkeys(row[0] for row in rows)  # where the corpus has nothing relevant, queries alone
+    kinds = dict.fromkeys(row[0] for row in rows)  # only queries if no relevant document is in the corpus
     note = f"nDCG@10: {'; '.join(_ends(kind, [row for row in rows if row[0] == kind]) for kind in kinds)}."
     return Finding("nDCG@10 by length", note, ("of", "shortest", "longest", "queries", *SCORE), rows)
 
@@ -33,13 +33,13 @@ def lengths(subject: Subject) -> Finding:
 def _ends(kind: str, rows: list[tuple[str, *Bin]]) -> str:
     first, last = rows[0], rows[-1]
     return (
-        f"{first[4]:.3f} where the {kind} have {first[1]:g} to {first[2]:g} words, "
-        f"{last[4]:.3f} where they have {last[1]:g} to {last[2]:g}"
+        f"{first[4]:.3f} for {kind} of {first[1]:g} to {first[2]:g} words, "
+        f"{last[4]:.3f} for {last[1]:g} to {last[2]:g} words"
     )
 
 
 def _of_relevant(subject: Subject) -> dict[str, float]:
-    """The median length in words of the documents that answer a query, of those that the corpus has."""
+    """The median length in words of each query's relevant documents that are in the corpus."""
     relevant = {
         query_id: [document_id for document_id, gain in gains.items() if gain > 0]
         for query_id, gains in subject.qrels.items()
@@ -52,7 +52,7 @@ def _of_relevant(subject: Subject) -> dict[str, float]:
 
 
 def _bins(lengths: np.ndarray, values: np.ndarray) -> list[Bin]:
-    """Groups of about equal size, from the shortest to the longest; equal lengths are never parted."""
+    """Groups of about equal size, from short to long; equal lengths are in the same group."""
     if not len(lengths):
         return []
     wanted = min(_BINS, max(1, len(lengths) // _LEAST_IN_A_BIN))
@@ -69,9 +69,9 @@ def _bins(lengths: np.ndarray, values: np.ndarray) -> list[Bin]:
 
 
 def weights(subject: Subject) -> Finding:
-    """What hybrid search scores, by the weight of the vectors' ranking beside that of the words'."""
+    """The score of hybrid search by the weight of dense search; lexical search has the rest."""
     engine = subject.engine
-    by_meaning = dense(engine.vectors, subject.vectors, FUSION_DEPTH, allowed=engine.live)
+    by_meaning = dense(engine.vectors, subject.vectors, FUSION_DEPTH)
     by_words = lexical(engine.documents, [query.text for query in subject.queries], FUSION_DEPTH)
     positions = sorted({position for rankings in (by_meaning, by_words) for found in rankings for position, _ in found})
     ids = dict(zip(positions, engine.documents.ids(positions), strict=True))
@@ -80,7 +80,7 @@ def weights(subject: Subject) -> Finding:
         pair = (tenths / 10, 1 - tenths / 10)
         run = {}
         for query, rankings in zip(subject.queries, zip(by_meaning, by_words, strict=True), strict=True):
-            used = [place for place in (0, 1) if pair[place]]  # a weight of nothing adds no documents either
+            used = [place for place in (0, 1) if pair[place]]  # a ranking of weight 0 adds no documents either
             fused = reciprocal_rank_fusion(
                 [rankings[place] for place in used], FUSION_DEPTH, weights=[pair[place] for place in used]
             )
@@ -88,7 +88,7 @@ def weights(subject: Subject) -> Finding:
         rows.append((pair[0], *subject.score(run)))
     best = max(rows, key=lambda row: row[1])
     note = (
-        f"Words alone score {rows[0][1]:.3f}, vectors alone {rows[-1][1]:.3f}; fused they are best at a weight of "
-        f"{best[0]:g} for the vectors: {best[1]:.3f}, chosen and measured on the same queries."
+        f"Lexical search scores {rows[0][1]:.3f}, dense search {rows[-1][1]:.3f}; hybrid search is best with a dense "
+        f"weight of {best[0]:g}: {best[1]:.3f}, chosen and measured on the same queries."
     )
-    return Finding("nDCG@10 of hybrid search by the vectors' weight", note, ("dense_weight", *SCORE), rows)
+    return Finding("nDCG@10 of hybrid search by dense weight", note, ("dense_weight", *SCORE), rows)

@@ -1,10 +1,10 @@
-"""Thinking steps: what each of them scores, alone and together, and how alike they are."""
+"""Thinking steps: their scores, alone and combined, and the cosines between them."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.evaluation.analyses.subject import DEPTH, SCORE, Finding, Subject
 from debater_search.evaluation.thinking import cosines_to_last, search_steps, step_cosines
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def require_steps(encoder: "Encoder") -> None:
-    """Raise DebaterError for a model with one thinking step only."""
+    """Raise DebaterError for a model with a single thinking step."""
     if encoder.thinking_steps < 2:
-        raise DebaterError(
-            f"{encoder.name} has one thinking step: there is nothing to compare.",
+        raise InvalidError(
+            f"{encoder.name} has only one thinking step.",
             "Analyse a model that was trained with thinking_steps of 2 or more.",
         )
 
 
 def steps(subject: Subject) -> Finding:
-    """What every thinking step scores alone, and a document's best step and the mean over its steps."""
+    """The score of each thinking step alone, of a document's best step, and of the mean over its steps."""
     engine = subject.engine
     ids = [query.id for query in subject.queries]
     runs = search_steps(
@@ -39,27 +39,27 @@ def steps(subject: Subject) -> Finding:
 
 
 def cosines(subject: Subject) -> Finding:
-    """The mean cosine between every two thinking steps of a document."""
+    """The mean cosine between each two thinking steps of a document."""
     matrix = step_cosines(subject.engine.store, live=subject.engine.live)
     depth = len(matrix)
     neighbours = np.diagonal(matrix, 1)
     note = (
-        f"Neighbouring steps have a cosine of {neighbours.min():.4f} to {neighbours.max():.4f}; "
-        f"the first and the last of {matrix[0, -1]:.4f}."
+        f"Cosines of neighbouring steps are {neighbours.min():.4f} to {neighbours.max():.4f}; "
+        f"that of the first and the last step is {matrix[0, -1]:.4f}."
     )
     rows = [(number, *row) for number, row in enumerate(matrix.tolist(), start=1)]
     return Finding("Cosine between thinking steps", note, ("step", *map(str, range(1, depth + 1))), rows)
 
 
 def last(subject: Subject) -> Finding:
-    """How near every thinking step is to the last, over the documents."""
+    """The cosine of each thinking step to the last, over the documents."""
     found = cosines_to_last(subject.engine.store, live=subject.engine.live)
     columns = np.vstack([found.mean(axis=0, dtype=np.float64), *np.quantile(found, [0.25, 0.5, 0.75], axis=0)])
     rows = [(number, *row) for number, row in enumerate(columns.T.tolist(), start=1)]
     depth = len(rows)
     note = (
-        f"Step 1 has a mean cosine of {rows[0][1]:.3f} to step {depth}, in the middle half of the documents "
-        f"{rows[0][2]:.3f} to {rows[0][4]:.3f}; step {depth - 1} one of {rows[-2][1]:.4f}."
+        f"Step 1 has a mean cosine of {rows[0][1]:.3f} to step {depth} (quartiles {rows[0][2]:.3f} and "
+        f"{rows[0][4]:.3f}); step {depth - 1} has {rows[-2][1]:.4f}."
     )
     title = "Cosine of each thinking step to the last"
     return Finding(title, note, ("step", "mean", "quartile_1", "median", "quartile_3"), rows)

@@ -1,4 +1,4 @@
-"""What an analysis looks at, and what it finds."""
+"""Input and output of an analysis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.evaluation.evaluate import judged_queries, without_identical_ids
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import score_run
@@ -17,16 +17,16 @@ from debater_search.types import Qrels, Query, Run
 
 METRIC = "ndcg@10"
 SCORE = (METRIC, "low", "high")
-"""Columns of a score: the mean over the queries, and the ends of its 95% interval."""
+"""Columns of a score: the mean over the queries and the ends of its 95% interval."""
 DEPTH = 100
-"""Documents retrieved where only the first ten count: deep enough that no tie at the cut reaches them."""
+"""Documents retrieved although only the first ten count: deep enough that no tie at the cut reaches them."""
 
 Cell = str | int | float
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A table, what it is about, and one sentence that says what is seen in it."""
+    """A table, its title, and one sentence that sums it up."""
 
     title: str
     note: str
@@ -35,22 +35,22 @@ class Finding:
 
 
 class Subject:
-    """A model's result on a task, and the open index that it came from: one, for all analyses."""
+    """A model's result on a task and the open index that it came from, shared by all analyses."""
 
     def __init__(self, task: RetrievalTask, engine: SearchEngine, result: Result, *, progress: bool = False) -> None:
-        """Raises DebaterError for an index of passages: its rows are not documents."""
+        """Raises DebaterError for an index of passages, whose rows are not documents."""
         if engine.documents.split:
-            raise DebaterError("An index of passages cannot be analysed.", "Index the corpus without --passages.")
+            raise InvalidError("An index of passages cannot be analysed.", "Index the corpus without `passages`.")
         self.task, self.engine, self.result, self.progress = task, engine, result, progress
 
     @property
     def split(self) -> str:
-        """Which judgements the result was measured with."""
+        """The split whose judgements the result was measured with."""
         return str(self.result.provenance["split"])
 
     @property
     def instruction(self) -> str | None:
-        """What went before its queries."""
+        """The instruction before its queries."""
         instruction: str | None = self.result.provenance["instruction"]
         return instruction
 
@@ -66,10 +66,10 @@ class Subject:
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """Their vectors, float32 [queries, dim], as the result's search asked."""
+        """The vectors of these queries, float32 [queries, dim], as in the result's search."""
         return query_vectors(self.queries, self.engine.encoder, self.instruction)
 
     def score(self, run: Run) -> tuple[float, float, float]:
-        """The columns SCORE of a run, measured as the result was."""
+        """The columns SCORE of a run, measured like the result."""
         scores = score_run(without_identical_ids(run) if self.task.ignore_identical_ids else run, self.qrels)
         return scores.metrics[METRIC], *scores.intervals[METRIC]

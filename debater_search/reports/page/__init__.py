@@ -1,4 +1,4 @@
-"""A self-contained page out of plain data: one file that loads nothing and takes no text of the data for markup."""
+"""A self-contained page from plain data: one file that loads nothing and treats no data as markup."""
 
 import base64
 import hashlib
@@ -9,13 +9,13 @@ from string import Template
 from typing import Any
 
 SCRIPTS = ("base.js", "comparisons.js", "scores.js", "queries.js", "page.js")
-"""One script, in this order."""
+"""Joined into one script, in this order."""
 
 
 def render(title: str, data: Any) -> str:
-    """The page as HTML. `data`, plain JSON types, is what the page's script shows, all of it as text.
+    """The page as HTML. `data` has plain JSON types; the page's script shows all of it as text.
 
-    The browser is told to load nothing and to run nothing but the page's own script, known by its hash.
+    The content security policy lets the browser load nothing and run only the page's own script, by its hash.
     """
     style, script = _file("page.css"), "".join(_file(name) for name in SCRIPTS)
     policy = [
@@ -32,9 +32,9 @@ def render(title: str, data: Any) -> str:
 
 
 def _inert(data: Any) -> str:
-    """JSON in which no tag, of a script's end or of anything else, can stand."""
+    """JSON that contains no tag, in particular no </script>."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
 
 
 def _hash(content: str) -> str:

@@ -77,7 +77,7 @@ function drawComparison(one) {
     {},
     el("summary", {}, `${one.system} against ${one.baseline} on ${one.task} `, main ? chip(verdict(main)) : null),
     tableOf([...heads, "Wins", "Ties", "Losses"], rows),
-    el("p", { class: "muted small" }, "p by the paired randomisation test; p, Holm is it, corrected for the number of tests."),
+    el("p", { class: "muted small" }, "p: paired randomisation test. p, Holm: corrected for the number of tests."),
     el("div", { class: "sides" }, drawMoved(one, "gained", "gain"), drawMoved(one, "lost", "loss")),
   );
 }

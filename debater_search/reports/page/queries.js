@@ -78,7 +78,7 @@ function drawQueries() {
 function aboutTexts(task) {
   const texts = Object.keys(task.queries).length;
   if (texts === task.ids.length) return "";
-  const which = texts ? `the texts of ${texts} of ${task.ids.length}: where most happens, and a sample` : "no texts";
+  const which = texts ? `the texts of ${texts} of ${task.ids.length}: those that differ most, and a random sample` : "no texts";
   return `This page holds ${which}.`;
 }
 
@@ -116,9 +116,9 @@ function drawSide(task, query, model, other) {
   const line = (id, value) => drawDocument(id, task.documents[id], query.judged[id], value, rankBy(query, other, id));
   const more = query.relevant - relevant.length;
   const missing = [
-    el("h5", {}, "Relevant, but not in its ten"),
+    el("h5", {}, "Relevant, but not in its top ten"),
     el("ul", {}, missed.map((id) => line(id))),
-    more > 0 ? el("p", { class: "muted small" }, `And ${more} more, or among the ten.`) : null,
+    more > 0 ? el("p", { class: "muted small" }, `And up to ${more} more relevant documents.`) : null,
   ];
   const found = el("ol", {}, answers.map(([id, value]) => line(id, value)));
   return el("div", {}, el("h4", {}, model), found, missed.length ? missing : null);
@@ -127,7 +127,7 @@ function drawSide(task, query, model, other) {
 function rankBy(query, model, id) {
   if (!query.answers[model]) return "";
   const at = query.answers[model].findIndex(([answer]) => answer === id);
-  return `${model}: ${at < 0 ? "not in its ten" : `rank ${at + 1}`}`;
+  return `${model}: ${at < 0 ? "not in its top ten" : `rank ${at + 1}`}`;
 }
 
 function drawDocument(id, [title, text] = [], gain, value, elsewhere) {

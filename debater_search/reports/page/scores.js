@@ -11,7 +11,7 @@ function drawLede() {
   const metric = metricName(state.metric);
   const what = DATA.tasks.length > 1 ? `mean ${metric} over ${DATA.tasks.length} tasks` : metric;
   const next = second ? `; next is ${second[0]} with ${score(second[1])}.` : ".";
-  const untested = second && !inMetric(state.metric).length ? " Whether that is more than chance was not tested here." : "";
+  const untested = second && !inMetric(state.metric).length ? " The difference was not tested for significance." : "";
   const has = second ? ` has the highest ${what}: ` : ` has a ${what} of `;
   fill(byId("lede"), el("b", {}, first[0]), has, el("b", {}, score(first[1])), next, untested);
 }
@@ -23,7 +23,7 @@ function drawTable() {
   fill(byId("table"), el("thead", {}, heads), el("tbody", {}, rows), foot);
   const baselines = [...new Set(inMetric(state.metric).map((one) => one.baseline))].join(" or ");
   const marks = baselines ? ` ▲ better, ▼ worse than ${baselines}: p < ${SURE} by a randomisation test, Holm-corrected.` : "";
-  byId("legend").textContent = `Bold: the highest. Beneath: the 95% interval over queries.${marks}`;
+  byId("legend").textContent = `Bold: highest value. Small: 95% interval over queries.${marks}`;
 }
 
 function drawHead(key, text) {
@@ -52,7 +52,7 @@ function drawMeans() {
   const means = DATA.models.map(meanOf);
   const best = highest(means);
   const cell = (mean) => (mean !== null && mean === best ? bestCell(score(mean)) : el("td", {}, score(mean)));
-  return el("tr", {}, el("th", { scope: "row" }, "Mean", means.includes(null) ? note("of models with every task") : null), means.map(cell));
+  return el("tr", {}, el("th", { scope: "row" }, "Mean", means.includes(null) ? note("of models scored on all tasks") : null), means.map(cell));
 }
 const highest = (values) => (isMerit(state.metric) ? Math.max(...values.filter(isNumber)) : null);
 const bestCell = (text, ...more) => el("td", { class: "best" }, text, hidden(" best"), more);

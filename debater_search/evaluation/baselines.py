@@ -1,0 +1,138 @@
+"""The systems that a campaign scores: a model as it searches, BM25, the run of any other system."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Union
+
+from debater_search.errors import InvalidError
+from debater_search.evaluation.comparison import Judged
+from debater_search.evaluation.evaluate import BM25, choose_instruction, evaluate, model_name
+from debater_search.evaluation.results import Result
+from debater_search.evaluation.runs import SavedRun, one_task, read_saved, run_name, run_provenance
+from debater_search.evaluation.tasks import RetrievalTask
+from debater_search.search import Mode, SearchEngine
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+Baseline = Union["Encoder", str, Path]
+"""An encoder, "bm25", the path of a TREC run, or anything that `Encoder.load` takes."""
+
+
+class System(Protocol):
+    """Anything that answers the queries of a task."""
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+        ...
+
+    def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
+        """The part of its result's provenance that must be equal for a saved result to be valid; `data`: `data_of`."""
+        ...
+
+    def score(self, task: RetrievalTask, engine: SearchEngine, *, split: str, index_type: str) -> Result:
+        """Its result on a task; `engine` has the task's corpus indexed by the evaluated model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """A model as it searches, or BM25 if there is no encoder."""
+
+    encoder: "Encoder | None" = None
+    mode: Mode = "lexical"
+    instruction: str | None = None
+    own_index: bool = False
+    """Whether the campaign's engine lacks its vectors."""
+
+    @property
+    def name(self) -> str:
+        """The encoder's name, with "+ bm25" for hybrid search."""
+        return model_name(self.encoder, self.mode)
+
+    def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
+        """Data, split, mode, fingerprint and instruction; the index type too, unless it is chosen by size."""
+        described = data | {
+            "split": split,
+            "mode": self.mode,
+            "fingerprint": None if self.encoder is None else self.encoder.fingerprint,
+            "instruction": choose_instruction(task, self.encoder, self.instruction),
+        }
+        chosen = self.encoder is not None and index_type != "auto"
+        return described | ({"index_type": index_type} if chosen else {})
+
+    def score(self, task: RetrievalTask, engine: SearchEngine, *, split: str, index_type: str) -> Result:
+        """The result, from `engine` or from an index of its own."""
+        return evaluate(
+            task,
+            self.encoder if self.own_index else engine,
+            split=split,
+            mode=self.mode,
+            instruction=self.instruction,
+            index_type=index_type,
+            progress=True,
+        )
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A TREC run of any system."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name up to the first dot."""
+        return run_name(self.path)
+
+    def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
+        """The file's path and hash, and the judgements."""
+        judgements = {"judgements": data["judgements"]} if "judgements" in data else {}
+        return run_provenance(self.path) | judgements
+
+    def score(self, task: RetrievalTask, engine: SearchEngine, *, split: str, index_type: str) -> Result:
+        """The run's result by the task's judgements."""
+        return read_saved(SavedRun(self.name, self.path), judged_by_task(task, split))
+
+
+def judged_by_task(task: RetrievalTask, split: str) -> Judged:
+    """The judgements and the texts of a task's queries."""
+    texts = {query.id: query.text for query in task.queries(split)}
+    return Judged(task.name, task.qrels(split), texts, task.ignore_identical_ids)
+
+
+def load_baselines(baselines: Sequence[Baseline], system: str, *, tasks: int, device: str = "auto") -> list[System]:
+    """The systems that `baselines` name, loaded; BM25 is left out if it is itself the evaluated `system`.
+
+    Raises DebaterError if two systems have the same name, if a run file is named for several `tasks`, and for a model
+    that cannot be loaded.
+    """
+    taken = {system}
+    loaded: list[System] = []
+    for baseline in baselines:
+        if baseline == system == BM25:
+            continue
+        one = _load(baseline, tasks, device)
+        if one.name in taken:
+            raise InvalidError(
+                f"Two of the systems to compare have the same name: {one.name}.", "Name each of them once."
+            )
+        taken.add(one.name)
+        loaded.append(one)
+    return loaded
+
+
+def _load(baseline: Baseline, tasks: int, device: str) -> System:
+    if not isinstance(baseline, str | Path):
+        return Searcher(baseline, "dense", own_index=True)
+    if baseline == BM25:
+        return Searcher()
+    if Path(baseline).is_file():
+        if tasks > 1:
+            raise one_task(baseline, tasks)
+        return RunFile(Path(baseline))
+    from debater_search.encoder import Encoder
+
+    return Searcher(Encoder.load(str(baseline), device=device), "dense", own_index=True)

@@ -1,0 +1,183 @@
+"""Runs on disk: found in earlier results, scored against judgements, compared."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from debater_search.data import read_qrels, read_queries, read_run
+from debater_search.data.files import require_writable_folder
+from debater_search.errors import DebaterError, InvalidError, MissingError
+from debater_search.evaluation.comparison import Judged, compare, save_comparisons
+from debater_search.evaluation.details import save_details
+from debater_search.evaluation.evaluate import without_identical_ids
+from debater_search.evaluation.results import (
+    RESULTS_NAME,
+    RUN_NAME,
+    Entry,
+    Result,
+    is_interrupted,
+    read_results,
+    scored,
+)
+from debater_search.files import file_in, sha256_file
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run on disk."""
+
+    name: str
+    path: Path
+    task: str | None = None
+    """The task that it answers; None if the file does not say."""
+
+
+def find_runs(source: str | Path) -> list[SavedRun]:
+    """The runs at `source`: a TREC run file, or all runs of a results.json or of a folder that holds one.
+
+    Raises DebaterError if there is none, and for a results.json whose runs are missing.
+    """
+    path = Path(source)
+    if path.is_dir() or path.name == RESULTS_NAME:
+        folder = path if path.is_dir() else path.parent
+        entries = read_results(folder)["results"]
+        if not entries:
+            raise MissingError(
+                f"There are no results in {folder}.", "Name a TREC run, or the output folder of an evaluation."
+            )
+        return [_saved_run(entry, folder) for entry in entries if "run" in entry]
+    if not path.is_file():
+        raise MissingError(f"There is no file {source}.", "Name a TREC run, or the output folder of an evaluation.")
+    return [SavedRun(run_name(path), path)]
+
+
+def find_compared(sources: Iterable[str | Path], tasks: Sequence[str]) -> list[SavedRun]:
+    """The runs at all `sources` that answer these tasks.
+
+    Raises DebaterError for a source that answers none of them, and for a run that does not say which of several.
+    """
+    found: list[SavedRun] = []
+    for source in sources:
+        runs = find_runs(source)
+        if len(tasks) > 1 and any(run.task is None for run in runs):
+            raise one_task(source, len(tasks))
+        matching = [run for run in runs if run.task is None or run.task in tasks]
+        if not matching:
+            available = ", ".join(sorted({run.task for run in runs if run.task})) or "none"
+            raise MissingError(f"{source} has no results on {', '.join(tasks)}.", f"It has results on: {available}.")
+        found += matching
+    return found
+
+
+def one_task(source: str | Path, tasks: int) -> DebaterError:
+    """The error for a run file given for several tasks."""
+    return InvalidError(
+        f"The run {source} answers one task, and there are {tasks}.",
+        "Evaluate one task at a time, or compare with the output folder of an evaluation.",
+    )
+
+
+def run_name(path: Path) -> str:
+    """The name of the system behind a run file: the file's name up to the first dot."""
+    return path.name.split(".")[0] or path.name.strip(".")
+
+
+def read_saved(saved: SavedRun, judged: Judged) -> Result:
+    """A saved run, scored against the current judgements. Raises DebaterError as `read_run` and `scored` do."""
+    run = read_run(saved.path)
+    if not judged.qrels.keys() & run.keys():
+        raise InvalidError(
+            f"{saved.path} answers none of the queries that are judged for {judged.task}.",
+            "Do the two belong together?",
+        )
+    if judged.ignore_identical_ids:
+        run = without_identical_ids(run)
+    return scored(judged.task, saved.name, run, judged.qrels, provenance=run_provenance(saved.path))
+
+
+def run_provenance(path: Path) -> dict[str, Any]:
+    """Path and sha256 of a run file."""
+    return {"run": str(path)} | ({"sha256": sha256_file(path)} if path.is_file() else {})
+
+
+def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> list[Entry]:
+    """Compare the first of one task's results with the others, and with the saved runs of that task."""
+    system, *baselines = results
+    taken = {result.model for result in results}
+    for run in saved:
+        if run.task in (None, judged.task):
+            name = run.name if run.name not in taken else f"{run.name} ({run.path})"
+            taken.add(name)
+            baselines.append(replace(read_saved(run, judged), model=name))
+    return compare(system, baselines, judged)
+
+
+def evaluate_run(
+    run: str | Path,
+    qrels: str | Path,
+    *,
+    compare: Sequence[str | Path] = (),
+    output: str | Path | None = None,
+    force: bool = False,
+) -> tuple[Result, list[Entry]]:
+    """Score the TREC run `run` by the judgements `qrels`; returns its result and its comparisons with `compare`.
+
+    `compare` names runs and results as `find_runs` takes them. With `output` both are saved there.
+
+    Raises DebaterError for files that are missing or bad, and if `output` holds another system's run of the task,
+    unless `force` is set.
+    """
+    run, judged = Path(run), judged_by_file(Path(qrels))
+    result = read_saved(SavedRun(run_name(run), run), judged)
+    result = replace(result, provenance=result.provenance | {"qrels": str(qrels)})
+    if output is not None:
+        _require_free(Path(output), result, force=force)
+    comparisons = compare_with_runs([result], find_compared(compare, [result.task]), judged)
+    if output is not None:
+        result.save(output)
+        save_details(output, [result], judged.qrels, judged.texts)
+        save_comparisons(output, comparisons)
+    return result, comparisons
+
+
+def judged_by_file(qrels: Path) -> Judged:
+    """The judgements in a file; those in cranfield/qrels/test.tsv belong to cranfield, whose queries are beside it."""
+    judged, folder = read_qrels(qrels), qrels.resolve().parent
+    if folder.name != "qrels":
+        return Judged(run_name(qrels), judged, {})
+    try:
+        texts = {query.id: query.text for query in read_queries(folder.parent)}
+    except DebaterError:  # a run is scored without its queries as well
+        texts = {}
+    return Judged(folder.parent.name, judged, texts)
+
+
+def _require_free(output: Path, result: Result, *, force: bool) -> None:
+    """Raise DebaterError if the output cannot be written or holds another system's run of the task."""
+    require_writable_folder(output)
+    place = f"{result.task}/{RUN_NAME}"
+    entries = read_results(output)["results"]
+    holders = [entry for entry in entries if entry.get("run") == place]
+    own = any(entry.get("model") == result.model and _run_of(entry) == result.provenance["run"] for entry in holders)
+    if (output / place).exists() and not own and not force and not is_interrupted(output, result.task, entries):
+        raise InvalidError(
+            f"{output / result.task} holds a run already.", "Choose another `output`, or replace it with `force`."
+        )
+
+
+def _run_of(entry: Entry) -> Any:
+    provenance = entry.get("provenance")
+    return provenance.get("run") if isinstance(provenance, dict) else None
+
+
+def _saved_run(entry: Entry, folder: Path) -> SavedRun:
+    """Where an entry's run is. The entry may come from anywhere: its run must lie inside the folder."""
+    task, model, run = (entry.get(name) for name in ("task", "model", "run"))
+    if not (isinstance(task, str) and isinstance(model, str) and isinstance(run, str)):
+        raise InvalidError(
+            f"{folder / RESULTS_NAME} does not hold results.", "Name the output folder of an evaluation."
+        )
+    if file_in(folder, run) is None:
+        raise MissingError(f"{folder / RESULTS_NAME} names the run {run}, which is missing.", "Evaluate it again.")
+    return SavedRun(model, folder / run, task)

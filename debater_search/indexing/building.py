@@ -1,0 +1,204 @@
+"""Build an index in three calls: store the documents, encode them, index the embeddings. The manifest comes last."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from debater_search.data.files import called
+from debater_search.errors import InvalidError
+from debater_search.indexing.documents import StoredDocuments, storing
+from debater_search.indexing.encoding import SHARD_SIZE, EncodingSettings, encode
+from debater_search.indexing.engines import LOCAL
+from debater_search.indexing.model import load_again
+from debater_search.indexing.output import check_output, claim, workplace
+from debater_search.indexing.passages import Splitter
+from debater_search.indexing.ready import open_ready, require_same_corpus
+from debater_search.indexing.vectors import build_vectors
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.manifest import (
+    EMBEDDINGS_NAME,
+    MANIFEST_NAME,
+    DType,
+    EncoderInfo,
+    IndexManifest,
+    Passages,
+    PassageSettings,
+    write_manifest,
+)
+from debater_search.types import Document
+from debater_search.vectors import VectorSettings
+from debater_search.vectors import backend as find_backend
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+
+@dataclass
+class BuildResult:
+    """What `build` did. `manifest` is None after `encode_only`; `reused` counts documents encoded by an earlier run."""
+
+    folder: Path
+    documents: int
+    encoder: EncoderInfo | None
+    manifest: IndexManifest | None = None
+    reused: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def build(
+    corpus: str | Path | Iterable[Document],
+    encoder: "Encoder | None",
+    folder: str | Path,
+    *,
+    type: str = "auto",
+    memory: int | None = None,
+    recall: float = 0.95,
+    backend: str = "faiss",
+    all_steps: bool = False,
+    shard_size: int = SHARD_SIZE,
+    dtype: DType = "float32",
+    passages: int | None = None,
+    overlap: int = 32,
+    encode_only: bool = False,
+    embeddings: str | Path | None = None,
+    workers: int = 1,
+    engine: str = LOCAL,
+    force: bool = False,
+    progress: bool = False,
+) -> BuildResult:
+    """Build the index of a corpus in `folder`; killed and called again with the same arguments, it resumes.
+
+    Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
+    from. `backend` keeps the vectors, and `type` is how it searches them: `auto`, or a type that the backend knows; for
+    FAISS a name of `vectors.faiss.TYPES` or a factory string. `auto` keeps within `memory`, in bytes, and recall@10 is
+    tuned to reach `recall`. `encode_only` stops when the shards are complete. `all_steps` stores every thinking step.
+
+    `engine` says where encoding tasks run: `local`, in this process or in as many as `workers` says (on the GPUs in
+    turn if the encoder is on one), or a name of `indexing.engines.ENGINES`; ids and vectors are the same everywhere.
+    With `passages` documents are cut into passages of at most that many tokens, title and the model's own tokens
+    included, with up to `overlap` tokens in common; a search still answers with documents, by the best passage of each.
+    `force` replaces a finished index at the moment when the new one is complete.
+
+    Raises:
+        DebaterError: the corpus is bad or empty; the folder is taken; a setting has no such value; the embeddings
+            are damaged or belong to another corpus or model; the model gives NaN.
+
+    """
+    folder = Path(folder).resolve()
+    lexical = encoder is None and embeddings is None
+    if encode_only and lexical:
+        raise InvalidError("There is no model to encode with.", "Give an `encoder`.")
+    cut = _passage_settings(passages, overlap, all_steps, lexical=lexical)
+    settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine)
+    settings.check()
+    check_output(folder, force=force, encode_only=encode_only)
+    ready = open_ready(embeddings, encoder, all_steps, cut, encode_only) if embeddings is not None else None
+    if ready:  # the shards are what they are
+        settings = _settings_of(ready)
+    info = ready.manifest.encoder if ready else EncoderInfo.of(encoder) if encoder is not None else None
+    split = None
+    if settings.passages is not None and info is not None:
+        split = Splitter(encoder or load_again(info, Path(embeddings or folder), weights=False), settings.passages)
+    vector_settings = VectorSettings(type, memory, recall)
+    if info is not None and not encode_only:
+        find_backend(backend).validate(vector_settings, ready.manifest.dim if ready else info.dim)
+
+    with workplace(folder, force=force, encode_only=encode_only) as place:
+        result = BuildResult(folder, 0, info)
+        with timed(result.seconds, "read"), storing(corpus, place, split) as stored:
+            if ready:
+                require_same_corpus(ready, stored.corpus, stored.rows)
+            job = settings.job(info, stored.corpus) if info is not None else None
+            claim(place / EMBEDDINGS_NAME, job, force=force)
+        result.documents, result.warnings = stored.corpus.documents, list(stored.warnings)
+
+        store = None
+        with timed(result.seconds, "encode"):
+            if ready:
+                store = ready.copy_to(place / EMBEDDINGS_NAME)
+                result.reused = len(store)
+            elif encoder is not None:
+                with stored.opened() as rows:
+                    encoded = encode(rows, encoder, place / EMBEDDINGS_NAME, stored.corpus, settings, progress=progress)
+                store, result.reused = encoded.store, encoded.reused
+
+        if not encode_only:
+            with timed(result.seconds, "index"):
+                result.manifest = index(stored, store, vector_settings, name=folder.name, backend=backend)
+                result.warnings = result.manifest.warnings
+    return result
+
+
+def index(
+    stored: StoredDocuments,
+    embeddings: EmbeddingStore | None,
+    settings: VectorSettings | None = None,
+    *,
+    name: str | None = None,
+    backend: str = "faiss",
+) -> IndexManifest:
+    """The third call of building: index the vectors of the documents' embeddings, and write the manifest.
+
+    The index is the folder of the documents, and takes its name unless `name` is given. Embeddings that lie elsewhere
+    are copied into it; without any the index is lexical only.
+
+    Raises:
+        InvalidError: the backend has no such type, or the embeddings are of another corpus.
+        DamagedError: a shard is damaged.
+
+    """
+    folder = stored.path.parent
+    record = None
+    if embeddings is not None:
+        require_same_corpus(embeddings, stored.corpus, stored.rows)
+        if embeddings.folder.resolve() != (folder / EMBEDDINGS_NAME).resolve():
+            embeddings = embeddings.copy_to(folder / EMBEDDINGS_NAME)
+        record = build_vectors(folder, embeddings, settings or VectorSettings(), backend_name=backend)
+    passages = embeddings.manifest.passages if embeddings is not None else None
+    manifest = IndexManifest(
+        name=called(name if name is not None else folder.name),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        encoder=embeddings.manifest.encoder if embeddings is not None else None,
+        corpus=stored.corpus,
+        content=stored.content,
+        vectors=record,
+        passages=None if passages is None else Passages(**passages.model_dump(), count=stored.rows),
+        warnings=[*stored.warnings, *(record.warnings if record is not None else ())],
+        files={},
+    )
+    write_manifest(folder / MANIFEST_NAME, manifest)
+    return manifest
+
+
+def _passage_settings(tokens: int | None, overlap: int, all_steps: bool, *, lexical: bool) -> PassageSettings | None:
+    if tokens is None:
+        return None
+    if tokens < 1 or overlap < 0:
+        raise InvalidError(
+            f"There are no passages of {tokens} tokens with {overlap} in common.",
+            "Use `passages` of 1 or more and an `overlap` of 0 or more, such as 256 and 32.",
+        )
+    if lexical:
+        raise InvalidError("Passages are counted in a model's tokens, and there is no model.", "Give an `encoder`.")
+    if all_steps:
+        raise InvalidError("Passages are stored by their last thinking step only.", "Leave `all_steps` out.")
+    return PassageSettings(tokens=tokens, overlap=overlap)
+
+
+def _settings_of(ready: EmbeddingStore) -> EncodingSettings:
+    """The settings that ready shards were made with."""
+    made = ready.manifest
+    return EncodingSettings(made.dtype, bool(made.thinking_steps), made.shards[0].rows, made.passages)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that the block takes to those of a stage."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

@@ -1,0 +1,181 @@
+"""The second call of building: documents → embedding shards. Shards of an earlier run of the same job are kept."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from debater_search.errors import InvalidError
+from debater_search.indexing.engines import LOCAL, check_engine, find_engine
+from debater_search.indexing.output import claim
+from debater_search.indexing.tasks import EncodingTask, tasks_of
+from debater_search.progress import Progress, progress
+from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.manifest import (
+    JOB_NAME,
+    CorpusInfo,
+    DType,
+    EncoderInfo,
+    EncodingJob,
+    PassageSettings,
+    ShardInfo,
+    write_manifest,
+)
+from debater_search.types import Document
+
+if TYPE_CHECKING:
+    from debater_search.encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+SHARD_SIZE = 1000
+"""Texts in a shard: as many as a kill costs."""
+WORTH_CALIBRATING = 2000
+"""Texts from which on the two seconds of a calibration are likely to pay."""
+SAMPLE = 256
+
+
+@dataclass(frozen=True)
+class EncodingSettings:
+    """What shards hold (number type, every thinking step, size, passages), and where they are made."""
+
+    dtype: DType = "float32"
+    all_steps: bool = False
+    shard_size: int = SHARD_SIZE
+    passages: PassageSettings | None = None
+    workers: int = 1
+    engine: str = LOCAL
+
+    def check(self) -> None:
+        """Raise InvalidError for a value that there is not."""
+        if self.shard_size < 1:
+            raise InvalidError(f"A shard cannot hold {self.shard_size} documents.", "Use a `shard_size` of 1 or more.")
+        if self.workers < 1:
+            raise InvalidError(f"{self.workers} workers cannot encode.", "Use 1 or more `workers`.")
+        if self.dtype not in get_args(DType):
+            raise InvalidError(
+                f"Embeddings cannot be stored as {self.dtype!r}.", f"Types: {', '.join(get_args(DType))}."
+            )
+        check_engine(self.engine)
+
+    def job(self, encoder: EncoderInfo, corpus: CorpusInfo) -> EncodingJob:
+        """What makes two runs the same: only such a run adds to the shards of the other."""
+        return EncodingJob(
+            encoder=encoder.fingerprint,
+            corpus=corpus.fingerprint,
+            dtype=self.dtype,
+            all_steps=self.all_steps,
+            shard_size=self.shard_size,
+            passages=self.passages,
+            int8=encoder.int8,
+        )
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Finished embeddings; `reused` counts the texts that an earlier run had encoded."""
+
+    store: EmbeddingStore
+    reused: int
+
+
+def encode(
+    documents: Iterable[Document],
+    encoder: "Encoder",
+    folder: str | Path,
+    corpus: CorpusInfo,
+    settings: EncodingSettings = EncodingSettings(),
+    *,
+    force: bool = False,
+    progress: bool = False,
+) -> Encoded:
+    """Encode documents, from memory, a reader or a database, into shards in `folder`; nothing else is written.
+
+    `corpus` says which documents they are: killed and called again with the same corpus, encoder and settings, it
+    resumes. The documents are read once, in order, a shard at a time. `force` removes shards of another job.
+
+    Raises:
+        InvalidError: a setting has no such value; the folder holds shards of another job (without `force`); or the
+            model gives a document NaN or infinity.
+        UnavailableError: a worker died again and again.
+
+    """
+    settings.check()
+    info = EncoderInfo.of(encoder)
+    folder = Path(folder)
+    job = claim(folder, settings.job(info, corpus), force=force)
+    assert job is not None
+    if job.batch_tokens is None:
+        job.batch_tokens = choose_batch_tokens(documents, encoder)
+        write_manifest(folder / JOB_NAME, job)
+    steps = encoder.thinking_steps if settings.all_steps else 0
+    writer = EmbeddingWriter(folder, encoder.dim, dtype=settings.dtype, thinking_steps=steps)
+    run = _Run(documents, writer, settings)
+    run.encode(encoder, job.batch_tokens, show=progress)
+    store = writer.finish([run.shards[number] for number in range(len(run.shards))], info, corpus, settings.passages)
+    return Encoded(store, run.reused)
+
+
+def choose_batch_tokens(documents: Iterable[Document], encoder: "Encoder") -> int:
+    """Padded tokens of a forward pass for these documents.
+
+    Measured on a sample of many documents; for few, or where their number is unknown, the device's usual.
+    """
+    if not isinstance(documents, Sequence) or len(documents) < WORTH_CALIBRATING:
+        return encoder.batch_tokens
+    chosen = encoder.calibrate(documents[:: len(documents) // SAMPLE])
+    logger.info("Batches of %s tokens are the fastest here.", f"{chosen:,}")
+    return chosen
+
+
+class _Run:
+    """One pass over the documents: shards that exist are kept, the others become tasks."""
+
+    def __init__(self, documents: Iterable[Document], writer: EmbeddingWriter, settings: EncodingSettings) -> None:
+        self._documents, self._writer, self._settings = documents, writer, settings
+        self._unit = "passages" if settings.passages else "documents"
+        self._bar: Progress | None = None
+        self.shards: dict[int, ShardInfo] = {}
+        self.reused = 0
+
+    def encode(self, encoder: "Encoder", batch_tokens: int | None, *, show: bool) -> None:
+        """Execute the tasks of the missing shards, by as many workers as there are tasks for."""
+        tasks = self._tasks()
+        first = list(islice(tasks, self._settings.workers))
+        total = len(self._documents) if isinstance(self._documents, Sized) else None
+        if self.reused:
+            of = "" if total is None else f" of {total:,}"
+            logger.info("Resuming: %s%s %s are encoded already.", f"{self.reused:,}", of, self._unit)
+        if not first:
+            return
+        engine = find_engine(self._settings.engine, len(first))
+        left = None if total is None else total - self.reused
+        with progress("Encoding", left, self._unit, enabled=show) as self._bar:
+            made = engine(
+                chain(first, tasks),
+                encoder,
+                self._writer,
+                workers=len(first),
+                batch_tokens=batch_tokens,
+                progress=self._bar,
+            )
+            with closing(made):
+                for shard in made:
+                    self.shards[shard.number] = shard.info
+
+    def _tasks(self) -> Iterator[EncodingTask]:
+        for task in tasks_of(self._documents, self._settings.shard_size):
+            found = self._writer.find(task.number, task.ids)
+            if found is None:
+                yield task
+            else:
+                self._keep(task.number, found)
+
+    def _keep(self, number: int, shard: ShardInfo) -> None:
+        self.shards[number] = shard
+        self.reused += shard.rows
+        if self._bar is not None and self._bar.total is not None:
+            self._bar.total -= shard.rows

@@ -1,0 +1,64 @@
+"""The vectors of an index: from embeddings to a record in its manifest, by way of whichever backend keeps them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from debater_search.errors import DebaterError
+from debater_search.store.documents import DocumentStore
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.manifest import MANIFEST_NAME, IndexManifest, VectorRecord, read_manifest
+from debater_search.store.rows import deleted_rows
+from debater_search.vectors import VectorSettings, backend
+
+
+def build_vectors(
+    folder: Path, store: EmbeddingStore, settings: VectorSettings, generation: int = 0, *, backend_name: str = "faiss"
+) -> VectorRecord:
+    """Build the vector index of a store's embeddings in the folder of an index."""
+    return backend(backend_name).build(folder, _chunks(store), store.manifest.dim, settings, generation)
+
+
+def rebuild_vectors(folder: Path, store: EmbeddingStore, record: VectorRecord, generation: int) -> VectorRecord:
+    """Build the vector index of other embeddings as the one of `record` was built."""
+    keeper = backend(record.backend)
+    return build_vectors(folder, store, keeper.settings(record), generation, backend_name=record.backend)
+
+
+def extend_vectors(folder: Path, record: VectorRecord, store: EmbeddingStore, generation: int) -> VectorRecord:
+    """Add the vectors of a store's embeddings, in order, after those that are there."""
+    return backend(record.backend).extend(folder, record, _chunks(store), generation)
+
+
+def drop_vectors(folder: Path, record: VectorRecord, rows: np.ndarray, generation: int) -> VectorRecord:
+    """Drop the vectors of these rows."""
+    return backend(record.backend).drop(folder, record, rows, generation) if len(rows) else record
+
+
+def remove_superseded(folder: Path, manifest: IndexManifest) -> None:
+    """Remove the vectors that `compact` replaced one generation ago; only the writer of an index may."""
+    if manifest.superseded is not None:
+        backend(manifest.superseded.backend).remove(folder, manifest.superseded)
+
+
+def remove_vectors(folder: Path) -> None:
+    """Remove the vectors of an index whose folder goes, for they may lie elsewhere. An unfinished index has none."""
+    try:
+        manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
+    except DebaterError:
+        return
+    remove_superseded(folder, manifest)
+    if manifest.vectors is not None:
+        backend(manifest.vectors.backend).remove(folder, manifest.vectors)
+
+
+def unlisted_rows(documents: DocumentStore, manifest: IndexManifest) -> np.ndarray:
+    """Rows without a document that the vector record does not list as dropped: none but in an index of version 1."""
+    if manifest.vectors is None or manifest.vectors.dropped >= manifest.deleted:
+        return np.empty(0, np.int64)
+    return deleted_rows(documents, manifest.rows)
+
+
+def _chunks(store: EmbeddingStore) -> Iterator[np.ndarray]:
+    return (shard.vectors for shard in store.shards())

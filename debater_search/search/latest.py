@@ -1,0 +1,61 @@
+"""The newest committed state of an index, shared by threads."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from debater_search.errors import DebaterError
+from debater_search.search.snapshot import Snapshot
+
+T = TypeVar("T")
+
+
+class LatestSnapshot:
+    """Opens the newest state of an index when a change was committed.
+
+    The thread that first sees the change opens the new state. Until it is open, other threads go on with the state
+    before it. `check` raises DebaterError for a state that must not be used.
+    """
+
+    def __init__(self, folder: Path, device: str, check: Callable[[Snapshot], None]) -> None:
+        self._folder, self._device, self._check = folder, device, check
+        self._opening = Lock()
+        self.last = self._open()
+        """The state that was opened last."""
+
+    def run(self, work: Callable[[Snapshot], T]) -> T:
+        """Do `work` on the newest state, and again on a newer state if a change has removed what it reads."""
+        snapshot = self.get()
+        while True:
+            try:
+                return work(snapshot)
+            except DebaterError:
+                if snapshot.is_current():
+                    raise
+            with self._opening:
+                snapshot = self._renewed()
+
+    def get(self) -> Snapshot:
+        """The newest state, or the one before it while another thread opens the newest."""
+        if self.last.is_current() or not self._opening.acquire(blocking=False):
+            return self.last
+        try:
+            return self._renewed()
+        finally:
+            self._opening.release()
+
+    def _renewed(self) -> Snapshot:
+        """The newest state; the caller holds the lock."""
+        if not self.last.is_current():
+            snapshot = self._open()
+            with suppress(DebaterError):  # a query that needs the vectors says what is wrong with them
+                snapshot.warm_up(self.last)
+            self.last = snapshot
+        return self.last
+
+    def _open(self) -> Snapshot:
+        snapshot = Snapshot.open(self._folder, self._device)
+        self._check(snapshot)
+        return snapshot

@@ -1,0 +1,75 @@
+"""Write a corpus into a new `documents.sqlite`; tell corpora apart by their fingerprints."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from debater_search.errors import InvalidError
+from debater_search.store.database import SCHEMA, ContentSum, Row, insert_row, new_database, row_hash, row_of
+from debater_search.store.passages import SCHEMA as PASSAGES
+from debater_search.store.passages import Split, insert_passages, spans_of
+from debater_search.types import Document
+
+SPLIT_AT_ONCE = 64  # documents; they may be long
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_documents` stored: how many documents, in how many positions.
+
+    `fingerprint` is the sha256 over their contents in order, `content` the sum of the rows' hashes.
+    """
+
+    documents: int
+    rows: int
+    fingerprint: str
+    content: str
+
+
+def write_documents(
+    path: Path, documents: Iterable[Document], split: Split | None = None, *, generation: int = 0
+) -> Written:
+    """Stream documents into a new database at `path`, with the passages that `split` makes of them, if it is given.
+
+    Memory does not grow with the corpus.
+
+    Raises:
+        InvalidError: the corpus is empty, an id comes twice, or a text holds characters that no encoding has.
+        UnavailableError: the database cannot be written.
+
+    """
+    digest, content = hashlib.sha256(), ContentSum()
+    written, end, current = 0, 0, ""
+    stream = iter(documents)
+    with new_database(path, lambda: current) as connection:
+        for statement in (*SCHEMA, *(PASSAGES if split else ())):
+            connection.execute(statement)
+        connection.execute("INSERT INTO state (settled) VALUES (?)", (generation,))
+        while batch := list(islice(stream, SPLIT_AT_ONCE)):
+            for document, spans in spans_of(split, batch):
+                current = document.id
+                row = row_of(document)
+                digest.update(_line(row))
+                content.add(insert_row(connection, end, row, row_hash(end, row, spans), generation))
+                end += insert_passages(connection, end, spans) if split else 1
+                written += 1
+        if not written:
+            raise InvalidError("The corpus is empty.", "An index needs at least one document.")
+        connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
+        connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
+    return Written(written, end, digest.hexdigest(), str(content))
+
+
+def corpus_fingerprint(documents: Iterable[Document]) -> str:
+    """The fingerprint that these documents would have as a database."""
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(_line(row_of(document)))
+    return digest.hexdigest()
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(row).encode() + b"\n"

@@ -1,0 +1,67 @@
+"""The FAISS library, imported on first use and through here only."""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+
+from debater_search.errors import UnavailableError
+
+_WHEELS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+
+
+def require_one_faiss() -> None:
+    """Raise UnavailableError if two wheels of FAISS are installed: they overwrite each other's files.
+
+    It imports nothing, so that it can come before all that takes time.
+    """
+    found = [wheel for wheel in _WHEELS if _installed(wheel)]
+    if len(found) < 2:
+        return
+    ways = [
+        f"To keep {wheel}: pip uninstall {' '.join(other for other in found if other != wheel)} && "
+        f"pip install --force-reinstall --no-deps {wheel}."
+        for wheel in reversed(found)
+    ]
+    cpu = f", {found[0]} otherwise" if found[0] == _WHEELS[0] else ""
+    raise UnavailableError(
+        f"{' and '.join(found)} are both installed and overwrite each other's files: "
+        f"keep {found[-1]} if this machine has an NVIDIA GPU{cpu}.",
+        " ".join(ways),
+    )
+
+
+def import_faiss() -> Any:
+    """The faiss module.
+
+    Raises:
+        UnavailableError: it is not installed, or two of its wheels are, which overwrite each other's files.
+
+    """
+    require_one_faiss()
+    try:
+        return import_module("faiss")
+    except ImportError as error:
+        if error.name == "faiss":
+            message = "The FAISS library is not installed."
+        else:
+            message = f"The FAISS library does not load: {error}."
+        raise UnavailableError(message, 'Install it: pip install "debater-search[cpu]".') from None
+
+
+def gpu_count() -> int:
+    """How many GPUs FAISS can use; 0 with its CPU wheel."""
+    faiss = import_faiss()
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+
+
+def has_cuvs() -> bool:
+    """Whether FAISS can use NVIDIA's cuVS, on a GPU that is there."""
+    return gpu_count() > 0 and "CUVS" in import_faiss().get_compile_options()
+
+
+def _installed(wheel: str) -> bool:
+    try:
+        distribution(wheel)
+    except PackageNotFoundError:
+        return False
+    return True

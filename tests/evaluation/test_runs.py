@@ -1,0 +1,42 @@
+"""Runs of any system, scored and saved through the Python API."""
+
+from pathlib import Path
+
+import pytest
+
+from debater_search.errors import InvalidError
+from debater_search.evaluation import evaluate_run, judged_by_file
+from tests.evaluation.flight import saved
+
+
+def write_run(path: Path, document: str = "noise") -> Path:
+    path.write_text(f"q1 Q0 {document} 1 2 t\n", encoding="utf-8")
+    return path
+
+
+def test_a_run_is_scored_and_compared(task: Path, tmp_path: Path) -> None:
+    good, bad = write_run(tmp_path / "good.trec"), write_run(tmp_path / "bad.trec", "stall")
+    result, (comparison,) = evaluate_run(good, task / "qrels" / "test.tsv", compare=[bad])
+    assert (result.task, result.model, result.metrics["mrr@10"]) == ("flight", "good", 0.5)
+    assert (comparison["baseline"], comparison["metrics"]["mrr@10"]["difference"]) == ("bad", 0.5)
+    assert [query["text"] for query in comparison["gained"]] == ["loud propellers"]
+
+
+def test_a_run_replaces_itself_and_no_other(task: Path, tmp_path: Path, output: Path) -> None:
+    qrels = task / "qrels" / "test.tsv"
+    for _ in range(2):
+        evaluate_run(write_run(tmp_path / "a.trec"), qrels, output=output)
+    with pytest.raises(InvalidError, match="holds a run already"):
+        evaluate_run(write_run(tmp_path / "b.trec"), qrels, output=output)
+    assert [entry["model"] for entry in saved(output)["results"]] == ["a"]
+    evaluate_run(tmp_path / "b.trec", qrels, output=output, force=True)
+    assert [entry["model"] for entry in saved(output)["results"]] == ["b", "a"]
+
+
+def test_judgements_belong_to_the_task_folder_around_them(task: Path, tmp_path: Path) -> None:
+    judged = judged_by_file(task / "qrels" / "test.tsv")
+    assert (judged.task, judged.texts["q1"]) == ("flight", "loud propellers")
+    alone = tmp_path / "mine.tsv"
+    alone.write_bytes((task / "qrels" / "test.tsv").read_bytes())
+    judged = judged_by_file(alone)
+    assert (judged.task, judged.texts) == ("mine", {})

@@ -1,0 +1,157 @@
+"""One request, one answer: hits, timings and generation; for a text, a vector, and a document like others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from debater_search.errors import InvalidError, MissingError
+from debater_search.indexing import add, build, delete
+from debater_search.search import MODES, Like, Mode, SearchEngine
+from debater_search.types import Document
+from tests.fakes import FakeEncoder, tiny_corpus
+
+QUERY = "number 7 unique7. title"
+VECTOR = FakeEncoder().encode_queries([QUERY])[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("indexes") / "tiny"
+    build(tiny_corpus(), FakeEncoder(), folder, shard_size=10, all_steps=True)
+    return folder
+
+
+@pytest.fixture
+def engine(folder: Path) -> SearchEngine:
+    return SearchEngine.open(folder, encoder=FakeEncoder())
+
+
+@pytest.fixture
+def modelless(folder: Path) -> SearchEngine:
+    """Its own model is called "fake" and cannot be loaded."""
+    return SearchEngine.open(folder)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_search_and_more_like_give_the_hits_of_the_answer(engine: SearchEngine, mode: Mode) -> None:
+    for explain in (False, True):
+        answer = engine.answer(QUERY, 5, mode=mode, explain=explain)
+        assert len(answer.hits) == 5
+        assert engine.search(QUERY, 5, mode=mode, explain=explain) == answer.hits
+        like = engine.answer(Like("d7"), 5, mode=mode, explain=explain)
+        assert len(like.hits) == 5
+        assert engine.more_like("d7", 5, mode=mode, explain=explain) == like.hits
+    batch = engine.answer_batch([QUERY], 5, mode=mode)
+    assert list(batch.run["0"]) == [hit.id for hit in answer.hits]
+    assert engine.search_batch([QUERY], 5, mode=mode) == batch.run
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_timings_are_seconds_of_this_answer(engine: SearchEngine, mode: Mode) -> None:
+    for answer in (engine.answer(QUERY, mode=mode), engine.answer_batch([QUERY], mode=mode)):
+        assert list(answer.timings) == ["encode", "retrieve", "fetch"]
+        assert all(0 < answer.timings[stage] < 10 for stage in ("retrieve", "fetch"))
+        assert (answer.timings["encode"] > 0) == (mode != "lexical")
+
+
+def test_the_generation_counts_changes(tmp_path: Path) -> None:
+    build(tiny_corpus(), FakeEncoder(), tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
+    seen = [engine.answer(QUERY).generation]
+    add(tmp_path / "i", [Document("new", "A wing.")], encoder=FakeEncoder())
+    seen.append(engine.answer(QUERY).generation)
+    delete(tmp_path / "i", ["new"])
+    seen.append(engine.answer_batch([QUERY]).generation)
+    assert seen == [0, 1, 2]
+
+
+def test_a_vector_finds_what_its_text_finds_without_a_model(modelless: SearchEngine, engine: SearchEngine) -> None:
+    expected = engine.search(QUERY, 25)
+    for vector in (VECTOR, VECTOR.astype(np.float64), VECTOR.tolist()):
+        hits = modelless.answer(vector, 25).hits
+        assert [hit.id for hit in hits] == [hit.id for hit in expected]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-6)
+    assert modelless.search(VECTOR, 25) == hits
+    assert modelless.search_batch([QUERY], 25, vectors=VECTOR[None])["0"] == {hit.id: hit.score for hit in hits}
+    assert {hit.id for hit in modelless.search(VECTOR, where="year < 3")} == {"d0", "d1", "d2"}
+
+
+def test_a_vector_can_be_rescored_and_explained_but_has_no_words(modelless: SearchEngine, engine: SearchEngine) -> None:
+    hits = modelless.search(VECTOR, 5, rescore="max", explain=True)
+    assert [hit.id for hit in hits] == [hit.id for hit in engine.search(QUERY, 5, rescore="max")]
+    assert hits[0].snippet
+    assert hits[0].explanation is not None
+    assert hits[0].explanation.dense is not None
+    assert hits[0].explanation.dense.rank == 1
+    assert hits[0].explanation.lexical is None
+    assert hits[0].explanation.steps is not None
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_a_vector_alone_is_refused_where_words_are_searched(modelless: SearchEngine, mode: Mode) -> None:
+    with pytest.raises(InvalidError, match=f"A vector has no words, and mode '{mode}'"):
+        modelless.answer(VECTOR, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (VECTOR[:-1], r"shape \(1, 63\)"),
+        (VECTOR[None], r"shape \(1, 1, 64\)"),
+        (np.float32(1), r"shape \(1,\)"),
+        (np.full(64, np.nan), "not finite"),
+        (np.full(64, 1e300), "not finite"),
+        (["wing"] * 64, "not arrays of numbers"),
+        ([1.0, [2.0]], "not arrays of numbers"),
+        (None, r"shape \(1,\)"),
+    ],
+)
+def test_a_vector_that_is_none_of_the_index_is_refused(modelless: SearchEngine, vector: object, message: str) -> None:
+    with pytest.raises(InvalidError, match=message):
+        modelless.answer(vector)  # type: ignore[arg-type]
+
+
+def test_a_vector_needs_an_index_with_vectors(tmp_path: Path) -> None:
+    build(tiny_corpus(), None, tmp_path / "i")
+    with pytest.raises(InvalidError, match="words only"):
+        SearchEngine.open(tmp_path / "i").answer(VECTOR)
+
+
+def test_a_missing_document_or_field_is_of_that_kind(engine: SearchEngine) -> None:
+    with pytest.raises(MissingError, match="no document 'nobody'"):
+        engine.answer(Like("nobody"))
+    with pytest.raises(MissingError, match="field 'yaer'"):
+        engine.answer(QUERY, where="yaer = 1")
+
+
+def test_exact_reaches_the_vectors_of_every_way_to_search(
+    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    real = engine.vectors.search
+
+    def search(*arguments: object, exact: bool = False) -> object:
+        seen.append(exact)
+        return real(*arguments, exact=exact)
+
+    monkeypatch.setattr(engine.vectors, "search", search)
+    for exact in (False, True):
+        seen.clear()
+        engine.search(QUERY, exact=exact)
+        engine.search(VECTOR, exact=exact)
+        engine.search(QUERY, exact=exact, mode="hybrid")
+        engine.more_like("d7", exact=exact)
+        engine.search_batch([QUERY], exact=exact)
+        assert seen == [exact] * 5
+
+
+def test_exact_finds_what_an_approximate_index_misses(tmp_path: Path) -> None:
+    corpus = tiny_corpus(300)
+    build(corpus, FakeEncoder(), tmp_path / "i", type="ivf")
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
+    engine.vectors.configure(breadth=1)  # type: ignore[attr-defined]
+    cosines = FakeEncoder().encode_documents(corpus) @ VECTOR
+    nearest = [f"d{i}" for i in np.lexsort((np.arange(300), -cosines))[:10]]
+    assert [hit.id for hit in engine.search(VECTOR)] != nearest
+    assert [hit.id for hit in engine.search(VECTOR, exact=True)] == nearest
