@@ -25,7 +25,7 @@ from search import DIM, Mixture, share_found
 from train import rows
 
 from debater_search.encoder import Encoder
-from debater_search.encoder.hub import locate
+from debater_search.encoder.loading.hub import locate
 from debater_search.errors import DebaterError
 from debater_search.training import train
 from debater_search.training.settings import TrainingSettings
@@ -120,7 +120,7 @@ def indexes(device: str, count: int, folder: Path) -> None:
         (many, one), (many_cpu, one_cpu) = sides
         row(type, seconds(with_gpus), seconds(without), many, many_cpu, one, one_cpu, *recalls)
     if not has_cuvs():
-        print('\nCAGRA was not measured: this FAISS has no cuVS (pip install "debater-search[cuvs]").')
+        print("\nCAGRA was not measured: this FAISS has no cuVS (pip install faiss-gpu-cuvs).")
 
 
 def seconds(value: float | None) -> str:

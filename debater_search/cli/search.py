@@ -247,11 +247,11 @@ def open_engine(index: Path | None, model: str | None, base_model: str | None, d
     if index is None:
         index = latest_index(INDEXES)
         log.info("Searching %s.", index)
-    given = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
-    made_by = open_manifest(index).encoder if given or device != "auto" else None
-    if made_by is None:
+    chosen = model is not None or base_model is not None or device != "auto"
+    info = open_manifest(index).encoder if chosen else None
+    if info is None:
         return SearchEngine.open(index)
-    from debater_search.encoder import Encoder
+    from debater_search.encoder import load_again
 
-    recipe: dict[str, Any] = {**made_by.recipe, **given}  # lengths and the like stay those of the index
-    return SearchEngine.open(index, encoder=Encoder.load(**recipe, device=device))
+    encoder = load_again(info, index, model=model, base_model=base_model, device=device, for_queries=True)
+    return SearchEngine.open(index, encoder=encoder)

@@ -14,13 +14,13 @@ import numpy as np
 
 from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import atomic, sha256_file
+from debater_search.identity import EncoderInfo
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
     CorpusInfo,
     DType,
     EmbeddingsManifest,
-    EncoderInfo,
     PassageSettings,
     ShardInfo,
     read_manifest,

@@ -20,15 +20,15 @@ from torch.optim import Optimizer
 
 from debater_search import __version__
 from debater_search.data.files import require_writable
-from debater_search.encoder import Encoder
-from debater_search.encoder.backbone import write_json
-from debater_search.encoder.layouts import CHECKPOINT_FILE
+from debater_search.encoder.loading.files import write_json
+from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import DebaterError
 from debater_search.files import atomic_folder
 from debater_search.locks import LOCK_NAME
 from debater_search.training.batches import TrainingData
 from debater_search.training.parallel import Parallel
 from debater_search.training.settings import TrainingSettings
+from debater_search.training.student import Student
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def provenance(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]
 
 def write_checkpoint(
     folder: Path,
-    encoder: Encoder,
+    student: Student,
     made_by: dict[str, Any],
     *,
     step: int,
@@ -68,11 +68,11 @@ def write_checkpoint(
     does not take it; the checkpoints before it stay.
     """
     sharded = parallel is not None and parallel.sharded
-    weights = {n: whole(t) for n, t in encoder.model.backbone.state_dict().items()} if sharded else None
+    weights = {n: whole(t) for n, t in student.model.backbone.state_dict().items()} if sharded else None
     moments = _optimizer_tensors(optimizer) if optimizer is not None else None
     if parallel is None or parallel.is_main:
         with _told_of_the_disk(folder), atomic_folder(folder) as unfinished:
-            encoder.save(unfinished, provenance={**made_by, "step": step}, weights=weights)
+            student.save(unfinished, provenance={**made_by, "step": step}, weights=weights)
             if moments is not None:
                 save_file(moments, unfinished / OPTIMIZER_FILE)
                 write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"], **(state or {})})
@@ -114,10 +114,10 @@ def clear(output: Path) -> None:
             path.unlink()
 
 
-def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int, parallel: Parallel) -> None:
+def publish(output: Path, student: Student, made_by: dict[str, Any], *, step: int, parallel: Parallel) -> None:
     """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished."""
     final = output / FINAL_FOLDER
-    write_checkpoint(final, encoder, made_by, step=step, optimizer=None, parallel=parallel)
+    write_checkpoint(final, student, made_by, step=step, optimizer=None, parallel=parallel)
     if parallel.is_main:
         marker = final / CHECKPOINT_FILE
         for path in [*(p for p in final.iterdir() if p != marker), marker]:
@@ -234,14 +234,14 @@ def require_same_data(checkpoint: Path, made_by: dict[str, Any]) -> None:
         )
 
 
-def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
+def restore_weights(checkpoint: Path, student: Student) -> None:
     """Put a checkpoint's weights into an encoder that was made trainable in the same way.
 
     Raises DebaterError where they do not fit: the config makes another model.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    backbone = encoder.model.backbone
+    backbone = student.model.backbone
     adapted = hasattr(backbone, "peft_config")
     saved: dict[str, torch.Tensor] = {}
     for path in sorted(checkpoint.glob("adapter_model.safetensors" if adapted else "model*.safetensors")):

@@ -7,7 +7,9 @@ import pytest
 from debater_search.cli.hits import highlighted, show_hits
 from debater_search.cli.output import Output
 from debater_search.data import read_run
+from debater_search.search.snapshot import Snapshot
 from debater_search.types import Hit
+from debater_search.vectors.faiss.index import FaissIndex
 from tests.cli.support import Debater
 from tests.cli.test_cli_output import Terminal
 
@@ -141,6 +143,40 @@ def test_the_device_reaches_the_index_own_model(
 ) -> None:
     assert debater("search", "wing", "--device", "cpu").code == 0
     assert fake_model == [{"model": "debater-mini", "device": "cpu"}]
+
+
+def test_the_index_is_opened_once(
+    debater: Debater, index: Path, fake_model: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    real = Snapshot.open
+
+    def count(folder: Path, device: str) -> Snapshot:
+        opened.append(folder)
+        return real(folder, device)
+
+    monkeypatch.setattr(Snapshot, "open", count)
+    for options in ([], ["--device", "cpu"], ["--model", "debater-mini"], ["--mode", "lexical"]):
+        opened.clear()
+        assert debater("search", "wing", *options).code == 0
+        assert opened == [index]
+
+
+def test_exact_is_asked_of_the_index(debater: Debater, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    real = FaissIndex.search
+
+    def search(self: FaissIndex, *arguments: Any, exact: bool = False) -> Any:
+        asked.append(exact)
+        return real(self, *arguments, exact=exact)
+
+    monkeypatch.setattr(FaissIndex, "search", search)
+    Path("q.jsonl").write_text('{"_id": "q1", "text": "wing"}\n', encoding="utf-8")
+    for arguments in (["wing"], ["--like", "stall"], ["--queries", "q.jsonl", "--run", "out.trec"]):
+        for exact in (False, True):
+            asked.clear()
+            assert debater("search", *arguments, *(["--exact"] if exact else []), "--force").code == 0
+            assert asked == [exact]
 
 
 def test_a_model_named_anew_is_loaded_as_the_index_was_made(

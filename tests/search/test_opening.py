@@ -61,7 +61,7 @@ def test_a_manifest_whose_recipe_is_no_models_is_damaged(folder: Path, tmp_path:
 
 def test_where_the_model_is_gone_the_way_to_name_it_is_shown(tmp_path: Path) -> None:
     build(CORPUS, FakeEncoder(str(tmp_path / "gone")), tmp_path / "i")
-    with pytest.raises(DebaterError, match=r"model of the index .* cannot be loaded.*gone.*--model"):
+    with pytest.raises(DebaterError, match=r"model of the index .* cannot be loaded.*gone.*`model`"):
         SearchEngine.open(tmp_path / "i").search("wing")
 
 
@@ -146,7 +146,7 @@ def test_the_index_loads_its_own_encoder_and_refuses_a_changed_one(
         made = FakeEncoder("fake")
 
         @classmethod
-        def load(cls, model: str) -> FakeEncoder:
+        def load(cls, model: str, *, device: str) -> FakeEncoder:
             assert model == "fake"
             return cls.made
 

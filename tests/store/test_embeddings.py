@@ -10,12 +10,12 @@ import pytest
 
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
+from debater_search.identity import EncoderInfo
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
     CorpusInfo,
     DType,
     EmbeddingsManifest,
-    EncoderInfo,
     read_manifest,
     write_manifest,
 )
