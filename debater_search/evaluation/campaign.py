@@ -27,6 +27,7 @@ from debater_search.evaluation.runs import find_compared
 from debater_search.evaluation.suites import Metrics, Suite, SuiteMean, completed_means
 from debater_search.evaluation.task_cache import CachedTask
 from debater_search.evaluation.tasks import RetrievalTask, find_tasks
+from debater_search.extras import require
 from debater_search.progress import duration
 from debater_search.search import Mode
 
@@ -89,6 +90,7 @@ class Campaign:
         Raises DebaterError for tasks, splits, files and settings that cannot be evaluated.
         """
         _require_consistent(model, mode, analyses, all_steps=all_steps, output=output)
+        _require_libraries(compares=bool(baselines or compare), draws=bool(analyses))
         found, self.suites = find_tasks(tasks)
         self.tasks = [CachedTask(task) for task in found]
         self._model, self._base_model, self._device = model, base_model, device
@@ -201,6 +203,14 @@ def missing_tasks(missing: dict[str, DebaterError], of: int, why: str) -> Debate
     if of == 1:
         return first
     return MissingError(f"{why} {len(names)} of {of} tasks cannot be read: {listed}.", f"{first.message} {first.hint}")
+
+
+def _require_libraries(*, compares: bool, draws: bool) -> None:
+    """Raise DebaterError for a missing library now, not after the corpus is encoded."""
+    needed = {"pytrec_eval": True, "scipy": compares, "matplotlib": draws}
+    for library, is_needed in needed.items():
+        if is_needed:
+            require(library, extra="eval")
 
 
 def _require_consistent(

@@ -106,7 +106,7 @@ class EmbeddingStore:
         """Raise DebaterError where only the last thinking step was stored."""
         if not self.manifest.thinking_steps:
             raise DebaterError(
-                f"{self.folder} holds the last thinking step only.", "Index the corpus again with --all-steps."
+                f"{self.folder} holds the last thinking step only.", "Index the corpus again with `all_steps`."
             )
 
     def steps(self) -> Iterator[np.ndarray]:

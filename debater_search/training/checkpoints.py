@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, found again by `--resume`. Safetensors and JSON only."""
+"""Checkpoints of a run: written whole or not at all, found again when a run resumes. Safetensors and JSON only."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
 PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
-GO_ON_OR_START_OVER = "Go on with the new one: --resume --force. Start over: --force."
+GO_ON_OR_START_OVER = "Resume with the new one (`resume` and `force`), or start over (`force`)."
 OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
     r"writer\.lock|metrics\.jsonl(\.tmp)?|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json"
@@ -92,7 +92,7 @@ def _told_of_the_disk(folder: Path) -> Iterator[None]:
             raise
         raise DebaterError(
             f"{folder} cannot be written: {os.strerror(int(number))}.",
-            "The checkpoints before it are whole: make room and go on with --resume.",
+            "The checkpoints before it are whole: free some space, then `resume`.",
         ) from error
 
 
@@ -169,7 +169,7 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
     require_writable(folder)
     if folder.exists() and not folder.is_dir():
-        raise DebaterError(f"{folder} is a file.", "Choose another --output.")
+        raise DebaterError(f"{folder} is a file.", "Choose another `output`.")
     before = run_config(folder) if resume else None
     finished = (folder / CHECKPOINT_FILE).is_file()
     if before is None:
@@ -185,7 +185,7 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     if finished and changed and newest_complete(folder) is None:
         raise DebaterError(
             f"The run in {folder} is finished and left no checkpoint to go on from.",
-            "Start over with --force, or choose another --output.",
+            "Start over with `force`, or choose another `output`.",
         )
     if finished and not changed:
         log.warning("%s is finished: nothing to resume.", folder)
@@ -197,19 +197,19 @@ def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool)
     if not folder.is_dir():
         return
     if not is_ours(folder):
-        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
+        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another `output`.")
     if Path(settings.model).is_dir() and Path(settings.model).resolve().is_relative_to(folder.resolve()):
         raise DebaterError(
             f"The model to train lies in the output folder {folder}, which a new run clears.",
-            "Choose another --output.",
+            "Choose another `output`.",
         )
     if any(folder.iterdir()) and not force:
         finished = (folder / CHECKPOINT_FILE).is_file()
         raise DebaterError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
-            "Add --force to start over, or choose another --output."
+            "Set `force` to start over, or choose another `output`."
             if finished
-            else "Add --resume to go on, --force to start over, or choose another --output.",
+            else "Set `resume` to go on, `force` to start over, or choose another `output`.",
         )
 
 
@@ -250,7 +250,7 @@ def restore_weights(checkpoint: Path, student: Student) -> None:
     if not saved or any(name not in own or own[name].shape != tensor.shape for name, tensor in saved.items()):
         raise DebaterError(
             f"The weights in {checkpoint} do not fit the model that this config makes.",
-            "Go on with the model, thinking_steps and lora of before, or start over: --force.",
+            "Go on with the model, thinking_steps and lora of before, or start over with `force`.",
         )
     if adapted:
         set_peft_model_state_dict(backbone, saved)

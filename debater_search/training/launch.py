@@ -49,13 +49,13 @@ def require_shares(settings: TrainingSettings, processes: int) -> None:
     if processes > settings.batch_size:
         raise DebaterError(
             f"There are more processes ({processes}) than queries in a batch ({settings.batch_size}).",
-            "Raise batch_size or lower --processes.",
+            "Raise batch_size or lower `processes`.",
         )
     if settings.warm_start is not None and processes > settings.warm_start.batch_size:
         raise DebaterError(
             f"There are more processes ({processes}) than texts in a step of the warm start "
             f"({settings.warm_start.batch_size}).",
-            "Raise warm_start.batch_size or lower --processes.",
+            "Raise warm_start.batch_size or lower `processes`.",
         )
 
 
@@ -118,11 +118,11 @@ def explained(place: Path, processes: int, killed: dict[int, int]) -> Exception:
         if -code != signal.SIGTERM:  # that is how the others are stopped
             return DebaterError(
                 f"Process {rank} of {processes} was killed ({signal.Signals(-code).name}); the others were stopped.",
-                "Perhaps memory ran out: lower gradient_cache or --processes. Go on with --resume.",
+                "Perhaps memory ran out: lower gradient_cache or `processes`. Go on with `resume`.",
             )
     told = sorted(place.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns)
     if not told:
-        return DebaterError("A process ended without a word; the others were stopped.", "Go on with --resume.")
+        return DebaterError("A process ended without a word; the others were stopped.", "Go on with `resume`.")
     error = json.loads(told[0].read_text(encoding="utf-8"))
     if "message" in error:
         return DebaterError(error["message"], error["hint"])

@@ -262,7 +262,7 @@ class Run:
         good = checkpoints.newest_complete(self.folder, before=step if what == "loss" else math.inf)
         hints = ["Lower learning_rate.", f"The last good checkpoint is {good}." if good else ""]
         if what == "loss" and spoiled.is_dir():
-            hints.append(f"Remove {spoiled} before --resume: its weights gave this loss.")
+            hints.append(f"Remove {spoiled} before you `resume`: its weights gave this loss.")
         raise DebaterError(
             f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {phase.describe(step)}.",
             " ".join(filter(None, hints)),

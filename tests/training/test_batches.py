@@ -153,3 +153,31 @@ def test_equal_texts_share_a_key_and_negatives_know_their_query(tmp_path: Path) 
 def test_a_teacher_without_scores_in_the_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DebaterError, match=r"loss\.teacher is kl"):
         TrainingData(settings(tmp_path, loss={"teacher": "kl"}))
+
+
+def pairs(tmp_path: Path, **more: object) -> str:
+    rows = [{"query": f"q{i}", "positive": f"p{i}", **more} for i in range(8)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(tmp_path / "pairs.jsonl")
+
+
+def test_a_rows_own_instruction_stands_before_its_query_instead_of_the_sets(tmp_path: Path) -> None:
+    data = [{"path": pairs(tmp_path, prompt="Represent this: "), "instruction": "Find:"}]
+    assert all(q.startswith("Represent this: q") for q in TrainingData(settings(tmp_path, data=data)).batch(0).queries)
+    data = [{"path": pairs(tmp_path, prompt=""), "instruction": "Find:"}]
+    assert all(q.startswith("q") for q in TrainingData(settings(tmp_path, data=data)).batch(0).queries)
+
+
+def test_negatives_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    data = [{"path": pairs(tmp_path)}]
+    with pytest.raises(DebaterError, match="negatives is 1, but no row of the data has a negative"):
+        TrainingData(settings(tmp_path, data=data, negatives=1))
+    for more in ({}, {"negatives": 0}):
+        assert TrainingData(settings(tmp_path, data=data, **more)).batch(0).negatives == []
+    assert TrainingData(settings(tmp_path, negatives=1)).batch(0).negatives
+
+
+def test_fields_that_are_not_read_are_known_by_set(tmp_path: Path) -> None:
+    assert TrainingData(settings(tmp_path)).ignored == {}
+    data = TrainingData(settings(tmp_path, data=[{"path": pairs(tmp_path, type="normal", label=1)}]))
+    assert data.ignored == {"pairs": ["type"]}

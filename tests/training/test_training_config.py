@@ -179,7 +179,8 @@ def test_a_dry_run_says_what_training_would_do_and_writes_nothing(
     parameters = list(student.model.parameters())
     assert planned.facts["parameters"] == sum(p.numel() for p in parameters)
     assert planned.facts["trainable"] == sum(p.numel() for p in parameters if p.requires_grad)
-    assert planned.facts["rows"] == len(WORDS)
+    assert planned.facts["rows"] == planned.facts["with_negatives"] == len(WORDS)
+    assert planned.facts["ignored_fields"] == {}
     assert not (tmp_path / "out").exists()
     row = metrics(train(settings))[0]
     measured = row["tokens/s"] / row["examples/s"] * settings.batch_size
