@@ -120,7 +120,7 @@ def indexes(device: str, count: int, folder: Path) -> None:
         (many, one), (many_cpu, one_cpu) = sides
         row(type, seconds(with_gpus), seconds(without), many, many_cpu, one, one_cpu, *recalls)
     if not has_cuvs():
-        print('\nCAGRA was not measured: this FAISS has no cuVS (pip install "debater-search[cuvs]").')
+        print("\nCAGRA was not measured: this FAISS has no cuVS (pip install faiss-gpu-cuvs).")
 
 
 def seconds(value: float | None) -> str:

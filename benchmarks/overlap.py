@@ -30,7 +30,8 @@ from debater_search.data.files import write_lines
 from debater_search.data.qrels import read_qrels
 from debater_search.data.queries import read_queries
 from debater_search.data.rows import row_place
-from debater_search.data.training import parse_row, read_training_rows, set_name
+from debater_search.data.training import parse_row, set_name
+from debater_search.data.training_rows import read_training_rows
 from debater_search.progress import progress
 
 NEAR = 0.7

@@ -19,6 +19,14 @@ from debater_search.errors import DebaterError
 Settings = TypeVar("Settings", bound=BaseModel)
 Key = tuple[str | int, ...]
 
+_DIGITS = 1000
+"""Python reads and writes integers of some thousands of digits only."""
+
+YAML_ERRORS = (
+    yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError
+)  # fmt: skip
+"""What safe YAML raises for text of a stranger: a wrong value of a tag (`!!bool x`) is a KeyError, and so on."""
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML, in which 2e-4 is a number too (YAML 1.1 asks for 2.0e-4)."""
@@ -89,7 +97,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         node = loader.get_single_node()
         values = loader.construct_document(node) if node is not None else {}
         lines = dict(_lines(node, (), set())) if node is not None else {}
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except YAML_ERRORS as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "it does not parse"
@@ -117,12 +125,12 @@ def _lines(node: yaml.Node, key: Key, seen: set[int]) -> Iterator[tuple[Key, int
 def _apply(values: dict[str, Any], override: str) -> Key:
     """Set what `key=value` says in `values`; the key, for messages."""
     dotted, equals, text = override.partition("=")
-    key: Key = tuple(int(part) if part.isdecimal() else part for part in dotted.strip().split("."))
+    key: Key = tuple(_index(part) for part in dotted.strip().split("."))
     if not equals or not all(part != "" for part in key):
         raise DebaterError(f"{override!r} is not key=value.", "Write overrides such as learning_rate=1e-4.")
     try:
         value = yaml.load(text, _Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_ERRORS as error:
         raise DebaterError(f"The value of {override!r} is not YAML.", "Put quotes around it.") from error
     target: Any = values
     for part, following in zip(key, (*key[1:], None), strict=True):
@@ -143,6 +151,11 @@ def _apply(values: dict[str, Any], override: str) -> Key:
                 target[part] = {}
             target = target[part]
     return key
+
+
+def _index(part: str) -> str | int:
+    """A part of a key; a number counts into a list."""
+    return int(part) if part.isdecimal() and len(part) < _DIGITS else part
 
 
 def _explain(
@@ -181,7 +194,7 @@ def _reason(error: ErrorDetails) -> str:
 def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict[Key, str]) -> str:
     """The override or the file's line that the key comes from; of a missing one, the line that it is missing below."""
     for length in range(len(key), 0, -1):
-        prefix = tuple(int(part) if isinstance(part, str) and part.isdecimal() else part for part in key[:length])
+        prefix = tuple(_index(part) if isinstance(part, str) else part for part in key[:length])
         if prefix in given:
             return f"Override {given[prefix]!r}"
         if key[:length] in lines:
@@ -225,7 +238,10 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

@@ -57,6 +57,8 @@ class TrainingExample:
     positive_score: float | None = None
     negative_scores: tuple[float, ...] = ()
     """Aligned with `negatives`, or empty."""
+    instruction: str | None = None
+    """The row's own, instead of the set's; "" is none."""
 
 
 @dataclass(frozen=True, slots=True)

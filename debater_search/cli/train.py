@@ -66,14 +66,15 @@ def train(
 def show_plan(out: Output, plan: dict[str, Any]) -> None:
     """What a training run would do, for people."""
     share = plan["trainable"] / plan["parameters"]
-    sets = [(f"  {name}", f"{rows:,} rows") for name, rows in plan["sets"].items()]
+    unread = {name: f"; not read: {', '.join(fields)}" for name, fields in plan["ignored_fields"].items()}
+    sets = [(f"  {name}", f"{rows:,} rows{unread.get(name, '')}") for name, rows in plan["sets"].items()]
     together = f" in {plan['processes']} processes" if plan["processes"] > 1 else ""
     out.facts(
         [
             ("model", f"{plan['model']} ({plan['dtype']} on {plan['device']}{together})"),
             ("parameters", f"{plan['parameters']:,}, of which {plan['trainable']:,} are trained ({share:.1%})"),
             ("thinking steps", str(plan["thinking_steps"])),
-            ("examples", f"{plan['rows']:,}"),
+            ("examples", f"{plan['rows']:,}, of which {plan['with_negatives']:,} have negatives"),
             *sets,
             (
                 "steps",

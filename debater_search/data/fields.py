@@ -1,15 +1,12 @@
-"""Ids, texts and metadata out of a row's fields, by the same rules for documents and queries."""
+"""Ids and texts out of a row's fields, by the same rules for documents and queries."""
 
-import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
+from debater_search.coerce import filled, has_control_character, id_text, is_missing, whole_id
 from debater_search.data.rows import Fields
-from debater_search.errors import DebaterError
-
-ID_FIELDS = ("_id", "id", "docid")
-TEXT_FIELDS = ("text", "contents")
-TITLE_FIELD = "title"
+from debater_search.errors import InvalidError
 
 
 def present(fields: Fields, names: Sequence[str]) -> str | None:
@@ -21,58 +18,40 @@ def present(fields: Fields, names: Sequence[str]) -> str | None:
 
 
 def read_id(fields: Fields, names: Sequence[str], where: str) -> str:
-    """The row's id as a string; numbers become strings. Raises DebaterError if there is none."""
-    name = present(fields, names)
-    value = fields[name] if name else None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value.strip():
-        raise DebaterError(f"{where}: there is no id.", f"Every row needs one of the fields {_listed(names)}.")
-    value = value.strip()
-    if any(ord(character) < 32 for character in value):
-        raise DebaterError(f"{where}: the id {value!r} holds a control character.", "Give it another id.")
+    """The row's id as a string: of the first of `names` that has a value; 7 and 7.0 are "7".
+
+    Raises InvalidError if no field has an id, and for an id with a control character.
+    """
+    name = filled(fields, names)
+    value = id_text(fields[name]) if name else None
+    if value is None:
+        raise InvalidError(f"{where}: there is no id.", f"Every row needs one of the fields {_listed(names)}.")
+    value = whole_id(value)
+    if has_control_character(value):
+        raise InvalidError(f"{where}: the id {value!r} holds a control character.", "Give it another id.")
     return value
 
 
 def read_text(fields: Fields, names: Sequence[str], where: str) -> str:
-    """The row's text; null is empty, a number becomes a string. Raises DebaterError if there is none."""
-    name = present(fields, names)
+    """The row's text: of the first of `names` that has a value; null and NaN are empty, a number becomes a string.
+
+    Raises InvalidError if the row has none of the fields.
+    """
+    name = filled(fields, names)
     if name is None:
-        raise DebaterError(f"{where}: there is no text.", f"Every row needs one of the fields {_listed(names)}.")
+        raise InvalidError(f"{where}: there is no text.", f"Every row needs one of the fields {_listed(names)}.")
     return as_text(fields[name], name, where)
 
 
 def as_text(value: Any, name: str, where: str) -> str:
-    """The value of field `name` as a string; raises DebaterError if it is neither string, number nor null."""
-    if value is None:
-        return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise DebaterError(
-            f"{where}: the field {name} is not a string but a {type(value).__name__}.", "Make it a string."
-        )
-    return value
-
-
-def without_nul(text: str) -> str:
-    """The text without NUL characters, at which other programs stop reading."""
-    return text.replace("\0", "") if "\0" in text else text
-
-
-def plain(value: Any) -> Any:
-    """Metadata as JSON can hold it: dates and the like become strings, numbers that are none become null."""
-    if value is None or isinstance(value, bool | int):
-        return value
+    """The value of field `name` as a string; raises InvalidError if it is neither string, number nor missing."""
     if isinstance(value, str):
-        return without_nul(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return str(value)
+        return value
+    if is_missing(value):
+        return ""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidError(f"{where}: the field {name} is not a string but a {type(value).__name__}.", "Make it a string.")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, InvalidError, MissingError, UnavailableError
 from debater_search.files import atomic
 
 STDIN = "-"
@@ -44,7 +44,7 @@ def require_exists(path: str | Path) -> None:
         hint = f"Look into the folder {parent} for its name."
     else:
         hint = f"There is no folder {parent} either."
-    raise DebaterError(f"There is no file {path}.", hint)
+    raise MissingError(f"There is no file {path}.", hint)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def open_stream(path: str | Path) -> Iterator[BinaryIO]:
     """
     require_exists(path)
     if str(path) == STDIN and sys.stdin is None:
-        raise DebaterError("Standard input is closed.", "Name a file, or pipe the rows in.")
+        raise UnavailableError("Standard input is closed.", "Name a file, or pipe the rows in.")
     try:
         if str(path) == STDIN:
             yield sys.stdin.buffer
@@ -73,19 +73,19 @@ def open_stream(path: str | Path) -> Iterator[BinaryIO]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path) from error
     except IsADirectoryError as error:
-        raise DebaterError(f"{path} is a folder, where a file is expected.", "Name a file inside it.") from error
+        raise InvalidError(f"{path} is a folder, where a file is expected.", "Name a file inside it.") from error
     except PermissionError as error:
-        raise DebaterError(f"{path} may not be read by this user.", "Change its permissions.") from error
+        raise InvalidError(f"{path} may not be read by this user.", "Change its permissions.") from error
     except OSError as error:
         if str(path).endswith(COMPRESSIONS):
             raise _damaged(path) from error
-        raise DebaterError(
+        raise UnavailableError(
             f"{path} cannot be read: {error.strerror or error}.", "Check the disk it lies on."
         ) from error
 
 
-def _damaged(path: str | Path) -> DebaterError:
-    return DebaterError(
+def _damaged(path: str | Path) -> DamagedError:
+    return DamagedError(
         f"{path} is cut off or damaged: it does not decompress to its end.", "Copy or download the file again."
     )
 
@@ -121,9 +121,9 @@ def decoded(line: bytes, path: str | Path, number: int) -> str:
         raise not_utf8(path, number) from error
 
 
-def not_utf8(path: str | Path, number: int) -> DebaterError:
+def not_utf8(path: str | Path, number: int) -> InvalidError:
     """The error for bytes that are not UTF-8."""
-    return DebaterError(f"{place(path, number)}: the text is not UTF-8.", "Convert the file to UTF-8 (iconv -t utf-8).")
+    return InvalidError(f"{place(path, number)}: the text is not UTF-8.", "Convert the file to UTF-8 (iconv -t utf-8).")
 
 
 def require_writable(path: str | Path) -> None:
@@ -131,16 +131,16 @@ def require_writable(path: str | Path) -> None:
     path = Path(path).absolute()
     nearest = next(folder for folder in (path, *path.parents) if folder.exists())
     if nearest != path and not nearest.is_dir():
-        raise DebaterError(f"{path} cannot be made: {nearest} is a file.", "Name another place.")
+        raise InvalidError(f"{path} cannot be made: {nearest} is a file.", "Name another place.")
     if not os.access(nearest, os.W_OK):
-        raise DebaterError(f"{nearest} may not be written to by this user.", "Name another place.")
+        raise InvalidError(f"{nearest} may not be written to by this user.", "Name another place.")
 
 
 def require_writable_folder(folder: str | Path) -> None:
     """Raise DebaterError, as `require_writable` does, and where `folder` is a file."""
     require_writable(folder)
     if Path(folder).exists() and not Path(folder).is_dir():
-        raise DebaterError(f"{folder} is a file, where a folder is to be written.", "Name another --output.")
+        raise InvalidError(f"{folder} is a file, where a folder is to be written.", "Name another place.")
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:
@@ -151,4 +151,6 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> None:
         with atomic(path) as temporary, temporary.open("w", encoding="utf-8", errors=LONE_HALVES) as file:
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
-        raise DebaterError(f"{path} cannot be written: {error.strerror or error}.", "Name another place.") from error
+        raise UnavailableError(
+            f"{path} cannot be written: {error.strerror or error}.", "Name another place."
+        ) from error

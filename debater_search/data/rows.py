@@ -4,12 +4,14 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from debater_search.data.files import COMPRESSIONS, STDIN, numbered_lines, open_seekable, place, require_exists
-from debater_search.errors import DebaterError
+from debater_search.data.files import COMPRESSIONS, STDIN, numbered_lines, place, require_exists
+from debater_search.data.parquet import parquet_rows
+from debater_search.errors import InvalidError
 
 Fields = dict[str, Any]
 
@@ -22,13 +24,19 @@ FORMATS = {
     ".parquet": "parquet",
 }
 
+INDEX_COLUMNS = ("Unnamed: 0", "__index_level_0__")
+"""How pandas calls the numbers of its rows, where it writes them with a name."""
+
+MISSING_CELLS = frozenset(("nan", "NaN", "NaT", "<NA>"))
+"""How pandas writes a missing value in CSV, where it does not leave the cell blank."""
+
 _HALF_A_PAIR = re.compile(
     r"\\u[dD][89a-fA-F]"
 )  # a surrogate escape: legal JSON, though no text if its other half lacks
 
 
 def format_of(path: str | Path) -> str:
-    """`jsonl`, `csv`, `tsv` or `parquet`, by the extension; raises DebaterError for any other."""
+    """`jsonl`, `csv`, `tsv` or `parquet`, by the extension; raises InvalidError for any other."""
     if str(path) == STDIN:
         return "jsonl"
     suffixes = Path(path).suffixes
@@ -37,7 +45,7 @@ def format_of(path: str | Path) -> str:
     suffix = suffixes[-1].lower() if suffixes else ""
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
-        raise DebaterError(
+        raise InvalidError(
             f"{path} has an extension that says nothing about its format.",
             f"Known are {known} (each also with .gz or .zst), and a folder of .txt and .md files.",
         )
@@ -55,15 +63,25 @@ def row_place(path: str | Path, number: int) -> str:
     return place(path, number, "row" if format_of(path) == "parquet" else "line")
 
 
-def require_new_id(path: str | Path, id: str, number: int, first_seen: dict[str, int]) -> None:
-    """Note that row `number` bears `id`; raises DebaterError, naming both rows, if another one does."""
-    first = first_seen.setdefault(id, number)
-    if first != number:
-        earlier = row_place(path, first).rpartition(", ")[2]
-        raise DebaterError(
-            f"{row_place(path, number)}: the id {id!r} stands in {earlier} already.",
-            "Ids must be unique; remove or rename one of the two.",
-        )
+class SeenIds:
+    """The ids of one or several files, each with its first place; a second one is an error."""
+
+    def __init__(self, files: Sequence[str | Path]) -> None:
+        self._files = files
+        self._first: dict[str, int] = {}
+
+    def add(self, id: str, number: int, file: int = 0) -> None:
+        """Note that row `number` of a file has `id`; raises InvalidError, naming both rows, if another one has it."""
+        row = file << 40 | number
+        first = self._first.setdefault(id, row)
+        if first != row:
+            earlier = row_place(self._files[first >> 40], first & (1 << 40) - 1)
+            if first >> 40 == file:
+                earlier = earlier.rpartition(", ")[2]
+            raise InvalidError(
+                f"{row_place(self._files[file], number)}: the id {id!r} stands in {earlier} already.",
+                "Ids must be unique; remove or rename one of the two.",
+            )
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
@@ -76,7 +94,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
     if kind == "jsonl":
         return _json_rows(path)
     if kind == "parquet":
-        return _parquet_rows(path)
+        return parquet_rows(path)
     return _delimited_rows(path, "\t" if kind == "tsv" else ",")
 
 
@@ -87,15 +105,23 @@ def _json_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
 
 
 def json_row(line: str, where: str) -> Fields:
-    """The named fields of one JSON line; raises DebaterError, naming `where`, for anything else."""
+    """The named fields of one JSON line; raises InvalidError, naming `where`, for anything else."""
     try:
         fields = json.loads(line)
         if _HALF_A_PAIR.search(line):
             fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise DebaterError(f"{where}: this is not JSON.", "Every line must be one complete JSON object.") from error
+    except RecursionError as error:
+        raise InvalidError(f"{where}: the values are nested too deeply.", "Keep the values of a row flat.") from error
+    except json.JSONDecodeError as error:
+        if line.lstrip()[:1] == "[":
+            hint = "A JSON array over several lines is not read: write one object per line (jq -c '.[]')."
+        else:
+            hint = "Every line must be one complete JSON object."
+        raise InvalidError(f"{where}: this is not JSON.", hint) from error
+    except ValueError as error:  # Python refuses to read numbers of more than some thousands of digits
+        raise InvalidError(f"{where}: a number has too many digits.", "Write it as a string.") from error
     if not isinstance(fields, dict):
-        raise DebaterError(
+        raise InvalidError(
             f"{where}: this is JSON, but not an object with named fields.",
             'Every line must be one object, such as {"_id": "1", "text": "…"}.',
         )
@@ -111,34 +137,31 @@ def _delimited_rows(path: str | Path, delimiter: str) -> Iterator[tuple[int, Fie
     try:
         for cells in table:
             if header is None:
-                header = [name.strip() for name in cells]
+                header = _header([name.strip() for name in cells], place(path, number))
             elif cells:
                 if len(cells) != len(header):
-                    raise DebaterError(
+                    raise InvalidError(
                         f"{place(path, number)}: {len(cells)} fields, where the header names {len(header)}.",
                         "Put quotes around fields that hold the separator or a line break.",
                     )
-                yield number, dict(zip(header, cells, strict=True))
+                fields: Fields = dict(zip(header, cells, strict=True))
+                for name, cell in fields.items():
+                    if cell in MISSING_CELLS:
+                        fields[name] = None
+                fields.pop("", None)
+                yield number, fields
             number = table.line_num + 1
     except csv.Error as error:
-        raise DebaterError(
+        raise InvalidError(
             f"{place(path, number)}: this does not parse ({error}).",
             'Quote fields as CSV does ("a ""word"" in quotes"), or use JSON lines.',
         ) from error
 
 
-def _parquet_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with open_seekable(path) as file:
-        number = 0
-        try:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=1000):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield number, fields
-        except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-            raise DebaterError(
-                f"{place(path, number + 1, 'row')}: this does not read as Parquet.", "Write or copy the file again."
-            ) from error
+def _header(names: list[str], where: str) -> list[str]:
+    """The names of columns; the numbered index that pandas writes first is called "", as columns without a name are."""
+    if names and names[0] in INDEX_COLUMNS:
+        names[0] = ""
+    if twice := next((name for name, count in Counter(names).items() if name and count > 1), None):
+        raise InvalidError(f"{where}: the header names the column {twice!r} twice.", "Rename one of the two.")
+    return names

@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from debater_search.coerce import has_control_character, whole_id
 from debater_search.data.files import called, numbered_lines, place, write_lines
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.types import Run
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ DEPTH = 1000  # documents a query, retrieved and written
 def read_run(path: str | Path) -> Run:
     """The run in a file; as in trec_eval scores decide and ranks do not, with a warning where the two disagree.
 
-    Raises DebaterError, naming file and line, for whatever is not a line of a run.
+    Raises InvalidError, naming file and line, for whatever is not a line of a run.
     """
     run: Run = {}
     before: dict[str, tuple[float, float]] = {}  # rank and score of each query's last line
@@ -28,7 +29,7 @@ def read_run(path: str | Path) -> Run:
         query_id, document_id, rank, score = _answer(line, path, number)
         documents = run.setdefault(query_id, {})
         if document_id in documents:
-            raise DebaterError(
+            raise InvalidError(
                 f"{place(path, number)}: query {query_id!r} has document {document_id!r} twice.",
                 "Keep one line for each document.",
             )
@@ -38,7 +39,7 @@ def read_run(path: str | Path) -> Run:
             disagree.add(query_id)
         before[query_id] = rank, score
     if not run:
-        raise DebaterError(f"There is no run in {path}.", "Name another file.")
+        raise InvalidError(f"There is no run in {path}.", "Name another file.")
     if disagree:
         logger.warning(
             "Queries of %s whose ranks disagree with the scores: %d of %d. Scores decide, as in trec_eval.",
@@ -53,12 +54,16 @@ def write_run(run: Run, path: str | Path, *, tag: str = "debater", depth: int = 
     """Write the best `depth` documents of every query, best first; 9 significant digits hold a float32 score.
 
     The file appears whole or not at all. Columns are parted by blanks, or by tabs where an id holds a blank.
+    Raises InvalidError for an id with a line end or another control character, which would make a line of its own.
     """
     write_lines(path, _lines(run, tag, depth))
 
 
 def _lines(run: Run, tag: str, depth: int) -> Iterator[str]:
     for query_id, documents in run.items():
+        for id in (query_id, *documents):
+            if has_control_character(id):
+                raise InvalidError(f"The id {id!r} holds a control character: no run can hold it.", "Rename it.")
         best = sorted(documents.items(), key=lambda answer: -answer[1])[:depth]
         for rank, (document_id, score) in enumerate(best, start=1):
             blanks = len(query_id.split()) != 1 or len(document_id.split()) != 1
@@ -70,7 +75,7 @@ def _answer(line: str, path: str | Path, number: int) -> tuple[str, str, float, 
     """Query, document, rank (NaN where it is no number: nobody reads it) and score."""
     columns = line.split("\t") if line.count("\t") == 5 else line.split()
     if len(columns) != 6:
-        raise DebaterError(
+        raise InvalidError(
             f"{place(path, number)}: {len(columns)} columns, where a TREC run has six.",
             "They are: query Q0 document rank score tag.",
         )
@@ -78,16 +83,16 @@ def _answer(line: str, path: str | Path, number: int) -> tuple[str, str, float, 
     try:
         score = float(score_text)
     except ValueError as error:
-        raise DebaterError(
+        raise InvalidError(
             f"{place(path, number)}: the score {score_text!r} is not a number.", "Write the run again."
         ) from error
     if not math.isfinite(score):
         called_so = "NaN" if math.isnan(score) else "infinite"
-        raise DebaterError(
+        raise InvalidError(
             f"{place(path, number)}: the score is {called_so}.", "Look for the fault in the system that made this run."
         )
     try:
         rank = float(rank_text)
     except ValueError:
         rank = math.nan
-    return query_id.strip(), document_id.strip(), rank, score
+    return whole_id(query_id.strip()), whole_id(document_id.strip()), rank, score

@@ -19,11 +19,11 @@ from pathlib import Path
 from debater_search.cache import cache_folder, remove_stale
 from debater_search.data.training_index import RECORD, Contents, State, index_lines
 from debater_search.data.training_sources import TrainingSource
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, UnavailableError
 from debater_search.locks import one_at_a_time
 from debater_search.progress import progress
 
-VERSION = 1
+VERSION = 2
 INDEX, CONTENTS, ROWS = "index", "contents.json", "rows.jsonl"
 
 LARGE = 256 << 20  # bytes from which on a progress line is shown
@@ -47,7 +47,7 @@ def open_entry(source: TrainingSource) -> Path:
                     remove_stale(cache, _is_entry, _is_outdated)
                     _make(source, state, entry)
         except OSError as error:
-            raise DebaterError(
+            raise UnavailableError(
                 f"The index of {source.path} cannot be written to {cache}: {error.strerror or error}.",
                 "Make room there, or set XDG_CACHE_HOME to a folder on another disk.",
             ) from error
@@ -91,7 +91,7 @@ def _make(source: TrainingSource, state: State, entry: Path) -> None:
             spool = None if source.plain else files.enter_context((temporary / ROWS).open("wb"))
             index_lines(source, contents, index, spool, report)
         if not is_current(contents):
-            raise DebaterError(f"{source.path} changed while it was read.", "Start again once it is complete.")
+            raise InvalidError(f"{source.path} changed while it was read.", "Start again once it is complete.")
         (temporary / CONTENTS).write_text(json.dumps(asdict(contents) | {"version": VERSION}), encoding="utf-8")
         _move(temporary, entry)
     finally:

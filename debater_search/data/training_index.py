@@ -9,12 +9,13 @@ from typing import BinaryIO
 from debater_search.data.files import place
 from debater_search.data.training import TrainingRow
 from debater_search.data.training_sources import MAX_LINE, TrainingSource, parse_line
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 
 RECORD = struct.Struct("<qqq")
 """A good row in the index: offset and length of its line in bytes, and the line's number."""
 
 BAD_SHOWN = 5
+IGNORED_SHOWN = 20
 
 State = list[list[str | int]]
 """Path, size and modification time (ns) of every file that a set is made of."""
@@ -31,6 +32,10 @@ class Contents:
     """Good ones."""
     scored: int = 0
     """Good ones in which a teacher scored every text."""
+    with_negatives: int = 0
+    """Good ones with negatives of their own."""
+    ignored: list[str] = field(default_factory=list)
+    """Names of fields that are not read."""
     bad: int = 0
     first_bad: list[str] = field(default_factory=list)
     """Messages of the first bad rows, without the path that each begins with: it may be called otherwise next time."""
@@ -67,6 +72,9 @@ def index_lines(
                 index.write(RECORD.pack(contents.size, len(piece), number))
                 contents.rows += 1
                 contents.scored += row.scored
+                contents.with_negatives += bool(row.negatives)
+                if row.ignored and len(contents.ignored) < IGNORED_SHOWN:
+                    contents.ignored = list(dict.fromkeys((*contents.ignored, *row.ignored)))[:IGNORED_SHOWN]
         continued = cut
         digest.update(piece)
         if spool is not None:
@@ -79,5 +87,5 @@ def index_lines(
 def _row(line: bytes, number: int, cut: bool, source: TrainingSource) -> TrainingRow:
     if cut:
         at = place(source.path, number, source.unit)
-        raise DebaterError(f"{at}: the line is longer than {MAX_LINE >> 20} MiB.", "Is this the right file?")
+        raise InvalidError(f"{at}: the line is longer than {MAX_LINE >> 20} MiB.", "Is this the right file?")
     return parse_line(line, number, source.path, source.unit)

@@ -11,7 +11,7 @@ from debater_search.data.training import no_examples
 from debater_search.data.training_cache import INDEX, ROWS, is_current, open_entry, read_contents
 from debater_search.data.training_index import RECORD
 from debater_search.data.training_sources import parse_line, place_of_line, training_source
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
 from debater_search.types import TrainingExample
 
 logger = logging.getLogger(__name__)
@@ -30,9 +30,9 @@ def open_training_set(path: str | Path, *, max_bad: int = 0, source: str | None 
     found = training_source(path)
     rows = TrainingSet(open_entry(found), found.path, source if source is not None else found.name)
     if rows.bad.count > max_bad:
-        raise DebaterError(
+        raise InvalidError(
             f"Rows of {path} that cannot be used: {rows.bad}",
-            f"Mend them, or set max_bad (now {max_bad}) to go without.",
+            f"Correct them, or set max_bad (now {max_bad}) to leave them out.",
         )
     if rows.bad.count:
         logger.warning("Rows of %s that are left out: %s", path, rows.bad)
@@ -61,15 +61,18 @@ class TrainingSet:
         fingerprint: sha256 in hex of its rows as JSON lines; of a plain .jsonl file, the file's own.
         bad: what was left out.
         scored: how many rows have a teacher's score for every text.
+        with_negatives: how many rows have negatives of their own.
+        ignored: names of fields that are not read.
     """
 
     def __init__(self, entry: Path, path: str, source: str) -> None:
         """Open an entry of the cache (`open_training_set` makes it). Raises DebaterError if the data has changed."""
         contents = read_contents(entry)
         if contents is None:
-            raise DebaterError(f"The index of a training set, {entry}, is gone.", "Start again: it is made anew.")
+            raise MissingError(f"The index of a training set, {entry}, is gone.", "Start again: it is made anew.")
         self._entry, self._contents, self._path, self.source = entry, contents, path, source
         self.fingerprint, self.scored = contents.sha256, contents.scored
+        self.with_negatives, self.ignored = contents.with_negatives, tuple(contents.ignored)
         self.bad = BadRows(contents.bad, tuple(path + message for message in contents.first_bad))
         if contents.plain and not is_current(contents):
             raise self._changed()
@@ -111,11 +114,11 @@ class TrainingSet:
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
-            raise DebaterError(
+            raise UnavailableError(
                 f"{path} cannot be read: {error.strerror or error}.", "Check its permissions."
             ) from error
         weakref.finalize(self, os.close, descriptor)
         return descriptor
 
-    def _changed(self) -> DebaterError:
-        return DebaterError(f"{self._path} was changed after it had been opened.", "Start again.")
+    def _changed(self) -> InvalidError:
+        return InvalidError(f"{self._path} was changed after it had been opened.", "Start again.")

@@ -17,8 +17,10 @@ from debater_search.data.files import COMPRESSIONS, STDIN, decoded, open_stream,
 from debater_search.data.qrels import read_qrels
 from debater_search.data.queries import read_queries
 from debater_search.data.rows import FORMATS, Fields, find_in_folder, format_of, json_row
-from debater_search.data.training import FIELDS, TrainingRow, parse_row, read_training_rows, set_name
-from debater_search.errors import DebaterError
+from debater_search.data.training import TrainingRow, is_read, parse_row, set_name
+from debater_search.data.training_pairs import are_labelled, joined_lines
+from debater_search.data.training_rows import read_training_rows
+from debater_search.errors import InvalidError, MissingError, UnavailableError
 
 MAX_LINE = 32 << 20  # bytes; a file without line ends must not fill the memory
 
@@ -48,9 +50,11 @@ class TrainingSource:
 def training_source(path: str | Path) -> TrainingSource:
     """What lies at `path`; nothing is read yet. Raises DebaterError for what is not there or of no known kind."""
     if str(path) == STDIN:
-        raise DebaterError("Training data is read many times, and standard input only once.", "Save it to a file.")
+        raise InvalidError("Training data is read many times, and standard input only once.", "Save it to a file.")
     if is_hub_name(path):
-        return TrainingSource(str(path), str(path), "row", lambda: _as_lines(_hub_rows(str(path))))
+        return TrainingSource(
+            str(path), str(path), "row", lambda: joined_lines(lambda: _as_lines(_hub_rows(str(path))))
+        )
     require_exists(path)
     return _beir_folder(Path(path)) if Path(path).is_dir() else _file(Path(path))
 
@@ -82,11 +86,13 @@ def _place(fields: Fields, number: int, path: str, unit: str) -> str:
 
 def _file(path: Path) -> TrainingSource:
     if not path.is_file():
-        raise DebaterError(f"{path} is no regular file: its rows cannot be read by position.", "Save it to a file.")
+        raise InvalidError(f"{path} is no regular file: its rows cannot be read by position.", "Save it to a file.")
     kind = format_of(path)
     if kind == "jsonl":
-        plain = path.suffix.lower() not in COMPRESSIONS
-        return TrainingSource(str(path), set_name(path), "line", lambda: _stream(path), (path.absolute(),), plain)
+        # labelled pairs are joined, so that the lines are others than the file's
+        plain = path.suffix.lower() not in COMPRESSIONS and not are_labelled(lambda: _stream(path))
+        lines = (lambda: _stream(path)) if plain else (lambda: joined_lines(lambda: _stream(path)))
+        return TrainingSource(str(path), set_name(path), "line", lines, (path.absolute(),), plain)
     unit = "row" if kind == "parquet" else "line"
     return TrainingSource(
         str(path), set_name(path), unit, lambda: _as_lines(read_training_rows(path)), (path.absolute(),)
@@ -104,12 +110,12 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _as_lines(rows: Iterable[tuple[int, Fields]]) -> Iterator[bytes]:
-    """Row n as line n, reduced to what is read of it; lines that hold no row (a header) stay blank."""
+    """Row n as line n, other fields than those that are read without their values; other lines (a header) are blank."""
     written = 0
     for number, fields in rows:
         yield from (b"\n" for _ in range(number - 1 - written))
         written = number
-        known = {name: fields[name] for name in FIELDS if name in fields}
+        known = {name: value if is_read(name) else None for name, value in fields.items()}
         # what JSON lacks (bytes, dates) becomes an object, which no text and no score is
         yield json.dumps(known, ensure_ascii=False, default=lambda _: {}).encode("utf-8", "replace") + b"\n"
 
@@ -118,7 +124,7 @@ def _beir_folder(folder: Path) -> TrainingSource:
     corpus, queries = find_in_folder(folder, "corpus"), find_in_folder(folder, "queries")
     judged = next(iter(sorted((folder / "qrels").glob("train.tsv*"))), None)
     if corpus is None or queries is None or judged is None:
-        raise DebaterError(
+        raise InvalidError(
             f"The folder {folder} holds no training data in BEIR layout.",
             "That is corpus.jsonl, queries.jsonl and qrels/train.tsv; otherwise name a file.",
         )
@@ -155,7 +161,7 @@ def _hub_rows(name: str) -> Iterator[tuple[int, Fields]]:
     try:
         import datasets
     except ImportError as error:
-        raise DebaterError(
+        raise UnavailableError(
             f"There is no file {name}, and to ask a hub for it the package datasets is needed.",
             "pip install datasets, or name a file.",
         ) from error
@@ -163,7 +169,7 @@ def _hub_rows(name: str) -> Iterator[tuple[int, Fields]]:
         yield from enumerate(datasets.load_dataset(parts["name"], parts["config"], split="train", streaming=True), 1)
     except Exception as error:  # the hub's clients raise many kinds: all mean that the rows cannot be had
         said = " ".join(str(error).split())[:300]
-        raise DebaterError(
+        raise MissingError(
             f"There is no file {name}, and no hub gave a data set of that name ({type(error).__name__}: {said}).",
             "Check the name (org/name or org/name:configuration) and the network, or name a file.",
         ) from error

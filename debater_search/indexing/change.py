@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.coerce import as_documents
 from debater_search.errors import DebaterError
 from debater_search.indexing.documents import StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
@@ -125,7 +126,7 @@ class _Corpus:
 
     def __iter__(self) -> Iterator[Document]:
         if not isinstance(self._documents, str | Path):
-            yield from self._documents
+            yield from as_documents(self._documents)
             return
         from debater_search.data import read_corpus
         from debater_search.data.files import called

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+from debater_search.coerce import as_documents
 from debater_search.data import CorpusReader
 from debater_search.data.files import called
 from debater_search.files import atomic
@@ -102,7 +103,8 @@ def storing(
         source = called(documents.path)
         logger.info("Reading %s.", source)
     with atomic(path) as temporary:
-        written = write_documents(temporary, documents, split)
+        checked = documents if isinstance(documents, CorpusReader) else as_documents(documents, "corpus")
+        written = write_documents(temporary, checked, split)
         if isinstance(documents, CorpusReader):
             warnings = documents.warnings
         for warning in warnings:

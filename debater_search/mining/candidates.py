@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.indexing import build, encode
 from debater_search.mining.questions import Question
 from debater_search.mining.selection import Ranking
@@ -60,9 +60,9 @@ def open_candidates(
     """
     first = settings.window[0]
     if first > len(engine.documents):
-        raise DebaterError(
+        raise InvalidError(
             f"The window begins at rank {first:,}, and there are {len(engine.documents):,} documents.",
-            "Begin it earlier: --window 1:100.",
+            "Let `window` begin earlier.",
         )
     if settings.mode == "dense":
         _ = engine.encoder  # what is wrong with the model is said before the documents are read
@@ -99,9 +99,9 @@ class DenseCandidates:
         texts = [question.query for question in questions]
         queries = self._encoder.encode_queries(texts, instruction=self._settings.instruction)
         if not np.isfinite(queries).all():
-            raise DebaterError(
+            raise InvalidError(
                 "The model gives a query a vector that is not finite.",
-                "Check the model, or try --device cpu, which computes in fp32; finished rows are kept.",
+                "Check the model, or set `device` to cpu, which computes in fp32; finished rows are kept.",
             )
         rankings = dense(self._vectors, queries, self._settings.window[1])
         found = [dict(ranking) for ranking in rankings]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from debater_search.data.files import require_writable, write_lines
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.indexing import build
 from debater_search.locks import writing
 from debater_search.mining.candidates import Candidates, Places, open_candidates
@@ -55,11 +55,11 @@ def mine(
     output, settings = Path(output), settings or MiningSettings()
     check_output(output, source, force=force)
     if (engine is None) == (corpus is None):
-        raise DebaterError("Negatives come from either an index or a corpus.", "Give one of the two.")
+        raise InvalidError("Negatives come from either an index or a corpus.", "Give one of the two.")
     if corpus is not None and settings.mode != "lexical":
-        raise DebaterError(
-            "A corpus that is not indexed can be searched by its words only.",
-            "Add --mode lexical, or make an index and name it: debater index CORPUS.",
+        raise InvalidError(
+            "Without an index, negatives are found by words only.",
+            "Set `mode` to lexical, or build an index of the corpus and name it as `index`.",
         )
     questions = read_questions(source, split)
     with TemporaryDirectory(prefix="debater-mine-") as scratch:
@@ -87,14 +87,14 @@ def check_output(output: str | Path, source: str | Path, *, force: bool = False)
     """
     output = Path(output)
     if output.suffix != ".jsonl":
-        raise DebaterError(f"{output} does not end in .jsonl.", "Training data is written as JSON lines.")
+        raise InvalidError(f"{output} does not end in .jsonl.", "Training data is written as JSON lines.")
     if output.resolve() == Path(source).resolve():
-        raise DebaterError(f"{output} is what negatives are mined for.", "Choose another --output.")
+        raise InvalidError(f"{output} is the file that negatives are mined for.", "Choose another `output`.")
     require_writable(output)
     if output.is_dir():
-        raise DebaterError(f"{output} is a folder.", "Choose another --output.")
+        raise InvalidError(f"{output} is a folder.", "Choose another `output`.")
     if output.exists() and not force:
-        raise DebaterError(f"{output} exists.", "Choose another --output, or replace it with --force.")
+        raise InvalidError(f"{output} exists.", "Choose another `output`, or replace it with `force`.")
 
 
 def _job(questions: Sequence[Question], engine: SearchEngine, settings: MiningSettings) -> Job:

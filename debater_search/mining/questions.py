@@ -10,7 +10,7 @@ from pathlib import Path
 
 from debater_search.data import read_corpus, read_qrels, read_queries, read_training_examples
 from debater_search.data.files import STDIN, require_exists
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.mining.texts import digest
 from debater_search.types import Qrels
 
@@ -39,14 +39,14 @@ def read_questions(source: str | Path, split: str = "train") -> list[Question]:
     pairs = _judged_pairs(Path(source), split) if Path(source).is_dir() else _training_pairs(source)
     questions = _grouped(pairs)
     if not questions:
-        raise DebaterError(f"No query of {source} has a positive with a text.", "Mining needs positives.")
+        raise InvalidError(f"No query of {source} has a positive with a text.", "Mining needs positives.")
     return questions
 
 
 def check_source(source: str | Path) -> None:
     """Raise DebaterError where there is nothing to read questions from."""
     if str(source) == STDIN:
-        raise DebaterError("Training data is read more than once, which standard input cannot be.", "Name a file.")
+        raise InvalidError("Training data is read more than once, which standard input cannot be.", "Name a file.")
     require_exists(source)
 
 
@@ -105,10 +105,10 @@ def _judged_pairs(folder: Path, split: str) -> Iterator[tuple[str, str]]:
 def _read_judgements(folder: Path, split: str) -> Qrels:
     files = {file.name.partition(".tsv")[0]: file for file in sorted((folder / "qrels").glob("*.tsv*"))}
     if not files:
-        raise DebaterError(
+        raise MissingError(
             f"The folder {folder} has no judgements.",
             "Give a training file, or a folder with corpus.jsonl, queries.jsonl and qrels/train.tsv.",
         )
     if split not in files:
-        raise DebaterError(f"The folder {folder} has no split {split!r}.", f"--split: {', '.join(files)}.")
+        raise MissingError(f"The folder {folder} has no split {split!r}.", f"`split` is one of: {', '.join(files)}.")
     return read_qrels(files[split])

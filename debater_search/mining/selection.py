@@ -17,8 +17,8 @@ RULES = {
     "query": "is the query itself",
     "empty": "has no text",
     "duplicate": "has the text of a document ranked before it",
-    "margin": "is too near to the positive: --margin",
-    "share": "is too near to the positive: --max-share",
+    "margin": "is too near to the positive: `margin`",
+    "share": "is too near to the positive: `max_share`",
     "surplus": "passed, and was not needed",
 }
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 
 Mode = Literal["dense", "lexical"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -38,25 +38,25 @@ class MiningSettings:
     def __post_init__(self) -> None:
         """Raises DebaterError for values that cannot be."""
         if self.mode not in MODES:
-            raise DebaterError(f"Negatives cannot be mined in mode {self.mode!r}.", f"Modes: {', '.join(MODES)}.")
+            raise InvalidError(f"Negatives cannot be mined in mode {self.mode!r}.", f"Modes: {', '.join(MODES)}.")
         if self.choice not in CHOICES:
-            raise DebaterError(f"There is no choice {self.choice!r}.", f"Choices: {', '.join(CHOICES)}.")
+            raise InvalidError(f"There is no choice {self.choice!r}.", f"Choices: {', '.join(CHOICES)}.")
         if self.negatives < 1:
-            raise DebaterError(f"{self.negatives} negatives cannot be mined.", "Ask for 1 or more a query.")
+            raise InvalidError(f"{self.negatives} negatives cannot be mined.", "Ask for 1 or more a query.")
         first, last = self.window
         if first < 1 or last < first:
-            raise DebaterError(
+            raise InvalidError(
                 f"{first}:{last} is no window of ranks.", "Give the first and the last rank, from 1, as in 10:100."
             )
         if last - first + 1 < self.negatives:
-            raise DebaterError(
+            raise InvalidError(
                 f"The window {first}:{last} has fewer ranks than the {self.negatives} negatives asked for.",
                 "Widen the window, or ask for fewer negatives.",
             )
         if self.margin is not None and not math.isfinite(self.margin):
-            raise DebaterError(f"The margin {self.margin} is not a number.", "Give one such as 0.05.")
+            raise InvalidError(f"The margin {self.margin} is not a number.", "Give one such as 0.05.")
         if self.max_share is not None and not (math.isfinite(self.max_share) and self.max_share > 0):
-            raise DebaterError(
+            raise InvalidError(
                 f"A negative cannot have {self.max_share} of the positive's score.", "Give a share such as 0.95."
             )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, DebaterError, InvalidError
 from debater_search.files import atomic
 from debater_search.store.manifest import Manifest, read_manifest, write_manifest
 
@@ -52,9 +52,9 @@ class Work:
         self.rows = self.folder / _ROWS
         found = self._read_state(force)
         if found and found.job != job and found.rows and not force:
-            raise DebaterError(
-                f"{output} has the unfinished work of another command ({_difference(found.job, job)}).",
-                "Run that command again, choose another --output, or start over with --force.",
+            raise InvalidError(
+                f"{output} has the unfinished work of another call ({_difference(found.job, job)}).",
+                "Call it again with those arguments, choose another `output`, or start over with `force`.",
             )
         whole = found and self.rows.exists() and self.rows.stat().st_size >= found.bytes
         if found and found.job == job and whole:
@@ -92,7 +92,7 @@ class Work:
         except DebaterError as error:
             if force:
                 return None
-            raise DebaterError(error.message, "Start over with --force.") from None
+            raise DamagedError(error.message, "Start over with `force`.") from None
 
 
 def folder_of(output: Path) -> Path:

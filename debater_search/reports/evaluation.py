@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 from urllib.parse import quote
 
-from debater_search.data.fields import plain
+from debater_search.coerce import plain
 from debater_search.data.files import write_lines
 from debater_search.files import file_in
 from debater_search.reports.details import Labels, fields, read_details

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 
+from debater_search.coerce import as_queries, as_texts
 from debater_search.errors import MissingError
 from debater_search.search.answer import explanations, read_hits
 from debater_search.search.candidates import Queries
@@ -109,10 +110,11 @@ class SearchEngine:
 
         """
         request = Request(k, mode, instruction, where, rescore, weights, explain, exact)
-        if isinstance(query, str):
-            require_texts([query])
-        elif not isinstance(query, Like):
+        if isinstance(query, np.ndarray):
             require_dense(mode)
+        elif not isinstance(query, Like):
+            [query] = as_texts([query], "query")
+            require_texts([query])
         return self._latest.run(lambda snapshot: self._answer(snapshot, request, query))
 
     def answer_batch(
@@ -132,8 +134,7 @@ class SearchEngine:
             DebaterError: as `answer`; or `vectors` are not [queries, dim], or not finite.
 
         """
-        texts_or_queries: list[Query | str] = list(queries)
-        named = [Query(str(i), query) if isinstance(query, str) else query for i, query in enumerate(texts_or_queries)]
+        named = as_queries(queries)
         request = Request(k, **options)
         require_texts([query.text for query in named])
         return self._latest.run(lambda snapshot: self._answer_batch(snapshot, request, named, vectors))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Required, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import atomic, sha256_file
 
 SCHEMA_VERSION = 1
@@ -233,6 +233,8 @@ def read_manifest(path: Path, kind: type[M]) -> M:
         DebaterError: the file is missing, half-written, not a manifest of this kind, or of a newer version.
 
     """
+    if path.exists() and not path.is_file():  # to read a FIFO would wait for a writer
+        raise DamagedError(f"{path} is damaged: it is no regular file.", MEND)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from math import nan
 import numpy as np
 
 from debater_search.data import TrainingSet, open_training_set
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 from debater_search.training.settings import TrainingSettings
 from debater_search.types import TrainingExample
 
@@ -74,6 +74,12 @@ class TrainingData:
             raise DebaterError(
                 f"The data has {sum(self.counts):,} rows, fewer than one batch ({size} queries).", "Lower batch_size."
             )
+        asked_for = "negatives" in settings.model_fields_set and settings.negatives
+        if asked_for and not any(s.with_negatives for s in self.sets):
+            raise InvalidError(
+                f"negatives is {settings.negatives}, but no row of the data has a negative.",
+                "Add negatives to the rows (see mining), or set negatives=0 to train with the other texts of a batch.",
+            )
         if settings.loss.teacher in ("kl", "margin_mse") and not any(s.scored for s in self.sets):
             raise DebaterError(
                 f"loss.teacher is {settings.loss.teacher}, but no row of the data has a teacher's scores.",
@@ -88,6 +94,11 @@ class TrainingData:
             rows.source if named[rows.source] == 1 else data.path
             for rows, data in zip(self.sets, self.settings.data, strict=True)
         ]
+
+    @property
+    def ignored(self) -> dict[str, list[str]]:
+        """The fields of each set that are not read, of the sets that have any."""
+        return {name: list(rows.ignored) for name, rows in zip(self.names, self.sets, strict=True) if rows.ignored}
 
     @property
     def examples(self) -> int:
@@ -145,6 +156,7 @@ class TrainingData:
         given = self.settings.data[row.set].instruction
         instructions = given if isinstance(given, list) else [given]
         lead = instructions[row.number % len(instructions)] if instructions else ""
+        lead = lead if example.instruction is None else example.instruction
         return f"{lead} {example.query}" if lead else example.query
 
     def _collate(self, rows: Sequence[Row], whole: Sequence[Row]) -> Batch:

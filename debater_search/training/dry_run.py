@@ -79,6 +79,8 @@ def plan(
         "trainable": trained,
         "thinking_steps": encoder.thinking_steps,
         "sets": {name: len(rows) for name, rows in zip(data.names, data.sets, strict=True)},
+        "with_negatives": sum(rows.with_negatives for rows in data.sets),
+        "ignored_fields": data.ignored,
         "rows": data.examples,
         "steps": settings.max_steps,
         "steps_per_epoch": data.steps_per_epoch,

@@ -268,6 +268,8 @@ class Run:
             f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size,
             f"{steps} thinking steps" if steps > 1 else "without thinking",
         )  # fmt: skip
+        for name, fields in self.data.ignored.items():
+            log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
         if s.warmup_steps >= s.max_steps:
             log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", s.warmup_steps, s.max_steps)
 

@@ -206,7 +206,8 @@ class TrainingSettings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _on_top_of_the_preset(cls, values: Any) -> Any:
-        preset = PRESETS.get(values.get("preset")) if isinstance(values, dict) else None
+        name = values.get("preset") if isinstance(values, dict) else None
+        preset = PRESETS.get(name) if isinstance(name, str) else None
         return merged(preset, values) if preset else values
 
 

@@ -4,6 +4,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+from debater_search.extras import require
 from debater_search.locks import writing
 from debater_search.training import checkpoints
 from debater_search.training.batches import TrainingData
@@ -39,6 +40,7 @@ def train(
             process that died.
     """
     settings = config if isinstance(config, TrainingSettings) else load_config(config)
+    require_libraries(settings)
     folder = Path(output or settings.output)
     if in_a_group():
         with joined(device) as own:
@@ -54,7 +56,7 @@ def train(
     launch(
         count,
         {
-            "config": json.loads(settings.model_dump_json()),
+            "config": json.loads(settings.model_dump_json(exclude_unset=True)),
             "output": str(folder),
             "resume": resume,
             "force": force,
@@ -63,6 +65,13 @@ def train(
         },
     )
     return folder
+
+
+def require_libraries(settings: TrainingSettings) -> None:
+    """Raise UnavailableError, before hours of work, for a library that the run needs at its end."""
+    require("matplotlib", extra="train")
+    if settings.eval is not None:
+        require("pytrec_eval", extra="train")
 
 
 def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: bool, device: str, progress: bool) -> Path:

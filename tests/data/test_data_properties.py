@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from debater_search.coerce import whole_id
 from debater_search.data import (
     open_training_set,
     read_corpus,
@@ -24,11 +25,16 @@ from debater_search.data import (
     read_training_examples,
     write_run,
 )
+from debater_search.data.rows import MISSING_CELLS
 from debater_search.errors import DebaterError
 from debater_search.types import Document, Query, Run, TrainingExample
 
-ids = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+ids = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(
+    lambda id: id not in MISSING_CELLS and whole_id(id) == id
+)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).filter(
+    lambda text: text.strip() not in MISSING_CELLS
+)
 unique_ids = st.lists(ids, min_size=1, max_size=5, unique=True)
 Row = dict[str, str]
 
@@ -70,7 +76,8 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 @given(data=st.data())
 def test_what_is_written_reads_back_equal(suffix: str, compression: str, data: st.DataObject) -> None:
     documents = [
-        Document(id, data.draw(texts), data.draw(texts), {"note": data.draw(texts)}) for id in data.draw(unique_ids)
+        Document(id, data.draw(texts), data.draw(texts), {"note": "note " + data.draw(texts)})
+        for id in data.draw(unique_ids)
     ]
     rows = [{"_id": d.id, "title": d.title, "text": d.text, "note": d.metadata["note"]} for d in documents]
     queries = [Query(id, data.draw(texts.filter(str.strip)).strip()) for id in data.draw(unique_ids)]

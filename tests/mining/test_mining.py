@@ -418,7 +418,7 @@ def test_a_damaged_state_is_a_sentence_and_force_starts_over(
     tmp_path: Path, unfinished: Callable[..., Summary], damage: str
 ) -> None:
     (tmp_path / ".o.jsonl.mining" / "state.json").write_text(damage)
-    with pytest.raises(DebaterError, match=r"state\.json.*Start over with --force"):
+    with pytest.raises(DebaterError, match=r"state\.json.*Start over with `force`"):
         unfinished()
     assert unfinished(force=True).rows == 32
 

@@ -187,7 +187,7 @@ class FaissIndex:
         gpus = gpus_of(device)
         if not gpus:
             raise UnavailableError(
-                "This build of FAISS finds no GPU.", 'Install it: pip install "debater-search[gpu]".'
+                "This build of FAISS finds no GPU.", "Exchange it: pip uninstall -y faiss-cpu && pip install faiss-gpu."
             )
         if not has_gpu_form(self._index):
             raise UnavailableError(

@@ -45,7 +45,7 @@ def import_faiss() -> Any:
             message = "The FAISS library is not installed."
         else:
             message = f"The FAISS library does not load: {error}."
-        raise UnavailableError(message, 'Install it: pip install "debater-search[cpu]".') from None
+        raise UnavailableError(message, "Install it: pip install faiss-cpu.") from None
 
 
 def gpu_count() -> int:

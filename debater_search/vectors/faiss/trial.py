@@ -45,7 +45,7 @@ def check_type(type: str, dim: int) -> None:
         if not has_cuvs():
             raise UnavailableError(
                 "The index type cagra is built by NVIDIA's cuVS, and this FAISS does not have it, or finds no GPU.",
-                'With a GPU: pip install "debater-search[cuvs]", instead of [cpu] or [gpu]. Without: type hnsw.',
+                "With a GPU: pip uninstall -y faiss-cpu && pip install faiss-gpu-cuvs. Without: type hnsw.",
             )
         return
     logger.info("Trying the index type %s on a few vectors.", type)

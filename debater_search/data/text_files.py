@@ -1,0 +1,179 @@
+"""Files that are one document each: plain text, Markdown with front matter, HTML and PDF (these two with an extra)."""
+
+import importlib.util
+import io
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from debater_search.coerce import plain
+from debater_search.config import YAML_ERRORS
+from debater_search.data.files import COMPRESSIONS, called, not_utf8, open_stream
+from debater_search.errors import DamagedError, UnavailableError
+from debater_search.types import Document
+
+LIBRARIES = {"html": "trafilatura", "pdf": "pypdf"}
+"""What reads a format, by the name of the extra that installs it."""
+
+for _library in LIBRARIES.values():  # their remarks on pages that are odd but readable
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
+
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_MAX_FRONT_MATTER = 100_000  # characters
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The content of a file."""
+
+    text: str
+    title: str = ""
+    metadata: dict[str, Any] | None = None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def text_format(path: Path) -> str | None:
+    """`txt`, `md`, `html` or `pdf`, by the extension; None for any other file."""
+    return _FORMATS.get(_suffixes(path)[-1])
+
+
+def missing_library(format: str) -> str | None:
+    """The library that reads a format, if it is not installed."""
+    library = LIBRARIES.get(format)
+    return library if library and importlib.util.find_spec(library) is None else None
+
+
+def needs_extra(path: Path, format: str) -> UnavailableError:
+    """The error for a file whose format needs a library that is not installed."""
+    return UnavailableError(
+        f"{called(path)} cannot be read: {format.upper()} needs the library {LIBRARIES[format]}.",
+        f"pip install 'debater-search[{format}]'",
+    )
+
+
+def read_text_file(path: Path, folder: Path) -> Document:
+    """A file as a document: its id is the path below `folder`, which is among the metadata with the time of change.
+
+    The title is that of the front matter, of the page or of the first heading, else the file's name. Raises
+    DebaterError for text that is not UTF-8, a damaged file, and a missing library.
+    """
+    format = text_format(path)
+    assert format is not None
+    with open_stream(path) as stream:
+        data = stream.read()
+    read = _READERS[format](data, path)
+    relative = _utf8(path.relative_to(folder).as_posix())
+    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    metadata = {"path": relative, "modified": changed, **(read.metadata or {})}
+    return Document(relative, read.text, read.title or _utf8(_suffixes(path)[0]), metadata)
+
+
+def _plain(data: bytes, path: Path) -> _Read:
+    return _Read(_decoded(data, path))
+
+
+def _markdown(data: bytes, path: Path) -> _Read:
+    text = _decoded(data, path)
+    matter, body = front_matter(text.replace("\r\n", "\n"))
+    if matter is None:
+        matter, body = {}, text
+    title = matter.pop("title", None)
+    heading, _, rest = body.lstrip().partition("\n")
+    if title is None and heading.startswith("# "):
+        return _Read(rest.strip(), heading.lstrip("# ").strip(), matter)
+    return _Read(body.lstrip() if matter or title is not None else body, "" if title is None else str(title), matter)
+
+
+def front_matter(text: str) -> tuple[dict[str, Any] | None, str]:
+    """The YAML between two lines of `---` at the head of a Markdown file, as metadata, and the text after it.
+
+    None and the whole text if there is none, or if it is no mapping in safe YAML.
+    """
+    found = _FRONT_MATTER.match(text) if text.startswith("---") else None
+    if found is None or found.end() > _MAX_FRONT_MATTER:
+        return None, text
+    try:
+        fields = yaml.load(found[1] or "", _Loader)  # a SafeLoader
+        if isinstance(fields, dict):
+            return dict(plain(fields)), text[found.end() :]
+    except YAML_ERRORS:
+        pass
+    return None, text
+
+
+def _html(data: bytes, path: Path) -> _Read:
+    try:
+        import trafilatura
+    except ImportError as error:
+        raise needs_extra(path, "html") from error
+    found = trafilatura.extract_metadata(data)
+    text = trafilatura.extract(data, include_comments=False) or _all_text(data)
+    fields = {name: getattr(found, name, None) for name in ("date", "author", "tags")}
+    return _Read(text, getattr(found, "title", None) or "", {name: value for name, value in fields.items() if value})
+
+
+def _all_text(data: bytes) -> str:
+    """All text of a page or a piece of one, in which no main text is found."""
+    from lxml import etree, html
+
+    try:
+        tree = html.fromstring(data)
+    except (etree.LxmlError, ValueError):  # nothing but blanks, comments or bytes that are no page
+        return ""
+    etree.strip_elements(tree, "script", "style", "head", with_tail=False)
+    return _utf8("\n".join(line.strip() for line in tree.text_content().splitlines() if line.strip()))
+
+
+def _pdf(data: bytes, path: Path) -> _Read:
+    try:
+        import pypdf
+    except ImportError as error:
+        raise needs_extra(path, "pdf") from error
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        text = "\n\n".join(page.extract_text() for page in reader.pages)
+        found = reader.metadata
+        title, author = (found.title, found.author) if found else (None, None)
+    except Exception as error:  # a damaged file raises errors of many kinds
+        raise DamagedError(
+            f"{called(path)} cannot be read as PDF ({type(error).__name__}: {' '.join(str(error).split())[:200]}).",
+            "Remove the file, or write it again without a password.",
+        ) from error
+    return _Read(_utf8(text), _utf8(str(title or "")).strip(), {"author": _utf8(str(author))} if author else {})
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, data.count(b"\n", 0, error.start) + 1) from error
+
+
+def _suffixes(path: Path) -> tuple[str, str]:
+    """The name without its extensions, and the extension below the one of a compression."""
+    if path.suffix.lower() in COMPRESSIONS:
+        path = path.with_suffix("")
+    return path.stem, path.suffix.lower()
+
+
+def _utf8(text: str) -> str:
+    """The text as UTF-8 can hold it."""
+    return text.encode("utf-8", "replace").decode()
+
+
+_FORMATS = {".txt": "txt", ".md": "md", ".markdown": "md", ".html": "html", ".htm": "html", ".pdf": "pdf"}
+_READERS: dict[str, Callable[[bytes, Path], _Read]] = {"txt": _plain, "md": _markdown, "html": _html, "pdf": _pdf}
