@@ -42,7 +42,7 @@ OUR_FILES = re.compile(
 )
 
 
-def provenance(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:
+def describe_run(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:
     """What made a checkpoint: config, data, versions."""
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     return {
@@ -55,7 +55,7 @@ def provenance(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]
 def write_checkpoint(
     folder: Path,
     student: Student,
-    made_by: dict[str, Any],
+    provenance: dict[str, Any],
     *,
     step: int,
     optimizer: Optimizer | None,
@@ -68,14 +68,14 @@ def write_checkpoint(
     does not take it; the checkpoints before it stay.
     """
     sharded = parallel is not None and parallel.sharded
-    weights = {n: whole(t) for n, t in student.model.backbone.state_dict().items()} if sharded else None
+    weights = {n: local_copy(t) for n, t in student.model.backbone.state_dict().items()} if sharded else None
     moments = _optimizer_tensors(optimizer) if optimizer is not None else None
     if parallel is None or parallel.is_main:
         with _told_of_the_disk(folder), atomic_folder(folder) as unfinished:
-            student.save(unfinished, provenance={**made_by, "step": step}, weights=weights)
+            student.save(unfinished, provenance={**provenance, "step": step}, weights=weights)
             if moments is not None:
                 save_file(moments, unfinished / OPTIMIZER_FILE)
-                write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"], **(state or {})})
+                write_json(unfinished / STATE_FILE, {"step": step, "config": provenance["config"], **(state or {})})
     if parallel is not None:
         parallel.wait()
 
@@ -114,10 +114,10 @@ def clear(output: Path) -> None:
             path.unlink()
 
 
-def publish(output: Path, student: Student, made_by: dict[str, Any], *, step: int, parallel: Parallel) -> None:
+def publish(output: Path, student: Student, provenance: dict[str, Any], *, step: int, parallel: Parallel) -> None:
     """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished."""
     final = output / FINAL_FOLDER
-    write_checkpoint(final, student, made_by, step=step, optimizer=None, parallel=parallel)
+    write_checkpoint(final, student, provenance, step=step, optimizer=None, parallel=parallel)
     if parallel.is_main:
         marker = final / CHECKPOINT_FILE
         for path in [*(p for p in final.iterdir() if p != marker), marker]:
@@ -225,10 +225,10 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return names
 
 
-def require_same_data(checkpoint: Path, made_by: dict[str, Any]) -> None:
+def require_same_data(checkpoint: Path, provenance: dict[str, Any]) -> None:
     """Raise DebaterError where the rows are no longer those that a checkpoint was trained on."""
     before = json.loads((checkpoint / CHECKPOINT_FILE).read_text(encoding="utf-8"))["provenance"]["data"]
-    if changed := sorted(name for name, rows in made_by["data"].items() if before.get(name, rows) != rows):
+    if changed := sorted(name for name, rows in provenance["data"].items() if before.get(name, rows) != rows):
         raise DebaterError(
             f"Data has changed since {checkpoint} was written: {', '.join(changed)}.", GO_ON_OR_START_OVER
         )
@@ -277,10 +277,10 @@ def restore_optimizer(checkpoint: Path, optimizer: Optimizer) -> None:
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": whole(value) for number, values in state.items() for name, value in values.items()}
+    return {f"{number}.{name}": local_copy(value) for number, values in state.items() for name, value in values.items()}
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
+def local_copy(tensor: torch.Tensor) -> torch.Tensor:
     """A copy in this process's memory, also of a tensor that processes share; all of them must ask."""
     tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     return tensor.detach().cpu().contiguous().clone()

@@ -29,7 +29,7 @@ def in_a_group() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process reports: alone, or as the first of its group."""
     return not in_a_group() or os.environ["RANK"] == "0"
 
@@ -68,7 +68,7 @@ def joined(device: str) -> Iterator[str]:
         torch.cuda.set_device(own)
     logger = logging.getLogger("debater_search")
     level = logger.level
-    if not speaks():
+    if not is_main_process():
         logger.setLevel(logging.CRITICAL)
     dist.init_process_group("nccl" if cards else "gloo", timeout=PATIENCE)
     try:
