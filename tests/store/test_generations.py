@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from debater_search.errors import BusyError, DamagedError
 from debater_search.store.connection import SupersededError
 from debater_search.store.corpus import Written, write_documents
+from debater_search.store.database import BUSY_SECONDS
 from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.edits import edit_documents, index_words, recover, settle
 from debater_search.types import Document, Span
@@ -78,9 +80,11 @@ def test_a_settled_database_scores_as_one_written_anew(path: Path, written: Writ
 def test_a_reader_of_a_generation_that_was_settled_away_is_told_so(path: Path, written: Written) -> None:
     before = DocumentStore(path, 0)
     with before.reading():
+        start = time.monotonic()
         change(path, written)
         index_words(path)
         settle(path)
+        assert time.monotonic() - start < BUSY_SECONDS / 2  # a writer does not wait for readers
         assert seen(before) == BEFORE  # what began before is read to its end
     with pytest.raises(SupersededError, match="moved on to generation 1"):
         before.read([0])
