@@ -37,16 +37,20 @@ def load_again(
 
     """
     from debater_search.encoder import Encoder
-    from debater_search.encoder.speed.hardware import choose_device
 
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     arguments: dict[str, Any] = {**info.recipe, **moved}
+    if device != "auto":
+        arguments["device"] = device
     if not weights:
         arguments["weights"] = False
-    if info.int8 and not for_queries and choose_device(device).type == "cpu":
-        arguments["dtype"] = INT8
+    if info.int8 and not for_queries:
+        from debater_search.encoder.speed.hardware import choose_device
+
+        if choose_device(device).type == "cpu":
+            arguments["dtype"] = INT8
     try:
-        encoder = Encoder.load(**arguments, device=device)
+        encoder = Encoder.load(**arguments)
     except DebaterError as error:
         raise UnavailableError(
             f"The model of the index {folder} cannot be loaded. {error.message}",

@@ -135,7 +135,7 @@ def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> 
         raise DebaterError(
             f"{count} checkpoints of {checkpoint / 1e6:,.0f} MB do not fit on the disk of {folder} "
             f"({free / 1e6:,.0f} MB free).",
-            "Raise save_steps, or choose another --output.",
+            "Raise save_steps, or choose another `output`.",
         )
 
 

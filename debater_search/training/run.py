@@ -51,7 +51,7 @@ class Run:
         make_trainable(self.student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
         if settings.warm_start is not None and not self.student.spec.deliberates:
             log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
-        self.made_by = checkpoints.provenance(settings, self.data)
+        self.provenance = checkpoints.describe_run(settings, self.data)
         self.development = DevelopmentSet(settings.eval, settings.seed) if settings.eval is not None else None
         self.state: dict[str, Any] = checkpoints.saved_state(resume_from) if resume_from is not None else {"step": 0}
         if resume_from is not None:
@@ -83,7 +83,7 @@ class Run:
         last = self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
         self.journal.close()
-        checkpoints.publish(self.folder, self.student, self._made_by(), step=last, parallel=self.parallel)
+        checkpoints.publish(self.folder, self.student, self._provenance(), step=last, parallel=self.parallel)
         return self.folder
 
     def _warm_phase(self, done: int) -> Phase:
@@ -198,7 +198,7 @@ class Run:
                     phase.begin(batch)
                 facts = phase.work(batch, StepOptions(phase.seed(step), self.parallel, self.cache_tokens))
                 norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.settings.max_grad_norm)
-                self._check(facts.loss, checkpoints.whole(norm).item(), phase, step)
+                self._check(facts.loss, checkpoints.local_copy(norm).item(), phase, step)
                 rate = float(phase.schedule.get_last_lr()[0])
                 phase.optimizer.step()
                 phase.schedule.step()
@@ -231,7 +231,7 @@ class Run:
             self.scores.append(measured[SCORE])
             self.journal.write(EVALUATION, {"step": step, **measured})
             if measured[SCORE] > best:
-                checkpoints.write_checkpoint(self.folder / "best", self.student, self._made_by(), step=step,
+                checkpoints.write_checkpoint(self.folder / "best", self.student, self._provenance(), step=step,
                                              optimizer=None, parallel=self.parallel)  # fmt: skip
 
     def _save(self, step: int, optimizer: Optimizer | None, *, warm: bool = False) -> None:
@@ -240,7 +240,7 @@ class Run:
         checkpoints.write_checkpoint(
             self.folder / f"{'warm' if warm else 'checkpoint'}-{step}",
             self.student,
-            self._made_by(),
+            self._provenance(),
             step=step,
             optimizer=fresh,
             parallel=self.parallel,
@@ -249,8 +249,8 @@ class Run:
         if warm and self.parallel.is_main:
             checkpoints.drop_warm(self.folder, before=step)
 
-    def _made_by(self) -> dict[str, object]:
-        return {**self.made_by, "metrics": self.journal.last}
+    def _provenance(self) -> dict[str, object]:
+        return {**self.provenance, "metrics": self.journal.last}
 
     def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int) -> None:
         """Stop before an update that would spoil the weights."""
@@ -262,7 +262,7 @@ class Run:
         good = checkpoints.newest_complete(self.folder, before=step if what == "loss" else math.inf)
         hints = ["Lower learning_rate.", f"The last good checkpoint is {good}." if good else ""]
         if what == "loss" and spoiled.is_dir():
-            hints.append(f"Remove {spoiled} before --resume: its weights gave this loss.")
+            hints.append(f"Remove {spoiled} before you `resume`: its weights gave this loss.")
         raise DebaterError(
             f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {phase.describe(step)}.",
             " ".join(filter(None, hints)),

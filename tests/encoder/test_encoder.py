@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,17 @@ def test_a_callers_progress_line_moves_with_the_batches(tiny_model: Callable[...
     bar = Progress("Encoding", 5, "documents", enabled=False)
     load(tiny_model, "llama", 1).encode_documents(["lift"] * 5, batch_tokens=8, progress=bar)
     assert bar.done == 5
+
+
+@pytest.mark.parametrize("name", ["spec", "model", "dim", "fingerprint", "views", "anything"])
+def test_an_encoder_cannot_be_changed(tiny_model: Callable[..., Path], name: str) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    with pytest.raises(AttributeError, match=f"immutable: {name}"):
+        setattr(encoder, name, None)
+    with pytest.raises(AttributeError, match=f"immutable: {name}"):
+        delattr(encoder, name)
+    with pytest.raises(FrozenInstanceError):
+        encoder.parts.spec = None  # type: ignore[misc,assignment]
 
 
 def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:

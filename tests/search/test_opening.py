@@ -146,7 +146,7 @@ def test_the_index_loads_its_own_encoder_and_refuses_a_changed_one(
         made = FakeEncoder("fake")
 
         @classmethod
-        def load(cls, model: str, *, device: str) -> FakeEncoder:
+        def load(cls, model: str) -> FakeEncoder:
             assert model == "fake"
             return cls.made
 

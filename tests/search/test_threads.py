@@ -130,7 +130,7 @@ def test_the_model_is_loaded_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
     import debater_search.encoder
 
     calls: list[None] = []
-    load = staticmethod(slowly(lambda model, device: FakeEncoder(model), calls))
+    load = staticmethod(slowly(lambda model: FakeEncoder(model), calls))
     monkeypatch.setattr(debater_search.encoder, "Encoder", type("Loader", (), {"load": load}))
     engine = SearchEngine.open(folder)
     hits = together(*[lambda: engine.search("number 7 unique7. title", 1)] * THREADS)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from debater_search.training.checkpoints import whole
+from debater_search.training.checkpoints import local_copy
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import StepOptions
@@ -76,7 +76,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for job in json.loads((folder / "jobs.json").read_text()):
         loss, run, reductions = one_step(TrainingSettings.model_validate(job["settings"]), job["cache_tokens"])
-        gradients = {n: whole(p.grad) for n, p in run.student.model.named_parameters() if p.grad is not None}
+        gradients = {n: local_copy(p.grad) for n, p in run.student.model.named_parameters() if p.grad is not None}
         if run.parallel.is_main:
             facts = {"loss": loss, "reduced": sorted(reductions.items())}
             save_file(gradients, folder / f"{job['name']}.safetensors", {"facts": json.dumps(facts)})

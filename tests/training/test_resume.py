@@ -94,7 +94,7 @@ def test_a_finished_run_goes_on_with_a_changed_config_where_that_is_forced(
     folder = train(config())
     with pytest.raises(DebaterError, match="max_steps") as mistake:
         train(config(max_steps=8), resume=True)
-    assert "--resume --force" in mistake.value.hint
+    assert "`resume` and `force`" in mistake.value.hint
     train(config(max_steps=8), resume=True, force=True)
     assert "nothing to resume" not in caplog.text
     assert [row["step"] for row in metrics(folder)] == list(range(1, 9))
@@ -260,7 +260,7 @@ def test_weights_that_give_no_loss_are_not_called_the_last_good_checkpoint(
         train(config(lora=None, warm_start={"steps": 1}, **spoiling))
     out = tmp_path / "out"
     assert f"last good checkpoint is {out / 'checkpoint-0'}." in told.value.hint
-    assert f"Remove {out / 'checkpoint-1'} before --resume" in told.value.hint
+    assert f"Remove {out / 'checkpoint-1'} before you `resume`" in told.value.hint
 
 
 def test_a_log_is_whole_also_where_going_on_is_killed(
@@ -370,7 +370,7 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
     monkeypatch.setattr(Encoder, "save", full)
     with pytest.raises(DebaterError, match=r"checkpoint-4 cannot be written: No space left on device\.") as told:
         train(config())
-    assert "--resume" in told.value.hint
+    assert "`resume`" in told.value.hint
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "out").glob("*checkpoint*")) == ["checkpoint-2"]
     again = train(config(), resume=True)
