@@ -407,7 +407,7 @@ def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 def test_unfinished_work_of_another_command_is_refused_and_replaced_by_force(
     tmp_path: Path, unfinished: Callable[..., Summary]
 ) -> None:
-    with pytest.raises(DebaterError, match="another command \\(different: negatives, margin\\)"):
+    with pytest.raises(DebaterError, match="another call \\(different: negatives, margin\\)"):
         unfinished(negatives=3, margin=1.0)
     assert unfinished(negatives=3, force=True).per_row.keys() <= {0, 1, 2, 3}
     assert len(mined(tmp_path / "o.jsonl")) == 32
