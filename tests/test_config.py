@@ -186,7 +186,7 @@ def test_whatever_yaml_raises_is_an_error_in_words(config: Path, text: str) -> N
     with pytest.raises(DebaterError, match=r"train\.yaml.*: this is not YAML"):
         load_settings(Train, config)
     if "\n" not in text:
-        with pytest.raises(DebaterError, match="The value of .* is not YAML"):
+        with pytest.raises(DebaterError, match=r"The value of .* is not YAML"):
             load_settings(
                 Train, None, [f"model={text.removeprefix('a: ')}" if text.startswith("a: ") else "model=<<: x"]
             )

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,18 +97,18 @@ def search(
     with results(as_json) as out:
         _check(query, like, queries, run, force)
         fusion = _parse_weights(weights)
-        engine = open_engine(index, model, base_model, device)
-        conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion, exact)
-        conversation.restrict(where)
-        if queries is not None and run is not None:
-            conversation.answer_file(queries, run)
-        elif query is not None:
-            conversation.answer(query)
-        elif like is not None:
-            conversation.answer_like(like)
-        else:
-            conversation.load()
-            raise typer.Exit(converse(conversation, out))
+        with closing(open_engine(index, model, base_model, device)) as engine:
+            conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion, exact)
+            conversation.restrict(where)
+            if queries is not None and run is not None:
+                conversation.answer_file(queries, run)
+            elif query is not None:
+                conversation.answer(query)
+            elif like is not None:
+                conversation.answer_like(like)
+            else:
+                conversation.load()
+                raise typer.Exit(converse(conversation, out))
 
 
 @dataclass

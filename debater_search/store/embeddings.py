@@ -106,7 +106,8 @@ class EmbeddingStore:
         """Raise DebaterError where only the last thinking step was stored."""
         if not self.manifest.thinking_steps:
             raise DebaterError(
-                f"{self.folder} holds the last thinking step only.", "Index the corpus again with `all_steps`."
+                f"{self.folder} holds the last thinking step only.",
+                "Index the corpus again with all_steps (`debater index --all-steps`).",
             )
 
     def steps(self) -> Iterator[np.ndarray]:

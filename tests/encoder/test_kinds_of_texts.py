@@ -30,5 +30,5 @@ def test_one_string_is_one_text(encoder: Encoder) -> None:
 @pytest.mark.parametrize("given", [None, 3, [None], [3], [object()], [b"lift"], [["a", "b"]]])
 def test_what_is_no_text_is_refused_by_name(encoder: Encoder, given: object) -> None:
     for encode in (encoder.encode_queries, encoder.encode_documents, encoder.deliberate):
-        with pytest.raises(InvalidError, match="^texts"):
+        with pytest.raises(InvalidError, match=r"^texts"):
             encode(given)  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
-import os
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
