@@ -58,3 +58,9 @@ class UnavailableError(DebaterError):
     """What the work needs is not there now: a library, a device, memory, room on a disk, a server."""
 
     kind = "unavailable"
+
+
+KINDS: dict[str, type[DebaterError]] = {
+    error.kind: error for error in (InvalidError, MissingError, BusyError, DamagedError, UnavailableError)
+}
+"""The error of each kind, for those that come from another process."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from debater_search.data import TrainingSet, open_training_set
-from debater_search.errors import DebaterError, InvalidError
+from debater_search.errors import InvalidError
 from debater_search.training.chunks import Text
 from debater_search.training.loss import Labels
 from debater_search.training.settings import TrainingSettings
@@ -58,7 +58,7 @@ class TrainingData:
     """
 
     def __init__(self, settings: TrainingSettings) -> None:
-        """Raises DebaterError for unreadable data, and for a set that gives no batch."""
+        """Raises DebaterError for unreadable data, InvalidError for a set that gives no batch."""
         self.settings = settings
         self.sets: list[TrainingSet] = [open_training_set(d.path, max_bad=settings.max_bad) for d in settings.data]
         size = settings.batch_size
@@ -66,12 +66,12 @@ class TrainingData:
         rows = effective_rows([len(s) for s in self.sets], [d.weight for d in settings.data], settings.temperature)
         self.counts = [int(r) // self.unit for r in rows]
         if short := [d.path for d, count in zip(settings.data, self.counts, strict=True) if not count]:
-            raise DebaterError(
+            raise InvalidError(
                 f"{short[0]} has fewer rows than one batch ({size} queries).",
                 "Lower batch_size, raise the set's weight or the temperature, or set homogeneous: false.",
             )
         if sum(self.counts) * self.unit < size:
-            raise DebaterError(
+            raise InvalidError(
                 f"The data has {sum(self.counts):,} rows, fewer than one batch ({size} queries).", "Lower batch_size."
             )
         asked_for = "negatives" in settings.model_fields_set and settings.negatives
@@ -81,7 +81,7 @@ class TrainingData:
                 "Add negatives to the rows (see mining), or set negatives=0 to train with the other texts of a batch.",
             )
         if settings.loss.teacher in ("kl", "margin_mse") and not any(s.scored for s in self.sets):
-            raise DebaterError(
+            raise InvalidError(
                 f"loss.teacher is {settings.loss.teacher}, but no row of the data has a teacher's scores.",
                 "Give rows positive_scores and negative_scores (debater mine writes them), or set loss.teacher=null.",
             )

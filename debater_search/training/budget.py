@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from debater_search.errors import DebaterError
+from debater_search.errors import UnavailableError
 from debater_search.training.batches import Batch
 from debater_search.training.chunks import Chunk, cut
 from debater_search.training.gather import agreed
@@ -22,8 +22,8 @@ UNCHUNKED = 2**40
 def fitting_budget(student: Student, batch: Batch, budget: int | None, parallel: Parallel) -> int | None:
     """`budget` (None: no gradient cache), or as much less as the first batch needs to fit into the memory of all cards.
 
-    Raises DebaterError where not even the smallest chunk fits. Under FSDP2 every pass is one of all processes, so that
-    one alone cannot try: there the budget stays.
+    Raises UnavailableError if not even the smallest chunk fits. Under FSDP2 all processes take part in every pass:
+    one cannot try alone, and the budget stays as it is.
     """
     if not has_limited_memory(student) or parallel.sharded:
         return budget
@@ -31,7 +31,7 @@ def fitting_budget(student: Student, batch: Batch, budget: int | None, parallel:
     while not _fits(student, batch, found):
         found = chunk_tokens(student) // 2 if found is None else found // 2
         if found < LEAST_TOKENS:
-            raise DebaterError(
+            raise UnavailableError(
                 "Memory runs out in the first step, even in the smallest chunks.",
                 "Lower max_length, set gradient_checkpointing: true, or use parallel: fsdp on several cards.",
             )

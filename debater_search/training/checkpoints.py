@@ -22,7 +22,7 @@ from debater_search import __version__
 from debater_search.data.files import require_writable
 from debater_search.encoder.loading.files import write_json
 from debater_search.encoder.spec import CHECKPOINT_FILE
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, UnavailableError
 from debater_search.files import atomic_folder
 from debater_search.locks import LOCK_NAME
 from debater_search.training.batches import TrainingData
@@ -64,8 +64,8 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint beside its place and rename it into it; with `optimizer` training can go on from it.
 
-    All processes call it, the main one writes. `state` is what else going on needs. Raises DebaterError where the disk
-    does not take it; the checkpoints before it stay.
+    All processes call it, the main one writes. `state` is the rest of what resuming needs. Raises UnavailableError
+    if the disk is full or fails; earlier checkpoints stay.
     """
     sharded = parallel is not None and parallel.sharded
     weights = {n: local_copy(t) for n, t in student.model.backbone.state_dict().items()} if sharded else None
@@ -90,7 +90,7 @@ def _told_of_the_disk(folder: Path) -> Iterator[None]:
         )
         if number is None:
             raise
-        raise DebaterError(
+        raise UnavailableError(
             f"{folder} cannot be written: {os.strerror(int(number))}.",
             "The checkpoints before it are whole: free some space, then `resume`.",
         ) from error
@@ -166,10 +166,10 @@ def run_config(output: str | Path) -> dict[str, Any] | None:
 
 
 def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> bool:
-    """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
+    """Whether a resumed run has nothing left to do. Raises InvalidError if the folder may not be written to."""
     require_writable(folder)
     if folder.exists() and not folder.is_dir():
-        raise DebaterError(f"{folder} is a file.", "Choose another `output`.")
+        raise InvalidError(f"{folder} is a file.", "Choose another `output`.")
     before = run_config(folder) if resume else None
     finished = (folder / CHECKPOINT_FILE).is_file()
     if before is None:
@@ -179,11 +179,11 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
         return False
     changed = _changed(before, settings.model_dump(mode="json"))
     if changed and not force:
-        raise DebaterError(
+        raise InvalidError(
             f"The run in {folder} was begun with another config (different: {', '.join(changed)}).", GO_ON_OR_START_OVER
         )
     if finished and changed and newest_complete(folder) is None:
-        raise DebaterError(
+        raise InvalidError(
             f"The run in {folder} is finished and left no checkpoint to go on from.",
             "Start over with `force`, or choose another `output`.",
         )
@@ -193,19 +193,19 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
 
 
 def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool) -> None:
-    """Raise DebaterError where a new run would remove what is not an earlier one's, or (without `force`) any run."""
+    """Raise InvalidError if a new run would remove other files than a run's, or (without `force`) any run."""
     if not folder.is_dir():
         return
     if not is_ours(folder):
-        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another `output`.")
+        raise InvalidError(f"{folder} holds files that are not a training run's.", "Choose another `output`.")
     if Path(settings.model).is_dir() and Path(settings.model).resolve().is_relative_to(folder.resolve()):
-        raise DebaterError(
+        raise InvalidError(
             f"The model to train lies in the output folder {folder}, which a new run clears.",
             "Choose another `output`.",
         )
     if any(folder.iterdir()) and not force:
         finished = (folder / CHECKPOINT_FILE).is_file()
-        raise DebaterError(
+        raise InvalidError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
             "Set `force` to start over, or choose another `output`."
             if finished
@@ -226,18 +226,18 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def require_same_data(checkpoint: Path, provenance: dict[str, Any]) -> None:
-    """Raise DebaterError where the rows are no longer those that a checkpoint was trained on."""
+    """Raise InvalidError if the rows have changed since a checkpoint was trained on them."""
     before = json.loads((checkpoint / CHECKPOINT_FILE).read_text(encoding="utf-8"))["provenance"]["data"]
     if changed := sorted(name for name, rows in provenance["data"].items() if before.get(name, rows) != rows):
-        raise DebaterError(
+        raise InvalidError(
             f"Data has changed since {checkpoint} was written: {', '.join(changed)}.", GO_ON_OR_START_OVER
         )
 
 
 def restore_weights(checkpoint: Path, student: Student) -> None:
-    """Put a checkpoint's weights into an encoder that was made trainable in the same way.
+    """Put a checkpoint's weights into a student that was made trainable in the same way.
 
-    Raises DebaterError where they do not fit: the config makes another model.
+    Raises InvalidError if they do not fit: the config makes another model.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -248,7 +248,7 @@ def restore_weights(checkpoint: Path, student: Student) -> None:
         saved |= load_file(path)
     own = get_peft_model_state_dict(backbone, save_embedding_layers=False) if adapted else backbone.state_dict()
     if not saved or any(name not in own or own[name].shape != tensor.shape for name, tensor in saved.items()):
-        raise DebaterError(
+        raise InvalidError(
             f"The weights in {checkpoint} do not fit the model that this config makes.",
             "Go on with the model, thinking_steps and lora of before, or start over with `force`.",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.encoder.speed.hardware import choose_device
-from debater_search.errors import DebaterError
+from debater_search.errors import UnavailableError
 from debater_search.training import checkpoints
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
@@ -127,12 +127,12 @@ def _tokens(batch: Batch) -> int:
 
 
 def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> None:
-    """Raise DebaterError where the checkpoints to come do not fit on the disk."""
+    """Raise UnavailableError if the checkpoints to come do not fit on the disk."""
     count = settings.max_steps // settings.save_steps + 2  # the final one and the best
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     if checkpoint * count > free:
-        raise DebaterError(
+        raise UnavailableError(
             f"{count} checkpoints of {checkpoint / 1e6:,.0f} MB do not fit on the disk of {folder} "
             f"({free / 1e6:,.0f} MB free).",
             "Raise save_steps, or choose another `output`.",

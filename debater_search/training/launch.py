@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from debater_search.errors import DebaterError
+from debater_search.errors import KINDS, InvalidError, UnavailableError
 from debater_search.processes import share_of_threads
 from debater_search.training.settings import TrainingSettings
 
@@ -35,7 +35,7 @@ def is_main_process() -> bool:
 
 
 def processes_for(settings: TrainingSettings, asked: int | None, device: str) -> int:
-    """How many processes to start: as many as asked, or one a card. Raises DebaterError as `require_shares`."""
+    """How many processes to start: as many as asked, or one a card. Raises InvalidError as `require_shares`."""
     cards = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     processes = asked if asked is not None else max(1, cards)
     require_shares(settings, processes)
@@ -43,16 +43,16 @@ def processes_for(settings: TrainingSettings, asked: int | None, device: str) ->
 
 
 def require_shares(settings: TrainingSettings, processes: int) -> None:
-    """Raise DebaterError where there are no processes, or some would have no part in a step."""
+    """Raise InvalidError if there are no processes, or some would have no part in a step."""
     if processes < 1:
-        raise DebaterError(f"processes is {processes}.", "Use 1 or more.")
+        raise InvalidError(f"processes is {processes}.", "Use 1 or more.")
     if processes > settings.batch_size:
-        raise DebaterError(
+        raise InvalidError(
             f"There are more processes ({processes}) than queries in a batch ({settings.batch_size}).",
             "Raise batch_size or lower `processes`.",
         )
     if settings.warm_start is not None and processes > settings.warm_start.batch_size:
-        raise DebaterError(
+        raise InvalidError(
             f"There are more processes ({processes}) than texts in a step of the warm start "
             f"({settings.warm_start.batch_size}).",
             "Raise warm_start.batch_size or lower `processes`.",
@@ -116,16 +116,16 @@ def explained(place: Path, processes: int, killed: dict[int, int]) -> Exception:
     """What went wrong: the first process to fail says it, unless one was killed and could say nothing."""
     for rank, code in killed.items():
         if -code != signal.SIGTERM:  # that is how the others are stopped
-            return DebaterError(
+            return UnavailableError(
                 f"Process {rank} of {processes} was killed ({signal.Signals(-code).name}); the others were stopped.",
                 "Perhaps memory ran out: lower gradient_cache or `processes`. Go on with `resume`.",
             )
     told = sorted(place.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns)
     if not told:
-        return DebaterError("A process ended without a word; the others were stopped.", "Go on with `resume`.")
+        return UnavailableError("A process ended without a word; the others were stopped.", "Go on with `resume`.")
     error = json.loads(told[0].read_text(encoding="utf-8"))
     if "message" in error:
-        return DebaterError(error["message"], error["hint"])
+        return KINDS[error["kind"]](error["message"], error["hint"])
     if "os_error" in error:
         return OSError(*error["os_error"])
     if "memory" in error:

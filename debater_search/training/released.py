@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from debater_search.config import read_mapping
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.training.echo_data import INSTRUCTIONS, SEARCH_INSTRUCTION, data_sets
 
 MARKS = ("model_name_or_path", "dataset_file_path")
@@ -46,7 +46,7 @@ def settings_of(path: str | Path, overrides: Sequence[str] = ()) -> tuple[dict[s
     """Our settings for a released config, on top of the preset `released-code`, and remarks on what differs.
 
     What the file does not say is the published recipe's. Its `dataset_file_path` is relative to the working directory,
-    as it is to the released code; an override of `data_folder` stands for it. Raises DebaterError for a value that
+    as it is to the released code; an override of `data_folder` stands for it. Raises InvalidError for a value that
     cannot be meant.
     """
     old = {key: value for key, value in read_mapping(path).items() if value is not None}
@@ -103,7 +103,7 @@ def _data(old: dict[str, Any], overrides: Sequence[str], remarks: list[str]) -> 
         sets, told = data_sets(place)
         remarks += told
         if not sets:
-            raise DebaterError(
+            raise InvalidError(
                 f"There is no .jsonl file in {place} (dataset_file_path).",
                 "Name the folder of the training data: data_folder=FOLDER.",
             )
@@ -153,6 +153,6 @@ def _whole_numbers(path: str | Path, old: dict[str, Any]) -> Callable[[str, int]
         try:
             return int(value)
         except (TypeError, ValueError):
-            raise DebaterError(f"{path}: {name} is {value!r}, not a whole number.", "Mend it in the config.") from None
+            raise InvalidError(f"{path}: {name} is {value!r}, not a whole number.", "Mend it in the config.") from None
 
     return whole

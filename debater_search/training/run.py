@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from debater_search.encoder.speed.linear import lay_out_frozen
 from debater_search.encoder.speed.memory import keep_freed_memory, return_freed_memory
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints
 from debater_search.training.adapter import make_trainable
@@ -83,7 +83,7 @@ class Run:
         last = self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
         self.journal.close()
-        checkpoints.publish(self.folder, self.student, self._provenance(), step=last, parallel=self.parallel)
+        checkpoints.publish(self.folder, self.student, self._provenance_now(), step=last, parallel=self.parallel)
         return self.folder
 
     def _warm_phase(self, done: int) -> Phase:
@@ -231,7 +231,7 @@ class Run:
             self.scores.append(measured[SCORE])
             self.journal.write(EVALUATION, {"step": step, **measured})
             if measured[SCORE] > best:
-                checkpoints.write_checkpoint(self.folder / "best", self.student, self._provenance(), step=step,
+                checkpoints.write_checkpoint(self.folder / "best", self.student, self._provenance_now(), step=step,
                                              optimizer=None, parallel=self.parallel)  # fmt: skip
 
     def _save(self, step: int, optimizer: Optimizer | None, *, warm: bool = False) -> None:
@@ -240,7 +240,7 @@ class Run:
         checkpoints.write_checkpoint(
             self.folder / f"{'warm' if warm else 'checkpoint'}-{step}",
             self.student,
-            self._provenance(),
+            self._provenance_now(),
             step=step,
             optimizer=fresh,
             parallel=self.parallel,
@@ -249,7 +249,7 @@ class Run:
         if warm and self.parallel.is_main:
             checkpoints.drop_warm(self.folder, before=step)
 
-    def _provenance(self) -> dict[str, object]:
+    def _provenance_now(self) -> dict[str, object]:
         return {**self.provenance, "metrics": self.journal.last}
 
     def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int) -> None:
@@ -263,7 +263,7 @@ class Run:
         hints = ["Lower learning_rate.", f"The last good checkpoint is {good}." if good else ""]
         if what == "loss" and spoiled.is_dir():
             hints.append(f"Remove {spoiled} before you `resume`: its weights gave this loss.")
-        raise DebaterError(
+        raise InvalidError(
             f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {phase.describe(step)}.",
             " ".join(filter(None, hints)),
         )

@@ -49,7 +49,7 @@ def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
 
 
 def require_room(student: Student, settings: TrainingSettings) -> None:
-    """Raise DebaterError where a limit leaves nothing of a text, as all would be the same, or a vector is too short."""
+    """Raise InvalidError if a limit leaves no room for texts, which would all be the same, or a vector is too short."""
     given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
     for instruction in [settings.search_instruction, *(lead for leads in given for lead in leads)]:
         if not student.leaves_room(instruction):

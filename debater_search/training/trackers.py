@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Trackers:
     def __init__(self, report_to: Sequence[str], folder: Path, config: dict[str, Any]) -> None:
         """Start the trackers named in `report_to`; `config` is shown beside the run.
 
-        Raises DebaterError for one that there is not, that is not installed, or that does not start.
+        Raises InvalidError for an unknown one, UnavailableError for one that is not installed or does not start.
         """
         self._arguments = _Arguments.of_run(folder, config)
         self._state, self._control = TrainerState(), TrainerControl()
@@ -47,7 +47,7 @@ class Trackers:
                 tracker.on_train_begin(self._arguments, self._state, self._control, model=None)
             except Exception as error:  # each tracker has its own: no account, no server, a full disk
                 self.close()
-                raise DebaterError(
+                raise UnavailableError(
                     f"The tracker {name} does not start: {error}", f"Set it up, or leave {name} out of report_to."
                 ) from error
             self._running[name] = tracker
@@ -82,13 +82,16 @@ class Trackers:
 
 
 def require_trackers(report_to: Sequence[str]) -> dict[str, TrainerCallback]:
-    """The trackers by name, not started; raises DebaterError for one that there is not or that is not installed."""
+    """The trackers by name, not started.
+
+    Raises InvalidError for an unknown one, UnavailableError for one that is not installed.
+    """
     trackers: dict[str, TrainerCallback] = {}
     for name in report_to:
         if name not in INTEGRATION_TO_CALLBACK:
             near = difflib.get_close_matches(name, INTEGRATION_TO_CALLBACK, n=1)
             known = f"Known: {', '.join(sorted(INTEGRATION_TO_CALLBACK))}."
-            raise DebaterError(
+            raise InvalidError(
                 f"report_to: there is no tracker {name!r}.", f"Did you mean {near[0]}?" if near else known
             )
         [make] = get_reporting_integration_callbacks([name])
@@ -96,7 +99,7 @@ def require_trackers(report_to: Sequence[str]) -> dict[str, TrainerCallback]:
             trackers[name] = make()
         except Exception as error:  # RuntimeError, ImportError, ValueError: each integration has its own
             package = {"tensorboard": "tensorboardX", "azure_ml": "azureml-sdk"}.get(name, name.replace("_", "-"))
-            raise DebaterError(
+            raise UnavailableError(
                 f"report_to names {name}, which cannot be used here: {error}",
                 f"Install it (pip install {package}), or leave it out of report_to.",
             ) from error

@@ -37,7 +37,7 @@ def main(folder: Path) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except DebaterError as error:
-        return _tell(folder, rank, {"message": error.message, "hint": error.hint})
+        return _tell(folder, rank, {"kind": error.kind, "message": error.message, "hint": error.hint})
     except OSError as error:
         return _tell(folder, rank, {"os_error": [error.errno, error.strerror or str(error), error.filename]})
     except BaseException as error:

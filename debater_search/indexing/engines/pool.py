@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from debater_search.encoder.protocol import TextEncoder, device_of
-from debater_search.errors import BusyError, DamagedError, InvalidError, MissingError, UnavailableError
+from debater_search.errors import KINDS, UnavailableError
 from debater_search.indexing.tasks import EncodedShard, EncodingTask
 from debater_search.processes import share_of_threads
 from debater_search.progress import Progress
@@ -33,7 +33,6 @@ IN_HAND = 2
 """Tasks that a worker has at a time: the model computes the first while the second is tokenized."""
 
 Message = dict[str, Any]
-_KINDS = {error.kind: error for error in (InvalidError, MissingError, BusyError, DamagedError, UnavailableError)}
 
 
 def run(
@@ -163,7 +162,7 @@ class _Pool:
             case {"ended": code}:
                 self._replace(worker, code)
             case {"error": [kind, text, hint]}:
-                raise _KINDS[kind](text, hint)
+                raise KINDS[kind](text, hint)
             case {"os_error": [number, file]}:
                 raise OSError(number, os.strerror(number), file)
             case {"bug": traceback}:
