@@ -138,6 +138,22 @@ def test_the_model_is_loaded_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_model_encodes_in_many_threads_what_it_encodes_alone(
+    tiny_model: Callable[[str], Path], tmp_path: Path, family: str
+) -> None:
+    from debater_search.encoder import Encoder
+
+    build(CORPUS, Encoder.load(tiny_model(family), device="cpu"), tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i")
+    queries = [f"wing number {i} {'flow ' * (i % 40)}" for i in range(80)]
+    alone = [engine.search(query, 5) for query in queries]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for hits, expected in zip(pool.map(lambda query: engine.search(query, 5), queries), alone, strict=True):
+            scores = {hit.id: hit.score for hit in hits}
+            assert scores == pytest.approx({hit.id: hit.score for hit in expected}, abs=1e-6)
+
+
 def test_vectors_and_selections_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from debater_search.vectors.faiss import FaissBackend
 
