@@ -29,7 +29,7 @@ from torch import nn
 
 from debater_search.data import read_corpus
 from debater_search.encoder import Encoder
-from debater_search.encoder.hub import locate
+from debater_search.encoder.loading.hub import locate
 
 CRANFIELD = Path(__file__).parent.parent / "data" / "cranfield"
 SMOLLM2 = {"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,

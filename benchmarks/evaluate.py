@@ -160,7 +160,7 @@ def mteb_twice(folder: FolderTask) -> list[float]:
     from mteb.abstasks import AbsTaskRetrieval
     from sentence_transformers import SentenceTransformer
 
-    from debater_search.encoder.hub import locate
+    from debater_search.encoder.loading.hub import locate
 
     class Local(AbsTaskRetrieval):
         metadata = mteb.TaskMetadata(

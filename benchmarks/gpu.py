@@ -25,7 +25,7 @@ from search import DIM, Mixture, share_found
 from train import rows
 
 from debater_search.encoder import Encoder
-from debater_search.encoder.hub import locate
+from debater_search.encoder.loading.hub import locate
 from debater_search.errors import DebaterError
 from debater_search.training import train
 from debater_search.training.settings import TrainingSettings

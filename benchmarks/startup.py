@@ -64,7 +64,7 @@ def table(medians: dict[str, float]) -> None:
 
 def main() -> None:
     from debater_search.encoder import Encoder
-    from debater_search.encoder.hub import locate
+    from debater_search.encoder.loading.hub import locate
     from debater_search.indexing import build
 
     debater = [sys.executable, "-c", DEBATER]

@@ -42,13 +42,13 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 def model_folder(case: str, folder: Path) -> str:
     if case == "minilm":
-        from debater_search.encoder.hub import locate
+        from debater_search.encoder.loading.hub import locate
 
         return str(locate("minilm").folder)
     import torch
     from transformers import AutoModel
 
-    from debater_search.encoder.backbone import native_config
+    from debater_search.encoder.families import native_config
 
     target = folder / "decoder"
     if not target.exists():
@@ -165,16 +165,16 @@ def profiled(settings: Any) -> dict[str, Any]:
 
     from debater_search.training.loss import DeliberationLoss
     from debater_search.training.run import Run
-    from debater_search.training.steps import How, prepare, train_step
+    from debater_search.training.steps import StepOptions, prepare, train_step
 
     run = Run(settings, Path("unused"), "cpu", False)
-    run.encoder.model.train()
+    run.student.model.train()
     loss = DeliberationLoss(**settings.loss.arguments())
-    how = How(1, run.parallel, settings.gradient_cache or None)
-    batches = [prepare(run.encoder, run.data.batch(step), run.settings.max_length.document) for step in range(2)]
-    train_step(run.encoder, loss, batches[0], how)
+    options = StepOptions(1, run.parallel, settings.gradient_cache or None)
+    batches = [prepare(run.student, run.data.batch(step), run.settings.max_length.document) for step in range(2)]
+    train_step(run.student, loss, batches[0], options)
     with profiler(activities=[ProfilerActivity.CPU]) as record:
-        train_step(run.encoder, loss, batches[1], how)
+        train_step(run.student, loss, batches[1], options)
     kinds = {
         "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "mkldnn"),
         "attention": ("attention", "_scaled_dot"),

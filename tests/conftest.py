@@ -65,7 +65,7 @@ def save_random_model(family: str, folder: Path) -> Path:
     import torch
     from transformers import AutoModel
 
-    from debater_search.encoder.backbone import native_config
+    from debater_search.encoder.families import native_config
 
     small = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "num_attention_heads": 4}
     configs: dict[str, dict[str, object]] = {

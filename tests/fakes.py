@@ -1,9 +1,8 @@
-"""A deterministic encoder for tests that need vectors but no model: hashed bags of words, L2-normalised."""
+"""Deterministic encoders for tests that need vectors but no model: hashed bags of words, L2-normalised."""
 
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -11,25 +10,25 @@ from debater_search.progress import Progress
 from debater_search.types import Document
 
 
-class FakeEncoder:
-    """Texts that share words are near each other; earlier thinking steps are the last one, perturbed."""
+class BareEncoder:
+    """`TextEncoder` and nothing else. Texts that share words are near each other; earlier thinking steps are the last
+    one, perturbed.
+    """
 
     def __init__(self, name: str = "fake", dim: int = 64, thinking_steps: int = 3) -> None:
         self.name, self.dim, self.thinking_steps = name, dim, thinking_steps
         self.fingerprint = f"{zlib.crc32(f'{name} {dim} {thinking_steps}'.encode()):08x}" * 8
-        self.recipe = {"model": name}
-        self.instruction = ""
-        self.spec = SimpleNamespace(document_length=64)
-        self.device, self.dtype = SimpleNamespace(type="cpu"), "float32"
-        self.encoded = 0  # documents, over all calls
-        self.batch_tokens, self.calibrations = 2048, 0
-        self.instructions: list[str | None] = []
+        self.recipe, self.dtype = {"model": name}, "float32"
+
+    def encode_queries(
+        self, texts: Sequence[str], *, instruction: str | None = None, progress: bool | Progress = False
+    ) -> np.ndarray:
+        return _normalised(self._bags(list(texts)))
 
     def encode_documents(self, texts: Sequence[str | Document], *, progress: bool | Progress = False) -> np.ndarray:
         return self.deliberate(texts, progress=progress)[:, -1]
 
     def deliberate(self, texts: Sequence[str | Document], *, progress: bool | Progress = False) -> np.ndarray:
-        self.encoded += len(texts)
         if isinstance(progress, Progress):
             progress.advance(len(texts))
         last = self._bags([text.content if isinstance(text, Document) else text for text in texts])
@@ -39,9 +38,42 @@ class FakeEncoder:
     def deliberate_windows(
         self, windows: Iterable[Sequence[Document]], *, batch_tokens: int | None = None, progress: Progress
     ) -> Iterator[np.ndarray]:
-        self.used_batch_tokens = batch_tokens
         for window in windows:
             yield self.deliberate(window, progress=progress)
+
+    def _bags(self, texts: list[str]) -> np.ndarray:
+        bags = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split() or ["(nothing)"]:
+                bags[row, zlib.crc32(word.encode("utf-8", "replace")) % self.dim] += 1
+        return bags
+
+
+class FakeEncoder(BareEncoder):
+    """With every optional ability, and counts of what it was asked."""
+
+    def __init__(self, name: str = "fake", dim: int = 64, thinking_steps: int = 3) -> None:
+        super().__init__(name, dim, thinking_steps)
+        self.instruction, self.document_length, self.device = "", 64, "cpu"
+        self.encoded = 0  # documents, over all calls
+        self.batch_tokens, self.calibrations = 2048, 0
+        self.instructions: list[str | None] = []
+
+    def encode_queries(
+        self, texts: Sequence[str], *, instruction: str | None = None, progress: bool | Progress = False
+    ) -> np.ndarray:
+        self.instructions.append(instruction)
+        return super().encode_queries(texts)
+
+    def deliberate(self, texts: Sequence[str | Document], *, progress: bool | Progress = False) -> np.ndarray:
+        self.encoded += len(texts)
+        return super().deliberate(texts, progress=progress)
+
+    def deliberate_windows(
+        self, windows: Iterable[Sequence[Document]], *, batch_tokens: int | None = None, progress: Progress
+    ) -> Iterator[np.ndarray]:
+        self.used_batch_tokens = batch_tokens
+        return super().deliberate_windows(windows, progress=progress)
 
     def token_ids(self, texts: Sequence[str], kind: str) -> list[list[int]]:
         return [[0, *(zlib.crc32(word.encode()) for word in text.split()), 1] for text in texts]
@@ -54,19 +86,6 @@ class FakeEncoder:
     def calibrate(self, documents: Sequence[Document]) -> int:
         self.calibrations += 1
         return 1234
-
-    def encode_queries(
-        self, texts: Sequence[str], *, instruction: str | None = None, progress: bool | Progress = False
-    ) -> np.ndarray:
-        self.instructions.append(instruction)
-        return _normalised(self._bags(list(texts)))
-
-    def _bags(self, texts: list[str]) -> np.ndarray:
-        bags = np.zeros((len(texts), self.dim), np.float32)
-        for row, text in enumerate(texts):
-            for word in text.lower().split() or ["(nothing)"]:
-                bags[row, zlib.crc32(word.encode("utf-8", "replace")) % self.dim] += 1
-        return bags
 
 
 class Interrupted(FakeEncoder):

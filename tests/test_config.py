@@ -173,6 +173,34 @@ def test_aliases_within_aliases_cost_nothing(config: Path) -> None:
         load_settings(Train, config)
 
 
+TAGS = [
+    "a: !!bool x", "a: !!int x", "a: !!int ''", "a: !!float x", "a: !!timestamp x", "a: !!binary x", "a: !!set x",
+    "a: !!python/object:os.system x", "? [a]\n: b", "? {a: b}\n: c", "<<: x", f"a: {'[' * 20_000}", f"a: {'1' * 6_000}",
+    "a: 2001-99-99",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TAGS, ids=range(len(TAGS)))
+def test_whatever_yaml_raises_is_an_error_in_words(config: Path, text: str) -> None:
+    config.write_text(text, encoding="utf-8")
+    with pytest.raises(DebaterError, match=r"train\.yaml.*: this is not YAML"):
+        load_settings(Train, config)
+    if "\n" not in text:
+        with pytest.raises(DebaterError, match=r"The value of .* is not YAML"):
+            load_settings(
+                Train, None, [f"model={text.removeprefix('a: ')}" if text.startswith("a: ") else "model=<<: x"]
+            )
+
+
+def test_numbers_of_thousands_of_digits_are_refused_in_words(config: Path) -> None:
+    config.write_text(f"model: m\nlearning_rate: 0x{'f' * 5000}\n", encoding="utf-8")
+    with pytest.raises(DebaterError, match="learning_rate is a number of thousands of digits"):
+        load_settings(Train, config)
+    config.write_text(CONFIG, encoding="utf-8")
+    with pytest.raises(DebaterError, match=r"leads into a list of 2, which has no '999"):
+        load_settings(Train, config, [f"data.{'9' * 5000}.path=x"])
+
+
 def test_missing_file_names_the_nearest(config: Path) -> None:
     with pytest.raises(DebaterError) as error:
         load_settings(Train, config.with_name("trian.yaml"))

@@ -7,6 +7,7 @@ import pytest
 from debater_search.encoder import Encoder
 from debater_search.evaluation import evaluate
 from debater_search.training import load_config, train
+from debater_search.training.starting import load_start
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,8 +20,7 @@ def test_minilm_scores_what_it_should_on_cranfield() -> None:
 
 def test_the_demos_training_clearly_beats_its_own_start(tmp_path: Path) -> None:
     settings = load_config(ROOT / "configs" / "demo.yaml")
-    start = Encoder.load(settings.model, thinking_steps=settings.thinking_steps)
-    start.set_lengths(query=settings.max_length.query, document=settings.max_length.document)
+    start = load_start(settings, "auto")
     trained = Encoder.load(train(settings, output=tmp_path / "demo"))
     for task, gain in (("cranfield", 0.015), ("heldout", 0.05)):
         before, after = (evaluate(ROOT / "data" / task, model).metrics["ndcg@10"] for model in (start, trained))

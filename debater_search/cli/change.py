@@ -92,12 +92,12 @@ def moved_encoder(index: Path, model: str | None, base_model: str | None, device
     """The index's model from where the options say it is; None if they do not: then it is loaded only if needed."""
     if model is None and base_model is None:
         return None
-    from debater_search.indexing import load_again
-    from debater_search.indexing.model import require_dense
+    from debater_search.encoder import load_again
+    from debater_search.identity import require_dense
     from debater_search.store.folders import open_manifest
 
-    made_by = require_dense(open_manifest(index).encoder, index)
-    return load_again(made_by, index, model=model, base_model=base_model, device=device)
+    info = require_dense(open_manifest(index).encoder, index)
+    return load_again(info, index, model=model, base_model=base_model, device=device)
 
 
 def show_change(out: Output, change: "Change") -> None:

@@ -18,7 +18,7 @@ from debater_search.errors import DebaterError
 from debater_search.progress import duration
 
 if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
+    from debater_search.encoder import TextEncoder
     from debater_search.search import SearchEngine
 
 QUESTIONS = (
@@ -77,7 +77,7 @@ def made_by(output: Path) -> str | None:
     return manifest.encoder.fingerprint if manifest.encoder is not None else None
 
 
-def indexed(out: Output, encoder: "Encoder", output: Path, there: str | None) -> "SearchEngine":
+def indexed(out: Output, encoder: "TextEncoder", output: Path, there: str | None) -> "SearchEngine":
     """The index of Cranfield with every thinking step; built now unless `there`, as `made_by` says, is this encoder."""
     from debater_search.indexing import build
     from debater_search.search import SearchEngine

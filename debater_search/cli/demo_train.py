@@ -108,11 +108,12 @@ def compared(
 ) -> list[dict[str, Any]]:
     """Every system on one task: BM25, the base model as published, the untrained start, the checkpoint, each step."""
     from debater_search.encoder import Encoder
+    from debater_search.encoder.protocol import device_of
     from debater_search.evaluation import evaluate, evaluate_steps, load_task, opened
     from debater_search.training.starting import load_start
 
     folder, steps, encoder = load_task(task), settings.thinking_steps, engine.encoder
-    device = str(encoder.device)
+    device = device_of(encoder)
     with opened(folder, engine if is_indexed else encoder, all_steps=True, progress=True) as (ours, _):
         bm25 = evaluate(folder, ours, mode="lexical")
         last = evaluate(folder, ours)

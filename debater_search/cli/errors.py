@@ -33,7 +33,7 @@ _USERS_FILE = {
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
 
 
-_OTHER_NAMES = {"analyses": "analyse", "baselines": "baseline"}
+_OTHER_NAMES = {"analyses": "analyse", "baselines": "baseline", "encoder": "model", "folder": "output"}
 """Arguments of Python functions whose command-line parameter has another name."""
 
 

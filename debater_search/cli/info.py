@@ -26,11 +26,13 @@ def info(
 
 def describe(index: Path) -> dict[str, Any]:
     """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
+    from debater_search.store.documents import DocumentStore
     from debater_search.store.folders import open_manifest
     from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, read_manifest
     from debater_search.vectors import backend
 
     manifest = open_manifest(index)
+    DocumentStore(index / manifest.documents, manifest.generation).close()  # is it a database at all?
     facts: dict[str, Any] = {
         "index": str(index),
         "corpus": manifest.corpus.source,

@@ -1,5 +1,6 @@
 """`debater mine`: queries and their answers in, training data with hard negatives out."""
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,10 +107,12 @@ def mine(
         if index is not None and corpus is not None:
             raise DebaterError("There is --index and there is --corpus.", "Give one of them.")
         lexical = mode is Mode.lexical
-        engine = None
-        if corpus is None:
-            engine = open_engine(index, *((None, None, "auto") if lexical else (model, base_model, device)))
-        summary = run(source, file, settings, engine=engine, corpus=corpus, split=split, force=force, progress=True)
+        with ExitStack() as open_files:
+            engine = None
+            if corpus is None:
+                engine = open_engine(index, *((None, None, "auto") if lexical else (model, base_model, device)))
+                open_files.callback(engine.close)
+            summary = run(source, file, settings, engine=engine, corpus=corpus, split=split, force=force, progress=True)
         if as_json:
             return out.json(summary.as_dict())
         return _show(out, summary)

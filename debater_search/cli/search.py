@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,18 +97,18 @@ def search(
     with results(as_json) as out:
         _check(query, like, queries, run, force)
         fusion = _parse_weights(weights)
-        engine = open_engine(index, model, base_model, device)
-        conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion, exact)
-        conversation.restrict(where)
-        if queries is not None and run is not None:
-            conversation.answer_file(queries, run)
-        elif query is not None:
-            conversation.answer(query)
-        elif like is not None:
-            conversation.answer_like(like)
-        else:
-            conversation.load()
-            raise typer.Exit(converse(conversation, out))
+        with closing(open_engine(index, model, base_model, device)) as engine:
+            conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion, exact)
+            conversation.restrict(where)
+            if queries is not None and run is not None:
+                conversation.answer_file(queries, run)
+            elif query is not None:
+                conversation.answer(query)
+            elif like is not None:
+                conversation.answer_like(like)
+            else:
+                conversation.load()
+                raise typer.Exit(converse(conversation, out))
 
 
 @dataclass
@@ -247,11 +248,11 @@ def open_engine(index: Path | None, model: str | None, base_model: str | None, d
     if index is None:
         index = latest_index(INDEXES)
         log.info("Searching %s.", index)
-    given = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
-    made_by = open_manifest(index).encoder if given or device != "auto" else None
-    if made_by is None:
+    chosen = model is not None or base_model is not None or device != "auto"
+    info = open_manifest(index).encoder if chosen else None
+    if info is None:
         return SearchEngine.open(index)
-    from debater_search.encoder import Encoder
+    from debater_search.encoder import load_again
 
-    recipe: dict[str, Any] = {**made_by.recipe, **given}  # lengths and the like stay those of the index
-    return SearchEngine.open(index, encoder=Encoder.load(**recipe, device=device))
+    encoder = load_again(info, index, model=model, base_model=base_model, device=device, for_queries=True)
+    return SearchEngine.open(index, encoder=encoder)

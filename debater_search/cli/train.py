@@ -55,7 +55,7 @@ def train(
             plan = training.plan(settings, **where, processes=processes)
             return out.json({"plan": plan.as_dict(), **translation}) if as_json else show_plan(out, plan.as_dict())
         checkpoint = training.train(settings, **where, processes=processes, progress=True)
-        if not training.speaks():  # one of several that torchrun has started
+        if not training.is_main_process():  # one of several that torchrun has started
             return None
         if as_json:
             return out.json({"checkpoint": str(checkpoint), **translation})

@@ -16,6 +16,7 @@ from debater_search.coerce import plain
 from debater_search.config import YAML_ERRORS
 from debater_search.data.files import COMPRESSIONS, called, not_utf8, open_stream
 from debater_search.errors import DamagedError, UnavailableError
+from debater_search.extras import require
 from debater_search.types import Document
 
 LIBRARIES = {"html": "trafilatura", "pdf": "pypdf"}
@@ -116,10 +117,7 @@ def front_matter(text: str) -> tuple[dict[str, Any] | None, str]:
 
 
 def _html(data: bytes, path: Path) -> _Read:
-    try:
-        import trafilatura
-    except ImportError as error:
-        raise needs_extra(path, "html") from error
+    trafilatura = require("trafilatura", extra="html")
     found = trafilatura.extract_metadata(data)
     text = trafilatura.extract(data, include_comments=False) or _all_text(data)
     fields = {name: getattr(found, name, None) for name in ("date", "author", "tags")}
@@ -139,10 +137,7 @@ def _all_text(data: bytes) -> str:
 
 
 def _pdf(data: bytes, path: Path) -> _Read:
-    try:
-        import pypdf
-    except ImportError as error:
-        raise needs_extra(path, "pdf") from error
+    pypdf = require("pypdf", extra="pdf")
     try:
         reader = pypdf.PdfReader(io.BytesIO(data))
         text = "\n\n".join(page.extract_text() for page in reader.pages)

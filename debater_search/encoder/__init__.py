@@ -1,7 +1,34 @@
-"""Text to vectors: model families, template, token-budget batches, pooling."""
+"""Text to vectors: the protocol `TextEncoder`, and `Encoder`, which runs transformer models.
 
-from debater_search.encoder.encoder import Encoder
-from debater_search.encoder.spec import EncoderSpec
-from debater_search.encoder.template import Template
+Importing this package is light: each public name loads its module on first use, so that `TextEncoder` needs no torch.
+"""
 
-__all__ = ["Encoder", "EncoderSpec", "Template"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from debater_search.encoder.again import load_again as load_again
+    from debater_search.encoder.encoder import Encoder as Encoder
+    from debater_search.encoder.protocol import TextEncoder as TextEncoder
+    from debater_search.encoder.spec import EncoderSpec as EncoderSpec
+    from debater_search.encoder.template import Template as Template
+
+_HOME = {
+    "Encoder": "debater_search.encoder.encoder",
+    "EncoderSpec": "debater_search.encoder.spec",
+    "Template": "debater_search.encoder.template",
+    "TextEncoder": "debater_search.encoder.protocol",
+    "load_again": "debater_search.encoder.again",
+}
+
+__all__ = ["Encoder", "EncoderSpec", "Template", "TextEncoder", "load_again"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

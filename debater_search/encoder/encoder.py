@@ -1,49 +1,33 @@
-"""The encoder that every stage uses: texts in, L2-normalised float32 vectors out."""
+"""`Encoder`, the encoder that every stage uses by default: a transformer model from a folder, the hub or a package."""
 
-import hashlib
-import json
-import logging
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from debater_search.encoder.backbone import is_causal
-from debater_search.encoder.batching import pad
-from debater_search.encoder.fingerprint import tensors_sha256, unusual_scales, weights_sha256
-from debater_search.encoder.hardware import (
-    INT8,
-    TOKENS_PER_BATCH,
-    choose_attention,
-    choose_device,
-    choose_dtype,
-    keep_freed_memory,
-)
-from debater_search.encoder.hub import findable, locate
-from debater_search.encoder.layouts import Parts, Request, load_parts, require_positions, with_document_length
-from debater_search.encoder.linear import lay_out
+from debater_search.encoder.base import TorchEncoder
+from debater_search.encoder.families import is_causal
+from debater_search.encoder.fingerprint import encoder_sha256, unusual_scales, weights_sha256
+from debater_search.encoder.loading.hub import findable, locate
+from debater_search.encoder.loading.layouts import load_parts
+from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.model import DeliberationModel
-from debater_search.encoder.pipeline import Pipeline, calibrate, encode_all
+from debater_search.encoder.pipeline import calibrate
 from debater_search.encoder.saving import save_checkpoint
-from debater_search.encoder.spec import EncoderSpec
-from debater_search.encoder.texts import Texts, contents, encodable
-from debater_search.errors import DebaterError
-from debater_search.progress import Progress
+from debater_search.encoder.speed.hardware import choose_attention, choose_device, choose_dtype
+from debater_search.encoder.speed.linear import lay_out
+from debater_search.encoder.speed.memory import keep_freed_memory
+from debater_search.encoder.texts import Texts, contents
+from debater_search.errors import InvalidError
+from debater_search.identity import INT8
 
-log = logging.getLogger(__name__)
 
+class Encoder(TorchEncoder):
+    """A model, its template and its pooling, immutable once it is loaded. Made by `Encoder.load`.
 
-class Encoder:
-    """A model, its template and its pooling. Made by `Encoder.load`.
-
-    All vectors are L2-normalised float32, in input order, finite, and do not depend on what else is in the batch
-    (≤ 1e-5 in float32). `progress` shows a line on stderr, or advances a line that the caller shows.
+    All vectors are L2-normalised float32, in input order, finite, and do not depend on the other texts of a batch
+    (within 1e-5 in float32). It fulfils `TextEncoder`. Training starts from one and makes a `Student` of it.
     """
 
     def __init__(
@@ -56,30 +40,25 @@ class Encoder:
         dim: int | None = None,
         int8: bool = False,
     ) -> None:
-        self.parts = parts
-        self.spec: EncoderSpec = parts.spec
-        self.tokenizer = parts.tokenizer
-        self.model = DeliberationModel(parts.backbone, causal=is_causal(parts.backbone.config), head=parts.head)
-        self.model.to(device).eval()
-        self.module: torch.nn.Module = self.model
-        """What is called: the model, or what training has wrapped around it."""
-        self.device = device
-        self.name = name
-        """What the user called the model."""
-        self.in_training = False
-        """Set while weights change: the fingerprint then follows the weights in memory, not their files."""
-        self.recipe = recipe
-        """Arguments of `Encoder.load` that make this encoder again; plain JSON types."""
-        self.int8 = int8
-        """Whether linear layers compute in 8-bit integers."""
+        model = DeliberationModel(parts.backbone, causal=is_causal(parts.backbone.config), head=parts.head)
+        super().__init__(parts, model.to(device).eval(), name=name, recipe=recipe, device=device)
         if int8:
             lay_out(self.model.backbone, int8=True)
-        self._cut_at = dim
+        self._int8, self._cut_at = int8, dim
         if dim is not None and not 1 <= dim <= self.full_dim:
-            raise DebaterError(
+            raise InvalidError(
                 f"dim={dim} is not possible: the vectors of {name} have {self.full_dim} dimensions.",
                 f"Use 1 to {self.full_dim}; it should be one that the model was trained for (Matryoshka).",
             )
+        self._loaded = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_loaded" in vars(self):
+            raise AttributeError(f"An Encoder is immutable: {name} cannot be set. Load it with other arguments.")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"An Encoder is immutable: {name} cannot be deleted.")
 
     @classmethod
     def load(
@@ -100,30 +79,31 @@ class Encoder:
         Args:
             model: our checkpoint, a PEFT adapter of the published layout, a sentence-transformers folder or a plain
                 Hugging Face model; safetensors only, no remote code.
-            base_model: the model below an adapter, where it is not the one the adapter names.
+            base_model: the model below an adapter, if it is not the one that the adapter names.
             device: auto, cpu, cuda, cuda:N, mps.
             dtype: auto, float32, bfloat16, float16; int8: linear layers in 8-bit integers on a CPU, up to twice as
                 fast, vectors close to those of float32 (mean cosine .998 for MiniLM).
             attention: auto, sdpa, eager, flash_attention_2.
-            thinking_steps: on a model made for deliberation, read it out after that many steps; on a plain model,
-                more than 1 makes an untrained DEBATER start.
+            thinking_steps: a model made for deliberation is read out after that many steps; a plain model becomes an
+                untrained DEBATER start if it is above 1.
             max_length: tokens of a document, thinking tokens included.
             dim: keep the first `dim` numbers of every vector, normalised again; for Matryoshka models.
-            weights: False: shapes and tokenizer only, to know a model without loading it; it tokenizes, but does
-                not encode.
+            weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
 
         Raises:
-            DebaterError: no such model, no or damaged weights, a pickle, an impossible argument.
+            MissingError: there is no such model, or files of it are missing.
+            DamagedError: a file of it cannot be read, or weights do not fit.
+            InvalidError: a pickle, an unknown kind of model, an impossible argument.
+            UnavailableError: the hub, a package or the device is not available.
         """
         where = choose_device(device)
         number_type = choose_dtype(dtype, where)
         source = locate(model, weights=weights)
         base = str(base_model) if base_model is not None else None
         kernel = choose_attention(attention, where, number_type)
-        request = Request(source, base, thinking_steps, number_type, kernel, weights)
-        parts = load_parts(request)
+        parts = load_parts(Request(source, base, thinking_steps, number_type, kernel, weights))
         if max_length is not None:
-            parts.spec = with_document_length(parts, max_length)
+            parts = parts.with_lengths(document=max_length)
         if not weights:
             where = torch.device("meta")
         elif hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
@@ -144,188 +124,35 @@ class Encoder:
         return self._cut_at or self.full_dim
 
     @property
-    def full_dim(self) -> int:
-        """Length of a vector as the model gives it, before it is cut to `dim`."""
-        if self.model.head is not None:
-            return int(list(self.model.head.parameters())[-1].shape[0])
-        return int(self.model.backbone.config.hidden_size)
-
-    @property
-    def thinking_steps(self) -> int:
-        """Views of a document; 1 for models that do not deliberate."""
-        return self.spec.thinking_steps
-
-    @property
     def dtype(self) -> str:
-        """What it computes in, as `load` takes it."""
-        return INT8 if self.int8 else str(self.model.backbone.dtype).removeprefix("torch.")
-
-    @property
-    def batch_tokens(self) -> int:
-        """Padded tokens of a forward pass where nothing else is asked for."""
-        return TOKENS_PER_BATCH[self.device.type]
-
-    @property
-    def trained_with_instructions(self) -> bool:
-        """Whether queries were preceded by instructions in training."""
-        return self.spec.trained_with_instructions
-
-    @property
-    def instruction(self) -> str:
-        """What goes before its queries where nothing else is asked for; "" for nothing."""
-        return self.spec.template.query_prompt.strip()
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 over weights, scales of an adapter, templates, pooling, lengths: equal ones make equal vectors."""
-        weights = [tensors_sha256(self.model)] if self.in_training else self._file_hashes
-        identity: dict[str, Any] = {"spec": self.spec.as_dict(), "weights": weights}
-        if scales := unusual_scales(self.model.backbone):
-            identity["scales"] = scales
-        if self.dim < self.full_dim:
-            identity["dim"] = self.dim
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        """The number type that it computes in, as `load` takes it."""
+        return INT8 if self._int8 else super().dtype
 
     @cached_property
-    def _file_hashes(self) -> list[str]:
-        return [weights_sha256(path) for path in self.parts.weights]
-
-    def encode_queries(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str | None = None,
-        batch_tokens: int | None = None,
-        progress: bool | Progress = False,
-    ) -> np.ndarray:
-        """Vectors of queries, float32 [n, dim]. `instruction` None is the model's own default, "" none."""
-        if not self.leaves_room(instruction):
-            log.warning(
-                "The instruction fills the %d tokens of a query: nothing of it is read.", self.spec.query_length
-            )
-        return encode_all(self, contents(texts), "query", batch_tokens, progress, instruction)[:, -1]
-
-    def encode_documents(
-        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
-    ) -> np.ndarray:
-        """Vectors of documents (the last thinking step), float32 [n, dim]."""
-        return self.deliberate(texts_or_documents, batch_tokens=batch_tokens, progress=progress)[:, -1]
-
-    def deliberate(
-        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
-    ) -> np.ndarray:
-        """Every thinking step of every document, float32 [n, thinking_steps, dim]."""
-        return encode_all(self, contents(texts_or_documents), "document", batch_tokens, progress)
-
-    def deliberate_windows(
-        self, windows: Iterable[Texts], *, batch_tokens: int | None = None, progress: Progress
-    ) -> Iterator[np.ndarray]:
-        """Every thinking step of documents that come in windows: float32 [n, thinking_steps, dim] a window.
-
-        The next window is taken and tokenized, in a thread, while the model computes this one.
-        """
-        pipeline = Pipeline(self, "document", batch_tokens or self.batch_tokens, progress)
-        return pipeline.run(contents(window) for window in windows)
-
-    def set_lengths(self, *, query: int, document: int) -> None:
-        """Change the longest query and document, in tokens. Raises DebaterError beyond the model's positions."""
-        require_positions(self.parts, query)
-        self.spec = replace(with_document_length(self.parts, document), query_length=query)
-        self.parts.spec = self.spec
-
-    def set_instruction(self, instruction: str, *, trained_with_instructions: bool) -> None:
-        """Make `instruction` the default before a query."""
-        prompt = f"{instruction} " if instruction else self.spec.template.query_prompt
-        template = replace(self.spec.template, query_prompt=prompt)
-        self.spec = replace(self.spec, template=template, trained_with_instructions=trained_with_instructions)
-        self.parts.spec = self.spec
-
-    def read_beside_mean(self, thinking_weight: float = 1.0) -> None:
-        """Make each view a thinking token's state beside the mean over the text, and queries that mean alone.
-
-        The mean is without special tokens and of length 1, the state of length `thinking_weight`.
-
-        Raises:
-            DebaterError: the model was not made for mean pooling.
-
-        """
-        if self.model.causal or self.spec.query_pooling not in ("mean", "body"):
-            raise DebaterError(
-                f"{self.name} does not pool by mean, so its views cannot stand beside one.", "Use readout: null."
-            )
-        documents = "residual" if self.spec.deliberates else "body"
-        self.spec = replace(
-            self.spec, query_pooling="body", document_pooling=documents, thinking_weight=thinking_weight
-        )
-        self.parts.spec = self.spec
-
-    def leaves_room(self, instruction: str | None) -> bool:
-        """Whether a query has room behind an instruction (None: the model's default)."""
-        [ids] = self.spec.template.query_ids(self.tokenizer, [""], sys.maxsize, instruction)
-        return len(ids) < self.spec.query_length
-
-    def token_ids(self, texts: Sequence[str], kind: str, instruction: str | None = None) -> list[list[int]]:
-        """Texts of `kind` query or document as token ids, cut to the model's lengths."""
-        texts = encodable(texts)
-        template, spec = self.spec.template, self.spec
-        if kind == "query":
-            return template.query_ids(self.tokenizer, texts, spec.query_length, instruction)
-        return template.document_ids(self.tokenizer, texts, spec.document_length)
-
-    def token_offsets(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Where the tokens of each bare text begin and end, in characters: int64 [tokens, 2]; nothing is cut."""
-        found = self.tokenizer.encode_batch(encodable(texts), add_special_tokens=False)
-        return [np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in found]
-
-    def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
-        """One forward pass: token ids of `kind` → unnormalised views, float32 [n, views, dim], with gradients."""
-        ids, lengths = pad(sequences, max(0, self.model.backbone.config.pad_token_id or 0))  # -1 says: none
-        return self.module(
-            torch.from_numpy(ids).to(self.device), torch.from_numpy(lengths).to(self.device), **self.reading(kind)
-        )
-
-    def reading(self, kind: str) -> dict[str, Any]:
-        """How the model reads texts of `kind`: keyword arguments of `DeliberationModel.forward`."""
-        template = self.spec.template
-        if kind == "query":
-            edges = len(template.prefix), len(template.query_suffix)
-            return {"pooling": self.spec.query_pooling, "views": 1, "thinking": 0, "edges": edges}
-        steps = self.spec.thinking_steps
-        thinking = steps if self.spec.deliberates else 0
-        edges = len(template.prefix), len(template.document_suffix)
-        pooling = {"pooling": self.spec.document_pooling, "thinking_weight": self.spec.thinking_weight}
-        return {**pooling, "views": steps, "thinking": thinking, "edges": edges}
+    def fingerprint(self) -> str:
+        """sha256 over weights, scales of an adapter, template, pooling, lengths: equal ones make equal vectors."""
+        hashes = [weights_sha256(path) for path in self.parts.weights]
+        dim = self.dim if self.dim < self.full_dim else None
+        return encoder_sha256(self.spec.as_dict(), hashes, unusual_scales(self.model.backbone), dim)
 
     def expect_many(self) -> None:
         """Spend some memory and milliseconds to encode many texts faster, on a CPU."""
-        if self.device.type == "cpu" and not self.in_training:
+        if self.device.type == "cpu":
             keep_freed_memory()
             lay_out(self.model.backbone)
 
     def calibrate(self, texts_or_documents: Texts) -> int:
-        """The batch_tokens that encode documents like these fastest on this machine; takes about two seconds.
-
-        In training the usual ones: there processes may have to run the same forward passes in step.
-        """
-        if self.in_training:
-            return self.batch_tokens
+        """The batch_tokens that encodes documents like these fastest on this machine; takes about two seconds."""
         self.expect_many()
         return calibrate(self, self.token_ids(contents(texts_or_documents), "document"))
 
-    def save(
-        self,
-        folder: str | Path,
-        *,
-        provenance: dict[str, Any] | None = None,
-        weights: dict[str, Tensor] | None = None,
-    ) -> None:
+    def save(self, folder: str | Path, *, provenance: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: adapter or full weights (safetensors), tokenizer, `debater.json`.
 
-        Loads with `Encoder.load`, and in plain peft or transformers. `weights` are the backbone's, where they do not
-        lie in this process alone.
+        It loads with `Encoder.load`, and in plain peft or transformers.
 
         Raises:
-            DebaterError: a dense layer of sentence-transformers stands behind the model.
+            InvalidError: the model has dense layers of sentence-transformers.
 
         """
-        save_checkpoint(self.model, self.parts, Path(folder), provenance, weights)
+        save_checkpoint(self.model, self.parts, Path(folder), provenance)

@@ -1,4 +1,4 @@
-"""What tells weights apart: hashes of their files, remembered while a file stays as it is, or of tensors in memory."""
+"""The fingerprint of an encoder, and hashes of its files of weights, cached as long as a file does not change."""
 
 import hashlib
 import json
@@ -6,13 +6,14 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from debater_search.cache import cache_folder
 from debater_search.errors import DebaterError
 from debater_search.files import atomic, sha256_file
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _LARGE = 1 << 20  # bytes; to hash fewer takes no longer than to remember it
 _USUAL_SCALE = 2.0  # alpha / r of the published adapters and of ours
@@ -36,20 +37,20 @@ def weights_sha256(path: Path) -> str:
     return sha256
 
 
-def tensors_sha256(model: torch.nn.Module) -> str:
-    """The sha256 of a model's parameters as they are in memory, whatever their device and number type, in hex."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # of processes that share it
-        digest.update(whole.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+def encoder_sha256(spec: dict[str, Any], weights: list[str], scales: dict[str, float], dim: int | None = None) -> str:
+    """The fingerprint of an encoder: spec, hashes of its weights, scales of an adapter, `dim` if vectors are cut."""
+    identity: dict[str, Any] = {"spec": spec, "weights": weights}
+    if scales:
+        identity["scales"] = scales
+    if dim is not None:
+        identity["dim"] = dim
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def unusual_scales(backbone: torch.nn.Module) -> dict[str, float]:
-    """What an adapter's updates are multiplied by, layer by layer, beside its weights.
+def unusual_scales(backbone: "nn.Module") -> dict[str, float]:
+    """The factors of an adapter's updates by layer, which its weights do not hold.
 
-    Left out is the usual 2, so that fingerprints of before hold.
+    A factor of 2 is left out, so that existing fingerprints stay valid.
     """
     layers = ((name, module) for name, module in backbone.named_modules() if hasattr(module, "lora_A"))
     return {name: scale for name, layer in layers for scale in layer.scaling.values() if scale != _USUAL_SCALE}

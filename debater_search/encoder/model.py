@@ -9,7 +9,9 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import normalize
 from transformers import PreTrainedModel
 
-from debater_search.encoder.pruning import POOLED_AT, prune_last_layer, rows
+from debater_search.encoder.spec import Reading
+from debater_search.encoder.speed.pruning import POOLED_AT, prune_last_layer, rows
+from debater_search.encoder.speed.tricks import is_on
 
 
 class DeliberationModel(nn.Module):
@@ -19,37 +21,24 @@ class DeliberationModel(nn.Module):
         super().__init__()
         self.backbone: PreTrainedModel = backbone
         self.head = head
-        """Layers that a sentence-transformers folder puts behind the pooling."""
+        """Layers behind the pooling (sentence-transformers)."""
         self.causal = causal
         self._prunable = prune_last_layer(backbone)
-        self.packs = causal and backbone.config._attn_implementation == "flash_attention_2"
+        self.packs = is_on("packing") and causal and backbone.config._attn_implementation == "flash_attention_2"
         """Whether sequences are laid end to end, without padding: FlashAttention takes their lengths."""
 
-    def forward(
-        self,
-        ids: Tensor,
-        lengths: Tensor,
-        pooling: str,
-        views: int = 1,
-        thinking: int = 0,
-        edges: tuple[int, int] = (0, 0),
-        thinking_weight: float = 1.0,
-    ) -> Tensor:
+    def forward(self, ids: Tensor, lengths: Tensor, reading: Reading) -> Tensor:
         """Unnormalised views of right-padded sequences.
 
         Args:
             ids: token ids, int64 [B, L], right-padded.
             lengths: tokens in each row, int64 [B].
-            pooling: one of `spec.POOLINGS`.
-            views: M; 1 unless pooling reads thinking tokens (`last`, `residual`).
-            thinking: how many tokens at the end of each row are thinking tokens.
-            edges: how many special tokens stand before and after the text (before the thinking tokens).
-            thinking_weight: of a thinking state beside the mean (`residual`).
+            reading: how the rows are read.
 
         Returns:
-            float32 [B, M, D].
+            float32 [B, M, D], M being `reading.views`.
         """
-        mask, at = self._mask(ids, lengths, thinking), pooled_positions(lengths, pooling, views)
+        mask, at = self._mask(ids, lengths, reading.thinking), pooled_positions(lengths, reading.pooling, reading.views)
         if at is not None and self.packs:
             pooled = self._packed(ids, lengths, at)
         elif at is not None and self._prunes():
@@ -58,13 +47,13 @@ class DeliberationModel(nn.Module):
             hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
             if at is not None:
                 pooled = rows(hidden, at)
-            elif pooling in ("body", "residual"):
-                pooled = body_mean(hidden, lengths - thinking, edges)
-                if pooling == "residual":
-                    steps = rows(hidden, last_positions(lengths, views)).float()
-                    pooled = normalize(pooled, dim=-1) + thinking_weight * normalize(steps, dim=-1)
+            elif reading.pooling in ("body", "residual"):
+                pooled = body_mean(hidden, lengths - reading.thinking, reading.edges)
+                if reading.pooling == "residual":
+                    steps = rows(hidden, last_positions(lengths, reading.views)).float()
+                    pooled = normalize(pooled, dim=-1) + reading.thinking_weight * normalize(steps, dim=-1)
             else:
-                pooled = pool(hidden, lengths, pooling)
+                pooled = pool(hidden, lengths, reading.pooling)
         return self.head(pooled.float()) if self.head is not None else pooled.float()
 
     def _packed(self, ids: Tensor, lengths: Tensor, at: Tensor) -> Tensor:

@@ -6,49 +6,68 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from debater_search.encoder.batching import longest_first, rows_within
-from debater_search.encoder.hardware import BATCHES_TO_TRY
-from debater_search.errors import DebaterError
+from debater_search.encoder.spec import EncoderSpec
+from debater_search.encoder.speed.hardware import BATCHES_TO_TRY
+from debater_search.errors import UnavailableError
 from debater_search.progress import Progress
 from debater_search.progress import progress as progress_line
-
-if TYPE_CHECKING:
-    from debater_search.encoder.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
 WINDOW = 8192
 """Texts tokenized and sorted at a time: memory is bounded however many are given."""
 MANY = 64
-"""Texts from which on it pays to prepare the model for them."""
+"""Texts from which on preparing the model pays."""
 CALIBRATION_SECONDS = 2.0
 CALIBRATION_ROUNDS = 5
 WORTH_IT = 1.03
 """A larger batch must be this much faster than a smaller one, which pads less and needs less memory."""
 
 
+class Reader(Protocol):
+    """A model as the pipeline needs it: texts → token ids → views."""
+
+    spec: EncoderSpec
+    device: torch.device
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector; views may be longer and are cut to it."""
+
+    def token_ids(self, texts: Sequence[str], kind: str, instruction: str | None = None) -> list[list[int]]:
+        """Token ids of texts of `kind`, cut to the model's lengths."""
+
+    def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
+        """One forward pass: token ids → unnormalised views, float32 [n, views, D]."""
+
+    def expect_many(self) -> None:
+        """Prepare for many texts."""
+
+
 def encode_all(
-    encoder: "Encoder",
+    reader: Reader,
     texts: Sequence[str],
     kind: str,
-    batch_tokens: int | None,
+    batch_tokens: int,
     progress: bool | Progress,
     instruction: str | None = None,
 ) -> np.ndarray:
     """Views of texts of `kind`, float32 [n, views, dim]; `progress` shows a line, or advances one that is shown."""
-    out = np.empty((len(texts), encoder.reading(kind)["views"], encoder.dim), dtype=np.float32)
+    out = np.empty((len(texts), reader.spec.reading(kind).views, reader.dim), dtype=np.float32)
     label, unit = ("Encoding queries", "queries") if kind == "query" else ("Encoding", "documents")
     shown = nullcontext(progress) if isinstance(progress, Progress) else None
     with shown or progress_line(label, len(texts), unit, enabled=bool(progress)) as bar:
         starts = range(0, len(texts), WINDOW)
         windows = (texts[start : start + WINDOW] for start in starts)
-        encoded = Pipeline(encoder, kind, batch_tokens or encoder.batch_tokens, bar, instruction).run(windows)
+        encoded = Pipeline(reader, kind, batch_tokens, bar, instruction).run(windows)
         for start, views in zip(starts, encoded, strict=True):
             out[start : start + len(views)] = views
     return out
@@ -63,26 +82,26 @@ class Window:
 
 
 class Pipeline:
-    """Encodes windows of texts one after another; what it learns (a batch that did not fit) holds for the next too."""
+    """Encodes windows of texts one after another; a batch size lowered for one window holds for the next ones too."""
 
     def __init__(
-        self, encoder: "Encoder", kind: str, batch_tokens: int, bar: Progress, instruction: str | None = None
+        self, reader: Reader, kind: str, batch_tokens: int, bar: Progress, instruction: str | None = None
     ) -> None:
-        self._encoder, self._kind, self._instruction = encoder, kind, instruction
+        self._reader, self._kind, self._instruction = reader, kind, instruction
         self._budget, self._bar = batch_tokens, bar
 
     def run(self, windows: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
         """L2-normalised views of each window's texts, float32 [n, views, dim], in order.
 
         Raises:
-            DebaterError: a single text needs more memory than the device has.
+            UnavailableError: a single text needs more memory than the device has.
         """
         coming = iter(windows)
         with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as thread:
             ahead = thread.submit(self._tokenize_next, coming)
             while (window := ahead.result()) is not None:
                 if len(window.sequences) >= MANY:
-                    self._encoder.expect_many()
+                    self._reader.expect_many()
                 ahead = thread.submit(self._tokenize_next, coming)
                 yield self._encode(window)
 
@@ -91,21 +110,21 @@ class Pipeline:
         if texts is None:
             return None
         different = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        sequences = self._encoder.token_ids(list(different), self._kind, self._instruction)
+        sequences = self._reader.token_ids(list(different), self._kind, self._instruction)
         return Window(sequences, np.array([different[text] for text in texts], dtype=np.int64))
 
     @torch.inference_mode()
     def _encode(self, window: Window) -> np.ndarray:
         lengths = [len(sequence) for sequence in window.sequences]
         texts_of = np.bincount(window.which, minlength=len(lengths))
-        views = self._encoder.reading(self._kind)["views"]
-        out = np.empty((len(lengths), views, self._encoder.dim), dtype=np.float32)
+        views = self._reader.spec.reading(self._kind).views
+        out = np.empty((len(lengths), views, self._reader.dim), dtype=np.float32)
         order = longest_first(lengths)
         while order:
             rows = order[: rows_within(self._budget, lengths[order[0]])]
             try:
-                computed = self._encoder.views([window.sequences[row] for row in rows], self._kind)
-                out[rows] = normalize(computed[..., : self._encoder.dim], dim=-1).cpu().numpy()
+                computed = self._reader.views([window.sequences[row] for row in rows], self._kind)
+                out[rows] = normalize(computed[..., : self._reader.dim], dim=-1).cpu().numpy()
             except torch.OutOfMemoryError:
                 fits = False
             else:
@@ -122,11 +141,11 @@ class Pipeline:
         return out if len(out) == len(window.which) else out[window.which]
 
     def _take_less(self, rows: int, longest: int) -> None:
-        where = self._encoder.device
+        where = self._reader.device
         if rows == 1:
-            raise DebaterError(
+            raise UnavailableError(
                 f"A text of {longest} tokens needs more memory than {where} has.",
-                "Use a smaller max_length, another --device, or free memory on this one.",
+                "Use a smaller max_length, another device, or free memory on this one.",
             )
         self._budget = rows * longest // 2
         log.warning("Out of memory on %s: going on with batches of %s tokens.", where, f"{self._budget:,}")
@@ -135,15 +154,15 @@ class Pipeline:
 
 
 @torch.inference_mode()
-def calibrate(encoder: "Encoder", documents: Sequence[list[int]]) -> int:
+def calibrate(reader: Reader, documents: Sequence[list[int]]) -> int:
     """The batch size, in padded tokens, at which the model encodes documents of the typical length fastest.
 
     Real forward passes, the sizes in turn and several times over, smallest first, until the time is up.
     """
     typical = sorted(documents, key=len)[len(documents) // 2]
-    sizes = BATCHES_TO_TRY[encoder.device.type]
+    sizes = BATCHES_TO_TRY[reader.device.type]
     best = dict.fromkeys(sizes, float("inf"))  # seconds a token
-    encoder.views([typical], "document")
+    reader.views([typical], "document")
     begin = time.perf_counter()
     for _ in range(CALIBRATION_ROUNDS):
         for size in sizes:
@@ -152,7 +171,7 @@ def calibrate(encoder: "Encoder", documents: Sequence[list[int]]) -> int:
             rows = rows_within(size, len(typical))
             start = time.perf_counter()
             try:
-                encoder.views([typical] * rows, "document").cpu()
+                reader.views([typical] * rows, "document").cpu()
             except torch.OutOfMemoryError:
                 break
             best[size] = min(best[size], (time.perf_counter() - start) / (rows * len(typical)))

@@ -1,4 +1,4 @@
-"""Write our own checkpoint: what `layouts.load_checkpoint` reads, and plain peft or transformers too."""
+"""Write our own checkpoint: what `loading.layouts.load_checkpoint` reads, and plain peft or transformers too."""
 
 import shutil
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from debater_search.encoder.backbone import read_json, write_json
-from debater_search.encoder.layouts import CHECKPOINT_FILE, Parts
+from debater_search.encoder.loading.files import read_json, write_json
+from debater_search.encoder.loading.parts import Parts
 from debater_search.encoder.model import DeliberationModel
-from debater_search.encoder.spec import FORMAT
-from debater_search.errors import DebaterError
+from debater_search.encoder.spec import CHECKPOINT_FILE, FORMAT
+from debater_search.errors import InvalidError
 
 
 def save_checkpoint(
@@ -18,19 +18,19 @@ def save_checkpoint(
     parts: Parts,
     folder: Path,
     provenance: dict[str, Any] | None,
-    weights: dict[str, Tensor] | None,
+    weights: dict[str, Tensor] | None = None,
 ) -> None:
     """Write the adapter or the full weights (safetensors), the tokenizer and `debater.json`.
 
-    `weights` are the backbone's, where they do not lie in this process alone; `provenance` None is that of the parts.
+    `weights` are the backbone's if processes share them; `provenance` None keeps that of the parts.
 
     Raises:
-        DebaterError: a dense layer of sentence-transformers stands behind the model.
+        InvalidError: the model has dense layers of sentence-transformers.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
     if model.head is not None:
-        raise DebaterError("A model with sentence-transformers dense layers cannot be saved as a checkpoint.", "")
+        raise InvalidError("A model with sentence-transformers dense layers cannot be saved as a checkpoint.", "")
     backbone, base = model.backbone, parts.base
     base_name = str(base.folder.resolve()) if Path(base.name).is_dir() else base.name
     for settings in getattr(backbone, "peft_config", {}).values():

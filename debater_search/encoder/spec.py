@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from debater_search.encoder.template import Template
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, InvalidError
 
+CHECKPOINT_FILE = "debater.json"
 FORMAT = 2
 """2: the poolings `residual` and `body`, `thinking_weight`."""
 POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")
@@ -13,6 +14,22 @@ POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")
 mean over the text at length 1, and each thinking token's at length `thinking_weight` beside it (ours, for encoders that
 were made for mean pooling). `body`: the mean over the text without its special tokens. The others are
 sentence-transformers'."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How hidden states of one kind of text, query or document, become views."""
+
+    pooling: str
+    """One of `POOLINGS`."""
+    views: int = 1
+    """Views per text; 1 unless the pooling reads thinking tokens (`last`, `residual`)."""
+    thinking: int = 0
+    """Thinking tokens at the end of each text."""
+    edges: tuple[int, int] = (0, 0)
+    """Special tokens before and after the text, not counting thinking tokens."""
+    thinking_weight: float = 1.0
+    """Length of a thinking token's state beside the mean (`residual`)."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +55,24 @@ class EncoderSpec:
         """Whether documents end in thinking tokens."""
         return bool(self.template.thinking_tokens)
 
+    def reading(self, kind: str) -> Reading:
+        """How texts of `kind`, "query" or "document", are read."""
+        template = self.template
+        before = len(template.prefix)
+        if kind == "query":
+            return Reading(self.query_pooling, edges=(before, len(template.query_suffix)))
+        return Reading(
+            self.document_pooling,
+            views=self.thinking_steps,
+            thinking=self.thinking_steps if self.deliberates else 0,
+            edges=(before, len(template.document_suffix)),
+            thinking_weight=self.thinking_weight,
+        )
+
     def read_out_at(self, steps: int) -> "EncoderSpec":
         """The same encoder stopped after `steps` thinking tokens: earlier steps never see later ones."""
         if not self.deliberates or not 1 <= steps <= self.thinking_steps:
-            raise DebaterError(
+            raise InvalidError(
                 f"thinking_steps={steps} is not possible: this model was made with {self.thinking_steps}.",
                 f"Use 1 to {self.thinking_steps}.",
             )
@@ -62,14 +93,14 @@ class EncoderSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EncoderSpec":
-        """Read back from `debater.json`. Raises DebaterError where a field is missing or of a newer format."""
+        """Read back from `debater.json`. Raises DamagedError or InvalidError."""
         if values.get("format", FORMAT) > FORMAT:
-            raise DebaterError(
+            raise InvalidError(
                 f"This checkpoint has format {values['format']}, newer than this version reads ({FORMAT}).",
                 "Upgrade debater-search.",
             )
         if unknown := {values.get("query_pooling"), values.get("document_pooling")} - {*POOLINGS, None}:
-            raise DebaterError(
+            raise InvalidError(
                 f"debater.json names an unknown pooling: {unknown.pop()}.", f"Known: {', '.join(POOLINGS)}."
             )
         try:
@@ -77,4 +108,4 @@ class EncoderSpec:
             kept = {k: values[k] for k in cls.__dataclass_fields__ if k != "template"}
             return cls(template=Template.from_dict(values["template"]), **kept)
         except (KeyError, TypeError, AttributeError) as error:
-            raise DebaterError(f"debater.json is not complete ({error}).", "Was the checkpoint copied whole?") from None
+            raise DamagedError(f"debater.json is not complete ({error}).", "Was the checkpoint copied whole?") from None

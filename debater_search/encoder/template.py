@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 
 CHARACTERS_PER_TOKEN = 16
 """A text is tokenized only as far as the limit can reach, and whole only where that part did not fill the limit:
@@ -101,7 +101,7 @@ def cut_body(encoding: Any, body_characters: int, room: int, tail: str) -> tuple
     body = len(ids) - tail_length
     room -= tail_length
     if room < 0:
-        raise DebaterError(
+        raise InvalidError(
             f"The prompt and the thinking tokens alone need {-room} tokens more than max_length.",
             "Raise max_length.",
         )
@@ -114,7 +114,7 @@ def token_ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> list[int]:
     for token in tokens:
         token_id = tokenizer.token_to_id(token)
         if token_id is None:
-            raise DebaterError(
+            raise InvalidError(
                 f"The tokenizer has no single token {token!r}.", "Is this the tokenizer the model was made with?"
             )
         ids.append(token_id)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import Any, Protocol
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.evaluation.comparison import Judged
 from debater_search.evaluation.evaluate import BM25, choose_instruction, evaluate, model_name
@@ -13,10 +14,7 @@ from debater_search.evaluation.runs import SavedRun, one_task, read_saved, run_n
 from debater_search.evaluation.tasks import RetrievalTask
 from debater_search.search import Mode, SearchEngine
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
-
-Baseline = Union["Encoder", str, Path]
+Baseline = TextEncoder | str | Path
 """An encoder, "bm25", the path of a TREC run, or anything that `Encoder.load` takes."""
 
 
@@ -41,7 +39,7 @@ class System(Protocol):
 class Searcher:
     """A model as it searches, or BM25 if there is no encoder."""
 
-    encoder: "Encoder | None" = None
+    encoder: TextEncoder | None = None
     mode: Mode = "lexical"
     instruction: str | None = None
     own_index: bool = False

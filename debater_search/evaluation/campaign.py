@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from debater_search.data.files import require_writable_folder
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError, InvalidError, MissingError
 from debater_search.evaluation import hub_tasks
 from debater_search.evaluation.analyses import choose_analyses
@@ -26,11 +27,9 @@ from debater_search.evaluation.runs import find_compared
 from debater_search.evaluation.suites import Metrics, Suite, SuiteMean, completed_means
 from debater_search.evaluation.task_cache import CachedTask
 from debater_search.evaluation.tasks import RetrievalTask, find_tasks
+from debater_search.extras import require
 from debater_search.progress import duration
 from debater_search.search import Mode
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class Campaign:
     def __init__(
         self,
         tasks: Sequence[RetrievalTask | Suite | str | Path],
-        model: "Encoder | str | Path | None" = None,
+        model: TextEncoder | str | Path | None = None,
         *,
         mode: Mode = "dense",
         split: str | None = None,
@@ -91,6 +90,7 @@ class Campaign:
         Raises DebaterError for tasks, splits, files and settings that cannot be evaluated.
         """
         _require_consistent(model, mode, analyses, all_steps=all_steps, output=output)
+        _require_libraries(compares=bool(baselines or compare), draws=bool(analyses))
         found, self.suites = find_tasks(tasks)
         self.tasks = [CachedTask(task) for task in found]
         self._model, self._base_model, self._device = model, base_model, device
@@ -185,7 +185,7 @@ class Campaign:
             force=self._force,
         )
 
-    def _load_encoder(self) -> "Encoder | None":
+    def _load_encoder(self) -> TextEncoder | None:
         if self._mode == "lexical":
             return None
         if not isinstance(self._model, str | Path):
@@ -203,6 +203,14 @@ def missing_tasks(missing: dict[str, DebaterError], of: int, why: str) -> Debate
     if of == 1:
         return first
     return MissingError(f"{why} {len(names)} of {of} tasks cannot be read: {listed}.", f"{first.message} {first.hint}")
+
+
+def _require_libraries(*, compares: bool, draws: bool) -> None:
+    """Raise DebaterError for a missing library now, not after the corpus is encoded."""
+    needed = {"pytrec_eval": True, "scipy": compares, "matplotlib": draws}
+    for library, is_needed in needed.items():
+        if is_needed:
+            require(library, extra="eval")
 
 
 def _require_consistent(

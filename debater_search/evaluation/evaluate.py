@@ -6,30 +6,29 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import debater_search
 from debater_search.data.runs import DEPTH
+from debater_search.encoder.protocol import TextEncoder, instruction_of, is_cacheable, trained_with_instructions
 from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
-from debater_search.evaluation.kept import is_kept, kept_embeddings, query_vectors
+from debater_search.evaluation.kept import kept_embeddings, query_vectors
 from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
+from debater_search.identity import EncoderInfo
 from debater_search.indexing import EncodingSettings, encode, index
 from debater_search.indexing.building import timed
 from debater_search.indexing.documents import storing
 from debater_search.indexing.output import claim, workplace
 from debater_search.search import Mode, SearchEngine
 from debater_search.store.corpus import corpus_fingerprint
-from debater_search.store.manifest import EMBEDDINGS_NAME, EncoderInfo
+from debater_search.store.manifest import EMBEDDINGS_NAME
 from debater_search.types import Document, Qrels, Query, Run
 from debater_search.vectors import VectorSettings, backend
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ BM25 = "bm25"
 
 def evaluate(
     task: RetrievalTask | str | Path,
-    model_or_engine: "Encoder | SearchEngine | str | Path | None",
+    model_or_engine: TextEncoder | SearchEngine | str | Path | None,
     *,
     split: str | None = None,
     mode: Mode = "dense",
@@ -111,7 +110,7 @@ def evaluate(
 @contextmanager
 def opened(
     task: RetrievalTask,
-    model_or_engine: "Encoder | SearchEngine | str | Path | None",
+    model_or_engine: TextEncoder | SearchEngine | str | Path | None,
     *,
     split: str = "test",
     index_type: str = "flat",
@@ -144,7 +143,7 @@ def opened(
 @contextmanager
 def indexed(
     corpus: Iterable[Document],
-    encoder: "Encoder | None",
+    encoder: TextEncoder | None,
     *,
     index_type: str = "flat",
     index_folder: str | Path | None = None,
@@ -172,7 +171,7 @@ def indexed(
                 )
             with timed(seconds, "encode"):
                 embeddings = None
-                if encoder is not None and is_kept(encoder):
+                if encoder is not None and is_cacheable(encoder):
                     embeddings = kept_embeddings(stored, encoder, all_steps=all_steps, progress=progress)
                 elif encoder is not None:
                     with stored.opened() as rows:
@@ -218,7 +217,7 @@ def _digest_of(queries: Sequence[Query]) -> str:
     return digest([[query.id, query.text] for query in queries])
 
 
-def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: str | None) -> str | None:
+def choose_instruction(task: RetrievalTask, encoder: TextEncoder | None, given: str | None) -> str | None:
     """The instruction before the queries: the given one, else the task's, else the model's, else the paper's.
 
     None stands for the model's default. The paper's apply only to models trained with instructions.
@@ -228,9 +227,9 @@ def choose_instruction(task: RetrievalTask, encoder: "Encoder | None", given: st
     return task.instruction if task.instruction is not None else papers_instruction(task.name, encoder)
 
 
-def papers_instruction(task: str, encoder: "Encoder | None") -> str | None:
+def papers_instruction(task: str, encoder: TextEncoder | None) -> str | None:
     """The paper's instruction for a task, for models trained with instructions that have no default."""
-    if encoder is None or not encoder.trained_with_instructions or encoder.instruction:
+    if encoder is None or not trained_with_instructions(encoder) or instruction_of(encoder):
         return None
     return builtin_instruction(task)
 
@@ -264,7 +263,7 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
     return sizes
 
 
-def model_name(encoder: "Encoder | None", mode: Mode) -> str:
+def model_name(encoder: TextEncoder | None, mode: Mode) -> str:
     """The name of a model in results, with its search mode."""
     if encoder is None:
         return BM25

@@ -15,11 +15,11 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from debater_search.cache import cache_folder, remove_stale
+from debater_search.encoder.protocol import TextEncoder, is_cacheable
 from debater_search.errors import DebaterError
 from debater_search.files import atomic, sha256_file
 from debater_search.indexing import EncodingSettings, StoredDocuments, encode
@@ -28,14 +28,11 @@ from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME
 from debater_search.types import Query
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
-
 logger = logging.getLogger(__name__)
 
 
 def kept_embeddings(
-    stored: StoredDocuments, encoder: "Encoder", *, all_steps: bool = False, progress: bool = False
+    stored: StoredDocuments, encoder: TextEncoder, *, all_steps: bool = False, progress: bool = False
 ) -> EmbeddingStore:
     """The embeddings of stored documents, from the cache; what is missing there is encoded and added.
 
@@ -63,10 +60,10 @@ def kept_embeddings(
     return found
 
 
-def query_vectors(queries: Sequence[Query], encoder: "Encoder", instruction: str | None) -> np.ndarray:
+def query_vectors(queries: Sequence[Query], encoder: TextEncoder, instruction: str | None) -> np.ndarray:
     """The vectors of queries, float32 [n, dim]; encoded if these were not, by this encoder, before."""
     texts = [query.text for query in queries]
-    if not is_kept(encoder):
+    if not is_cacheable(encoder):
         return encoder.encode_queries(texts, instruction=instruction)
     cache = cache_folder("evaluation")
     file = cache / f"{_key(encoder, json.dumps([instruction, *texts]))}.npy"
@@ -100,11 +97,6 @@ def _digest(vectors: np.ndarray) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).digest()
 
 
-def is_kept(encoder: "Encoder") -> bool:
-    """Whether embeddings of an encoder are kept: not while it is trained, when it is another one at every step."""
-    return not getattr(encoder, "in_training", False)
-
-
 def kept_size() -> tuple[Path, int]:
     """Where embeddings are kept, and how many bytes they take."""
     cache = cache_folder("evaluation")
@@ -116,7 +108,7 @@ def kept_size() -> tuple[Path, int]:
     return cache, size
 
 
-def _key(encoder: "Encoder", content: str) -> str:
+def _key(encoder: TextEncoder, content: str) -> str:
     """A name by model, number type and content: what 16 or 8 bits encoded does not pass for exact."""
     return f"{encoder.fingerprint[:16]}-{encoder.dtype}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
 

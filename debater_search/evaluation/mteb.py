@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from debater_search.data.files import write_lines
+from debater_search.encoder.protocol import TextEncoder, trained_with_instructions
 from debater_search.errors import InvalidError
 from debater_search.evaluation.evaluate import indexed, papers_instruction
 from debater_search.evaluation.hub_tasks import MtebTask, documents_in, queries_in
@@ -18,9 +19,6 @@ from debater_search.extras import require
 from debater_search.files import atomic
 from debater_search.search import Mode, SearchEngine
 from debater_search.types import Run
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 Array = Any
 """A numpy array or a torch tensor."""
@@ -35,7 +33,7 @@ class DebaterModel:
 
     def __init__(
         self,
-        model: "Encoder | str | Path",
+        model: TextEncoder | str | Path,
         *,
         device: str = "auto",
         instruction: str | None = None,
@@ -137,26 +135,25 @@ class _Answers:
         return {str(query_id): dict(self.run.get(str(query_id), {})) for query_id in queries["id"]}
 
 
-def model_meta(encoder: "Encoder") -> Any:
+def model_meta(encoder: TextEncoder) -> Any:
     """mteb's description of a model, from local data only."""
     described = require("mteb.models.model_meta", extra="eval")
-    parameters = sum(parameter.numel() for parameter in encoder.model.parameters())
     return described.ModelMeta.create_empty(
         overwrites={
             "name": _model_name(encoder.name),
             "revision": encoder.fingerprint,
-            "n_parameters": parameters,
-            "max_tokens": encoder.spec.document_length,
+            "n_parameters": getattr(encoder, "parameters", None),
+            "max_tokens": getattr(encoder, "document_length", None),
             "embed_dim": encoder.dim,
             "open_weights": True,
-            "framework": ["PyTorch"],
+            "framework": ["PyTorch"] if hasattr(encoder, "device") else [],
             "similarity_fn_name": described.ScoringFunction.COSINE,
-            "use_instructions": encoder.trained_with_instructions,
+            "use_instructions": trained_with_instructions(encoder),
         }
     )
 
 
-def save_mteb_result(task: MtebTask, result: Result, encoder: "Encoder", folder: str | Path) -> Path:
+def save_mteb_result(task: MtebTask, result: Result, encoder: TextEncoder, folder: str | Path) -> Path:
     """Write a result in mteb's format, scored by mteb: `<model>/<revision>/<task>.json` and `model_meta.json`.
 
     Results of other languages and splits in the same file are kept. Returns the file.
@@ -180,7 +177,7 @@ def save_mteb_result(task: MtebTask, result: Result, encoder: "Encoder", folder:
 
 def _model_name(name: str) -> str:
     """`owner/model`, as mteb needs it: the hub id, or debater/NAME for our own models and folders."""
-    from debater_search.encoder.hub import ALIASES
+    from debater_search.encoder.loading.hub import ALIASES
 
     if name in ALIASES:
         return ALIASES[name].hub_id or f"debater/{name}"

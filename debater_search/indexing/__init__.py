@@ -9,7 +9,6 @@ from debater_search.indexing.compaction import Compaction, compact
 from debater_search.indexing.documents import StoredDocuments, store_documents
 from debater_search.indexing.encoding import Encoded, EncodingSettings, encode
 from debater_search.indexing.engines.pool import usual_workers
-from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output
 from debater_search.indexing.verification import Verification, verify
 
@@ -28,7 +27,6 @@ __all__ = [
     "delete",
     "encode",
     "index",
-    "load_again",
     "store_documents",
     "update",
     "usual_workers",

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from debater_search.data.files import called
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
+from debater_search.identity import EncoderInfo
 from debater_search.indexing.documents import StoredDocuments, storing
 from debater_search.indexing.encoding import SHARD_SIZE, EncodingSettings, encode
 from debater_search.indexing.engines import LOCAL
-from debater_search.indexing.model import load_again
 from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.ready import open_ready, require_same_corpus
@@ -23,7 +24,6 @@ from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
     DType,
-    EncoderInfo,
     IndexManifest,
     Passages,
     PassageSettings,
@@ -32,9 +32,6 @@ from debater_search.store.manifest import (
 from debater_search.types import Document
 from debater_search.vectors import VectorSettings
 from debater_search.vectors import backend as find_backend
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 
 @dataclass
@@ -52,7 +49,7 @@ class BuildResult:
 
 def build(
     corpus: str | Path | Iterable[Document],
-    encoder: "Encoder | None",
+    encoder: TextEncoder | None,
     folder: str | Path,
     *,
     type: str = "auto",

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from debater_search.coerce import as_documents
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError
+from debater_search.identity import require_same
 from debater_search.indexing.documents import StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
-from debater_search.indexing.model import load_again, require_same
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
 from debater_search.store.documents import DocumentStore
@@ -37,9 +38,6 @@ from debater_search.store.manifest import (
 )
 from debater_search.store.passages import Split
 from debater_search.types import Document
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ def add(
     folder: str | Path,
     documents: str | Path | Iterable[Document],
     *,
-    encoder: "Encoder | None" = None,
+    encoder: TextEncoder | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> Change:
@@ -85,7 +83,7 @@ def update(
     folder: str | Path,
     corpus: str | Path | Iterable[Document],
     *,
-    encoder: "Encoder | None" = None,
+    encoder: TextEncoder | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> Change:
@@ -143,7 +141,7 @@ def _change(
     folder: Path,
     edit: Callable[[DocumentEdits], object],
     corpus: _Corpus | None = None,
-    encoder: "Encoder | None" = None,
+    encoder: TextEncoder | None = None,
     device: str = "auto",
     show: bool = False,
     *,
@@ -208,7 +206,7 @@ def _with_generations(folder: Path, before: IndexManifest, after: IndexManifest)
     return convert_documents(old, folder / after.documents, before.generation)
 
 
-def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") -> Split | None:
+def _splitter(before: IndexManifest, folder: Path, encoder: TextEncoder | None) -> Split | None:
     """What cuts new documents as those of the index were cut; its tokenizer is loaded when the first of them comes."""
     made_by, settings = before.encoder, before.passages
     if settings is None or made_by is None:
@@ -222,7 +220,7 @@ def _splitter(before: IndexManifest, folder: Path, encoder: "Encoder | None") ->
 
 
 def _encode(
-    folder: Path, after: IndexManifest, positions: range, encoder: "Encoder | None", device: str, show: bool
+    folder: Path, after: IndexManifest, positions: range, encoder: TextEncoder | None, device: str, show: bool
 ) -> int:
     """Write the shards of the new texts, in a folder of their own; returns how many were encoded now."""
     assert after.encoder is not None

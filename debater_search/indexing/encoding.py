@@ -6,9 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
+from debater_search.encoder.protocol import Calibrating, TextEncoder
 from debater_search.errors import InvalidError
+from debater_search.identity import EncoderInfo
 from debater_search.indexing.engines import LOCAL, check_engine, find_engine
 from debater_search.indexing.output import claim
 from debater_search.indexing.tasks import EncodingTask, tasks_of
@@ -18,16 +20,12 @@ from debater_search.store.manifest import (
     JOB_NAME,
     CorpusInfo,
     DType,
-    EncoderInfo,
     EncodingJob,
     PassageSettings,
     ShardInfo,
     write_manifest,
 )
 from debater_search.types import Document
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class Encoded:
 
 def encode(
     documents: Iterable[Document],
-    encoder: "Encoder",
+    encoder: TextEncoder,
     folder: str | Path,
     corpus: CorpusInfo,
     settings: EncodingSettings = EncodingSettings(),
@@ -119,11 +117,13 @@ def encode(
     return Encoded(store, run.reused)
 
 
-def choose_batch_tokens(documents: Iterable[Document], encoder: "Encoder") -> int:
-    """Padded tokens of a forward pass for these documents.
+def choose_batch_tokens(documents: Iterable[Document], encoder: TextEncoder) -> int | None:
+    """Padded tokens of a forward pass for these documents; None if the encoder has no such setting.
 
-    Measured on a sample of many documents; for few, or where their number is unknown, the device's usual.
+    Measured on a sample of many documents; the device's default for few, or if their number is unknown.
     """
+    if not isinstance(encoder, Calibrating):
+        return None
     if not isinstance(documents, Sequence) or len(documents) < WORTH_CALIBRATING:
         return encoder.batch_tokens
     chosen = encoder.calibrate(documents[:: len(documents) // SAMPLE])
@@ -141,7 +141,7 @@ class _Run:
         self.shards: dict[int, ShardInfo] = {}
         self.reused = 0
 
-    def encode(self, encoder: "Encoder", batch_tokens: int | None, *, show: bool) -> None:
+    def encode(self, encoder: TextEncoder, batch_tokens: int | None, *, show: bool) -> None:
         """Execute the tasks of the missing shards, by as many workers as there are tasks for."""
         tasks = self._tasks()
         first = list(islice(tasks, self._settings.workers))

@@ -2,17 +2,14 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.encoder.protocol import TextEncoder, Tokenizing
 from debater_search.errors import InvalidError
 from debater_search.sentences import SENTENCE_END
 from debater_search.store.manifest import PassageSettings
 from debater_search.types import Document, Span
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 _PIECE = 100_000  # characters that are tokenized at once
 _SEAMS = 2  # tokens that a passage may have more than the same words inside their document
@@ -22,14 +19,20 @@ _LEAST = 8  # tokens of text that a passage must have room for
 class Splitter:
     """Makes passages that the model of `encoder` reads whole: title, text and all else within `settings.tokens`.
 
-    Raises InvalidError for settings that this model cannot follow.
+    Raises InvalidError for settings that this model cannot follow, and for an encoder that does not show its tokens.
     """
 
-    def __init__(self, encoder: "Encoder", settings: PassageSettings) -> None:
-        self._encoder, self._settings = encoder, settings
+    def __init__(self, encoder: TextEncoder, settings: PassageSettings) -> None:
+        if not isinstance(encoder, Tokenizing):
+            raise InvalidError(
+                f"{encoder.name} cannot cut documents into passages: it does not show its tokens.",
+                "Leave `passages` out, or use a model that `Encoder.load` loads.",
+            )
+        self._encoder: Tokenizing = encoder
+        self._settings = settings
         (frame,) = encoder.token_ids([""], "document")
         self._room = settings.tokens - len(frame) - _SEAMS
-        longest = encoder.spec.document_length
+        longest = encoder.document_length
         if settings.tokens > longest:
             raise InvalidError(
                 f"Passages of {settings.tokens} tokens are too long: the model reads {longest}.",

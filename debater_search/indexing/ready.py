@@ -2,27 +2,24 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError, InvalidError, MissingError
+from debater_search.identity import EncoderInfo
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
     CorpusInfo,
-    EncoderInfo,
     IndexManifest,
     PassageSettings,
     read_manifest,
 )
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
-
 
 def open_ready(
     embeddings: str | Path,
-    encoder: "Encoder | None",
+    encoder: TextEncoder | None,
     all_steps: bool,
     passages: PassageSettings | None,
     encode_only: bool,

@@ -5,18 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.progress import Progress
 from debater_search.store.embeddings import EmbeddingWriter
 from debater_search.store.manifest import ShardInfo
 from debater_search.types import Document
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class EncodedShard:
 
 
 def compute(
-    tasks: Iterable[EncodingTask], encoder: "Encoder", batch_tokens: int | None, progress: Progress
+    tasks: Iterable[EncodingTask], encoder: TextEncoder, batch_tokens: int | None, progress: Progress
 ) -> Iterator[tuple[EncodingTask, np.ndarray]]:
     """Each task with every thinking step of its texts, float32 [n, thinking_steps, dim].
 
@@ -80,7 +78,7 @@ def compute(
 
 def execute(
     tasks: Iterable[EncodingTask],
-    encoder: "Encoder",
+    encoder: TextEncoder,
     writer: EmbeddingWriter,
     batch_tokens: int | None,
     progress: Progress,

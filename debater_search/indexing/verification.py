@@ -6,13 +6,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import sha256_file
-from debater_search.indexing.model import load_again
 from debater_search.indexing.tasks import require_finite
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, rebuild_vectors
 from debater_search.locks import writing
@@ -30,9 +30,6 @@ from debater_search.store.manifest import (
 )
 from debater_search.store.rows import deleted_rows
 from debater_search.vectors import backend
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +125,7 @@ def _repair(
     manifest: IndexManifest,
     shards: dict[str, EmbeddingsManifest],
     found: Verification,
-    load: Callable[[], "Encoder"],
+    load: Callable[[], TextEncoder],
     show: bool,
 ) -> None:
     """Shards first, then their manifest, then the vectors, then the index's manifest: killed, it can be run again."""
@@ -153,7 +150,7 @@ def _encode_again(
     manifest: IndexManifest,
     shards: dict[str, EmbeddingsManifest],
     broken: list[str],
-    encoder: "Encoder",
+    encoder: TextEncoder,
     show: bool,
 ) -> None:
     documents = DocumentStore(folder / manifest.documents, manifest.generation)
@@ -173,7 +170,7 @@ def _encode_again(
 
 
 def _rows(
-    documents: DocumentStore, positions: range, encoder: "Encoder", shards: EmbeddingsManifest, bar: Progress
+    documents: DocumentStore, positions: range, encoder: TextEncoder, shards: EmbeddingsManifest, bar: Progress
 ) -> tuple[list[str], np.ndarray]:
     """Ids and embeddings at these positions; where a document was deleted, whose vector nobody asks for, zeros."""
     live = [position for position, _ in documents.rows(positions.start, positions.stop)]

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import Self, Unpack
 
 import numpy as np
 
 from debater_search.coerce import as_queries, as_texts
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import MissingError
 from debater_search.search.answer import hits_of, ranked, run_of
 from debater_search.search.candidates import Queries
@@ -33,9 +34,6 @@ from debater_search.store.manifest import IndexManifest
 from debater_search.types import Answer, BatchAnswer, Hit, Like, Query, Run
 from debater_search.vectors import VectorIndex
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
-
 
 class SearchEngine:
     """An open index, which many threads may share. Model and vectors are loaded by the first query that needs them.
@@ -45,13 +43,13 @@ class SearchEngine:
     and `live` belong to the state that was opened last.
     """
 
-    def __init__(self, folder: str | Path, encoder: "Encoder | None" = None) -> None:
+    def __init__(self, folder: str | Path, encoder: TextEncoder | None = None) -> None:
         self.folder = Path(folder)
         self._model = QueryModel(encoder)
         self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check)
 
     @classmethod
-    def open(cls, folder: str | Path, *, encoder: "Encoder | None" = None) -> Self:
+    def open(cls, folder: str | Path, *, encoder: TextEncoder | None = None) -> Self:
         """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
 
         If that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
@@ -172,7 +170,8 @@ class SearchEngine:
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
         """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow."""
-        Ranker(self._latest.get(), Request(where=where, rescore=rescore))
+        request = Request(where=where, rescore=rescore)
+        self._latest.run(lambda snapshot: Ranker(snapshot, request))
 
     def close(self) -> None:
         """Close the index's files."""
@@ -206,7 +205,7 @@ class SearchEngine:
         return self._snapshot.vectors
 
     @property
-    def encoder(self) -> "Encoder":
+    def encoder(self) -> TextEncoder:
         """The model that made the index, loaded if it is not yet.
 
         Raises:

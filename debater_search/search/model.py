@@ -2,38 +2,35 @@
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.encoder.again import load_again
+from debater_search.encoder.protocol import TextEncoder, device_of
 from debater_search.search.request import as_vectors
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.timings import Timings
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 
 class QueryModel:
     """A model that the caller gave, or the index's own, loaded when it is first needed; many threads may share it."""
 
-    def __init__(self, given: "Encoder | None" = None) -> None:
+    def __init__(self, given: TextEncoder | None = None) -> None:
         self._given = given
         self._lock = Lock()
-        self._loaded: tuple[str, Encoder] | None = None  # with its fingerprint, which takes longer to compute
+        self._loaded: tuple[str, TextEncoder] | None = None  # with its fingerprint, which takes longer to compute
 
     @property
     def device(self) -> str:
         """Where vectors are searched: on the GPU of a model that was given, else on the CPU."""
-        return "cpu" if self._given is None else str(self._given.device)
+        return "cpu" if self._given is None else device_of(self._given)
 
     def check(self, snapshot: Snapshot) -> None:
         """Raise DebaterError if a model was given and another one made this index."""
         if self._given is not None:
             snapshot.require_made_by(self._given)
 
-    def of(self, snapshot: Snapshot) -> "Encoder":
+    def of(self, snapshot: Snapshot) -> TextEncoder:
         """The model that made this state of the index.
 
         Raises:
@@ -46,9 +43,7 @@ class QueryModel:
         with self._lock:
             if self._loaded is None or self._loaded[0] != made_by.fingerprint:
                 self._loaded = None  # an index of another model has replaced the one before
-                encoder = _load(snapshot)
-                snapshot.require_made_by(encoder)
-                self._loaded = made_by.fingerprint, encoder
+                self._loaded = made_by.fingerprint, load_again(made_by, snapshot.folder, for_queries=True)
             return self._loaded[1]
 
 
@@ -73,15 +68,3 @@ class TextVectors:
                 vectors = encoder.encode_queries(self._texts, instruction=self._instruction)
                 self._encoded = made_by.fingerprint, as_vectors(vectors, len(self._texts), made_by.dim)
         return self._encoded[1]
-
-
-def _load(snapshot: Snapshot) -> "Encoder":
-    from debater_search.encoder import Encoder
-
-    try:
-        return Encoder.load(**snapshot.require_dense().recipe)
-    except DebaterError as error:
-        raise DebaterError(
-            f"The model of the index {snapshot.folder} cannot be loaded. {error.message}",
-            "If it is elsewhere now, name it with --model.",
-        ) from error

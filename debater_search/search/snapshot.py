@@ -2,23 +2,22 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError, InvalidError
+from debater_search.identity import EncoderInfo, require_same
 from debater_search.search.once import once
 from debater_search.search.passages import BestPassages, Excluding
 from debater_search.search.restrictions import Restriction, Restrictions
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import open_manifest
-from debater_search.store.manifest import MANIFEST_NAME, EncoderInfo, IndexManifest
+from debater_search.store.manifest import MANIFEST_NAME, IndexManifest
 from debater_search.store.rows import owners_of
 from debater_search.vectors import VectorIndex, backend
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 
 class Snapshot:
@@ -88,14 +87,9 @@ class Snapshot:
             )
         return self.manifest.encoder
 
-    def require_made_by(self, encoder: "Encoder") -> None:
+    def require_made_by(self, encoder: TextEncoder) -> None:
         """Raise InvalidError, naming both models, if another one made the embeddings."""
-        made_by = self.require_dense()
-        if encoder.fingerprint != made_by.fingerprint:
-            raise InvalidError(
-                f"The index {self.folder} was made by {made_by}, not by {EncoderInfo.of(encoder)}.",
-                "Search it with the model that made it, or index the corpus again with this one.",
-            )
+        require_same(encoder, self.require_dense(), self.folder)
 
     def restriction(self, where: str) -> Restriction:
         """The documents that a filter allows; the last filters are cached.

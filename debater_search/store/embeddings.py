@@ -14,13 +14,13 @@ import numpy as np
 
 from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import atomic, sha256_file
+from debater_search.identity import EncoderInfo
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
     CorpusInfo,
     DType,
     EmbeddingsManifest,
-    EncoderInfo,
     PassageSettings,
     ShardInfo,
     read_manifest,
@@ -106,7 +106,8 @@ class EmbeddingStore:
         """Raise DebaterError where only the last thinking step was stored."""
         if not self.manifest.thinking_steps:
             raise DebaterError(
-                f"{self.folder} holds the last thinking step only.", "Index the corpus again with --all-steps."
+                f"{self.folder} holds the last thinking step only.",
+                "Index the corpus again with all_steps (`debater index --all-steps`).",
             )
 
     def steps(self) -> Iterator[np.ndarray]:

@@ -1,13 +1,13 @@
 """Manifests: the JSON file in every folder that says what made it. Its rename is the folder's commit point."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Required, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
-from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+from pydantic import BaseModel, Field, ValidationError
 
 from debater_search.errors import DamagedError, DebaterError
 from debater_search.files import atomic, sha256_file
+from debater_search.identity import EncoderInfo
 
 SCHEMA_VERSION = 1
 INDEX_SCHEMA_VERSION = 2
@@ -32,44 +32,6 @@ class Manifest(BaseModel):
     def of_version(cls, version: int, content: bytes) -> Self:
         """Read the JSON of a manifest whose layout has this version, which is at most `newest`."""
         return cls.model_validate_json(content)
-
-
-@with_config(ConfigDict(extra="forbid"))
-class Recipe(TypedDict, total=False):
-    """The arguments of `Encoder.load` that a manifest may name."""
-
-    model: Required[str]
-    base_model: str
-    thinking_steps: int
-    max_length: int
-    dim: int
-
-
-class EncoderInfo(BaseModel):
-    """The model that made the vectors: who it is (`fingerprint`) and how to load it again (`recipe`)."""
-
-    name: str
-    fingerprint: str
-    dim: Annotated[int, Field(gt=0)]
-    thinking_steps: Annotated[int, Field(gt=0)]
-    recipe: Recipe
-    int8: bool = False
-    """Whether documents are encoded in 8-bit integers; queries never are."""
-
-    def __str__(self) -> str:
-        return f"{self.name} (fingerprint {self.fingerprint[:12]})"
-
-    @classmethod
-    def of(cls, encoder: Any) -> "EncoderInfo":
-        """What a manifest keeps of an Encoder."""
-        return cls(
-            name=encoder.name,
-            fingerprint=encoder.fingerprint,
-            dim=encoder.dim,
-            thinking_steps=encoder.thinking_steps,
-            recipe=encoder.recipe,
-            int8=encoder.dtype == "int8",
-        )
 
 
 class CorpusInfo(BaseModel):

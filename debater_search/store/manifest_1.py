@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from debater_search.identity import EncoderInfo
 from debater_search.store.manifest import (
     INDEX_SCHEMA_VERSION,
     CorpusInfo,
-    EncoderInfo,
     FileInfo,
     FileName,
     Passages,

@@ -2,7 +2,7 @@
 
 from debater_search.training.checkpoints import run_config
 from debater_search.training.dry_run import plan
-from debater_search.training.launch import speaks
+from debater_search.training.launch import is_main_process
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.released import is_released_config, translate_released_config
 from debater_search.training.settings import TrainingSettings, load_config
@@ -11,11 +11,11 @@ from debater_search.training.trainer import train
 __all__ = [
     "DeliberationLoss",
     "TrainingSettings",
+    "is_main_process",
     "is_released_config",
     "load_config",
     "plan",
     "run_config",
-    "speaks",
     "train",
     "translate_released_config",
 ]

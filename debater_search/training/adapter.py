@@ -6,22 +6,22 @@ import re
 from torch import nn
 from transformers import PreTrainedModel
 
-from debater_search.encoder import Encoder
 from debater_search.training.settings import Lora
+from debater_search.training.student import Student
 
 log = logging.getLogger(__name__)
 
 
-def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointing: bool) -> None:
-    """Prepare an encoder for training, in place: LoRA (an adapter it has already is trained on), or all weights."""
-    backbone = encoder.model.backbone
+def make_trainable(student: Student, lora: Lora | None, *, gradient_checkpointing: bool) -> None:
+    """Prepare a model for training, in place: LoRA (an adapter that it has already is trained on), or all weights."""
+    backbone = student.model.backbone
     if hasattr(backbone, "peft_config"):
         _tell_what_is_kept(backbone, lora)
         backbone.unmerge_adapter()
     elif lora is None:
         backbone.requires_grad_(True)
     else:
-        encoder.model.backbone = backbone = _with_lora(encoder, backbone, lora)
+        student.model.backbone = backbone = _with_lora(student, backbone, lora)
     for adapter in getattr(backbone, "peft_config", {}).values():
         # Embeddings are saved with an adapter of the last layers, but learning them would take gradients through all.
         tokens = adapter.layers_to_transform is None
@@ -30,7 +30,6 @@ def make_trainable(encoder: Encoder, lora: Lora | None, *, gradient_checkpointin
     if gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         backbone.enable_input_require_grads()
-    encoder.in_training = True
 
 
 def _tell_what_is_kept(backbone: PreTrainedModel, lora: Lora | None) -> None:
@@ -56,18 +55,18 @@ def projections(backbone: PreTrainedModel) -> list[str]:
     return sorted({match.group(1) for name in linear if (match := inside.search(name))})
 
 
-def _with_lora(encoder: Encoder, backbone: PreTrainedModel, lora: Lora) -> PreTrainedModel:
+def _with_lora(student: Student, backbone: PreTrainedModel, lora: Lora) -> PreTrainedModel:
     from peft import LoraConfig, get_peft_model
 
     # Tokens that the base model was never trained on learn their embeddings; MiniCPM's reserved ones stay as they are.
-    tokens = [encoder.tokenizer.token_to_id(token) for token in encoder.spec.template.thinking_tokens]
+    tokens = [student.tokenizer.token_to_id(token) for token in student.spec.template.thinking_tokens]
     settings = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         bias="none",
         target_modules=projections(backbone),
-        trainable_token_indices=tokens if encoder.spec.start else None,
+        trainable_token_indices=tokens if student.spec.start else None,
     )
     if lora.last_layers:
         layers = backbone.config.num_hidden_layers

@@ -8,9 +8,12 @@ from hashlib import blake2b
 from math import nan
 
 import numpy as np
+import torch
 
 from debater_search.data import TrainingSet, open_training_set
 from debater_search.errors import DebaterError, InvalidError
+from debater_search.training.chunks import Text
+from debater_search.training.loss import Labels
 from debater_search.training.settings import TrainingSettings
 from debater_search.types import TrainingExample
 
@@ -26,28 +29,25 @@ class Row:
     turn: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """One process's share of an optimizer step, instructions already before the queries.
-
-    `positives` are aligned with `queries`; `owners` says which query each of `negatives` belongs to.
-    """
+    """One process's share of an optimizer step: texts, what is known of them, and their tokens once it is prepared."""
 
     queries: list[str]
+    """With their instructions."""
     positives: list[str]
+    """Aligned with the queries; in a warm start, which has no queries, its texts."""
     negatives: list[str]
-    owners: list[int]
-    same_query: list[int]
-    """Equal numbers are equal queries, across processes."""
-    same_text: list[int]
-    """Of positives, then negatives: equal numbers are equal texts, across processes."""
-    positive_scores: list[float]
-    """A teacher's; not a number where the data gives none."""
-    negative_scores: list[float]
-    lexical: list[float]
-    """Of each query: the weight of BM25 in what the base model teaches."""
-    place: str = field(default="", compare=False)
-    """Where the rows of all processes come from, for messages."""
+    labels: Labels = field(default_factory=Labels)
+    tokens: tuple[Text, ...] = ()
+    """Queries, positives and negatives as the student reads them."""
+    targets: tuple[Text, ...] = ()
+    """The same texts as a teacher reads them, if there is one."""
+
+    @property
+    def documents(self) -> list[str]:
+        """Positives, then negatives."""
+        return self.positives + self.negatives
 
 
 class TrainingData:
@@ -88,7 +88,7 @@ class TrainingData:
 
     @property
     def names(self) -> list[str]:
-        """What each set is called: by its path where several bear the same name."""
+        """The name of each set: its path if several have the same name."""
         named = Counter(rows.source for rows in self.sets)
         return [
             rows.source if named[rows.source] == 1 else data.path
@@ -114,7 +114,7 @@ class TrainingData:
         """What process `rank` reads in a step, counted from 0; together the processes read the whole batch in order."""
         rows = self.rows(step)
         share = np.array_split(np.arange(len(rows)), processes)[rank]
-        return self._collate([rows[i] for i in share], rows)
+        return self._collate([rows[i] for i in share])
 
     def rows(self, step: int) -> list[Row]:
         """The rows of a step's whole batch."""
@@ -130,6 +130,12 @@ class TrainingData:
             )
             rows += [Row(chosen, number, turn) for number in numbers]
         return rows
+
+    def describe_rows(self, step: int) -> str:
+        """Where the rows of a step's whole batch come from, for messages."""
+        rows = self.rows(step)
+        shown = [self.sets[row.set].place(row.number) for row in rows[:SHOWN_ROWS]]
+        return ", ".join(shown) + (f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else "")
 
     def warm_texts(self, step: int, count: int, rank: int = 0, processes: int = 1) -> list[str]:
         """A process's share of a warm start's step: documents, positives and negatives alike."""
@@ -159,7 +165,7 @@ class TrainingData:
         lead = lead if example.instruction is None else example.instruction
         return f"{lead} {example.query}" if lead else example.query
 
-    def _collate(self, rows: Sequence[Row], whole: Sequence[Row]) -> Batch:
+    def _collate(self, rows: Sequence[Row]) -> Batch:
         examples = [self._example(row) for row in rows]
         queries = [self._query(row, e) for row, e in zip(rows, examples, strict=True)]
         negatives = [(n, text, score) for n, (row, e) in enumerate(zip(rows, examples, strict=True))
@@ -167,22 +173,15 @@ class TrainingData:
         positives = [e.positive for e in examples]
         lexical = self.settings.lexical_weights
         texts = [text for _, text, _ in negatives]
-        return Batch(
-            queries=queries,
-            positives=positives,
-            negatives=texts,
-            owners=[owner for owner, _, _ in negatives],
-            same_query=[text_key(query) for query in queries],
-            same_text=[text_key(text) for text in [*positives, *texts]],
-            positive_scores=[nan if e.positive_score is None else e.positive_score for e in examples],
-            negative_scores=[score for _, _, score in negatives],
-            lexical=[lexical[row.set] for row in rows],
-            place=self._place(whole),
+        labels = Labels(
+            same_query=torch.tensor([text_key(query) for query in queries]),
+            same_text=torch.tensor([text_key(text) for text in [*positives, *texts]]),
+            owners=torch.tensor([owner for owner, _, _ in negatives], dtype=torch.long),
+            positive_scores=torch.tensor([nan if e.positive_score is None else e.positive_score for e in examples]),
+            negative_scores=torch.tensor([score for _, _, score in negatives]),
+            lexical=torch.tensor([lexical[row.set] for row in rows]),
         )
-
-    def _place(self, rows: Sequence[Row]) -> str:
-        shown = [self.sets[row.set].place(row.number) for row in rows[:SHOWN_ROWS]]
-        return ", ".join(shown) + (f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else "")
+        return Batch(queries, positives, texts, labels)
 
 
 def effective_rows(rows: Sequence[int], weights: Sequence[float], temperature: float) -> list[float]:
@@ -193,7 +192,7 @@ def effective_rows(rows: Sequence[int], weights: Sequence[float], temperature: f
 
 @lru_cache(maxsize=2)
 def drawing_order(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which set each unit of an epoch is drawn from, and the how-manieth of that set it is."""
+    """Which set each unit of an epoch is drawn from, and its index among the units of that set."""
     sets = np.random.default_rng([seed, epoch]).permutation(np.repeat(np.arange(len(counts)), counts))
     nth = np.empty(len(sets), dtype=np.int64)
     for chosen, count in enumerate(counts):

@@ -4,12 +4,13 @@ import logging
 
 import torch
 
-from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
+from debater_search.training.batches import Batch
 from debater_search.training.chunks import Chunk, cut
 from debater_search.training.gather import agreed
 from debater_search.training.parallel import Parallel
-from debater_search.training.steps import Prepared, chunk_tokens
+from debater_search.training.steps import chunk_tokens
+from debater_search.training.student import Student
 
 log = logging.getLogger(__name__)
 
@@ -18,17 +19,17 @@ UNCHUNKED = 2**40
 """Stands for no gradient cache where processes compare their budgets."""
 
 
-def fitting_budget(encoder: Encoder, batch: Prepared, budget: int | None, parallel: Parallel) -> int | None:
+def fitting_budget(student: Student, batch: Batch, budget: int | None, parallel: Parallel) -> int | None:
     """`budget` (None: no gradient cache), or as much less as the first batch needs to fit into the memory of all cards.
 
     Raises DebaterError where not even the smallest chunk fits. Under FSDP2 every pass is one of all processes, so that
     one alone cannot try: there the budget stays.
     """
-    if not has_limited_memory(encoder) or parallel.sharded:
+    if not has_limited_memory(student) or parallel.sharded:
         return budget
     found = budget
-    while not _fits(encoder, batch, found):
-        found = chunk_tokens(encoder) // 2 if found is None else found // 2
+    while not _fits(student, batch, found):
+        found = chunk_tokens(student) // 2 if found is None else found // 2
         if found < LEAST_TOKENS:
             raise DebaterError(
                 "Memory runs out in the first step, even in the smallest chunks.",
@@ -41,27 +42,26 @@ def fitting_budget(encoder: Encoder, batch: Prepared, budget: int | None, parall
     return found
 
 
-def has_limited_memory(encoder: Encoder) -> bool:
+def has_limited_memory(student: Student) -> bool:
     """Whether the device says when its memory is full, instead of being ended by its operating system."""
-    return encoder.device.type == "cuda"
+    return student.device.type == "cuda"
 
 
-def _fits(encoder: Encoder, batch: Prepared, budget: int | None) -> bool:
+def _fits(student: Student, batch: Batch, budget: int | None) -> bool:
     """Whether gradients of one chunk (of the whole share, without a cache) can be made in this process alone."""
-    chunks = cut(batch.texts, budget or chunk_tokens(encoder))
+    chunks = cut(batch.tokens, budget or chunk_tokens(student))
     tried = chunks if budget is None else [max(chunks, key=lambda chunk: chunk.tokens)]
-    module, encoder.module = encoder.module, encoder.model  # not what wraps it: other processes may try other sizes
     try:
-        torch.stack([_sum(encoder, batch, chunk) for chunk in tried]).sum().backward()
+        with student.unwrapped():  # other processes may try other sizes
+            torch.stack([_sum(student, batch, chunk) for chunk in tried]).sum().backward()
     except torch.OutOfMemoryError:
         return False
     finally:
-        encoder.module = module
-        encoder.model.zero_grad(set_to_none=True)
+        student.model.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     return True
 
 
-def _sum(encoder: Encoder, batch: Prepared, chunk: Chunk) -> torch.Tensor:
-    return encoder.views([batch.texts[position].ids for position in chunk.positions], chunk.kind).sum()
+def _sum(student: Student, batch: Batch, chunk: Chunk) -> torch.Tensor:
+    return student.views([batch.tokens[position].ids for position in chunk.positions], chunk.kind).sum()

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, found again by `--resume`. Safetensors and JSON only."""
+"""Checkpoints of a run: written whole or not at all, found again when a run resumes. Safetensors and JSON only."""
 
 import json
 import logging
@@ -20,21 +20,21 @@ from torch.optim import Optimizer
 
 from debater_search import __version__
 from debater_search.data.files import require_writable
-from debater_search.encoder import Encoder
-from debater_search.encoder.backbone import write_json
-from debater_search.encoder.layouts import CHECKPOINT_FILE
+from debater_search.encoder.loading.files import write_json
+from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import DebaterError
 from debater_search.files import atomic_folder
 from debater_search.locks import LOCK_NAME
 from debater_search.training.batches import TrainingData
 from debater_search.training.parallel import Parallel
 from debater_search.training.settings import TrainingSettings
+from debater_search.training.student import Student
 
 log = logging.getLogger(__name__)
 
 STATE_FILE, OPTIMIZER_FILE, METRICS_FILE = "trainer_state.json", "optimizer.safetensors", "metrics.jsonl"
 PICTURE_FILE, FINAL_FOLDER = "training.png", ".final"
-GO_ON_OR_START_OVER = "Go on with the new one: --resume --force. Start over: --force."
+GO_ON_OR_START_OVER = "Resume with the new one (`resume` and `force`), or start over (`force`)."
 OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
     r"writer\.lock|metrics\.jsonl(\.tmp)?|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json"
@@ -42,7 +42,7 @@ OUR_FILES = re.compile(
 )
 
 
-def provenance(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:
+def describe_run(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:
     """What made a checkpoint: config, data, versions."""
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     return {
@@ -54,8 +54,8 @@ def provenance(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]
 
 def write_checkpoint(
     folder: Path,
-    encoder: Encoder,
-    made_by: dict[str, Any],
+    student: Student,
+    provenance: dict[str, Any],
     *,
     step: int,
     optimizer: Optimizer | None,
@@ -68,14 +68,14 @@ def write_checkpoint(
     does not take it; the checkpoints before it stay.
     """
     sharded = parallel is not None and parallel.sharded
-    weights = {n: whole(t) for n, t in encoder.model.backbone.state_dict().items()} if sharded else None
+    weights = {n: local_copy(t) for n, t in student.model.backbone.state_dict().items()} if sharded else None
     moments = _optimizer_tensors(optimizer) if optimizer is not None else None
     if parallel is None or parallel.is_main:
         with _told_of_the_disk(folder), atomic_folder(folder) as unfinished:
-            encoder.save(unfinished, provenance={**made_by, "step": step}, weights=weights)
+            student.save(unfinished, provenance={**provenance, "step": step}, weights=weights)
             if moments is not None:
                 save_file(moments, unfinished / OPTIMIZER_FILE)
-                write_json(unfinished / STATE_FILE, {"step": step, "config": made_by["config"], **(state or {})})
+                write_json(unfinished / STATE_FILE, {"step": step, "config": provenance["config"], **(state or {})})
     if parallel is not None:
         parallel.wait()
 
@@ -92,7 +92,7 @@ def _told_of_the_disk(folder: Path) -> Iterator[None]:
             raise
         raise DebaterError(
             f"{folder} cannot be written: {os.strerror(int(number))}.",
-            "The checkpoints before it are whole: make room and go on with --resume.",
+            "The checkpoints before it are whole: free some space, then `resume`.",
         ) from error
 
 
@@ -114,10 +114,10 @@ def clear(output: Path) -> None:
             path.unlink()
 
 
-def publish(output: Path, encoder: Encoder, made_by: dict[str, Any], *, step: int, parallel: Parallel) -> None:
+def publish(output: Path, student: Student, provenance: dict[str, Any], *, step: int, parallel: Parallel) -> None:
     """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished."""
     final = output / FINAL_FOLDER
-    write_checkpoint(final, encoder, made_by, step=step, optimizer=None, parallel=parallel)
+    write_checkpoint(final, student, provenance, step=step, optimizer=None, parallel=parallel)
     if parallel.is_main:
         marker = final / CHECKPOINT_FILE
         for path in [*(p for p in final.iterdir() if p != marker), marker]:
@@ -169,7 +169,7 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     """Whether a resumed run has nothing left to do. Raises DebaterError where the folder may not be written to."""
     require_writable(folder)
     if folder.exists() and not folder.is_dir():
-        raise DebaterError(f"{folder} is a file.", "Choose another --output.")
+        raise DebaterError(f"{folder} is a file.", "Choose another `output`.")
     before = run_config(folder) if resume else None
     finished = (folder / CHECKPOINT_FILE).is_file()
     if before is None:
@@ -185,7 +185,7 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     if finished and changed and newest_complete(folder) is None:
         raise DebaterError(
             f"The run in {folder} is finished and left no checkpoint to go on from.",
-            "Start over with --force, or choose another --output.",
+            "Start over with `force`, or choose another `output`.",
         )
     if finished and not changed:
         log.warning("%s is finished: nothing to resume.", folder)
@@ -197,19 +197,19 @@ def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool)
     if not folder.is_dir():
         return
     if not is_ours(folder):
-        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another --output.")
+        raise DebaterError(f"{folder} holds files that are not a training run's.", "Choose another `output`.")
     if Path(settings.model).is_dir() and Path(settings.model).resolve().is_relative_to(folder.resolve()):
         raise DebaterError(
             f"The model to train lies in the output folder {folder}, which a new run clears.",
-            "Choose another --output.",
+            "Choose another `output`.",
         )
     if any(folder.iterdir()) and not force:
         finished = (folder / CHECKPOINT_FILE).is_file()
         raise DebaterError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
-            "Add --force to start over, or choose another --output."
+            "Set `force` to start over, or choose another `output`."
             if finished
-            else "Add --resume to go on, --force to start over, or choose another --output.",
+            else "Set `resume` to go on, `force` to start over, or choose another `output`.",
         )
 
 
@@ -225,23 +225,23 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return names
 
 
-def require_same_data(checkpoint: Path, made_by: dict[str, Any]) -> None:
+def require_same_data(checkpoint: Path, provenance: dict[str, Any]) -> None:
     """Raise DebaterError where the rows are no longer those that a checkpoint was trained on."""
     before = json.loads((checkpoint / CHECKPOINT_FILE).read_text(encoding="utf-8"))["provenance"]["data"]
-    if changed := sorted(name for name, rows in made_by["data"].items() if before.get(name, rows) != rows):
+    if changed := sorted(name for name, rows in provenance["data"].items() if before.get(name, rows) != rows):
         raise DebaterError(
             f"Data has changed since {checkpoint} was written: {', '.join(changed)}.", GO_ON_OR_START_OVER
         )
 
 
-def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
+def restore_weights(checkpoint: Path, student: Student) -> None:
     """Put a checkpoint's weights into an encoder that was made trainable in the same way.
 
     Raises DebaterError where they do not fit: the config makes another model.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    backbone = encoder.model.backbone
+    backbone = student.model.backbone
     adapted = hasattr(backbone, "peft_config")
     saved: dict[str, torch.Tensor] = {}
     for path in sorted(checkpoint.glob("adapter_model.safetensors" if adapted else "model*.safetensors")):
@@ -250,7 +250,7 @@ def restore_weights(checkpoint: Path, encoder: Encoder) -> None:
     if not saved or any(name not in own or own[name].shape != tensor.shape for name, tensor in saved.items()):
         raise DebaterError(
             f"The weights in {checkpoint} do not fit the model that this config makes.",
-            "Go on with the model, thinking_steps and lora of before, or start over: --force.",
+            "Go on with the model, thinking_steps and lora of before, or start over with `force`.",
         )
     if adapted:
         set_peft_model_state_dict(backbone, saved)
@@ -277,10 +277,10 @@ def restore_optimizer(checkpoint: Path, optimizer: Optimizer) -> None:
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": whole(value) for number, values in state.items() for name, value in values.items()}
+    return {f"{number}.{name}": local_copy(value) for number, values in state.items() for name, value in values.items()}
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
+def local_copy(tensor: torch.Tensor) -> torch.Tensor:
     """A copy in this process's memory, also of a tensor that processes share; all of them must ask."""
     tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     return tensor.detach().cpu().contiguous().clone()

@@ -1,13 +1,14 @@
 """nDCG@10 while training, by the code of `debater eval`; the processes share the encoding."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from debater_search.data.runs import DEPTH
-from debater_search.encoder import Encoder
+from debater_search.encoder import TextEncoder
+from debater_search.encoder.texts import Texts
 from debater_search.errors import InvalidError
 from debater_search.evaluation import RetrievalTask, load_task
 from debater_search.evaluation.evaluate import choose_instruction, judged_queries, without_identical_ids
@@ -21,7 +22,10 @@ from debater_search.training.gather import gathered
 from debater_search.training.journal import SCORE
 from debater_search.training.parallel import Parallel
 from debater_search.training.settings import Evaluation
+from debater_search.training.student import Student
 from debater_search.types import Document, Qrels, Query
+
+T = TypeVar("T")
 
 
 class DevelopmentSet:
@@ -40,32 +44,33 @@ class DevelopmentSet:
         for _ in self.task.corpus(self.split):
             pass
 
-    def measure(self, encoder: Encoder, parallel: Parallel) -> dict[str, Any]:
-        """nDCG@10 of the last step, and of each step alone where the model deliberates.
+    def measure(self, student: Student, parallel: Parallel) -> dict[str, Any]:
+        """nDCG@10 of the last step, and of each step alone if the model deliberates.
 
         Documents are encoded and searched exactly, a block at a time; nothing is written.
         """
         # Under FSDP2 every forward pass is one of all processes: they encode the same texts in step.
-        reader: Any = encoder if parallel.sharded or parallel.processes == 1 else SharedEncoder(encoder, parallel)
+        alone = parallel.sharded or parallel.processes == 1
+        encoder: TextEncoder = student if alone else SharedEncoder(student, parallel)
         qrels = self.task.qrels(self.split)
         queries = judged_queries(self.task, self.split, qrels)
         instruction = choose_instruction(self.task, encoder, None)
-        vectors = reader.encode_queries([query.text for query in queries], instruction=instruction)
+        vectors = encoder.encode_queries([query.text for query in queries], instruction=instruction)
         ids: list[str] = []
-        blocks = _blocks(self.task.corpus(self.split), reader, ids)
+        blocks = _blocks(self.task.corpus(self.split), encoder, ids)
         runs = search_blocks([query.id for query in queries], ids, blocks, step_scores(vectors), DEPTH)
         if not runs:
             raise InvalidError(f"The corpus of {self.task.name} is empty.", "Measure on another task.")
         if self.task.ignore_identical_ids:
             runs = [without_identical_ids(run) for run in runs]
         steps = [score_run(run, qrels).metrics[SCORE] for run in runs]
-        return {SCORE: steps[-1], "steps": steps} if encoder.spec.deliberates else {SCORE: steps[-1]}
+        return {SCORE: steps[-1], "steps": steps} if student.spec.deliberates else {SCORE: steps[-1]}
 
 
-def _blocks(documents: Iterable[Document], encoder: Encoder, ids: list[str]) -> Iterator[Block]:
+def _blocks(documents: Iterable[Document], encoder: TextEncoder, ids: list[str]) -> Iterator[Block]:
     """Positions of documents, and their thinking steps; `ids` grows by their ids."""
     silent = Progress("Encoding", None, "documents", enabled=False)
-    for task, steps in compute(tasks_of(documents, SHARD_SIZE), encoder, encoder.batch_tokens, silent):
+    for task, steps in compute(tasks_of(documents, SHARD_SIZE), encoder, None, silent):
         yield np.arange(len(ids), len(ids) + len(task)), steps
         ids += task.ids
 
@@ -98,36 +103,55 @@ class SampledTask:
 
 
 class SharedEncoder:
-    """An encoder of which every process encodes a share of the texts; all of them call it alike and get all vectors."""
+    """A `TextEncoder` of which every process encodes a share of the texts.
 
-    def __init__(self, encoder: Encoder, parallel: Parallel) -> None:
-        self._encoder, self._parallel = encoder, parallel
+    All processes call it alike, and all get all vectors.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)
+    cacheable = False
 
-    def encode_queries(self, texts: Sequence[Any], **options: Any) -> np.ndarray:
-        """As `Encoder.encode_queries`."""
-        return self._gathered(self._encoder.encode_queries(self._share(texts), **options))
+    def __init__(self, student: Student, parallel: Parallel) -> None:
+        self._student, self._parallel = student, parallel
+        self.name, self.recipe, self.dtype = student.name, student.recipe, student.dtype
+        self.dim, self.thinking_steps = student.dim, student.thinking_steps
+        self.device = student.device
+        self.instruction, self.trained_with_instructions = student.instruction, student.trained_with_instructions
 
-    def encode_documents(self, texts: Sequence[Any], **options: Any) -> np.ndarray:
-        """As `Encoder.encode_documents`."""
-        return self._gathered(self._encoder.encode_documents(self._share(texts), **options))
+    @property
+    def fingerprint(self) -> str:
+        """The student's, which changes at every step."""
+        return self._student.fingerprint
 
-    def deliberate(self, texts: Sequence[Any], **options: Any) -> np.ndarray:
-        """As `Encoder.deliberate`."""
-        return self._gathered(self._encoder.deliberate(self._share(texts), **options))
+    def encode_queries(
+        self, texts: Sequence[str], *, instruction: str | None = None, progress: bool | Progress = False
+    ) -> np.ndarray:
+        """As `TextEncoder.encode_queries`."""
+        share = self._share(texts)
+        return self._gathered(self._student.encode_queries(share, instruction=instruction, progress=progress))
 
-    def deliberate_windows(self, windows: Iterable[Sequence[Any]], **options: Any) -> Iterator[np.ndarray]:
-        """As `Encoder.deliberate_windows`."""
+    def encode_documents(self, texts_or_documents: Texts, *, progress: bool | Progress = False) -> np.ndarray:
+        """As `TextEncoder.encode_documents`."""
+        return self._gathered(self._student.encode_documents(self._share(texts_or_documents), progress=progress))
+
+    def deliberate(
+        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
+    ) -> np.ndarray:
+        """As `TextEncoder.deliberate`."""
+        share = self._share(texts_or_documents)
+        return self._gathered(self._student.deliberate(share, batch_tokens=batch_tokens, progress=progress))
+
+    def deliberate_windows(
+        self, windows: Iterable[Texts], *, batch_tokens: int | None = None, progress: Progress
+    ) -> Iterator[np.ndarray]:
+        """As `TextEncoder.deliberate_windows`."""
         for window in windows:
-            yield self.deliberate(window, **options)
+            yield self.deliberate(window, batch_tokens=batch_tokens, progress=progress)
 
-    def _share(self, texts: Sequence[Any]) -> list[Any]:
+    def _share(self, texts: Sequence[T]) -> list[T]:
         chosen = np.array_split(np.arange(len(texts)), self._parallel.processes)[self._parallel.rank]
         return [texts[i] for i in chosen]
 
     def _gathered(self, vectors: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            rows, _, _ = gathered(torch.from_numpy(vectors).to(self._encoder.device))
+            rows, _, _ = gathered(torch.from_numpy(vectors).to(self._student.device))
         return rows.cpu().numpy()

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from debater_search.encoder import Encoder
-from debater_search.encoder.hardware import choose_device
+from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import DebaterError
 from debater_search.training import checkpoints
 from debater_search.training.adapter import make_trainable
-from debater_search.training.batches import TrainingData
+from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.launch import processes_for
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
-from debater_search.training.steps import Prepared, cut_documents, prepare
+from debater_search.training.steps import cut_documents, prepare
+from debater_search.training.student import Student
 from debater_search.training.trackers import require_trackers
 
 SAMPLED_STEPS = 4
@@ -58,15 +58,15 @@ def plan(
     checkpoints.is_finished(folder, settings, resume=resume, force=force)
     require_trackers(settings.report_to)
     data = TrainingData(settings)
-    encoder = load_start(settings, device, weights=False)
-    require_room(encoder, settings)
-    make_trainable(encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
+    student = load_start(settings, device, weights=False)
+    require_room(student, settings)
+    make_trainable(student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
     if settings.eval is not None:
         DevelopmentSet(settings.eval, settings.seed).require_readable()
     length = settings.max_length.document
-    steps = [prepare(encoder, data.batch(step), length) for step in range(min(SAMPLED_STEPS, settings.max_steps))]
+    steps = [prepare(student, data.batch(step), length) for step in range(min(SAMPLED_STEPS, settings.max_steps))]
     tokens = sum(_tokens(step) for step in steps) // len(steps)
-    parameters = list(encoder.model.parameters())
+    parameters = list(student.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     saved = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
     _require_disk(folder, saved + trained * MOMENTS * FLOAT32, settings)
@@ -77,7 +77,7 @@ def plan(
         "dtype": str(parameters[0].dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in parameters),
         "trainable": trained,
-        "thinking_steps": encoder.thinking_steps,
+        "thinking_steps": student.thinking_steps,
         "sets": {name: len(rows) for name, rows in zip(data.names, data.sets, strict=True)},
         "with_negatives": sum(rows.with_negatives for rows in data.sets),
         "ignored_fields": data.ignored,
@@ -87,21 +87,21 @@ def plan(
         "queries_per_step": settings.batch_size,
         "tokens_per_step": tokens,
         "checkpoint_bytes": saved + trained * MOMENTS * FLOAT32,
-        "memory_per_device": memory_per_device(encoder, settings, tokens // processes, processes),
+        "memory_per_device": memory_per_device(student, settings, tokens // processes, processes),
     }
-    return Plan(facts, [_rendered(encoder, length, *example) for example in data.first_examples()])
+    return Plan(facts, [_rendered(student, length, *example) for example in data.first_examples()])
 
 
-def memory_per_device(encoder: Encoder, settings: TrainingSettings, tokens: int, processes: int) -> int:
+def memory_per_device(student: Student, settings: TrainingSettings, tokens: int, processes: int) -> int:
     """An estimate, in bytes, of what training holds at its peak: weights, gradients, moments, activations, scores.
 
     Activations are those of one chunk where gradients are cached, of the process's `tokens` of a step where not.
     """
-    parameters = list(encoder.model.parameters())
+    parameters = list(student.model.parameters())
     share = processes if settings.parallel == "fsdp" else 1
     weights = sum(p.numel() * p.element_size() for p in parameters) // share
     trained = sum(p.numel() for p in parameters if p.requires_grad) * (1 + MOMENTS) * FLOAT32 // share
-    config = encoder.model.backbone.config
+    config = student.model.backbone.config
     hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
     size = parameters[0].element_size()
@@ -111,8 +111,8 @@ def memory_per_device(encoder: Encoder, settings: TrainingSettings, tokens: int,
     kept = layers * hidden * size + a_layer if settings.gradient_checkpointing else layers * a_layer
     chunk = min(settings.gradient_cache or tokens, tokens)
     documents = settings.batch_size * (1 + settings.negatives)
-    views = documents * encoder.thinking_steps * hidden * FLOAT32 * 3  # as gathered, normalised, with gradients
-    scores = settings.batch_size // processes * documents * encoder.thinking_steps * FLOAT32 * 3
+    views = documents * student.thinking_steps * hidden * FLOAT32 * 3  # as gathered, normalised, with gradients
+    scores = settings.batch_size // processes * documents * student.thinking_steps * FLOAT32 * 3
     return LIBRARIES + weights + trained + chunk * kept + views + scores
 
 
@@ -122,8 +122,8 @@ LIBRARIES = 150_000_000
 """Bytes of workspaces that libraries take."""
 
 
-def _tokens(batch: Prepared) -> int:
-    return sum(len(text.ids) for text in batch.texts)
+def _tokens(batch: Batch) -> int:
+    return sum(len(text.ids) for text in batch.tokens)
 
 
 def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> None:
@@ -135,24 +135,24 @@ def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> 
         raise DebaterError(
             f"{count} checkpoints of {checkpoint / 1e6:,.0f} MB do not fit on the disk of {folder} "
             f"({free / 1e6:,.0f} MB free).",
-            "Raise save_steps, or choose another --output.",
+            "Raise save_steps, or choose another `output`.",
         )
 
 
-def _rendered(encoder: Encoder, length: int, source: str, query: str, example: Any) -> dict[str, Any]:
-    [query_ids] = encoder.token_ids([query], "query", instruction="")
-    documents = cut_documents(encoder, [example.positive, *example.negatives], length)
+def _rendered(student: Student, length: int, source: str, query: str, example: Any) -> dict[str, Any]:
+    [query_ids] = student.token_ids([query], "query", instruction="")
+    documents = cut_documents(student, [example.positive, *example.negatives], length)
     return {
         "set": source,
-        "query": _readable(encoder, query_ids),
-        "positive": _readable(encoder, documents[0]),
-        "negatives": [_readable(encoder, ids) for ids in documents[1:]],
+        "query": _readable(student, query_ids),
+        "positive": _readable(student, documents[0]),
+        "negatives": [_readable(student, ids) for ids in documents[1:]],
         "tokens": {"query": len(query_ids), "positive": len(documents[0])},
     }
 
 
-def _readable(encoder: Encoder, ids: list[int]) -> str:
-    text = encoder.tokenizer.decode(ids, skip_special_tokens=False)
+def _readable(student: Student, ids: list[int]) -> str:
+    text = student.tokenizer.decode(ids, skip_special_tokens=False)
     if len(text) <= SHOWN_CHARACTERS:
         return text
     return f"{text[: SHOWN_CHARACTERS // 2]} … {text[-SHOWN_CHARACTERS // 2 :]}"  # its end has the thinking tokens

@@ -29,7 +29,7 @@ def in_a_group() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process reports: alone, or as the first of its group."""
     return not in_a_group() or os.environ["RANK"] == "0"
 
@@ -49,13 +49,13 @@ def require_shares(settings: TrainingSettings, processes: int) -> None:
     if processes > settings.batch_size:
         raise DebaterError(
             f"There are more processes ({processes}) than queries in a batch ({settings.batch_size}).",
-            "Raise batch_size or lower --processes.",
+            "Raise batch_size or lower `processes`.",
         )
     if settings.warm_start is not None and processes > settings.warm_start.batch_size:
         raise DebaterError(
             f"There are more processes ({processes}) than texts in a step of the warm start "
             f"({settings.warm_start.batch_size}).",
-            "Raise warm_start.batch_size or lower --processes.",
+            "Raise warm_start.batch_size or lower `processes`.",
         )
 
 
@@ -68,7 +68,7 @@ def joined(device: str) -> Iterator[str]:
         torch.cuda.set_device(own)
     logger = logging.getLogger("debater_search")
     level = logger.level
-    if not speaks():
+    if not is_main_process():
         logger.setLevel(logging.CRITICAL)
     dist.init_process_group("nccl" if cards else "gloo", timeout=PATIENCE)
     try:
@@ -118,11 +118,11 @@ def explained(place: Path, processes: int, killed: dict[int, int]) -> Exception:
         if -code != signal.SIGTERM:  # that is how the others are stopped
             return DebaterError(
                 f"Process {rank} of {processes} was killed ({signal.Signals(-code).name}); the others were stopped.",
-                "Perhaps memory ran out: lower gradient_cache or --processes. Go on with --resume.",
+                "Perhaps memory ran out: lower gradient_cache or `processes`. Go on with `resume`.",
             )
     told = sorted(place.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns)
     if not told:
-        return DebaterError("A process ended without a word; the others were stopped.", "Go on with --resume.")
+        return DebaterError("A process ended without a word; the others were stopped.", "Go on with `resume`.")
     error = json.loads(told[0].read_text(encoding="utf-8"))
     if "message" in error:
         return DebaterError(error["message"], error["hint"])

@@ -23,20 +23,20 @@ BLOCK = 2**19
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of a batch beside its texts; all optional. Rows belong to queries, negatives to `owners`."""
+    """What is known of the texts of a batch; all optional."""
 
     same_query: Tensor | None = None
-    """int64 [Q]: equal numbers are equal queries."""
+    """int64 [Q]: equal numbers are equal queries, across processes."""
     same_text: Tensor | None = None
-    """int64 [Q + K], positives first: equal numbers are equal texts."""
+    """int64 [Q + K], positives first: equal numbers are equal texts, across processes."""
     owners: Tensor | None = None
     """int64 [K]: the query (0 … Q - 1) that each negative was mined for."""
     positive_scores: Tensor | None = None
-    """[Q], not a number where the data gives none: a teacher's."""
+    """[Q]: a teacher's scores, NaN if the data gives none."""
     negative_scores: Tensor | None = None
-    """[K], likewise."""
+    """[K]: likewise."""
     lexical: Tensor | None = None
-    """[Q]: the weight of words in the scores of a teacher that knows them."""
+    """[Q]: the weight of BM25 in the base model's teaching."""
     teacher_queries: Tensor | None = None
     """[Q, any size]: a teacher's vectors; dot products with `teacher_documents` are its scores in the whole batch."""
     teacher_documents: Tensor | None = None

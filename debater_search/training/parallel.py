@@ -9,9 +9,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from debater_search.encoder import Encoder
 from debater_search.training.chunks import Chunk
 from debater_search.training.gather import agreed, world_size
+from debater_search.training.student import Student
 
 BLOCK = re.compile(r"\.layers?\.\d+$")
 
@@ -19,21 +19,20 @@ BLOCK = re.compile(r"\.layers?\.\d+$")
 class Parallel:
     """One process, DDP (each process holds the whole model) or FSDP2 (each holds a share of it).
 
-    Wraps the encoder's module in place: `Encoder.views` calls what is wrapped around it, so that gradients are
-    averaged over the processes.
+    Wraps the student's model, so that gradients are averaged over the processes.
     """
 
-    def __init__(self, encoder: Encoder, kind: str = "ddp") -> None:
+    def __init__(self, student: Student, kind: str = "ddp") -> None:
         self.processes = world_size()
         self.rank = dist.get_rank() if self.processes > 1 else 0
-        self.encoder = encoder
+        self.student = student
         self.sharded = self.processes > 1 and kind == "fsdp"
         self.ddp: DistributedDataParallel | None = None
         if self.sharded:
-            shard(encoder.model)
+            shard(student.model)
         elif self.processes > 1:
-            self.ddp = DistributedDataParallel(encoder.model, broadcast_buffers=False, gradient_as_bucket_view=True)
-            encoder.module = self.ddp
+            self.ddp = DistributedDataParallel(student.model, broadcast_buffers=False, gradient_as_bucket_view=True)
+            student.wrap(self.ddp)
 
     @property
     def is_main(self) -> bool:
@@ -44,7 +43,7 @@ class Parallel:
     def reducing(self, *, now: bool) -> Iterator[None]:
         """Inside, gradients of a backward pass are averaged over the processes `now`, or kept until a later one."""
         if self.sharded:
-            self.encoder.model.set_requires_gradient_sync(now)  # type: ignore[operator]
+            self.student.model.set_requires_gradient_sync(now)  # type: ignore[operator]
         with nullcontext() if now or self.ddp is None else self.ddp.no_sync():
             yield
 

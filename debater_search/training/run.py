@@ -3,52 +3,35 @@
 import logging
 import math
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from debater_search.encoder.hardware import keep_freed_memory, return_freed_memory
-from debater_search.encoder.linear import lay_out_frozen
+from debater_search.encoder.speed.linear import lay_out_frozen
+from debater_search.encoder.speed.memory import keep_freed_memory, return_freed_memory
 from debater_search.errors import DebaterError
 from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints
 from debater_search.training.adapter import make_trainable
-from debater_search.training.batches import TrainingData
+from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import fitting_budget
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.parallel import Parallel
+from debater_search.training.phases import SCHEDULES, Phase
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.starting import load_start, require_room
-from debater_search.training.steps import How, Prepared, StepFacts, prepare, prepare_warm, train_step, warm_step
+from debater_search.training.starting import load_base, load_start, require_room
+from debater_search.training.steps import StepFacts, StepOptions, prepare, prepare_warm, train_step, warm_step
 from debater_search.training.teacher import BaseTeacher, texts_to_count
 
 log = logging.getLogger(__name__)
-
-SCHEDULES = {"linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}
-
-
-@dataclass
-class Phase:
-    """A stretch of training with its own optimizer and schedule."""
-
-    name: str
-    steps: int
-    batch_size: int
-    optimizer: Optimizer
-    schedule: LRScheduler
-    read: Callable[[int], Prepared]
-    """What a step needs; done ahead, in a thread."""
-    work: Callable[[Prepared, How], StepFacts]
-    """Accumulates the gradients of one step."""
 
 
 class Run:
@@ -61,21 +44,21 @@ class Run:
         self.resume_from = resume_from
         self.data = TrainingData(settings)
         torch.manual_seed(settings.seed)
-        self.encoder = load_start(settings, device)
-        if self.encoder.device.type == "cpu":  # who bounds memory pays for it: a step takes two thirds more time
+        self.student = load_start(settings, device)
+        if self.student.device.type == "cpu":  # who bounds memory pays for it: a step takes two thirds more time
             (return_freed_memory if settings.gradient_cache else keep_freed_memory)()
-        require_room(self.encoder, settings)
-        make_trainable(self.encoder, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
-        if settings.warm_start is not None and not self.encoder.spec.deliberates:
+        require_room(self.student, settings)
+        make_trainable(self.student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
+        if settings.warm_start is not None and not self.student.spec.deliberates:
             log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
-        self.made_by = checkpoints.provenance(settings, self.data)
+        self.provenance = checkpoints.describe_run(settings, self.data)
         self.development = DevelopmentSet(settings.eval, settings.seed) if settings.eval is not None else None
         self.state: dict[str, Any] = checkpoints.saved_state(resume_from) if resume_from is not None else {"step": 0}
         if resume_from is not None:
-            checkpoints.restore_weights(resume_from, self.encoder)
-        self.parallel = Parallel(self.encoder, settings.parallel)
-        if self.encoder.device.type == "cpu" and not self.parallel.sharded:
-            lay_out_frozen(self.encoder.model.backbone)  # last: restoring and sharing weights change them
+            checkpoints.restore_weights(resume_from, self.student)
+        self.parallel = Parallel(self.student, settings.parallel)
+        if self.student.device.type == "cpu" and not self.parallel.sharded:
+            lay_out_frozen(self.student.model.backbone)  # last: restoring and sharing weights change them
         self.scores: list[float] = []
         self.cache_tokens: int | None = settings.gradient_cache or None
         if self.state.get("config", {}).get("gradient_cache") == settings.gradient_cache:
@@ -91,33 +74,51 @@ class Run:
         if self.resume_from is not None:
             self.scores = self.journal.go_on_from(done, warm=warm)
             log.info("Going on from %s.", self.resume_from)
-        if warm or (self.resume_from is None and self.settings.warm_start and self.encoder.spec.deliberates):
+        if warm or (self.resume_from is None and self.settings.warm_start and self.student.spec.deliberates):
             self._run_phase(self._warm_phase(done), done)
             self._save(0, None)
             warm, done = False, 0
             if self.parallel.is_main:
                 checkpoints.drop_warm(self.folder)
         last = self._run_phase(self._main_phase(done), done)
-        self.encoder.model.eval()
+        self.student.model.eval()
         self.journal.close()
-        checkpoints.publish(self.folder, self.encoder, self._made_by(), step=last, parallel=self.parallel)
+        checkpoints.publish(self.folder, self.student, self._provenance(), step=last, parallel=self.parallel)
         return self.folder
 
     def _warm_phase(self, done: int) -> Phase:
         warm = self.settings.warm_start
         assert warm is not None
-        teacher = load_start(self.settings, self.device, thinking=False)
+        teacher = load_base(self.settings, self.device)
         rising = max(1, warm.steps // 10)
         optimizer, schedule = self._optimizer(warm.learning_rate, rising, warm.steps, "linear", done)
 
-        def read(step: int) -> Prepared:
+        def read(step: int) -> Batch:
             texts = self.data.warm_texts(step, warm.batch_size, self.parallel.rank, self.parallel.processes)
-            return prepare_warm(self.encoder, teacher, texts, warm.length)
+            return prepare_warm(self.student, teacher, texts, warm.length)
 
-        def work(batch: Prepared, how: How) -> StepFacts:
-            return warm_step(self.encoder, teacher, batch, warm.views, how)
+        def work(batch: Batch, options: StepOptions) -> StepFacts:
+            return warm_step(self.student, teacher, batch, warm.views, options)
 
-        return Phase("Warm start", warm.steps, warm.batch_size, optimizer, schedule, read, work)
+        def after(step: int, optimizer: Optimizer) -> bool:
+            if step % self.settings.save_steps == 0 and step < warm.steps:
+                self._save(step, optimizer, warm=True)
+            return False
+
+        return Phase(
+            name="Warm start",
+            folder="warm",
+            steps=warm.steps,
+            batch_size=warm.batch_size,
+            optimizer=optimizer,
+            schedule=schedule,
+            read=read,
+            work=work,
+            seed=partial(self._seed, main=False),
+            describe=lambda step: "the warm start's texts",
+            begin=lambda batch: None,
+            after=after,
+        )
 
     def _main_phase(self, done: int) -> Phase:
         s = self.settings
@@ -128,22 +129,38 @@ class Run:
 
         teacher = self._teacher() if s.loss.teacher == "base" else None
 
-        def read(step: int) -> Prepared:
+        def read(step: int) -> Batch:
             batch = self.data.batch(step, self.parallel.rank, self.parallel.processes)
-            prepared = prepare(self.encoder, batch, s.max_length.document)
+            prepared = prepare(self.student, batch, s.max_length.document)
             return prepared if teacher is None else replace(prepared, targets=teacher.reads(batch))
 
-        def work(batch: Prepared, how: How) -> StepFacts:
-            return train_step(self.encoder, loss, batch if teacher is None else teacher.marked(batch), how)
+        def work(batch: Batch, options: StepOptions) -> StepFacts:
+            return train_step(self.student, loss, batch if teacher is None else teacher.labelled(batch), options)
 
-        return Phase("Training", s.max_steps, s.batch_size, optimizer, schedule, read, work)
+        def begin(batch: Batch) -> None:
+            self.cache_tokens = fitting_budget(self.student, batch, self.cache_tokens, self.parallel)
+
+        return Phase(
+            name="Training",
+            folder="checkpoint",
+            steps=s.max_steps,
+            batch_size=s.batch_size,
+            optimizer=optimizer,
+            schedule=schedule,
+            read=read,
+            work=work,
+            seed=partial(self._seed, main=True),
+            describe=self.data.describe_rows,
+            begin=begin,
+            after=self._measure_and_save,
+        )
 
     def _teacher(self) -> BaseTeacher:
         s = self.settings
-        base = load_start(s, self.device, thinking=False)
+        base = load_base(s, self.device)
         texts = texts_to_count(self.data, s.seed) if any(s.lexical_weights) else []
         # What the student sees of a text.
-        length = s.max_length.document - len(self.encoder.spec.template.thinking_tokens)
+        length = s.max_length.document - len(self.student.spec.template.thinking_tokens)
         return BaseTeacher(base, length, texts)
 
     def _seed(self, step: int, *, main: bool) -> int:
@@ -161,12 +178,11 @@ class Run:
         return optimizer, schedule
 
     def _trainable(self) -> list[torch.nn.Parameter]:
-        return [p for p in self.encoder.model.parameters() if p.requires_grad]
+        return [p for p in self.student.model.parameters() if p.requires_grad]
 
     def _run_phase(self, phase: Phase, done: int) -> int:
         """All steps from `done` on; returns the last one, which early stopping may set."""
-        main = phase.name == "Training"
-        self.encoder.model.train()
+        self.student.model.train()
         with (
             progress_line(phase.name, phase.steps, "steps", enabled=self.progress) as bar,
             ThreadPoolExecutor(1, "next-batch") as ahead,
@@ -175,14 +191,14 @@ class Run:
             coming = ahead.submit(phase.read, done)
             for step in range(done, phase.steps):
                 began = time.monotonic()
-                read = coming.result()
+                batch = coming.result()
                 if step + 1 < phase.steps:
                     coming = ahead.submit(phase.read, step + 1)
-                if main and step == done:
-                    self.cache_tokens = fitting_budget(self.encoder, read, self.cache_tokens, self.parallel)
-                facts = phase.work(read, How(self._seed(step, main=main), self.parallel, self.cache_tokens))
+                if step == done:
+                    phase.begin(batch)
+                facts = phase.work(batch, StepOptions(phase.seed(step), self.parallel, self.cache_tokens))
                 norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.settings.max_grad_norm)
-                self._check(facts.loss, checkpoints.whole(norm).item(), phase, step, read)
+                self._check(facts.loss, checkpoints.local_copy(norm).item(), phase, step)
                 rate = float(phase.schedule.get_last_lr()[0])
                 phase.optimizer.step()
                 phase.schedule.step()
@@ -190,13 +206,11 @@ class Run:
                 seconds = time.monotonic() - began
                 self.journal.step(bar, phase.name.lower(), step + 1, facts, queries=phase.batch_size, rate=rate,
                                   seconds=seconds)  # fmt: skip
-                if main and self._after_step(step + 1, phase.optimizer):
+                if phase.after(step + 1, phase.optimizer):
                     return step + 1
-                if not main and (step + 1) % self.settings.save_steps == 0 and step + 1 < phase.steps:
-                    self._save(step + 1, phase.optimizer, warm=True)
         return max(done, phase.steps)  # a changed config may end before the step it goes on from
 
-    def _after_step(self, step: int, optimizer: Optimizer) -> bool:
+    def _measure_and_save(self, step: int, optimizer: Optimizer) -> bool:
         """Measure and save where it is time; True where measurements say to stop."""
         evaluation, stop = self.settings.eval, False
         # Measured before it is saved: a run that goes on from a checkpoint has its score.
@@ -211,24 +225,22 @@ class Run:
 
     def _evaluate(self, step: int) -> None:
         assert self.development is not None
-        self.encoder.model.eval()
-        measured = self.development.measure(self.encoder, self.parallel)
-        best = max(self.scores, default=-math.inf)
-        self.scores.append(measured[SCORE])
-        self.journal.write(EVALUATION, {"step": step, **measured})
-        if measured[SCORE] > best:
-            checkpoints.write_checkpoint(self.folder / "best", self.encoder, self._made_by(), step=step,
-                                         optimizer=None, parallel=self.parallel)  # fmt: skip
-        self.encoder.model.train()
+        with self.student.measured():
+            measured = self.development.measure(self.student, self.parallel)
+            best = max(self.scores, default=-math.inf)
+            self.scores.append(measured[SCORE])
+            self.journal.write(EVALUATION, {"step": step, **measured})
+            if measured[SCORE] > best:
+                checkpoints.write_checkpoint(self.folder / "best", self.student, self._provenance(), step=step,
+                                             optimizer=None, parallel=self.parallel)  # fmt: skip
 
     def _save(self, step: int, optimizer: Optimizer | None, *, warm: bool = False) -> None:
-        self.encoder.model.eval()
-        # A run can go on from here: an optimizer without steps stands for a phase not begun.
+        # A run can resume from here: an optimizer without steps stands for a phase not begun.
         fresh = optimizer or AdamW(self._trainable())
         checkpoints.write_checkpoint(
             self.folder / f"{'warm' if warm else 'checkpoint'}-{step}",
-            self.encoder,
-            self._made_by(),
+            self.student,
+            self._provenance(),
             step=step,
             optimizer=fresh,
             parallel=self.parallel,
@@ -236,34 +248,33 @@ class Run:
         )
         if warm and self.parallel.is_main:
             checkpoints.drop_warm(self.folder, before=step)
-        self.encoder.model.train()
 
-    def _made_by(self) -> dict[str, object]:
-        return {**self.made_by, "metrics": self.journal.last}
+    def _provenance(self) -> dict[str, object]:
+        return {**self.provenance, "metrics": self.journal.last}
 
-    def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int, read: Prepared) -> None:
+    def _check(self, loss: float, gradient_norm: float, phase: Phase, step: int) -> None:
         """Stop before an update that would spoil the weights."""
         if is_finite(loss, gradient_norm):
             return
-        # Where a loss is none, the weights before it are not to be trusted.
-        spoiled = self.folder / f"{'checkpoint' if phase.name == 'Training' else 'warm'}-{step}"
+        # If the loss is NaN, the weights that produced it cannot be trusted.
+        spoiled = self.folder / f"{phase.folder}-{step}"
         what = "gradient" if is_finite(loss) else "loss"
         good = checkpoints.newest_complete(self.folder, before=step if what == "loss" else math.inf)
         hints = ["Lower learning_rate.", f"The last good checkpoint is {good}." if good else ""]
         if what == "loss" and spoiled.is_dir():
-            hints.append(f"Remove {spoiled} before --resume: its weights gave this loss.")
+            hints.append(f"Remove {spoiled} before you `resume`: its weights gave this loss.")
         raise DebaterError(
-            f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {read.place}.",
+            f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {phase.describe(step)}.",
             " ".join(filter(None, hints)),
         )
 
     def _describe(self) -> None:
-        s, parameters = self.settings, list(self.encoder.model.parameters())
+        s, parameters = self.settings, list(self.student.model.parameters())
         trainable, total = sum(p.numel() for p in self._trainable()), sum(p.numel() for p in parameters)
-        processes, steps = self.parallel.processes, self.encoder.thinking_steps
+        processes, steps = self.parallel.processes, self.student.thinking_steps
         log.info(
             "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
-            s.model, self.encoder.device, str(parameters[0].dtype).removeprefix("torch."),
+            s.model, self.student.device, str(parameters[0].dtype).removeprefix("torch."),
             f", {processes} processes, {s.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
             f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size,
             f"{steps} thinking steps" if steps > 1 else "without thinking",

@@ -1,19 +1,21 @@
 """One optimizer step's worth of gradients, with or without gradient caching, and the warm start's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.base import TorchEncoder
 from debater_search.encoder.texts import encodable
 from debater_search.training.batches import Batch
 from debater_search.training.chunks import Chunk, Text, cut, padding
 from debater_search.training.gather import gathered, mean_over_processes, world_size
-from debater_search.training.loss import DeliberationLoss, Labels, Terms
+from debater_search.training.loss import DeliberationLoss, Terms
 from debater_search.training.parallel import Parallel
+from debater_search.training.student import Student
 
 CHUNK_TOKENS, CHUNK_TOKENS_CPU = 16384, 4096
 """Padded tokens of one forward pass where gradients are not cached: cuts padding, not memory; on a CPU what its cache
@@ -32,21 +34,7 @@ class StepFacts:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """One process's share of a step as token ids."""
-
-    texts: list[Text]
-    place: str
-    """Where the rows of all processes come from, for messages."""
-    queries: int = 0
-    """The first of the texts; positives and negatives follow."""
-    labels: Labels = field(default_factory=Labels)
-    targets: tuple[Text, ...] = ()
-    """The same texts as a teacher reads them, where there is one."""
-
-
-@dataclass(frozen=True)
-class How:
+class StepOptions:
     """How the gradients of a step are made."""
 
     seed: int
@@ -56,42 +44,40 @@ class How:
     """Tokens of a chunk whose activations are dropped and made again; None: all are kept."""
 
 
-def prepare(encoder: Encoder, batch: Batch, length: int) -> Prepared:
+def prepare(student: Student, batch: Batch, length: int) -> Batch:
     """Tokenize a batch, documents up to `length` tokens; a thread may do it while the step before is computed."""
-    texts = [Text(ids, "query") for ids in encoder.token_ids(batch.queries, "query", instruction="")]
-    texts += [Text(ids, "document") for ids in cut_documents(encoder, batch.positives + batch.negatives, length)]
-    labels = Labels(
-        same_query=torch.tensor(batch.same_query),
-        same_text=torch.tensor(batch.same_text),
-        owners=torch.tensor(batch.owners, dtype=torch.long),
-        positive_scores=torch.tensor(batch.positive_scores),
-        negative_scores=torch.tensor(batch.negative_scores),
-        lexical=torch.tensor(batch.lexical),
-    )
-    return Prepared(texts, batch.place, len(batch.queries), labels.to(encoder.device))
+    return replace(batch, tokens=tokenized(student, batch, length), labels=batch.labels.to(student.device))
 
 
-def prepare_warm(encoder: Encoder, teacher: Encoder, texts: Sequence[str], length: int) -> Prepared:
+def prepare_warm(student: Student, teacher: Encoder, texts: Sequence[str], length: int) -> Batch:
     """Tokenize texts for the warm start, as student and teacher read them."""
-    student, target = ([Text(ids, "document") for ids in cut_documents(e, texts, length)] for e in (encoder, teacher))
-    return Prepared(student, "the warm start's texts", targets=tuple(target))
+    batch = Batch([], list(texts), [])
+    return replace(batch, tokens=tokenized(student, batch, length), targets=tokenized(teacher, batch, length))
 
 
-def train_step(encoder: Encoder, loss: DeliberationLoss, batch: Prepared, how: How) -> StepFacts:
-    """Accumulate the gradients of one batch into the encoder's parameters, averaged over the processes."""
+def tokenized(encoder: TorchEncoder, batch: Batch, length: int) -> tuple[Text, ...]:
+    """Queries, positives and negatives of a batch as an encoder reads them, documents up to `length` tokens."""
+    queries = encoder.token_ids(batch.queries, "query", instruction="")
+    documents = cut_documents(encoder, batch.documents, length)
+    return (*(Text(ids, "query") for ids in queries), *(Text(ids, "document") for ids in documents))
+
+
+def train_step(student: Student, loss: DeliberationLoss, batch: Batch, options: StepOptions) -> StepFacts:
+    """Accumulate the gradients of one batch into the student's parameters, averaged over the processes."""
+    queries = len(batch.queries)
 
     def objective(views: list[Tensor]) -> Terms:
-        documents = torch.stack(views[batch.queries :])  # [Q + K, M, D]
-        queries = torch.stack(views[: batch.queries])[:, -1]
-        return loss.terms(queries, documents[: batch.queries], documents[batch.queries :], batch.labels)
+        documents = torch.stack(views[queries:])  # [Q + K, M, D]
+        asked = torch.stack(views[:queries])[:, -1]
+        return loss.terms(asked, documents[:queries], documents[queries:], batch.labels)
 
-    terms, chunks = accumulate(encoder, batch.texts, objective, how)
+    terms, chunks = accumulate(student, batch.tokens, objective, options)
     names, values = zip(*((name, value.detach().float()) for name, value in terms), strict=True)
     means = dict(zip(names, mean_over_processes(torch.stack(values)).tolist(), strict=True))
-    return _facts(means.pop("total"), means, encoder, batch, chunks)
+    return _facts(means.pop("total"), means, student, batch, chunks)
 
 
-def warm_step(encoder: Encoder, teacher: Encoder, batch: Prepared, views: str, how: How) -> StepFacts:
+def warm_step(student: Student, teacher: Encoder, batch: Batch, views: str, options: StepOptions) -> StepFacts:
     """Gradients of the warm start: thinking steps learn the base model's own embedding of the same text.
 
     1 - cosine, plus the mean squared error between the batch's similarity matrices: each text alone, and their order.
@@ -100,25 +86,25 @@ def warm_step(encoder: Encoder, teacher: Encoder, batch: Prepared, views: str, h
     found: dict[str, float] = {}
 
     def objective(leaves: list[Tensor]) -> Terms:
-        student = gathered(normalize(torch.stack(leaves), dim=-1))[0]  # [B, M, D]: the whole loss on every process
-        steps = range(student.shape[1]) if views == "all" else [student.shape[1] - 1]
-        apart = torch.stack([1 - (student[:, i] * target).sum(-1).mean() for i in steps]).mean()
+        learned = gathered(normalize(torch.stack(leaves), dim=-1))[0]  # [B, M, D]: the whole loss on every process
+        steps = range(learned.shape[1]) if views == "all" else [learned.shape[1] - 1]
+        apart = torch.stack([1 - (learned[:, i] * target).sum(-1).mean() for i in steps]).mean()
         among = target @ target.T
-        order = torch.stack([mse_loss(student[:, i] @ student[:, i].T, among) for i in steps]).mean()
+        order = torch.stack([mse_loss(learned[:, i] @ learned[:, i].T, among) for i in steps]).mean()
         found.update(distance=apart.item(), order=order.item())
         return Terms(apart + order, apart)
 
-    _, chunks = accumulate(encoder, batch.texts, objective, how)
-    return _facts(sum(found.values()), found, encoder, batch, chunks)
+    _, chunks = accumulate(student, batch.tokens, objective, options)
+    return _facts(sum(found.values()), found, student, batch, chunks)
 
 
-def chunk_tokens(encoder: Encoder) -> int:
+def chunk_tokens(encoder: TorchEncoder) -> int:
     """Padded tokens of one forward pass on this encoder's device."""
     return CHUNK_TOKENS_CPU if encoder.device.type == "cpu" else CHUNK_TOKENS
 
 
 @torch.no_grad()
-def vectors(encoder: Encoder, texts: Sequence[Text]) -> Tensor:
+def vectors(encoder: TorchEncoder, texts: Sequence[Text]) -> Tensor:
     """Embeddings of texts by a model that does not learn: the last view, L2-normalised, [texts, D]."""
     found: list[Tensor] = [torch.empty(0)] * len(texts)
     for chunk in cut(texts, chunk_tokens(encoder)):
@@ -128,21 +114,21 @@ def vectors(encoder: Encoder, texts: Sequence[Text]) -> Tensor:
 
 
 def accumulate(
-    encoder: Encoder, texts: Sequence[Text], objective: Callable[[list[Tensor]], Terms], how: How
+    student: Student, texts: Sequence[Text], objective: Callable[[list[Tensor]], Terms], options: StepOptions
 ) -> tuple[Terms, list[Chunk]]:
-    """Add the gradients of `objective`, a function of all texts' views [M, D], to the encoder's parameters.
+    """Add the gradients of `objective`, a function of all texts' views [M, D], to the student's parameters.
 
-    With `how.cache_tokens` the texts are encoded in chunks of that many tokens whose activations are dropped and made
-    again (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
+    With `options.cache_tokens` the texts are encoded in chunks of that many tokens whose activations are dropped and
+    made again (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
     """
-    cached, parallel = how.cache_tokens is not None, how.parallel
-    chunks = parallel.even(cut(texts, how.cache_tokens or chunk_tokens(encoder)))
+    cached, parallel = options.cache_tokens is not None, options.parallel
+    chunks = parallel.even(cut(texts, options.cache_tokens or chunk_tokens(student)))
     last = len(chunks) - 1
     leaves: list[Tensor] = [torch.empty(0)] * len(texts)
     kept: list[Tensor] = []
     for number, chunk in enumerate(chunks):
         with torch.set_grad_enabled(not cached), parallel.reducing(now=number == last):
-            views = _views(encoder, texts, chunk, how.seed + number)
+            views = _views(student, texts, chunk, options.seed + number)
         kept += [] if cached else [views]
         for position, view in zip(chunk.positions, views.detach(), strict=True):
             leaves[position] = view.requires_grad_()
@@ -151,13 +137,13 @@ def accumulate(
     if cached:
         for number, chunk in enumerate(chunks):
             with parallel.reducing(now=number == last):
-                _views(encoder, texts, chunk, how.seed + number).backward(_gradient(chunk, leaves))
+                _views(student, texts, chunk, options.seed + number).backward(_gradient(chunk, leaves))
     else:
         parallel.backward(kept, [_gradient(chunk, leaves) for chunk in chunks])
     return terms, chunks
 
 
-def _views(encoder: Encoder, texts: Sequence[Text], chunk: Chunk, seed: int) -> Tensor:
+def _views(encoder: TorchEncoder, texts: Sequence[Text], chunk: Chunk, seed: int) -> Tensor:
     torch.manual_seed(seed)  # dropout is the same whenever this chunk is encoded
     return encoder.views([texts[position].ids for position in chunk.positions], chunk.kind)
 
@@ -168,16 +154,14 @@ def _gradient(chunk: Chunk, leaves: list[Tensor]) -> Tensor:
     return gradients if chunk.counts else torch.zeros_like(gradients)
 
 
-def _facts(
-    loss: float, terms: dict[str, float], encoder: Encoder, batch: Prepared, chunks: Sequence[Chunk]
-) -> StepFacts:
-    tokens = sum(len(text.ids) for text in batch.texts)
-    padded = tokens if encoder.model.packs else sum(chunk.tokens for chunk in chunks)
-    means = mean_over_processes(torch.tensor([tokens, padded], dtype=torch.float64, device=encoder.device)).tolist()
+def _facts(loss: float, terms: dict[str, float], student: Student, batch: Batch, chunks: Sequence[Chunk]) -> StepFacts:
+    tokens = sum(len(text.ids) for text in batch.tokens)
+    padded = tokens if student.model.packs else sum(chunk.tokens for chunk in chunks)
+    means = mean_over_processes(torch.tensor([tokens, padded], dtype=torch.float64, device=student.device)).tolist()
     return StepFacts(loss, terms, round(means[0] * world_size()), padding(*means))
 
 
-def cut_documents(encoder: Encoder, texts: Sequence[str], length: int) -> list[list[int]]:
+def cut_documents(encoder: TorchEncoder, texts: Sequence[str], length: int) -> list[list[int]]:
     """Token ids of documents under a limit of training's own."""
     length = min(length, encoder.spec.document_length)
     return encoder.spec.template.document_ids(encoder.tokenizer, encodable(texts), length)

@@ -14,7 +14,7 @@ from torch import Tensor
 from debater_search.encoder import Encoder
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.chunks import Text
-from debater_search.training.steps import Prepared, cut_documents, vectors
+from debater_search.training.steps import cut_documents, tokenized, vectors
 
 K1, B = 1.5, 0.75
 """BM25's usual constants: how soon repeated words stop to count, and how much a long text is held against."""
@@ -37,17 +37,16 @@ class BaseTeacher:
 
     def reads(self, batch: Batch) -> tuple[Text, ...]:
         """The batch's texts as the teacher reads them: queries, positives, negatives."""
-        queries = [Text(ids, "query") for ids in self.base.token_ids(batch.queries, "query", instruction="")]
-        documents = cut_documents(self.base, batch.positives + batch.negatives, self.document_length)
-        return (*queries, *(Text(ids, "document") for ids in documents))
+        return tokenized(self.base, batch, self.document_length)
 
-    def marked(self, batch: Prepared) -> Prepared:
+    def labelled(self, batch: Batch) -> Batch:
         """The batch with the teacher's vectors among its labels."""
         found = vectors(self.base, batch.targets)
-        queries, documents = found[: batch.queries], found[batch.queries :]
+        count = len(batch.queries)
+        queries, documents = found[:count], found[count:]
         if self.knows_words and batch.labels.lexical is not None:
             ids = [text.ids for text in batch.targets]
-            asked, held = self.words_asked(ids[: batch.queries]), self.words_held(ids[batch.queries :])
+            asked, held = self.words_asked(ids[:count]), self.words_held(ids[count:])
             weighted = batch.labels.lexical[:, None] * asked.to(queries.device)
             queries = torch.cat([queries, weighted], 1)
             documents = torch.cat([documents, held.to(documents.device)], 1)

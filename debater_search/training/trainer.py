@@ -9,7 +9,7 @@ from debater_search.locks import writing
 from debater_search.training import checkpoints
 from debater_search.training.batches import TrainingData
 from debater_search.training.gather import world_size
-from debater_search.training.launch import in_a_group, joined, launch, processes_for, require_shares, speaks
+from debater_search.training.launch import in_a_group, is_main_process, joined, launch, processes_for, require_shares
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings, load_config
 
@@ -45,7 +45,9 @@ def train(
     if in_a_group():
         with joined(device) as own:
             require_shares(settings, world_size())
-            return _train(settings, folder, resume=resume, force=force, device=own, progress=progress and speaks())
+            return _train(
+                settings, folder, resume=resume, force=force, device=own, progress=progress and is_main_process()
+            )
     count = processes_for(settings, processes, device)
     if count == 1:
         return _train(settings, folder, resume=resume, force=force, device=device, progress=progress)
@@ -81,7 +83,7 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
     resume_from = checkpoints.newest_complete(folder) if resume else None
     run = Run(settings, folder, device, progress, resume_from)  # finds mistakes before anything is dropped
     if resume_from is not None and not force:
-        checkpoints.require_same_data(resume_from, run.made_by)
+        checkpoints.require_same_data(resume_from, run.provenance)
     run.parallel.wait()  # all processes have seen the folder as it was
     with ExitStack() as alone:
         if run.parallel.is_main:

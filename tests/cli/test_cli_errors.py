@@ -72,6 +72,8 @@ def test_arguments_with_another_name_in_python_become_their_flags(debater: Debat
     flags = flags_of(program_for(["eval"])[0])
     assert (flags["baselines"], flags["analyses"], flags["tasks"]) == ("--baseline", "--analyse", "TASK")
     assert flags["index_type"] == "--index-type"
+    flags = flags_of(program_for(["index"])[0])
+    assert (flags["folder"], flags["encoder"], flags["encode_only"]) == ("--output", "--model", "--encode-only")
 
 
 def test_a_hostile_file_name_cannot_command_the_terminal(debater: Debater, failing: list[BaseException]) -> None:

@@ -92,7 +92,7 @@ BAD = {
     "a margin that is no number": (["train.jsonl", "--margin", "nan"], "margin nan"),
     "a share of nothing": (["train.jsonl", "--max-share", "0"], "0.0 of the positive's score"),
     "an index and a corpus": (["train.jsonl", "--index", "indexes/flight", "--corpus", "flight.jsonl"], "--corpus"),
-    "a corpus without words": (["train.jsonl", "--corpus", "flight.jsonl"], "--mode lexical"),
+    "a corpus without words": (["train.jsonl", "--corpus", "flight.jsonl"], "--mode to lexical"),
     "no such index": (["train.jsonl", "--index", "indexes/x"], "indexes/x"),
     "another model": (["train.jsonl", "--model", "other"], "other"),
     "an output that is no jsonl": (["train.jsonl", "--output", "x.txt"], "x.txt does not end in .jsonl"),
@@ -123,7 +123,7 @@ def test_an_index_of_words_only_is_not_mined_by_vectors(debater: Debater, train:
     build(corpus, None, "indexes/words")
     outcome = debater("mine", str(train))
     assert (outcome.code, outcome.out) == (2, "")
-    assert "--mode lexical" in outcome.err
+    assert "in mode 'lexical'" in outcome.err
 
 
 def test_a_finished_output_is_replaced_by_force(debater: Debater, train: Path, index: Path) -> None:

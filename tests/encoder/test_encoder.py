@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -178,7 +179,7 @@ def test_impossible_steps_are_refused(minicpm_adapter: Path, minicpm_base: Path,
 
 def test_a_length_beyond_the_models_positions_is_refused(tiny_model: Callable[..., Path]) -> None:
     with pytest.raises(DebaterError, match="max_length=65"):
-        Encoder.load(tiny_model("bert"), device="cpu").set_lengths(query=65, document=64)
+        Encoder.load(tiny_model("bert"), device="cpu").parts.with_lengths(query=65, document=64)
     with pytest.raises(DebaterError, match="max_length"):
         Encoder.load(tiny_model("bert"), max_length=65, device="cpu")
 
@@ -197,18 +198,29 @@ def test_a_callers_progress_line_moves_with_the_batches(tiny_model: Callable[...
     assert bar.done == 5
 
 
-def out_of_memory_above(encoder: Encoder, limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A device on which forward passes of more than `limit` padded tokens fail; returns the sizes of the others."""
-    views, sizes = encoder.views, []
+@pytest.mark.parametrize("name", ["spec", "model", "dim", "fingerprint", "views", "anything"])
+def test_an_encoder_cannot_be_changed(tiny_model: Callable[..., Path], name: str) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    with pytest.raises(AttributeError, match=f"immutable: {name}"):
+        setattr(encoder, name, None)
+    with pytest.raises(AttributeError, match=f"immutable: {name}"):
+        delattr(encoder, name)
+    with pytest.raises(FrozenInstanceError):
+        encoder.parts.spec = None  # type: ignore[misc,assignment]
 
-    def limited(sequences: list[list[int]], kind: str) -> torch.Tensor:
+
+def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A device on which forward passes of more than `limit` padded tokens fail; returns the sizes of the others."""
+    views, sizes = Encoder.views, []
+
+    def limited(self: Encoder, sequences: list[list[int]], kind: str) -> torch.Tensor:
         size = len(sequences) * max(map(len, sequences))
         if size > limit:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         sizes.append(size)
-        return views(sequences, kind)
+        return views(self, sequences, kind)
 
-    monkeypatch.setattr(encoder, "views", limited)
+    monkeypatch.setattr(Encoder, "views", limited)
     return sizes
 
 
@@ -218,7 +230,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_that_is_said(
     encoder = load(tiny_model, "llama", 1)
     texts = [f"{'wing ' * 20}{i}" for i in range(40)]
     wanted = encoder.encode_documents(texts)
-    sizes = out_of_memory_above(encoder, 200, monkeypatch)
+    sizes = out_of_memory_above(200, monkeypatch)
     assert abs(encoder.encode_documents(texts, batch_tokens=800) - wanted).max() < 1e-5
     assert "Out of memory on cpu: going on with batches of" in caplog.text
     assert len(caplog.records) <= 3  # what did not fit once is not tried again
@@ -229,7 +241,7 @@ def test_a_text_too_large_for_the_device_is_said(
     tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = load(tiny_model, "llama", 1)
-    out_of_memory_above(encoder, 10, monkeypatch)
+    out_of_memory_above(10, monkeypatch)
     with pytest.raises(DebaterError, match="needs more memory than cpu has"):
         encoder.encode_documents(["wing " * 50])
 
@@ -238,20 +250,16 @@ def test_a_calibration_chooses_what_fits_and_is_fastest(
     tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = load(tiny_model, "llama", 1)
-    sizes = out_of_memory_above(encoder, 1100, monkeypatch)
+    sizes = out_of_memory_above(1100, monkeypatch)
     assert encoder.calibrate(["wing " * 20] * 9) in (512, 1024)
     assert max(sizes) <= 1100
-    encoder.in_training = True  # processes that train together must run as many forward passes
-    sizes.clear()
-    assert encoder.calibrate(["wing " * 20] * 9) == encoder.batch_tokens
-    assert sizes == []
 
 
 def test_equal_texts_are_computed_once(tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = load(tiny_model, "llama", 8)
     texts = ["lift", "drag", "lift", "wing", "drag", "lift"]
     wanted = np.concatenate([encoder.deliberate([text]) for text in texts])
-    sizes = out_of_memory_above(encoder, 10**9, monkeypatch)
+    sizes = out_of_memory_above(10**9, monkeypatch)
     bar = Progress("Encoding", 6, "documents", enabled=False)
     assert abs(encoder.deliberate(texts, batch_tokens=1, progress=bar) - wanted).max() < 1e-5
     assert len(sizes) == 3

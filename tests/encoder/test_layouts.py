@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from debater_search.encoder import Encoder
-from debater_search.encoder.hub import ALIASES, locate
+from debater_search.encoder.loading.hub import ALIASES, locate
 from debater_search.errors import DebaterError
 
 SENTENCE = "sentence_transformers.models."

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity
 
-from debater_search.encoder import Encoder, linear
-from debater_search.encoder.linear import lay_out, lay_out_frozen
+from debater_search.encoder import Encoder
+from debater_search.encoder.speed import linear
+from debater_search.encoder.speed.linear import lay_out, lay_out_frozen
 from debater_search.errors import DebaterError
 
 STATES = torch.randn(3, 7, 48, generator=torch.Generator().manual_seed(0))

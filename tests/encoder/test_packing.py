@@ -4,6 +4,7 @@ import pytest
 from test_pruning import IDS, LENGTHS, random_model
 
 from debater_search.encoder.model import DeliberationModel
+from debater_search.encoder.spec import Reading
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "granite", "minicpm3", "mistral"])
@@ -17,7 +18,7 @@ def test_packed_views_and_gradients_equal_padded_ones(family: str, views: int) -
     results = []
     for model.packs in (False, True):
         model.zero_grad()
-        out = model(IDS, LENGTHS, "last", views)
+        out = model(IDS, LENGTHS, Reading("last", views))
         out.square().sum().backward()
         results.append((out, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     (padded, expected), (packed, gradients) = results

@@ -8,9 +8,10 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 
-from debater_search.encoder.backbone import is_causal, native_config
+from debater_search.encoder.families import is_causal, native_config
 from debater_search.encoder.model import DeliberationModel
-from debater_search.encoder.pruning import LAYERS, prune_last_layer
+from debater_search.encoder.spec import Reading
+from debater_search.encoder.speed.pruning import LAYERS, prune_last_layer
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "num_attention_heads": 4,
          "vocab_size": 300, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
@@ -46,7 +47,7 @@ def views_and_gradients(
     model.zero_grad()
     prunable, model._prunable = model._prunable, pruned
     thinking = 0 if model.causal or views == 1 else views
-    found = model(IDS, LENGTHS, pooling, views, thinking)
+    found = model(IDS, LENGTHS, Reading(pooling, views, thinking))
     model._prunable = prunable
     (found * torch.randn(found.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     return found.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -98,8 +99,8 @@ def test_the_last_feed_forward_sees_the_pooled_positions_only(family: str, feed_
     module = backbone.get_submodule(feed_forward)
     module.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[1]))
     model = DeliberationModel(backbone, causal=is_causal(backbone.config))
-    model(IDS, LENGTHS, "last", 3)
-    model(IDS, LENGTHS, "mean")
+    model(IDS, LENGTHS, Reading("last", 3))
+    model(IDS, LENGTHS, Reading("mean"))
     assert seen == [3, 40]
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from debater_search.encoder.loading.tokenizer import load_tokenizer
 from debater_search.encoder.template import CHARACTERS_PER_TOKEN, Template, deliberation_prompt, token_ids
-from debater_search.encoder.tokenizer import load_tokenizer
 from debater_search.errors import DebaterError
 
 THINKING = tuple(f"<reserved_{i}>" for i in range(12, 20))

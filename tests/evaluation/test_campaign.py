@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from debater_search.data import read_run
-from debater_search.errors import DebaterError, InvalidError, MissingError
+from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
 from debater_search.evaluation import Campaign, FolderTask, load
 from debater_search.types import Document, Qrels, Query
 from tests.evaluation.flight import model, saved, write_task
@@ -189,6 +189,18 @@ def test_progress_is_logged(group: Path, output: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         list(Campaign([group], model(), output=output))
     assert "not scored again: flight, gliding, soaring." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("library", "settings"),
+    [("pytrec_eval", {}), ("scipy", {"baselines": ["bm25"]}), ("matplotlib", {"analyses": ["lengths"], "output": "o"})],
+)
+def test_a_missing_library_is_named_before_anything_is_encoded(
+    task: Path, library: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UnavailableError, match=f"library {library} is not installed"):
+        Campaign([task], model(), **settings)
 
 
 def test_evaluation_and_folders_need_no_optional_library(task: Path) -> None:

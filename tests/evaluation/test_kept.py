@@ -113,7 +113,7 @@ def test_all_thinking_steps_serve_evaluations_of_the_last_and_take_its_place(cac
 
 def test_a_model_in_training_keeps_nothing(cache: Path) -> None:
     encoder = CountingEncoder()
-    encoder.in_training = True
+    encoder.cacheable = False
     evaluate(Task(), encoder)
     assert evaluate(Task(), encoder).metrics
     assert encoder.counts == (50, 2)

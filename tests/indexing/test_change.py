@@ -156,7 +156,7 @@ def test_an_index_of_words_alone_is_changed_without_a_model(tmp_path: Path) -> N
     assert set(contents(engine)) == {*(d.id for d in CORPUS), "n1"} - {"d3"}
     assert {hit.id for hit in engine.search("flutter", mode="lexical")} == {"n1", "d7"}
     assert engine.search("unique7 unique3", mode="lexical") == []
-    with pytest.raises(DebaterError, match="words only"):
+    with pytest.raises(DebaterError, match="lexical only"):
         add(index, [FLUTTER], encoder=FakeEncoder())
 
 

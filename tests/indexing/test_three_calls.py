@@ -110,5 +110,5 @@ def test_shards_of_another_corpus_or_model_are_kept_unless_forced(tmp_path: Path
 
 def test_no_module_hides_a_function_of_its_name() -> None:
     modules = {module.name for module in pkgutil.iter_modules(indexing.__path__)}
-    assert not modules & (set(indexing.__all__) - {"compact", "verify"})
+    assert not modules & set(indexing.__all__)
     assert callable(build)

@@ -20,6 +20,7 @@ from debater_search.indexing.engines import pool
 from debater_search.processes import share_of_threads
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import CorpusInfo
+from debater_search.training.student import Student
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -150,9 +151,9 @@ def test_a_disk_that_is_full_is_an_os_error(fake_workers: None, tmp_path: Path) 
 
 def test_a_model_that_differs_from_its_files_is_refused(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     encoder = Encoder.load(tiny_model("bert"), device="cpu")
-    encoder.set_lengths(query=20, document=20)
+    changed = Student(encoder, encoder.parts.with_lengths(query=20, document=20))
     with pytest.raises(DebaterError, match="not the model that is in memory"):
-        build(CORPUS, encoder, tmp_path / "i", shard_size=5, workers=2)
+        build(CORPUS, changed, tmp_path / "i", shard_size=5, workers=2)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])

@@ -61,7 +61,7 @@ def test_a_manifest_whose_recipe_is_no_models_is_damaged(folder: Path, tmp_path:
 
 def test_where_the_model_is_gone_the_way_to_name_it_is_shown(tmp_path: Path) -> None:
     build(CORPUS, FakeEncoder(str(tmp_path / "gone")), tmp_path / "i")
-    with pytest.raises(DebaterError, match=r"model of the index .* cannot be loaded.*gone.*--model"):
+    with pytest.raises(DebaterError, match=r"model of the index .* cannot be loaded.*gone.*`model`"):
         SearchEngine.open(tmp_path / "i").search("wing")
 
 

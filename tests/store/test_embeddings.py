@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import pytest
 
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
+from debater_search.identity import EncoderInfo
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
     CorpusInfo,
     DType,
     EmbeddingsManifest,
-    EncoderInfo,
     read_manifest,
     write_manifest,
 )
@@ -240,3 +241,17 @@ def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path: Path) -> None
     path.write_text(path.read_text(encoding="utf-8").replace("shard-00001", "../shard-00001"), encoding="utf-8")
     with pytest.raises(DebaterError, match="damaged"):
         EmbeddingStore.open(tmp_path / "e")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_manifest_that_is_a_stream_is_damaged_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(DebaterError, match="is damaged: it is no regular file"):
+        read_manifest(tmp_path / "manifest.json", EmbeddingsManifest)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, f'{{"schema_version": {"1" * 6000}}}', "\0", "[]"])
+def test_json_of_strangers_is_a_damaged_manifest(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DebaterError, match="is damaged"):
+        read_manifest(tmp_path / "manifest.json", EmbeddingsManifest)

@@ -15,26 +15,26 @@ from safetensors.torch import save_file
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from debater_search.training.checkpoints import whole
+from debater_search.training.checkpoints import local_copy
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.steps import How
+from debater_search.training.steps import StepOptions
 
 
 def one_step(settings: TrainingSettings, cache_tokens: int | None) -> tuple[float, Run, Counter[int]]:
     """Loss and gradients of the first batch, and how often the gradient of each parameter was reduced."""
     run = Run(settings, Path("unused"), "cpu", False)
     move_lora_from_zero(run)
-    run.encoder.model.eval()
+    run.student.model.eval()
     phase = run._main_phase(0)
     with counted_reductions(run) as reductions:
-        facts = phase.work(phase.read(0), How(1, run.parallel, cache_tokens))
+        facts = phase.work(phase.read(0), StepOptions(1, run.parallel, cache_tokens))
     return facts.loss, run, reductions
 
 
 def move_lora_from_zero(run: Run) -> None:
     generator = torch.Generator().manual_seed(1)
-    for name, parameter in sorted(run.encoder.model.named_parameters()):
+    for name, parameter in sorted(run.student.model.named_parameters()):
         if "lora_B" in name:
             drawn = torch.randn(parameter.shape, generator=generator) * 0.1
             if isinstance(parameter, DTensor):
@@ -46,7 +46,7 @@ def move_lora_from_zero(run: Run) -> None:
 @contextmanager
 def counted_reductions(run: Run) -> Iterator[Counter[int]]:
     """Numbers of trainable parameters, each counted when its gradient is sent by DDP or by FSDP2."""
-    trainable = [p for p in run.encoder.model.parameters() if p.requires_grad]
+    trainable = [p for p in run.student.model.parameters() if p.requires_grad]
     seen: Counter[int] = Counter()
     if run.parallel.ddp is not None:
         numbers = {id(p): n for n, p in enumerate(trainable)}
@@ -76,7 +76,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for job in json.loads((folder / "jobs.json").read_text()):
         loss, run, reductions = one_step(TrainingSettings.model_validate(job["settings"]), job["cache_tokens"])
-        gradients = {n: whole(p.grad) for n, p in run.encoder.model.named_parameters() if p.grad is not None}
+        gradients = {n: local_copy(p.grad) for n, p in run.student.model.named_parameters() if p.grad is not None}
         if run.parallel.is_main:
             facts = {"loss": loss, "reduced": sorted(reductions.items())}
             save_file(gradients, folder / f"{job['name']}.safetensors", {"facts": json.dumps(facts)})

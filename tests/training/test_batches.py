@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
-from debater_search.training.batches import TrainingData, effective_rows, endless_rows, taken
+from debater_search.training.batches import Batch, TrainingData, effective_rows, endless_rows, taken
 from debater_search.training.settings import TrainingSettings
 from debater_search.types import TrainingExample
 
@@ -29,6 +29,16 @@ def settings(tmp_path: Path, **more: object) -> TrainingSettings:
     return TrainingSettings.model_validate({"model": "m", "output": "o", "batch_size": 4, "data": data, **more})
 
 
+def contents(*shares: Batch) -> dict[str, str]:
+    """All that batches hold, one after the other, so that it can be compared: a missing score is NaN."""
+    texts = {name: str([text for share in shares for text in getattr(share, name)])
+             for name in ("queries", "positives", "negatives")}  # fmt: skip
+    each = [vars(share.labels) for share in shares]
+    labels = {name: str([number for labels in each for number in labels[name].tolist()])
+              for name in ("same_query", "positive_scores", "negative_scores", "lexical")}  # fmt: skip
+    return texts | labels
+
+
 def test_a_batch_holds_one_set_and_rows_stay_aligned(tmp_path: Path) -> None:
     data = TrainingData(settings(tmp_path))
     for step in range(data.steps_per_epoch):  # the first pass takes each row's first negative
@@ -41,9 +51,9 @@ def test_a_batch_holds_one_set_and_rows_stay_aligned(tmp_path: Path) -> None:
 
 def test_batches_depend_on_seed_and_step_alone(tmp_path: Path) -> None:
     one, other = TrainingData(settings(tmp_path)), TrainingData(settings(tmp_path))
-    forward = [one.batch(step) for step in range(12)]
-    assert [other.batch(step) for step in reversed(range(12))] == forward[::-1]
-    assert [TrainingData(settings(tmp_path, seed=7)).batch(step) for step in range(12)] != forward
+    forward = [contents(one.batch(step)) for step in range(12)]
+    assert [contents(other.batch(step)) for step in reversed(range(12))] == forward[::-1]
+    assert [contents(TrainingData(settings(tmp_path, seed=7)).batch(step)) for step in range(12)] != forward
 
 
 def test_an_epoch_reads_each_row_at_most_once_and_sets_by_size(tmp_path: Path) -> None:
@@ -106,9 +116,7 @@ def test_a_pass_repeats_no_row(rows: int, size: int) -> None:
 def test_processes_read_the_whole_batch_in_order(tmp_path: Path, step: int, processes: int, homogeneous: bool) -> None:
     data = TrainingData(settings(tmp_path, homogeneous=homogeneous))
     whole, shares = data.batch(step), [data.batch(step, rank, processes) for rank in range(processes)]
-    for name in ("queries", "positives", "negatives", "same_query", "negative_scores"):
-        assert str([x for share in shares for x in getattr(share, name)]) == str(getattr(whole, name))
-    assert {share.place for share in shares} == {whole.place}
+    assert contents(*shares) == contents(whole)
 
 
 def test_mixed_batches_hold_all_sets_and_an_epoch_reads_every_row_once(tmp_path: Path) -> None:
@@ -136,12 +144,40 @@ def test_every_pass_takes_other_negatives_of_a_row_that_has_more() -> None:
 
 def test_equal_texts_share_a_key_and_negatives_know_their_query(tmp_path: Path) -> None:
     batch = TrainingData(settings(tmp_path, negatives=2)).batch(0)
-    assert batch.owners == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert len(set(batch.same_query)) == 4
-    keys = dict(zip(batch.positives + batch.negatives, batch.same_text, strict=True))
+    assert batch.labels.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(set(batch.labels.same_query.tolist())) == 4
+    keys = dict(zip(batch.positives + batch.negatives, batch.labels.same_text.tolist(), strict=True))
     assert len(set(keys.values())) == len(keys) == 9  # four positives, four negatives, and "x" of them all
 
 
 def test_a_teacher_without_scores_in_the_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DebaterError, match=r"loss\.teacher is kl"):
         TrainingData(settings(tmp_path, loss={"teacher": "kl"}))
+
+
+def pairs(tmp_path: Path, **more: object) -> str:
+    rows = [{"query": f"q{i}", "positive": f"p{i}", **more} for i in range(8)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(tmp_path / "pairs.jsonl")
+
+
+def test_a_rows_own_instruction_stands_before_its_query_instead_of_the_sets(tmp_path: Path) -> None:
+    data = [{"path": pairs(tmp_path, prompt="Represent this: "), "instruction": "Find:"}]
+    assert all(q.startswith("Represent this: q") for q in TrainingData(settings(tmp_path, data=data)).batch(0).queries)
+    data = [{"path": pairs(tmp_path, prompt=""), "instruction": "Find:"}]
+    assert all(q.startswith("q") for q in TrainingData(settings(tmp_path, data=data)).batch(0).queries)
+
+
+def test_negatives_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    data = [{"path": pairs(tmp_path)}]
+    with pytest.raises(DebaterError, match="negatives is 1, but no row of the data has a negative"):
+        TrainingData(settings(tmp_path, data=data, negatives=1))
+    for more in ({}, {"negatives": 0}):
+        assert TrainingData(settings(tmp_path, data=data, **more)).batch(0).negatives == []
+    assert TrainingData(settings(tmp_path, negatives=1)).batch(0).negatives
+
+
+def test_fields_that_are_not_read_are_known_by_set(tmp_path: Path) -> None:
+    assert TrainingData(settings(tmp_path)).ignored == {}
+    data = TrainingData(settings(tmp_path, data=[{"path": pairs(tmp_path, type="normal", label=1)}]))
+    assert data.ignored == {"pairs": ["type"]}

@@ -11,7 +11,7 @@ from debater_search.training import (
 )
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.steps import How, prepare, train_step
+from debater_search.training.steps import StepOptions, prepare, train_step
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
@@ -20,17 +20,17 @@ def test_cached_gradients_equal_uncached_ones(
     config: Callable[..., TrainingSettings], family: str, dropout: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(config(family, lora={"r": 4, "alpha": 8, "dropout": dropout}), Path("unused"), "cpu", False)
-    encoder, batch = run.encoder, prepare(run.encoder, run.data.batch(0), run.settings.max_length.document)
-    for name, parameter in encoder.model.named_parameters():
+    student, batch = run.student, prepare(run.student, run.data.batch(0), run.settings.max_length.document)
+    for name, parameter in student.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    encoder.model.train(dropout > 0)
+    student.model.train(dropout > 0)
     monkeypatch.setattr("debater_search.training.steps.CHUNK_TOKENS_CPU", 70)  # the same chunks draw the same dropout
 
     def gradients(cache_tokens: int | None) -> tuple[float, list[torch.Tensor]]:
-        encoder.model.zero_grad()
-        facts = train_step(encoder, DeliberationLoss(), batch, How(5, run.parallel, cache_tokens))
-        return facts.loss, [p.grad.clone() for p in encoder.model.parameters() if p.grad is not None]
+        student.model.zero_grad()
+        facts = train_step(student, DeliberationLoss(), batch, StepOptions(5, run.parallel, cache_tokens))
+        return facts.loss, [p.grad.clone() for p in student.model.parameters() if p.grad is not None]
 
     (loss, plain), (cached_loss, cached) = gradients(None), gradients(70)
     assert cached_loss == pytest.approx(loss, abs=1e-5)

@@ -22,6 +22,7 @@ from debater_search.training import plan, train
 from debater_search.training.checkpoints import clear
 from debater_search.training.journal import Journal
 from debater_search.training.settings import TrainingSettings
+from debater_search.training.student import Student
 from tests.training.topics import metrics
 
 
@@ -93,7 +94,7 @@ def test_a_finished_run_goes_on_with_a_changed_config_where_that_is_forced(
     folder = train(config())
     with pytest.raises(DebaterError, match="max_steps") as mistake:
         train(config(max_steps=8), resume=True)
-    assert "--resume --force" in mistake.value.hint
+    assert "`resume` and `force`" in mistake.value.hint
     train(config(max_steps=8), resume=True, force=True)
     assert "nothing to resume" not in caplog.text
     assert [row["step"] for row in metrics(folder)] == list(range(1, 9))
@@ -259,7 +260,7 @@ def test_weights_that_give_no_loss_are_not_called_the_last_good_checkpoint(
         train(config(lora=None, warm_start={"steps": 1}, **spoiling))
     out = tmp_path / "out"
     assert f"last good checkpoint is {out / 'checkpoint-0'}." in told.value.hint
-    assert f"Remove {out / 'checkpoint-1'} before --resume" in told.value.hint
+    assert f"Remove {out / 'checkpoint-1'} before you `resume`" in told.value.hint
 
 
 def test_a_log_is_whole_also_where_going_on_is_killed(
@@ -311,20 +312,20 @@ def test_memory_that_runs_out_lowers_the_chunks_and_a_resumed_run_keeps_them(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    views, sizes = Encoder.views, []
+    views, sizes = Student.views, []
 
-    def small_memory(self: Encoder, sequences: list[list[int]], kind: str) -> torch.Tensor:
+    def small_memory(self: Student, sequences: list[list[int]], kind: str) -> torch.Tensor:
         tokens = len(sequences) * max(map(len, sequences))
-        if tokens > 60 and self.in_training:
+        if tokens > 60:
             raise torch.OutOfMemoryError("full")
         sizes.append(tokens)
         return views(self, sequences, kind)
 
     settings = config(gradient_cache=3000, max_steps=3, save_steps=2)
     expected = [row["loss"] for row in metrics(train(settings, output=tmp_path / "large"))]
-    monkeypatch.setattr("debater_search.training.budget.has_limited_memory", lambda encoder: True)
+    monkeypatch.setattr("debater_search.training.budget.has_limited_memory", lambda student: True)
     monkeypatch.setattr("debater_search.training.budget.LEAST_TOKENS", 32)
-    monkeypatch.setattr(Encoder, "views", small_memory)
+    monkeypatch.setattr(Student, "views", small_memory)
     folder = train(settings, output=tmp_path / "small")
     assert "going on in chunks of 46 tokens" in caplog.text
     assert max(sizes) <= 60
@@ -345,8 +346,8 @@ def test_memory_too_small_for_any_chunk_is_a_sentence(
     def full(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr("debater_search.training.budget.has_limited_memory", lambda encoder: True)
-    monkeypatch.setattr(Encoder, "views", full)
+    monkeypatch.setattr("debater_search.training.budget.has_limited_memory", lambda student: True)
+    monkeypatch.setattr(Student, "views", full)
     with pytest.raises(DebaterError, match="even in the smallest chunks"):
         train(config())
 
@@ -369,7 +370,7 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
     monkeypatch.setattr(Encoder, "save", full)
     with pytest.raises(DebaterError, match=r"checkpoint-4 cannot be written: No space left on device\.") as told:
         train(config())
-    assert "--resume" in told.value.hint
+    assert "`resume`" in told.value.hint
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "out").glob("*checkpoint*")) == ["checkpoint-2"]
     again = train(config(), resume=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ from pydantic import ValidationError
 
 from debater_search.data import open_training_set
 from debater_search.encoder import Encoder
-from debater_search.encoder.hub import locate
+from debater_search.encoder.loading.hub import locate
 from debater_search.training import DeliberationLoss, load_config, train
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.loss import Labels
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.steps import Prepared, prepare
+from debater_search.training.steps import prepare
 from debater_search.training.teacher import BaseTeacher
 from tests.training.topics import metrics
 
@@ -25,9 +26,7 @@ COUNTED = ["a b", "a c", "a d d"]
 
 
 def batch(queries: list[str], positives: list[str]) -> Batch:
-    numbers = list(range(len(queries)))
-    nothing = [float("nan")] * len(queries)
-    return Batch(queries, positives, [], [], numbers, numbers, nothing, [], [0.5] * len(queries))
+    return Batch(queries, positives, [], Labels(lexical=torch.tensor([0.5, 1.5][: len(queries)])))
 
 
 def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Path]) -> None:
@@ -37,12 +36,10 @@ def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Pa
     both, cosine = BaseTeacher(base, 32, COUNTED), BaseTeacher(base, 32)
 
     def scores(of: BaseTeacher) -> np.ndarray:
-        texts = of.reads(given)
-        labels = Labels(lexical=torch.tensor([0.5, 1.5]))
-        marked = of.marked(Prepared(list(texts), "", len(queries), labels, texts)).labels
-        assert marked.teacher_queries is not None
-        assert marked.teacher_documents is not None
-        return (marked.teacher_queries @ marked.teacher_documents.T).numpy()
+        labels = of.labelled(replace(given, targets=of.reads(given))).labels
+        assert labels.teacher_queries is not None
+        assert labels.teacher_documents is not None
+        return (labels.teacher_queries @ labels.teacher_documents.T).numpy()
 
     vectors = cosine.base.encode_queries(queries) @ cosine.base.encode_documents(documents).T
     assert np.allclose(scores(cosine), vectors, atol=1e-5)
@@ -63,7 +60,7 @@ def test_words_weigh_in_each_set_as_it_says(config: Callable[..., TrainingSettin
     data = TrainingData(config(data=[{"path": rows}, {"path": rows, "teacher_lexical": 0}], loss=loss))
     for step in range(data.steps_per_epoch):
         [chosen] = {row.set for row in data.rows(step)}
-        assert data.batch(step).lexical == [(0.3, 0)[chosen]] * 6
+        assert data.batch(step).labels.lexical.tolist() == pytest.approx([(0.3, 0)[chosen]] * 6)
 
 
 def test_a_run_is_taught_by_the_model_before_training(config: Callable[..., TrainingSettings]) -> None:
@@ -80,9 +77,9 @@ def test_documents_are_longer_in_search_than_in_training(
     settings = config(max_length={"query": 32, "document": 10, "search": 20})
     run = Run(settings, tmp_path / "unused", "cpu", False)
     given = batch(["a"], ["b " * 30])
-    [_, document] = prepare(run.encoder, given, settings.max_length.document).texts
+    [_, document] = prepare(run.student, given, settings.max_length.document).tokens
     assert len(document.ids) == 10
-    assert len(run.encoder.token_ids(["b " * 30], "document")[0]) == 20
+    assert len(run.student.token_ids(["b " * 30], "document")[0]) == 20
     assert Encoder.load(train(settings), device="cpu").spec.document_length == 20
 
 
@@ -131,7 +128,7 @@ def test_a_teacher_sees_no_more_of_a_text_than_the_student(
     run = Run(settings, tmp_path / "unused", "cpu", False)
     given = batch(["a"], ["b " * 30])
     [_, read] = run._teacher().reads(given)
-    [_, document] = prepare(run.encoder, given, settings.max_length.document).texts
+    [_, document] = prepare(run.student, given, settings.max_length.document).tokens
     assert document.ids[:-3] == read.ids
 
 

@@ -15,6 +15,7 @@ from debater_search.training import (
 from debater_search.training.adapter import make_trainable, projections
 from debater_search.training.run import Run
 from debater_search.training.settings import Lora, TrainingSettings
+from debater_search.training.student import Student
 from tests.training.topics import metrics
 
 
@@ -97,7 +98,7 @@ def test_published_reserved_tokens_keep_their_embeddings(
     config: Callable[..., TrainingSettings], minicpm_base: Path
 ) -> None:
     run = Run(config(model=str(minicpm_base), thinking_steps=8), Path("unused"), "cpu", False)
-    trainable = [name for name, p in run.encoder.model.named_parameters() if p.requires_grad]
+    trainable = [name for name, p in run.student.model.named_parameters() if p.requires_grad]
     assert trainable
     assert all("lora_" in name for name in trainable)
 
@@ -107,8 +108,9 @@ def test_lora_is_on_every_projection(tiny_model: Callable[..., Path], family: st
     encoder = Encoder.load(tiny_model(family), device="cpu")
     inside = [n for n, m in encoder.model.backbone.named_modules() if isinstance(m, torch.nn.Linear)]
     assert {n for n in inside if any(n.endswith(f".{p}") for p in projections(encoder.model.backbone))} == set(inside)
-    make_trainable(encoder, Lora(r=2, alpha=4, dropout=0), gradient_checkpointing=False)
-    adapted = {n for n, _ in encoder.model.backbone.named_modules() if n.endswith("lora_A")}
+    student = Student(encoder)
+    make_trainable(student, Lora(r=2, alpha=4, dropout=0), gradient_checkpointing=False)
+    adapted = {n for n, _ in student.model.backbone.named_modules() if n.endswith("lora_A")}
     assert len(adapted) == len(inside)
 
 

@@ -175,11 +175,12 @@ def test_a_dry_run_says_what_training_would_do_and_writes_nothing(
 ) -> None:
     settings = config("llama", save_steps=100)
     planned = plan(settings)
-    encoder = Run(settings, Path("unused"), "cpu", False).encoder
-    parameters = list(encoder.model.parameters())
+    student = Run(settings, Path("unused"), "cpu", False).student
+    parameters = list(student.model.parameters())
     assert planned.facts["parameters"] == sum(p.numel() for p in parameters)
     assert planned.facts["trainable"] == sum(p.numel() for p in parameters if p.requires_grad)
-    assert planned.facts["rows"] == len(WORDS)
+    assert planned.facts["rows"] == planned.facts["with_negatives"] == len(WORDS)
+    assert planned.facts["ignored_fields"] == {}
     assert not (tmp_path / "out").exists()
     row = metrics(train(settings))[0]
     measured = row["tokens/s"] / row["examples/s"] * settings.batch_size

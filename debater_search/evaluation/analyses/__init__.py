@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from debater_search.data.files import write_lines
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError, MissingError
 from debater_search.evaluation.analyses.checkpoints import depth, require_depths, require_run, training
 from debater_search.evaluation.analyses.queries import lengths, weights
@@ -20,9 +20,6 @@ from debater_search.evaluation.tasks import RetrievalTask
 from debater_search.reports.analyses import draw_analysis
 from debater_search.search import SearchEngine
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
-
 __all__ = ["ALL", "ANALYSES", "Analysis", "Finding", "analyse", "choose_analyses", "need_all_steps"]
 
 logger = logging.getLogger(__name__)
@@ -33,7 +30,7 @@ class Analysis:
     """The function of an analysis, its requirement on the model, and whether the index must hold all thinking steps."""
 
     find: Callable[[Subject], Finding]
-    require: "Callable[[Encoder], None] | None" = None
+    require: Callable[[TextEncoder], None] | None = None
     all_steps: bool = False
 
 
@@ -51,7 +48,7 @@ ANALYSES = {
 ALL = "all"
 
 
-def choose_analyses(names: Sequence[str], encoder: "Encoder") -> list[str]:
+def choose_analyses(names: Sequence[str], encoder: TextEncoder) -> list[str]:
     """The analyses with these names; `all` stands for every analysis that the model allows.
 
     Raises DebaterError for an unknown name, and for a named analysis that the model does not allow.

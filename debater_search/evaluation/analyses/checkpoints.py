@@ -5,15 +5,13 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from debater_search.encoder.layouts import CHECKPOINT_FILE
+from debater_search.encoder.protocol import TextEncoder, device_of
+from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.analyses.subject import METRIC, SCORE, Finding, Subject
 from debater_search.evaluation.evaluate import evaluate
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class Checkpoint:
             return None
 
 
-def require_run(encoder: "Encoder") -> None:
+def require_run(encoder: TextEncoder) -> None:
     """Raise DebaterError unless the model is the output of a training run that holds checkpoints of several steps."""
     if len(_of_run(encoder)) < 2:
         raise InvalidError(
@@ -47,7 +45,7 @@ def require_run(encoder: "Encoder") -> None:
         )
 
 
-def require_depths(encoder: "Encoder") -> None:
+def require_depths(encoder: TextEncoder) -> None:
     """Raise DebaterError unless the model's parent folder holds checkpoints of other depths on the same base model."""
     if len({checkpoint.thinking_steps for checkpoint in _beside(encoder)}) < 2:
         raise MissingError(
@@ -81,7 +79,7 @@ def depth(subject: Subject) -> Finding:
     )
 
 
-def _of_run(encoder: "Encoder") -> list[Checkpoint]:
+def _of_run(encoder: TextEncoder) -> list[Checkpoint]:
     """The checkpoints of a training output, by step; the final one replaces the checkpoint of the same step."""
     folder = Path(encoder.recipe["model"])
     if not folder.is_dir():
@@ -91,7 +89,7 @@ def _of_run(encoder: "Encoder") -> list[Checkpoint]:
     return sorted({checkpoint.step: checkpoint for checkpoint in found}.values(), key=lambda found: found.step)
 
 
-def _beside(encoder: "Encoder") -> list[Checkpoint]:
+def _beside(encoder: TextEncoder) -> list[Checkpoint]:
     """The model's checkpoint and those on the same base model in the folders beside it, by depth and name."""
     folder = Path(encoder.recipe["model"])
     own = Checkpoint.read(folder)
@@ -107,7 +105,7 @@ def _score(subject: Subject, checkpoint: Checkpoint) -> tuple[float, float, floa
     from debater_search.encoder import Encoder
 
     own = subject.engine.encoder
-    encoder = Encoder.load(str(checkpoint.folder), base_model=own.recipe.get("base_model"), device=str(own.device))
+    encoder = Encoder.load(str(checkpoint.folder), base_model=own.recipe.get("base_model"), device=device_of(own))
     indexed = encoder.fingerprint == own.fingerprint
     logger.info("%s: checkpoint %s.", subject.task.name, checkpoint.folder.name)
     result = evaluate(

@@ -1,18 +1,14 @@
 """Thinking steps: their scores, alone and combined, and the cosines between them."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.evaluation.analyses.subject import DEPTH, SCORE, Finding, Subject
 from debater_search.evaluation.thinking import cosines_to_last, search_steps, step_cosines
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
-
-def require_steps(encoder: "Encoder") -> None:
+def require_steps(encoder: TextEncoder) -> None:
     """Raise DebaterError for a model with a single thinking step."""
     if encoder.thinking_steps < 2:
         raise InvalidError(

@@ -6,15 +6,13 @@ it is complete on disk. A new engine is a function of this form and a line in th
 
 from collections.abc import Generator, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.indexing.tasks import EncodedShard, EncodingTask
 from debater_search.progress import Progress
 from debater_search.store.embeddings import EmbeddingWriter
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 
 class Engine(Protocol):
@@ -23,7 +21,7 @@ class Engine(Protocol):
     def __call__(
         self,
         tasks: Iterator[EncodingTask],
-        encoder: "Encoder",
+        encoder: TextEncoder,
         writer: EmbeddingWriter,
         *,
         workers: int,

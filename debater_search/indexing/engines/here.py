@@ -2,19 +2,16 @@
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
 
+from debater_search.encoder.protocol import TextEncoder
 from debater_search.indexing.tasks import EncodedShard, EncodingTask, execute
 from debater_search.progress import Progress
 from debater_search.store.embeddings import EmbeddingWriter
 
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
-
 
 def run(
     tasks: Iterator[EncodingTask],
-    encoder: "Encoder",
+    encoder: TextEncoder,
     writer: EmbeddingWriter,
     *,
     workers: int,

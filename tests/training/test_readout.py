@@ -1,6 +1,7 @@
 """Views beside the mean over the text: what thinking steps add to an encoder that pools by mean."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,14 @@ from debater_search.encoder import Encoder
 from debater_search.encoder.model import body_mean
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.errors import DebaterError
+from debater_search.training.student import Student, read_beside_mean
 
 TEXTS = ["lift of a wing", "drag", "a much longer text on the flow over a slender body of revolution"]
 
 
-def residual(tiny_model: Callable[..., Path], steps: int = 4, weight: float = 1.0) -> Encoder:
-    encoder = Encoder.load(tiny_model("bert"), device="cpu", thinking_steps=steps)
-    encoder.read_beside_mean(weight)
-    return encoder
+def residual(tiny_model: Callable[..., Path], steps: int = 4, weight: float = 1.0) -> Student:
+    start = Encoder.load(tiny_model("bert"), device="cpu", thinking_steps=steps)
+    return Student(start, replace(start.parts, spec=read_beside_mean(start, weight)))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -43,17 +44,17 @@ def test_the_mean_is_without_special_tokens() -> None:
 
 
 def test_views_do_not_depend_on_the_batch(tiny_model: Callable[..., Path]) -> None:
-    encoder = residual(tiny_model)
-    together = encoder.deliberate([*TEXTS, ""])
+    student = residual(tiny_model)
+    together = student.deliberate([*TEXTS, ""])
     assert np.isfinite(together).all()
-    alone = np.concatenate([encoder.deliberate([text]) for text in [*TEXTS, ""]])
+    alone = np.concatenate([student.deliberate([text]) for text in [*TEXTS, ""]])
     assert np.allclose(together, alone, atol=1e-5)
 
 
 def test_it_is_kept_in_the_checkpoint_and_read_out_at_any_step(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
-    encoder = residual(tiny_model, weight=0.5)
-    encoder.save(tmp_path / "checkpoint")
-    views = encoder.deliberate(TEXTS)
+    student = residual(tiny_model, weight=0.5)
+    student.save(tmp_path / "checkpoint")
+    views = student.deliberate(TEXTS)
     assert np.allclose(Encoder.load(tmp_path / "checkpoint", device="cpu").deliberate(TEXTS), views, atol=1e-6)
     early = Encoder.load(tmp_path / "checkpoint", device="cpu", thinking_steps=2)
     assert np.allclose(early.deliberate(TEXTS), views[:, :2], atol=1e-5)
@@ -67,13 +68,13 @@ def test_a_weight_makes_another_fingerprint_and_none_leaves_it_as_it_was(tiny_mo
 
 
 def test_without_thinking_tokens_documents_are_the_mean_too(tiny_model: Callable[..., Path]) -> None:
-    encoder = residual(tiny_model, 1)
-    assert encoder.thinking_steps == 1
-    assert np.allclose(encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS), atol=1e-6)
+    student = residual(tiny_model, 1)
+    assert student.thinking_steps == 1
+    assert np.allclose(student.encode_documents(TEXTS), student.encode_queries(TEXTS), atol=1e-6)
 
 
 def test_a_model_that_does_not_pool_by_mean_is_refused(tiny_model: Callable[..., Path]) -> None:
     encoder = Encoder.load(tiny_model("llama"), device="cpu", thinking_steps=4)
     with pytest.raises(DebaterError, match="does not pool by mean") as told:
-        encoder.read_beside_mean()
+        read_beside_mean(encoder)
     assert "readout: null" in told.value.hint

@@ -14,10 +14,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from debater_search.data import read_corpus
-from debater_search.encoder import Encoder, hub
-from debater_search.encoder import gguf_file as gguf_module
-from debater_search.encoder.gguf_file import unpacked
-from debater_search.encoder.hub import locate
+from debater_search.encoder import Encoder
+from debater_search.encoder.loading import gguf as gguf_module
+from debater_search.encoder.loading import hub
+from debater_search.encoder.loading.gguf import unpacked
+from debater_search.encoder.loading.hub import locate
 from debater_search.errors import DebaterError
 
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

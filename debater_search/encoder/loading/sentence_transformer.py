@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from debater_search.encoder.backbone import read_json
+from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.spec import EncoderSpec
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, InvalidError
 
 POOLING_KEYS = {
     "pooling_mode_cls_token": "cls",
@@ -51,7 +51,7 @@ def declared_spec(
     """Read modules.json and what it points to. `positions` is the longest text that the model can read.
 
     Returns the spec, the layers behind the pooling (None where there are none) and their weight files.
-    Raises DebaterError for a module that cannot be reproduced.
+    Raises InvalidError for a module that cannot be reproduced.
     """
     pooling, files = plain.document_pooling, []
     layers: list[nn.Module] = []
@@ -65,7 +65,7 @@ def declared_spec(
         elif kind == "Normalize":
             layers.append(Normalize())
         elif kind not in ("Transformer", "Dropout"):
-            raise DebaterError(f"{folder} uses the sentence-transformers module {kind!r}, which is not supported.", "")
+            raise InvalidError(f"{folder} uses the sentence-transformers module {kind!r}, which is not supported.", "")
     while layers and isinstance(layers[-1], Normalize):
         layers.pop()
     length = _declared_length(body, positions) or plain.document_length
@@ -89,11 +89,11 @@ def read_module_list(folder: Path) -> list[dict[str, str]]:
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DebaterError(
+        raise DamagedError(
             f"{folder / 'modules.json'} is not valid JSON ({error}).", "Fetch the model again."
         ) from None
     if not isinstance(modules, list) or not all(isinstance(m, dict) for m in modules):
-        raise DebaterError(f"{folder / 'modules.json'} does not hold a list of modules.", "Fetch the model again.")
+        raise DamagedError(f"{folder / 'modules.json'} does not hold a list of modules.", "Fetch the model again.")
     return modules
 
 
@@ -109,9 +109,9 @@ def _pooling(path: Path) -> str:
     else:
         modes = [POOLING_KEYS.get(k, k) for k, on in config.items() if k.startswith("pooling_mode_") and on]
     if len(modes) != 1 or modes[0] not in POOLING_KEYS.values():
-        raise DebaterError(f"{path} asks for the pooling {' + '.join(modes) or 'none'}, which is not supported.", "")
+        raise InvalidError(f"{path} asks for the pooling {' + '.join(modes) or 'none'}, which is not supported.", "")
     if config.get("include_prompt") is False:
-        raise DebaterError(f"{path} leaves the prompt out of the pooling, which is not supported.", "")
+        raise InvalidError(f"{path} leaves the prompt out of the pooling, which is not supported.", "")
     return modes[0]
 
 
@@ -119,15 +119,15 @@ def _dense(path: Path) -> nn.Module:
     config = read_json(path / "config.json")
     activation = config.get("activation_function", "torch.nn.modules.activation.Tanh").rsplit(".", 1)[-1]
     if activation not in ACTIVATIONS:
-        raise DebaterError(f"{path} uses the activation {activation!r}, which is not supported.", "")
+        raise InvalidError(f"{path} uses the activation {activation!r}, which is not supported.", "")
     if config.get("use_residual"):
-        raise DebaterError(f"{path} adds its input to its output (use_residual), which is not supported.", "")
+        raise InvalidError(f"{path} adds its input to its output (use_residual), which is not supported.", "")
     try:
         layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
         weights = load_file(path / "model.safetensors")
         layer.load_state_dict({k.removeprefix("linear."): v.to(torch.float32) for k, v in weights.items()})
     except Exception as error:  # safetensors and torch raise many kinds
-        raise DebaterError(
+        raise DamagedError(
             f"The dense layer in {path} cannot be loaded ({error}).", "Fetch the model again."
         ) from error
     return nn.Sequential(layer, ACTIVATIONS[activation]())

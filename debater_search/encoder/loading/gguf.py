@@ -1,6 +1,6 @@
 """A GGUF file (llama.cpp's, weights of a few bits) as a plain Hugging Face folder in the cache; made once.
 
-Weights become float16: what that rounds off is far less than what a few bits had lost before.
+Weights become float16, whose rounding is small beside that of a few bits.
 """
 
 import json
@@ -14,9 +14,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM
 
 from debater_search.cache import cache_folder
-from debater_search.encoder.backbone import quiet_transformers, write_json
 from debater_search.encoder.fingerprint import weights_sha256
-from debater_search.errors import DebaterError
+from debater_search.encoder.loading.backbone import quiet_transformers
+from debater_search.encoder.loading.files import write_json
+from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.files import atomic_folder
 from debater_search.locks import one_at_a_time
 from debater_search.progress import progress
@@ -27,31 +28,32 @@ CONTROL = 3  # a token's type in GGUF: stands for something that is not text
 
 
 def unpacked(path: Path, install: str) -> Path:
-    """The folder of a GGUF file: config.json, model.safetensors, tokenizer.json; unpacked unless it is there, whole.
+    """The folder of a GGUF file: config.json, model.safetensors, tokenizer.json; unpacked unless it is complete.
 
     `install` is the command that installs what reads such files.
 
-    Raises DebaterError where that is missing, for a file that cannot be read and for a full disk.
+    Raises UnavailableError if that is missing or the disk is full, DamagedError or InvalidError for a file that cannot
+    be read.
     """
     folder = cache_folder("models") / f"{path.stem}-{weights_sha256(path)[:16]}"
     try:
         with one_at_a_time(folder.with_name(f"{folder.name}.lock")):
-            if not _whole(folder):
+            if not _is_complete(folder):
                 if find_spec("gguf") is None:
-                    raise DebaterError(f"To read {path.name}, the package gguf is needed.", install)
+                    raise UnavailableError(f"To read {path.name}, the package gguf is needed.", install)
                 with progress(f"Unpacking {path.name}, once", 1, "file", enabled=True) as bar:
                     with atomic_folder(folder) as temporary:
                         _unpack(path, temporary)
                     bar.advance()
     except OSError as error:
-        raise DebaterError(
+        raise UnavailableError(
             f"The weights of {path.name} cannot be unpacked to {folder}: {error.strerror or error}.",
             "Make room there, or set XDG_CACHE_HOME to a folder on another disk.",
         ) from error
     return folder
 
 
-def _whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     """Whether every file of the folder is as it was written."""
     try:
         contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
@@ -67,7 +69,7 @@ def _unpack(path: Path, folder: Path) -> None:
             path.parent, gguf_file=path.name, dtype=torch.float16, local_files_only=True, output_loading_info=True
         )
     if lost := sorted(set(report["missing_keys"]) - {"lm_head.weight"}):  # those would be random numbers
-        raise DebaterError(f"{path.name} lacks {len(lost)} tensors of the model (first: {lost[0]}).", "Fetch it again.")
+        raise DamagedError(f"{path.name} lacks {len(lost)} tensors of the model (first: {lost[0]}).", "Fetch it again.")
     weights = model.state_dict()
     if model.config.tie_word_embeddings:
         del weights["lm_head.weight"]
@@ -98,7 +100,7 @@ def _tokenizer(path: Path) -> tuple[Tokenizer, dict[str, Any]]:
         return None if field is None else field.contents()
 
     if (said("model"), said("pre")) != ("gpt2", "smollm") or said("add_bos_token") or said("add_eos_token"):
-        raise DebaterError(
+        raise InvalidError(
             f"The tokenizer in {path.name} is of a kind that is not known (pre-tokenizer {said('pre')!r}).",
             "Use the model's own folder, with its tokenizer.json.",
         )

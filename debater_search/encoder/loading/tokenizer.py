@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from debater_search.encoder.backbone import read_json
-from debater_search.errors import DebaterError
+from debater_search.encoder.loading.files import read_json
+from debater_search.errors import DamagedError, InvalidError
 
 VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
 """Older forms of a tokenizer, rebuilt by transformers where there is no tokenizer.json."""
@@ -20,7 +20,7 @@ def special_tokens(tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def declared_end(folder: Path, tokenizer: Tokenizer) -> str:
-    """The end-of-text token that the files beside a tokenizer name. Raises DebaterError where they name none."""
+    """The end-of-text token that the files beside a tokenizer name. Raises InvalidError if they name none."""
     declared = None
     if (folder / "tokenizer_config.json").is_file():
         declared = read_json(folder / "tokenizer_config.json").get("eos_token")
@@ -31,7 +31,7 @@ def declared_end(folder: Path, tokenizer: Tokenizer) -> str:
         ids = ids if isinstance(ids, list) else [ids]
         declared = tokenizer.id_to_token(ids[0]) if ids[0] is not None else None
     if declared is None:
-        raise DebaterError(f"The tokenizer in {folder} declares no end-of-text token.", "Set eos_token in its config.")
+        raise InvalidError(f"The tokenizer in {folder} declares no end-of-text token.", "Set eos_token in its config.")
     return declared
 
 
@@ -48,7 +48,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)._tokenizer
     except Exception as error:  # the tokenizers library raises bare Exception
-        raise DebaterError(f"The tokenizer in {folder} cannot be read ({error}).", "Fetch the model again.") from error
+        raise DamagedError(f"The tokenizer in {folder} cannot be read ({error}).", "Fetch the model again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -1,0 +1,59 @@
+"""Load the model of an index again: the one loader that indexing, search, evaluation and the command line use."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from debater_search.errors import DebaterError, UnavailableError
+from debater_search.identity import INT8, EncoderInfo, require_same
+
+if TYPE_CHECKING:
+    from debater_search.encoder.encoder import Encoder
+
+
+def load_again(
+    info: EncoderInfo,
+    folder: Path,
+    *,
+    model: str | None = None,
+    base_model: str | None = None,
+    device: str = "auto",
+    for_queries: bool = False,
+    weights: bool = True,
+) -> "Encoder":
+    """Load the model that made the index in `folder`.
+
+    Args:
+        info: the encoder that the index records. Its lengths and thinking steps hold whatever is given below.
+        folder: the index, for messages.
+        model: the model's place now, if it was moved.
+        base_model: the place now of the model below an adapter.
+        device: as for `Encoder.load`.
+        for_queries: it encodes queries, which are in floating point even where documents are in 8-bit integers.
+        weights: False loads the tokenizer and the shapes only, without a check of the fingerprint.
+
+    Raises:
+        UnavailableError: the model cannot be loaded.
+        InvalidError: it is not the model that made the index.
+
+    """
+    from debater_search.encoder import Encoder
+
+    moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
+    arguments: dict[str, Any] = {**info.recipe, **moved}
+    if device != "auto":
+        arguments["device"] = device
+    if not weights:
+        arguments["weights"] = False
+    if info.int8 and not for_queries:
+        from debater_search.encoder.speed.hardware import choose_device
+
+        if choose_device(device).type == "cpu":
+            arguments["dtype"] = INT8
+    try:
+        encoder = Encoder.load(**arguments)
+    except DebaterError as error:
+        raise UnavailableError(
+            f"The model of the index {folder} cannot be loaded. {error.message}",
+            "If it is in another place now, name that place as `model`.",
+        ) from error
+    return require_same(encoder, info, folder) if weights else encoder

@@ -1,0 +1,87 @@
+"""Model families: the table of those that transformers has no class for, and what every family's config says."""
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import CONFIG_MAPPING, PretrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from debater_search.errors import InvalidError
+
+MINICPM = ("minicpm", "minicpm3")
+"""Families whose template is the published one: `<s>` before and `</s>` after, whatever the tokenizer declares."""
+
+PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+"""Families whose first two positions belong to padding."""
+
+
+def model_type(config: dict[str, Any]) -> str:
+    """The family that a `config.json` names; MiniCPM's first releases name it only among the architectures."""
+    declared = config.get("model_type", "")
+    if not declared and config.get("architectures") == ["MiniCPMForCausalLM"]:
+        return "minicpm"
+    return declared
+
+
+def native_config(values: dict[str, Any]) -> PretrainedConfig:
+    """Configuration for transformers' own class of this family; no code from the model's repository is run.
+
+    Raises InvalidError for a family that transformers does not know.
+    """
+    values = {k: v for k, v in values.items() if k != "auto_map"}
+    family = model_type(values)
+    if family in TRANSLATED:
+        family, translate = TRANSLATED[family]
+        values = translate(values)
+    if family not in CONFIG_MAPPING:
+        raise InvalidError(
+            f"Models of type {family or '(none declared)'!r} are not known to transformers.",
+            "Remote code is never run: use a model with a native class.",
+        )
+    config = CONFIG_MAPPING[family].from_dict({**values, "model_type": family})
+    config.use_cache = False  # nothing is generated: keys and values are not kept
+    for name in vars(config):  # LoRA's is the only dropout
+        if name.endswith(("dropout", "_pdrop", "dropout_prob")) and isinstance(getattr(config, name), int | float):
+            setattr(config, name, 0.0)
+    return config
+
+
+def is_causal(config: PretrainedConfig) -> bool:
+    """Whether tokens see only the tokens before them (a decoder)."""
+    masked_lm = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return not masked_lm and not getattr(config, "use_bidirectional_attention", False)
+
+
+def positions(config: PretrainedConfig) -> int | None:
+    """The longest sequence that a model has positions for; None if its positions are computed (decoders)."""
+    if is_causal(config):
+        return None
+    limit = getattr(config, "max_position_embeddings", None)
+    offset = 2 if config.model_type in PADDED_POSITIONS else 0
+    return limit - offset if limit else None
+
+
+def _minicpm_as_granite(values: dict[str, Any]) -> dict[str, Any]:
+    """Granite computes the same function as MiniCPM, under other names for the same scalings."""
+    hidden, layers = values["hidden_size"], values["num_hidden_layers"]
+    scaling = dict(values.get("rope_scaling") or {})
+    kind = scaling.pop("type", None) or scaling.pop("rope_type", None) or "default"
+    same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "num_key_value_heads", "hidden_act", "max_position_embeddings", "initializer_range", "rms_norm_eps",
+            "attention_bias", "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
+    return {
+        **{name: values[name] for name in same if name in values},
+        "architectures": ["GraniteForCausalLM"],
+        "embedding_multiplier": values.get("scale_emb", 1),
+        "residual_multiplier": values.get("scale_depth", 1) / layers**0.5,
+        "logits_scaling": hidden / values.get("dim_model_base", hidden),
+        "attention_multiplier": (hidden / values["num_attention_heads"]) ** -0.5,
+        "rope_parameters": {**scaling, "rope_type": kind, "rope_theta": values.get("rope_theta", 10000.0)},
+        "tie_word_embeddings": values.get("tie_word_embeddings", True),
+    }
+
+
+TRANSLATED: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "minicpm": ("granite", _minicpm_as_granite),
+}
+"""Families without a class in transformers → a family that computes the same function, and its config from theirs."""

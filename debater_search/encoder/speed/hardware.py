@@ -1,0 +1,67 @@
+"""What the hardware does fast: device, number type and attention kernel, chosen once at load time."""
+
+from importlib.util import find_spec
+
+import torch
+
+from debater_search.errors import InvalidError, UnavailableError
+from debater_search.identity import INT8
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ATTENTIONS = ("auto", "sdpa", "eager", "flash_attention_2")
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536, "mps": 16384}
+"""Padded tokens per forward pass by default: on a CPU as many as its cache holds, on an accelerator as fill it."""
+BATCHES_TO_TRY = {
+    "cpu": (512, 1024, 2048, 4096),
+    "cuda": (8192, 16384, 32768, 65536, 131072),
+    "mps": (4096, 8192, 16384, 32768),
+}
+"""The sizes that a calibration tries."""
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """`auto`: the first CUDA card, else Apple's, else the CPU.
+
+    Raises InvalidError for a name that is no device's, UnavailableError for a card that is not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise InvalidError(f"There is no device called {device!r}.", "Use auto, cpu, cuda, cuda:N or mps.") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UnavailableError(
+            f"Device {device} is not available ({torch.cuda.device_count()} CUDA devices seen).", "Use device cpu."
+        )
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, compute capability ≥ 8), float32 elsewhere."""
+    if dtype == INT8:
+        if device.type != "cpu":
+            raise InvalidError(f"8-bit integers are for encoding on a CPU, not on {device}.", "Use device cpu.")
+        return torch.float32
+    if dtype != "auto":
+        if dtype not in DTYPES:
+            known = ", ".join([*DTYPES, INT8])
+            raise InvalidError(f"There is no dtype called {dtype!r}.", f"Use auto or one of {known}.")
+        return DTYPES[dtype]
+    fast_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
+    return torch.bfloat16 if fast_bfloat16 else torch.float32
+
+
+def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str | None:
+    """`auto`: FlashAttention 2 on CUDA in half precision where it is installed, else None.
+
+    None leaves the choice to transformers: PyTorch's SDPA where the model's class can, else eager (MPNet, Gemma 2).
+    """
+    if attention not in ATTENTIONS:
+        raise InvalidError(f"There is no attention called {attention!r}.", f"Use one of {', '.join(ATTENTIONS)}.")
+    if attention != "auto":
+        return attention
+    flash = device.type == "cuda" and dtype != torch.float32 and find_spec("flash_attn") is not None
+    return "flash_attention_2" if flash else None
