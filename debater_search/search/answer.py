@@ -1,6 +1,7 @@
-"""From the ranking of a query to its hits, and to the reasons for them."""
+"""From queries to rankings, hits and runs, with the seconds that each stage takes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,10 +11,41 @@ from debater_search.search.ranking import Ranker, Rankings
 from debater_search.search.reorder.steps import step_cosines
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.snippet import best_snippet
-from debater_search.types import Document, Explanation, Hit, RankedScore
+from debater_search.search.timings import Timings
+from debater_search.types import Document, Explanation, Hit, Query, RankedScore, Run
 
 
-def read_hits(snapshot: Snapshot, queries: Queries, best: Ranking) -> list[Hit]:
+def ranked(ranker: Ranker, queries: Queries, timings: Timings) -> list[Rankings]:
+    """Rank documents for each query."""
+    if ranker.request.uses_vectors:
+        # Opened before time is taken, and after the model: on CUDA torch must be imported before faiss.
+        _ = ranker.snapshot.vectors
+    with timings.of("retrieve"):
+        return ranker.rank(queries)
+
+
+def hits_of(ranker: Ranker, queries: Queries, rankings: Rankings, timings: Timings) -> list[Hit]:
+    """The hits of a single query, explained if the request says so."""
+    with timings.of("fetch"):
+        hits = _read_hits(ranker.snapshot, queries, rankings.best)
+    if not ranker.request.explain:
+        return hits
+    reasons = _explanations(ranker, queries, rankings)
+    return [replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True)]
+
+
+def run_of(ranker: Ranker, queries: Sequence[Query], rankings: Sequence[Rankings], timings: Timings) -> Run:
+    """The run of many queries."""
+    with timings.of("fetch"):
+        positions = sorted({position for ranking in rankings for position, _ in ranking.best})
+        ids = dict(zip(positions, ranker.snapshot.documents.ids(positions), strict=True))
+        return {
+            query.id: {ids[position]: score for position, score in ranking.best}
+            for query, ranking in zip(queries, rankings, strict=True)
+        }
+
+
+def _read_hits(snapshot: Snapshot, queries: Queries, best: Ranking) -> list[Hit]:
     """The documents of a ranking for a single query, with a snippet of each."""
     positions = [position for position, _ in best]
     documents = snapshot.documents.read(positions)
@@ -49,7 +81,7 @@ def _snippets(
     return snippets
 
 
-def explanations(ranker: Ranker, queries: Queries, rankings: Rankings) -> list[Explanation]:
+def _explanations(ranker: Ranker, queries: Queries, rankings: Rankings) -> list[Explanation]:
     """Why each of the best documents of a single query is a hit; after dense search its rank by words is looked up."""
     positions = np.array([position for position, _ in rankings.best], np.int64)
     lexical = rankings.lexical

@@ -1,7 +1,6 @@
 """SearchEngine: opens an index and answers queries. It only reads, and each query reads one committed state."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, Unpack
 
@@ -10,11 +9,11 @@ import numpy as np
 from debater_search.coerce import as_queries, as_texts
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import MissingError
-from debater_search.search.answer import explanations, read_hits
+from debater_search.search.answer import hits_of, ranked, run_of
 from debater_search.search.candidates import Queries
 from debater_search.search.latest import LatestSnapshot
-from debater_search.search.model import QueryModel
-from debater_search.search.ranking import Ranker, Rankings
+from debater_search.search.model import QueryModel, TextVectors
+from debater_search.search.ranking import Ranker
 from debater_search.search.request import (
     EQUAL,
     BatchOptions,
@@ -108,12 +107,17 @@ class SearchEngine:
 
         """
         request = Request(k, mode, instruction, where, rescore, weights, explain, exact)
-        if isinstance(query, np.ndarray):
-            require_dense(mode)
-        elif not isinstance(query, Like):
-            [query] = as_texts([query], "query")
-            require_texts([query])
-        return self._latest.run(lambda snapshot: self._answer(snapshot, request, query))
+        timings, read = Timings(), self._reader(query, request)
+
+        def answer(snapshot: Snapshot) -> Answer:
+            ranker = Ranker(snapshot, request)  # refuses a request before a model is loaded
+            queries = read(snapshot, timings)
+            with snapshot.documents.reading():  # no change takes documents away between ranking and reading
+                (rankings,) = ranked(ranker, queries, timings)
+                hits = hits_of(ranker, queries, rankings, timings)
+            return Answer(hits, timings.seconds, snapshot.manifest.generation)
+
+        return self._latest.run(answer)
 
     def answer_batch(
         self,
@@ -133,9 +137,17 @@ class SearchEngine:
 
         """
         named = as_queries(queries)
-        request = Request(k, **options)
-        require_texts([query.text for query in named])
-        return self._latest.run(lambda snapshot: self._answer_batch(snapshot, request, named, vectors))
+        request, timings = Request(k, **options), Timings()
+        read = self._text_reader([query.text for query in named], request, vectors)
+
+        def answer(snapshot: Snapshot) -> BatchAnswer:
+            ranker = Ranker(snapshot, request)
+            queries = read(snapshot, timings)
+            with snapshot.documents.reading():
+                run = run_of(ranker, named, ranked(ranker, queries, timings), timings)
+            return BatchAnswer(run, timings.seconds, snapshot.manifest.generation)
+
+        return self._latest.run(answer)
 
     def search(self, query: str | np.ndarray, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
         """The hits of `answer`, which describes arguments and errors."""
@@ -158,7 +170,8 @@ class SearchEngine:
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
         """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow."""
-        Ranker(self._latest.get(), Request(where=where, rescore=rescore))
+        request = Request(where=where, rescore=rescore)
+        self._latest.run(lambda snapshot: Ranker(snapshot, request))
 
     def close(self) -> None:
         """Close the index's files."""
@@ -205,51 +218,28 @@ class SearchEngine:
     def _snapshot(self) -> Snapshot:
         return self._latest.last
 
-    def _answer(self, snapshot: Snapshot, request: Request, query: str | np.ndarray | Like) -> Answer:
-        ranker, timings = Ranker(snapshot, request), Timings()  # refuses a request before a model is loaded
+    def _reader(self, query: str | np.ndarray | Like, request: Request) -> "Reader":
+        """A function that reads a query for a state of the index; InvalidError for one that no state can answer."""
         if isinstance(query, Like):
-            queries = _like(snapshot, request, query, timings)
-        elif isinstance(query, str):
-            queries = self._encoded(snapshot, request, [query], None, timings)
-        else:
-            queries = Queries(None, as_vectors([query], 1, snapshot.require_dense().dim))
-        (rankings,) = _ranked(ranker, queries, timings)
-        with timings.of("fetch"):
-            hits = read_hits(snapshot, queries, rankings.best)
-        if request.explain:
-            reasons = explanations(ranker, queries, rankings)
-            hits = [replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True)]
-        return Answer(hits, timings.seconds, snapshot.manifest.generation)
+            return lambda snapshot, timings: _like(snapshot, request, query, timings)
+        if not isinstance(query, np.ndarray):
+            return self._text_reader(as_texts([query], "query"), request)
+        require_dense(request.mode)
+        return lambda snapshot, timings: Queries(None, as_vectors([query], 1, snapshot.require_dense().dim))
 
-    def _answer_batch(
-        self, snapshot: Snapshot, request: Request, named: list[Query], vectors: np.ndarray | None
-    ) -> BatchAnswer:
-        ranker, timings = Ranker(snapshot, request), Timings()
-        queries = self._encoded(snapshot, request, [query.text for query in named], vectors, timings)
-        found = _ranked(ranker, queries, timings)
-        with timings.of("fetch"):
-            positions = sorted({position for rankings in found for position, _ in rankings.best})
-            ids = dict(zip(positions, snapshot.documents.ids(positions), strict=True))
-            run = {
-                query.id: {ids[position]: score for position, score in rankings.best}
-                for query, rankings in zip(named, found, strict=True)
-            }
-        return BatchAnswer(run, timings.seconds, snapshot.manifest.generation)
-
-    def _encoded(
-        self, snapshot: Snapshot, request: Request, texts: list[str], vectors: np.ndarray | None, timings: Timings
-    ) -> Queries:
-        """Texts, with their vectors if the mode needs them: those that are ready, else by the model."""
+    def _text_reader(self, texts: list[str], request: Request, vectors: np.ndarray | None = None) -> "Reader":
+        require_texts(texts)
         if not request.uses_vectors:
-            return Queries(texts, None)
-        dim = snapshot.require_dense().dim
+            return lambda snapshot, timings: Queries(texts, None)
         if vectors is not None:
-            return Queries(texts, as_vectors(vectors, len(texts), dim))
-        encoder = self._model.of(snapshot)
-        with timings.of("encode"):
-            return Queries(
-                texts, as_vectors(encoder.encode_queries(texts, instruction=request.instruction), len(texts), dim)
+            return lambda snapshot, timings: Queries(
+                texts, as_vectors(vectors, len(texts), snapshot.require_dense().dim)
             )
+        encoded = TextVectors(self._model, texts, request.instruction)
+        return lambda snapshot, timings: Queries(texts, encoded.of(snapshot, timings))
+
+
+Reader = Callable[[Snapshot, Timings], Queries]
 
 
 def _like(snapshot: Snapshot, request: Request, like: Like, timings: Timings) -> Queries:
@@ -264,11 +254,3 @@ def _like(snapshot: Snapshot, request: Request, like: Like, timings: Timings) ->
     with timings.of("encode"):
         ((start, vectors),) = snapshot.store.around(np.array([position]))
         return Queries([document.content], vectors[[position - start]], position)
-
-
-def _ranked(ranker: Ranker, queries: Queries, timings: Timings) -> list[Rankings]:
-    if ranker.request.uses_vectors:
-        # Opened before time is taken, and after the model: on CUDA torch must be imported before faiss.
-        _ = ranker.snapshot.vectors
-    with timings.of("retrieve"):
-        return ranker.rank(queries)

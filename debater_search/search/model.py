@@ -1,10 +1,15 @@
 """The model that encodes the queries of an index."""
 
+from collections.abc import Sequence
 from threading import Lock
+
+import numpy as np
 
 from debater_search.encoder.again import load_again
 from debater_search.encoder.protocol import TextEncoder, device_of
+from debater_search.search.request import as_vectors
 from debater_search.search.snapshot import Snapshot
+from debater_search.search.timings import Timings
 
 
 class QueryModel:
@@ -40,3 +45,26 @@ class QueryModel:
                 self._loaded = None  # an index of another model has replaced the one before
                 self._loaded = made_by.fingerprint, load_again(made_by, snapshot.folder, for_queries=True)
             return self._loaded[1]
+
+
+class TextVectors:
+    """Vectors of texts. They are encoded once, even if a change to the index makes the search start again."""
+
+    def __init__(self, model: QueryModel, texts: Sequence[str], instruction: str | None) -> None:
+        self._model, self._texts, self._instruction = model, list(texts), instruction
+        self._encoded: tuple[str, np.ndarray] | None = None  # with the fingerprint of the model
+
+    def of(self, snapshot: Snapshot, timings: Timings) -> np.ndarray:
+        """The vectors by the model of this index, float32 [texts, dim].
+
+        Raises:
+            DebaterError: as `QueryModel.of`; or the model gives a vector that is not finite.
+
+        """
+        made_by = snapshot.require_dense()
+        if self._encoded is None or self._encoded[0] != made_by.fingerprint:
+            encoder = self._model.of(snapshot)
+            with timings.of("encode"):
+                vectors = encoder.encode_queries(self._texts, instruction=self._instruction)
+                self._encoded = made_by.fingerprint, as_vectors(vectors, len(self._texts), made_by.dim)
+        return self._encoded[1]

@@ -148,7 +148,7 @@ def changed_database(path: Path, current: Callable[[], str] = str) -> Iterator[s
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
-        connection.execute("PRAGMA busy_timeout = 0")  # folding the log in must not wait for readers
+        connection.execute("PRAGMA busy_timeout = 0")  # a reader that takes long leaves the log to the next change
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 

@@ -1,6 +1,7 @@
 """Whoever reads an index while it is changed sees each change whole, and none before its commit."""
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,48 @@ def test_a_query_on_files_that_two_changes_removed_reads_the_new_ones(
 
     hits = SearchEngine.open(index, encoder=Slow()).search("wing", 100)
     assert len(hits) == 23
+
+
+def test_queries_are_encoded_once_however_often_the_index_changes_meanwhile(index: Path) -> None:
+    class Slow(FakeEncoder):
+        def encode_queries(self, *arguments: Any, **settings: Any) -> np.ndarray:
+            for id in ("d7", "d8", "d9"):
+                if id in SearchEngine.open(index).documents.positions([id]):
+                    delete(index, [id])
+            return super().encode_queries(*arguments, **settings)
+
+    encoder = Slow()
+    engine = SearchEngine.open(index, encoder=encoder)
+    answer = engine.answer_batch(["wing", "flow"], 100)
+    assert len(encoder.instructions) == 1
+    assert answer.generation == 3
+    assert [len(hits) for hits in answer.run.values()] == [22, 22]
+    assert answer.timings["encode"] > 0
+
+
+def test_a_change_between_ranking_and_reading_takes_no_hit_away(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import debater_search.search.engine as module
+
+    real = module.hits_of
+
+    def change_first(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, "hits_of", real)
+        for id in ("d7", "d8", "d9"):
+            delete(index, [id])
+        return real(*arguments)
+
+    engine = opened(index)
+    monkeypatch.setattr(module, "hits_of", change_first)
+    answer = engine.answer("number 7 unique7. title", 100)
+    assert (len(answer.hits), answer.hits[0].id, answer.generation) == (25, "d7", 0)
+
+
+def test_a_reader_that_takes_long_does_not_hold_up_a_writer(index: Path) -> None:
+    start = time.monotonic()
+    with opened(index).documents.reading():
+        for id in ("d7", "d8", "d9"):
+            delete(index, [id])
+    assert time.monotonic() - start < 15  # SQLite would wait for the reader for 20 seconds
 
 
 def test_an_engine_goes_on_over_an_index_that_force_replaced(index: Path) -> None:

@@ -130,12 +130,28 @@ def test_the_model_is_loaded_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
     import debater_search.encoder
 
     calls: list[None] = []
-    load = staticmethod(slowly(lambda model: FakeEncoder(model), calls))
+    load = staticmethod(slowly(lambda model, device: FakeEncoder(model), calls))
     monkeypatch.setattr(debater_search.encoder, "Encoder", type("Loader", (), {"load": load}))
     engine = SearchEngine.open(folder)
     hits = together(*[lambda: engine.search("number 7 unique7. title", 1)] * THREADS)
     assert [found[0].id for found in hits] == ["d7"] * THREADS
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_model_encodes_in_many_threads_what_it_encodes_alone(
+    tiny_model: Callable[[str], Path], tmp_path: Path, family: str
+) -> None:
+    from debater_search.encoder import Encoder
+
+    build(CORPUS, Encoder.load(tiny_model(family), device="cpu"), tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i")
+    queries = [f"wing number {i} {'flow ' * (i % 40)}" for i in range(80)]
+    alone = [engine.search(query, 5) for query in queries]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for hits, expected in zip(pool.map(lambda query: engine.search(query, 5), queries), alone, strict=True):
+            scores = {hit.id: hit.score for hit in hits}
+            assert scores == pytest.approx({hit.id: hit.score for hit in expected}, abs=1e-6)
 
 
 def test_vectors_and_selections_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,14 +224,14 @@ def test_a_thread_whose_state_is_gone_waits_for_the_new_one(folder: Path, monkey
 def test_an_error_while_the_model_loads_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import debater_search.encoder
 
-    def fail(model: str) -> FakeEncoder:
+    def fail(model: str, device: str) -> FakeEncoder:
         raise DebaterError("It is not there.")
 
     monkeypatch.setattr(debater_search.encoder, "Encoder", type("Loader", (), {"load": staticmethod(fail)}))
     engine = SearchEngine.open(folder)
     with pytest.raises(DebaterError, match="cannot be loaded"):
         engine.search("wing")
-    monkeypatch.setattr(debater_search.encoder.Encoder, "load", lambda model: FakeEncoder(model))
+    monkeypatch.setattr(debater_search.encoder.Encoder, "load", lambda model, device: FakeEncoder(model))
     assert engine.search("wing")
 
 
