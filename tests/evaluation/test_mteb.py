@@ -107,7 +107,7 @@ def test_a_run_is_mtebs_result_file_under_model_and_fingerprint(encoder: Encoder
 )
 def test_mteb_knows_a_model_that_an_alias_names_by_owner_and_name(encoder: Encoder, model: str, called: str) -> None:
     renamed = copy(encoder)
-    renamed.name = model
+    object.__setattr__(renamed, "name", model)
     assert DebaterModel(renamed).mteb_model_meta.name == called
 
 

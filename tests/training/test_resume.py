@@ -360,14 +360,14 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
     config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     whole = train(config(), output=tmp_path / "whole")
-    save = Encoder.save
+    save = Student.save
 
-    def full(self: Encoder, folder: Path, **more: object) -> None:
+    def full(self: Student, folder: Path, **more: object) -> None:
         save(self, folder, **more)  # type: ignore[arg-type]
         if "checkpoint-4" in folder.name:
             raise error
 
-    monkeypatch.setattr(Encoder, "save", full)
+    monkeypatch.setattr(Student, "save", full)
     with pytest.raises(DebaterError, match=r"checkpoint-4 cannot be written: No space left on device\.") as told:
         train(config())
     assert "`resume`" in told.value.hint

@@ -158,7 +158,7 @@ def test_a_type_that_no_gpu_knows_is_a_sentence(type: str, cards: Cards, tmp_pat
 
 
 def test_without_a_gpu_a_build_with_gpus_is_asked_for() -> None:
-    with pytest.raises(DebaterError, match=r"finds no GPU.*debater-search\[gpu\]"):
+    with pytest.raises(DebaterError, match=r"finds no GPU.*pip install faiss-gpu"):
         FaissIndex(DIM).to_gpus("cuda")
 
 
@@ -215,7 +215,7 @@ def test_an_index_that_no_gpu_searches_is_searched_on_the_cpu_and_a_line_says_so
 
 
 def test_cagra_without_cuvs_says_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(DebaterError, match=r"cuVS.*debater-search\[cuvs\]"):
+    with pytest.raises(DebaterError, match=r"cuVS.*pip install faiss-gpu-cuvs"):
         build(tiny_corpus(), FakeEncoder(), tmp_path / "i", type="cagra")
     assert not (tmp_path / "i").exists()
 
