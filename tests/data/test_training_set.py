@@ -295,7 +295,7 @@ def test_entries_that_nobody_needs_go_when_one_is_made(tmp_path: Path, entries: 
         before = set(entries.iterdir()) if entries.exists() else set()
         open_training_set(path)
         (folders[path.stem],) = set(entries.iterdir()) - before
-    abandoned, young = entries / "a.1.tmp", entries / "b.2.tmp"
+    abandoned, young = entries / f"{32 * 'a'}.1.tmp", entries / "b.2.tmp"
     for folder in (abandoned, young):
         folder.mkdir()
         (folder / "rows.jsonl").write_bytes(b"x")
@@ -380,7 +380,7 @@ def test_a_cache_that_cannot_be_written_to_gives_way_to_the_temporary_folder(
     assert len(open_training_set(saved(tmp_path / "set.jsonl", *ROWS))) == 5
     assert list(tmp_path.glob("debater-*/training/*/index"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
-    with pytest.raises(DebaterError, match="no folder to keep the cache in"):
+    with pytest.raises(DebaterError, match="no folder for the cache"):
         open_training_set(tmp_path / "set.jsonl")
 
 
