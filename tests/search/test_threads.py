@@ -130,7 +130,7 @@ def test_the_model_is_loaded_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
     import debater_search.encoder
 
     calls: list[None] = []
-    load = staticmethod(slowly(lambda model, device: FakeEncoder(model), calls))
+    load = staticmethod(slowly(lambda model, **_: FakeEncoder(model), calls))
     monkeypatch.setattr(debater_search.encoder, "Encoder", type("Loader", (), {"load": load}))
     engine = SearchEngine.open(folder)
     hits = together(*[lambda: engine.search("number 7 unique7. title", 1)] * THREADS)
@@ -224,14 +224,14 @@ def test_a_thread_whose_state_is_gone_waits_for_the_new_one(folder: Path, monkey
 def test_an_error_while_the_model_loads_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import debater_search.encoder
 
-    def fail(model: str, device: str) -> FakeEncoder:
+    def fail(model: str, device: str = "auto") -> FakeEncoder:
         raise DebaterError("It is not there.")
 
     monkeypatch.setattr(debater_search.encoder, "Encoder", type("Loader", (), {"load": staticmethod(fail)}))
     engine = SearchEngine.open(folder)
     with pytest.raises(DebaterError, match="cannot be loaded"):
         engine.search("wing")
-    monkeypatch.setattr(debater_search.encoder.Encoder, "load", lambda model, device: FakeEncoder(model))
+    monkeypatch.setattr(debater_search.encoder.Encoder, "load", lambda model, **_: FakeEncoder(model))
     assert engine.search("wing")
 
 
