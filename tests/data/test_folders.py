@@ -227,7 +227,6 @@ def test_pages_are_read_without_their_menus(tmp_path: Path) -> None:
         ("", ""),
         ("just words", "just words"),
         ("<!-- x -->", ""),
-        ("\0", ""),
     ],
 )
 def test_pieces_of_a_page_are_read_too(tmp_path: Path, page: str, text: str) -> None:
