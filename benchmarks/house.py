@@ -91,12 +91,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
         index, encoder = Path(place, "index"), RandomEncoder()
         start = time.perf_counter()
-        build(abstracts(arguments.documents), encoder, index, type="flat", shard_size=20_000)  # type: ignore[arg-type]
+        build(abstracts(arguments.documents), encoder, index, type="flat", shard_size=20_000)
         results: dict[str, Any] = {"documents": arguments.documents, "build s": round(time.perf_counter() - start)}
         new = list(abstracts(10))
-        add(index, [Document("warm", "up")], encoder=encoder)  # type: ignore[arg-type]
-        results["add"] = cost(lambda n: add(index, [Document(f"n{n}", new[n].text)], encoder=encoder))  # type: ignore[arg-type]
-        results["replace"] = cost(lambda n: add(index, [Document(f"d{n}", new[n].text)], encoder=encoder))  # type: ignore[arg-type]
+        add(index, [Document("warm", "up")], encoder=encoder)
+        results["add"] = cost(lambda n: add(index, [Document(f"n{n}", new[n].text)], encoder=encoder))
+        results["replace"] = cost(lambda n: add(index, [Document(f"d{n}", new[n].text)], encoder=encoder))
         results["delete"] = cost(lambda n: delete(index, [f"d{100 + n}"]))
         print(json.dumps(results))
 

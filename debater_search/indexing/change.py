@@ -246,7 +246,5 @@ def _change_vectors(
         return None
     for name in after.embeddings[len(before.embeddings) :]:
         record = extend_vectors(folder, record, EmbeddingStore.open(folder / name), after.generation)
-    documents = DocumentStore(folder / before.documents)
-    rows = np.union1d(unlisted_rows(documents, before), np.array(vacated, np.int64))
-    documents.close()
+    rows = np.union1d(unlisted_rows(folder, before), np.array(vacated, np.int64))
     return drop_vectors(folder, record, rows, after.generation)

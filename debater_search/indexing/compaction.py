@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError
 from debater_search.files import atomic
 from debater_search.indexing.encoding import SHARD_SIZE
 from debater_search.indexing.vectors import rebuild_vectors, remove_superseded
@@ -117,7 +117,7 @@ def _live_rows(store: EmbeddingStore, documents: DocumentStore) -> Iterator[Rows
         here = positions[np.searchsorted(positions, start) : np.searchsorted(positions, start + len(shard.ids))]
         ids = [shard.ids[position - start] for position in here]
         if ids != documents.row_ids(start, start + len(shard.ids)):
-            raise DebaterError(f"The ids of {EMBEDDINGS_NAME} and documents are not the same.", MEND)
+            raise DamagedError(f"The ids of {EMBEDDINGS_NAME} and documents are not the same.", MEND)
         yield ids, (shard.vectors if shard.steps is None else shard.steps)[here - start]
         start += len(shard.ids)
 

@@ -53,11 +53,15 @@ def remove_vectors(folder: Path) -> None:
         backend(manifest.vectors.backend).remove(folder, manifest.vectors)
 
 
-def unlisted_rows(documents: DocumentStore, manifest: IndexManifest) -> np.ndarray:
+def unlisted_rows(folder: Path, manifest: IndexManifest) -> np.ndarray:
     """Rows without a document that the vector record does not list as dropped: none but in an index of version 1."""
     if manifest.vectors is None or manifest.vectors.dropped >= manifest.deleted:
         return np.empty(0, np.int64)
-    return deleted_rows(documents, manifest.rows)
+    documents = DocumentStore(folder / manifest.documents, manifest.generation)
+    try:
+        return deleted_rows(documents, manifest.rows)
+    finally:
+        documents.close()
 
 
 def _chunks(store: EmbeddingStore) -> Iterator[np.ndarray]:

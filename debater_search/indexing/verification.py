@@ -11,7 +11,7 @@ import numpy as np
 
 from debater_search.encoder.again import load_again
 from debater_search.encoder.protocol import TextEncoder
-from debater_search.errors import DamagedError, DebaterError
+from debater_search.errors import DamagedError, MissingError
 from debater_search.files import sha256_file
 from debater_search.indexing.tasks import require_finite
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, rebuild_vectors
@@ -64,7 +64,7 @@ def verify(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DebaterError(f"The index {folder} does not exist.", "Give the folder of an index.")
+        raise MissingError(f"The index {folder} does not exist.", "Give the folder of an index.")
     with writing(folder) if repair else nullcontext():
         manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
         shards = _shard_manifests(folder, manifest)
@@ -88,7 +88,7 @@ def verify(
             if MANIFEST_NAME in found.damaged:
                 raise DamagedError(f"{folder / MANIFEST_NAME} contradicts what it describes.", MEND)
             if manifest.documents in found.damaged:
-                raise DebaterError(
+                raise DamagedError(
                     f"{folder / manifest.documents} is damaged, and only the corpus can mend that.", MEND
                 )
             assert manifest.encoder is not None  # what is damaged and not the documents is made of embeddings
@@ -134,7 +134,7 @@ def _repair(
     if broken:
         _encode_again(folder, manifest, shards, broken, load(), show)
     first, *later = (folder / name for name in manifest.embeddings)
-    documents = DocumentStore(folder / manifest.documents)
+    documents = DocumentStore(folder / manifest.documents, manifest.generation)
     holes = deleted_rows(documents, manifest.rows)
     documents.close()
     record = rebuild_vectors(folder, EmbeddingStore.open(first), manifest.vectors, manifest.generation)

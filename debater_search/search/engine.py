@@ -38,8 +38,9 @@ from debater_search.vectors import VectorIndex
 class SearchEngine:
     """An open index, which many threads may share. Model and vectors are loaded by the first query that needs them.
 
-    A query sees the last change that was committed before it. Only while one thread opens a new state, queries of
-    other threads see the state before it: `Answer.generation` says which. `manifest`, `documents`, `store`, `vectors`
+    A query sees the last change that was committed before it. Only in the moment between a commit and the end of the
+    change, while one thread opens the new state, may queries of others see the one before: `Answer.generation` says
+    which. `manifest`, `documents`, `store`, `vectors`
     and `live` belong to the state that was opened last.
     """
 

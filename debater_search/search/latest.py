@@ -16,7 +16,8 @@ class LatestSnapshot:
     """Opens the newest state of an index when a change was committed.
 
     The thread that first sees the change opens the new state. Until it is open, other threads go on with the state
-    before it. `check` raises DebaterError for a state that must not be used.
+    before it, or wait once the documents of that state are gone. `check` raises DebaterError for a state that must not
+    be used.
     """
 
     def __init__(self, folder: Path, device: str, check: Callable[[Snapshot], None]) -> None:

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from debater_search.errors import DamagedError
+from debater_search.store.connection import SupersededError
 from debater_search.store.database import BUSY_SECONDS, ContentSum
 from debater_search.store.documents import DocumentStore
 from debater_search.store.manifest import IndexManifest
@@ -16,19 +17,23 @@ logger = logging.getLogger(__name__)
 def documents_are_sound(folder: Path, manifest: IndexManifest) -> bool:
     """Whether the documents, their passages, ids and words are those that the manifest's generation wrote.
 
-    What is wrong is logged. Raises SupersededError if a change was committed meanwhile.
+    What is wrong is logged. False too if a change was committed meanwhile: then another manifest counts.
     """
     path = folder / manifest.documents
     try:
         documents = DocumentStore(path, manifest.generation)
         try:
             with documents.reading() as connection:
-                faults = [*_rows(documents, manifest), *_pages(connection.sqlite)]
+                faults = _rows(documents, manifest)
+                with connection.worded():
+                    faults += _pages(connection.sqlite)
                 settled = connection.visible is None
         finally:
             documents.close()
         if settled and not faults:
             faults = _words(path)
+    except SupersededError:
+        return False
     except DamagedError as error:
         faults = [error.message]
     for fault in faults:

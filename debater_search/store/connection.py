@@ -28,7 +28,7 @@ class Connection:
         self._has_generations: bool | None = None
         self.state: State | None = None
         self.visible: str | None = None
-        """A table expression that stands for `documents`, where not all of its rows are this generation's."""
+        """A WITH clause that narrows `documents` to this generation's rows; None if all of them are."""
         self.sqlite = self._open()
 
     @property
@@ -40,7 +40,7 @@ class Connection:
     def transaction(self) -> Iterator[None]:
         """Read one state until the outermost block ends."""
         if not self._depth:
-            with self._worded():
+            with self.worded():
                 self.sqlite.execute("BEGIN")
                 try:
                     self._look()
@@ -58,7 +58,7 @@ class Connection:
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """The rows of a statement, in which `documents` are those of this generation."""
-        with self._worded():
+        with self.worded():
             return self.sqlite.execute(f"{self.visible}{sql}" if self.visible else sql, values).fetchall()
 
     def close(self) -> None:
@@ -121,7 +121,8 @@ class Connection:
             self.visible = _visible(generation, revised=generation == pending)
 
     @contextmanager
-    def _worded(self) -> Iterator[None]:
+    def worded(self) -> Iterator[None]:
+        """Turn what SQLite raises in the block into BusyError or DamagedError."""
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,10 +46,7 @@ def write_documents(
     digest, content = hashlib.sha256(), ContentSum()
     written, end, current = 0, 0, ""
     stream = iter(documents)
-    with new_database(path, lambda: current) as connection:
-        for statement in (*SCHEMA, *(PASSAGES if split else ())):
-            connection.execute(statement)
-        connection.execute("INSERT INTO state (settled) VALUES (?)", (generation,))
+    with new_documents(path, generation, lambda: current, passages=split is not None) as connection:
         while batch := list(islice(stream, SPLIT_AT_ONCE)):
             for document, spans in spans_of(split, batch):
                 current = document.id
@@ -58,9 +57,24 @@ def write_documents(
                 written += 1
         if not written:
             raise InvalidError("The corpus is empty.", "An index needs at least one document.")
+    return Written(written, end, digest.hexdigest(), str(content))
+
+
+@contextmanager
+def new_documents(
+    path: Path, generation: int, current: Callable[[], str], *, passages: bool
+) -> Iterator[sqlite3.Connection]:
+    """A new database to insert documents into, settled in `generation`; the lexical index is made when the block ends.
+
+    `current` names the document at work, for what is raised if it cannot be written.
+    """
+    with new_database(path, current) as connection:
+        for statement in (*SCHEMA, *(PASSAGES if passages else ())):
+            connection.execute(statement)
+        connection.execute("INSERT INTO state (settled) VALUES (?)", (generation,))
+        yield connection
         connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
         connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
-    return Written(written, end, digest.hexdigest(), str(content))
 
 
 def corpus_fingerprint(documents: Iterable[Document]) -> str:

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from debater_search.errors import BusyError, DebaterError, InvalidError, UnavailableError
+from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError, UnavailableError
+from debater_search.store.manifest import MEND
 from debater_search.types import Document, Span
 
 # The text stands last: what a filter or a list of ids reads lies before it, on the row's first page.
@@ -179,6 +180,8 @@ def _worded(path: Path, current: Callable[[], str]) -> Iterator[None]:
         raise UnavailableError(
             f"{path} cannot be written: {error}.", "Is the disk full, or the folder read-only?"
         ) from None
+    except sqlite3.DatabaseError as error:
+        raise DamagedError(f"{path} is damaged ({error}).", MEND) from None
 
 
 def duplicate_id(id: str) -> DebaterError:

@@ -215,7 +215,7 @@ class DocumentStore:
             connection.close()
 
     def _spans(self, position: int) -> list[Span]:
-        with self.reading() as connection:
+        with self.reading() as connection, connection.worded():
             return [span for _, span in passages_of(connection.sqlite, position)]
 
     def _by_position(self, columns: str, positions: Sequence[int]) -> dict[int, Any]:

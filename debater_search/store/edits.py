@@ -15,7 +15,7 @@ from pathlib import Path
 
 from debater_search.errors import DamagedError, InvalidError
 from debater_search.files import atomic
-from debater_search.store.database import SCHEMA as DOCUMENTS
+from debater_search.store.corpus import new_documents
 from debater_search.store.database import (
     ContentSum,
     Row,
@@ -24,14 +24,12 @@ from debater_search.store.database import (
     has_generations,
     in_json,
     insert_row,
-    new_database,
     read_state,
     row_hash,
     row_of,
 )
 from debater_search.store.documents import DocumentStore
 from debater_search.store.manifest import MEND
-from debater_search.store.passages import SCHEMA as PASSAGES
 from debater_search.store.passages import Split, has_passages, insert_passages, passages_of
 from debater_search.types import Document, Span
 
@@ -274,17 +272,15 @@ def convert_documents(source: Path, target: Path, generation: int) -> str:
 
     """
     documents, content, current = DocumentStore(source), ContentSum(), ""
-    with atomic(target) as temporary, new_database(temporary, lambda: current) as connection:
-        for statement in (*DOCUMENTS, *(PASSAGES if documents.split else ())):
-            connection.execute(statement)
-        connection.execute("INSERT INTO state (settled) VALUES (?)", (generation,))
+    with (
+        atomic(target) as temporary,
+        new_documents(temporary, generation, lambda: current, passages=documents.split) as connection,
+    ):
         for position, document in documents.items():
             current, row = document.id, row_of(document)
             spans = documents.spans([document])[0] if documents.split else []
             content.add(insert_row(connection, position, row, row_hash(position, row, spans), generation))
             if documents.split:
                 insert_passages(connection, position, spans)
-        connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
-        connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
     documents.close()
     return str(content)

@@ -18,16 +18,6 @@ from tests.fakes import FakeEncoder, tiny_corpus
 from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, by_id, changed, contents, opened, require_answers_of
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(CORPUS, FakeEncoder(), tmp_path_factory.mktemp("original") / "i", shard_size=10, all_steps=True).folder
-
-
-@pytest.fixture
-def index(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "i"))
-
-
 def test_added_documents_are_found_in_every_mode(index: Path, tmp_path: Path) -> None:
     encoder = FakeEncoder()
     change = add(index, [FLUTTER], encoder=encoder)

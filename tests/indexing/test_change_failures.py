@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,11 @@ import numpy as np
 import pytest
 
 from debater_search.errors import DebaterError
-from debater_search.indexing import add, build, compact, delete, update, verify
+from debater_search.indexing import add, compact, delete, update, verify
 from debater_search.search import MODES, SearchEngine
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, by_id, changed, contents, files_of, opened
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(CORPUS, FakeEncoder(), tmp_path_factory.mktemp("original") / "i", shard_size=10, all_steps=True).folder
-
-
-@pytest.fixture
-def index(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "i"))
 
 
 def state(index: Path) -> tuple[dict[str, Document], Any]:

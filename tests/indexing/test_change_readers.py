@@ -1,6 +1,5 @@
 """Whoever reads an index while it is changed sees each change whole, and none before its commit."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,6 @@ from debater_search.search import MODES, SearchEngine
 from debater_search.store.generations import is_part
 from tests.fakes import FakeEncoder
 from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, files_of, opened
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(CORPUS, FakeEncoder(), tmp_path_factory.mktemp("original") / "i", shard_size=10, all_steps=True).folder
-
-
-@pytest.fixture
-def index(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "i"))
 
 
 def test_an_open_engine_sees_a_change_at_its_next_query_and_none_before_its_commit(

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from debater_search.cli import main
 from debater_search.errors import DamagedError, DebaterError
 from debater_search.indexing import add, build, compact, delete, verify
 from debater_search.search import SearchEngine
+from debater_search.store.checks import documents_are_sound
+from debater_search.store.manifest import IndexManifest
 from debater_search.types import Document
 from tests.fakes import FakeEncoder
 
@@ -139,6 +142,29 @@ def test_damage_to_the_words_of_the_lexical_index_is_found(index: Path) -> None:
         database.execute("DELETE FROM lexical_data WHERE id > 10")
     database.close()
     assert verify(index).damaged == ["documents.sqlite"]
+
+
+def test_a_change_that_is_committed_meanwhile_is_no_damage(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def after_a_change(folder: Path, manifest: IndexManifest) -> bool:
+        if manifest.generation == 0:
+            delete(index, ["d0"])
+        return documents_are_sound(folder, manifest)
+
+    monkeypatch.setattr("debater_search.indexing.verification.documents_are_sound", after_a_change)
+    assert verify(index).sound
+
+
+def test_a_database_that_sqlite_cannot_read_is_named_and_not_changed(index: Path) -> None:
+    database = index / "documents.sqlite"
+    with closing(sqlite3.connect(database)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'documents'").fetchone()
+    content = bytearray(database.read_bytes())
+    content[4096 * (page - 1) : 4096 * page] = b"\xff" * 4096
+    database.write_bytes(content)
+    assert verify(index).damaged == ["documents.sqlite"]
+    for change in (lambda: delete(index, ["d0"]), lambda: add(index, [Document("new", "x")])):
+        with pytest.raises(DamagedError, match=r"documents\.sqlite is damaged"):
+            change()
 
 
 def test_another_model_does_not_repair(index: Path) -> None:
