@@ -27,9 +27,7 @@ class NumpyIndex:
 class NumpyBackend(VectorBackend):
     name, takes = "numpy", "positions"
 
-    def build(
-        self, folder: Path, chunks: Iterable, dim: int, settings: VectorSettings, generation: int
-    ) -> VectorRecord:
+    def build(self, folder: Path, chunks: Iterable, dim: int, settings: object, generation: int) -> VectorRecord:
         empty = VectorRecord(backend="numpy", type="numpy", dim=dim, rows=0, state={"dropped": []})
         return self.extend(folder, empty, chunks, generation).model_copy(update={"added": 0})
 
