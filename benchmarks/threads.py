@@ -39,13 +39,14 @@ class Vectors:
         rows = np.array([np.random.default_rng(seed).standard_normal(DIM, np.float32) for seed in seeds])
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
-    def deliberate(self, documents: Sequence[Document], **_: Any) -> np.ndarray:
-        return self.encode_queries([document.content for document in documents])[:, None]
+    def deliberate(self, documents: Sequence[Document | str], **_: Any) -> np.ndarray:
+        texts = (document if isinstance(document, str) else document.content for document in documents)
+        return self.encode_queries(list(texts))[:, None]
 
-    def deliberate_windows(self, windows: Iterable[Sequence[Document]], **_: Any) -> Iterator[np.ndarray]:
+    def deliberate_windows(self, windows: Iterable[Sequence[str]], **_: Any) -> Iterator[np.ndarray]:
         return map(self.deliberate, windows)
 
-    def calibrate(self, documents: Sequence[Document]) -> int:
+    def calibrate(self, documents: Sequence[str]) -> int:
         return self.batch_tokens
 
 

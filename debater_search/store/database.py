@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import debater_search.store.memory  # noqa: F401  # before the first connection
 from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError, UnavailableError
 from debater_search.store.manifest import MEND
 from debater_search.types import Document, Span
