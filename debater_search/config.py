@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
 
 Settings = TypeVar("Settings", bound=BaseModel)
 Key = tuple[str | int, ...]
@@ -85,11 +85,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, names, n=1)
         hint = f"Did you mean {path.with_name(near[0])}?" if near else "Name a YAML or JSON file."
-        raise DebaterError(f"There is no config file {path}.", hint) from error
+        raise MissingError(f"There is no config file {path}.", hint) from error
     except UnicodeDecodeError as error:
-        raise DebaterError(f"The config {path} is not UTF-8 text.", "Name a YAML or JSON file.") from error
+        raise InvalidError(f"The config {path} is not UTF-8 text.", "Name a YAML or JSON file.") from error
     except OSError as error:
-        raise DebaterError(
+        raise UnavailableError(
             f"The config {path} cannot be read: {error.strerror}.", "Name a YAML or JSON file."
         ) from error
     try:
@@ -101,9 +101,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "it does not parse"
-        raise DebaterError(f"{where}: this is not YAML ({problem}).", "Mind indentation, colons and quotes.") from error
+        raise InvalidError(
+            f"{where}: this is not YAML ({problem}).", "Check indentation, colons and quotes."
+        ) from error
     if not isinstance(values, dict):
-        raise DebaterError(f"The config {path} is not a mapping of keys to values.", "Write lines such as key: value.")
+        raise InvalidError(f"The config {path} is not a mapping of keys to values.", "Write lines such as key: value.")
     return values, lines
 
 
@@ -127,21 +129,21 @@ def _apply(values: dict[str, Any], override: str) -> Key:
     dotted, equals, text = override.partition("=")
     key: Key = tuple(_index(part) for part in dotted.strip().split("."))
     if not equals or not all(part != "" for part in key):
-        raise DebaterError(f"{override!r} is not key=value.", "Write overrides such as learning_rate=1e-4.")
+        raise InvalidError(f"{override!r} is not key=value.", "Write overrides such as learning_rate=1e-4.")
     try:
         value = yaml.load(text, _Loader)  # a SafeLoader
     except YAML_ERRORS as error:
-        raise DebaterError(f"The value of {override!r} is not YAML.", "Put quotes around it.") from error
+        raise InvalidError(f"The value of {override!r} is not YAML.", "Put quotes around it.") from error
     target: Any = values
     for part, following in zip(key, (*key[1:], None), strict=True):
         if isinstance(target, list):
             if not isinstance(part, int) or part >= len(target):
-                raise DebaterError(
+                raise InvalidError(
                     f"{override!r}: {dotted} leads into a list of {len(target)}, which has no {part!r}.",
                     "Count its items from 0.",
                 )
         elif not isinstance(target, dict):
-            raise DebaterError(f"{override!r}: what stands before .{part} is no mapping.", "Override the whole of it.")
+            raise InvalidError(f"{override!r}: the value before .{part} is not a mapping.", "Override the whole of it.")
         else:
             part = str(part)
         if following is None:

@@ -30,7 +30,7 @@ COMPACT_EXAMPLES = examples("debater compact indexes/papers", "debater compact i
 
 Index = Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")]
 Moved = Annotated[
-    str | None, typer.Option("--model", "-m", help="Where the model is now, if it was moved.", metavar="M")
+    str | None, typer.Option("--model", "-m", help="New path of the model, if it was moved.", metavar="M")
 ]
 
 
@@ -56,8 +56,8 @@ def add(
 
 def delete(
     index: Index,
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids of documents.", metavar="ID…")] = None,
-    file: Annotated[Path | None, typer.Option("--ids", help="A file of ids, one a line.", metavar="FILE")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the documents to delete.", metavar="ID…")] = None,
+    file: Annotated[Path | None, typer.Option("--ids", help="A file of ids, one per line.", metavar="FILE")] = None,
     as_json: Json = False,
 ) -> None:
     """Delete documents from an index by their ids."""
@@ -66,7 +66,7 @@ def delete(
 
         given = [*(ids or []), *(_read_ids(file) if file else [])]
         if not given:
-            raise DebaterError("There is no id.", "Name the documents to delete, or a file of ids with --ids.")
+            raise DebaterError("No ids were given.", "Name the documents to delete, or a file of ids with --ids.")
         change = delete(index, given)
         if change.unknown:
             shown = ", ".join(change.unknown[:_SHOWN]) + (", …" if len(change.unknown) > _SHOWN else "")

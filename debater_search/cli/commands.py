@@ -23,7 +23,7 @@ def _version(asked: bool) -> None:
 @app.callback(epilog="Each command's --help shows examples.")
 def debater(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Dense retrieval with language models that deliberate before they search."""
@@ -31,7 +31,10 @@ def debater(
 
 def demo(
     train: Annotated[
-        bool, typer.Option("--train", help="Train an encoder first, and compare; minutes, and only in a clone.")
+        bool,
+        typer.Option(
+            "--train", help="Train an encoder first and compare it; takes minutes and needs a clone of the repository."
+        ),
     ] = False,
     output: Annotated[
         Path | None,

@@ -45,17 +45,17 @@ def index(
         str,
         typer.Option(
             "--type",
-            help="How vectors are searched: auto, flat (exact), hnsw, cagra, ivf, sq8, ivfpq, binary, or FAISS's name.",
+            help="Type of the vector index: auto, flat (exact), hnsw, cagra, ivf, sq8, ivfpq, binary, or FAISS's own.",
             metavar="TYPE",
         ),
     ] = "auto",
     memory: Annotated[
         str | None,
-        typer.Option(help="What auto may fill, such as 4GB. Default: half of the machine's.", metavar="SIZE"),
+        typer.Option(
+            help="Memory that type auto may use, such as 4GB. Default: half of the machine's.", metavar="SIZE"
+        ),
     ] = None,
-    recall: Annotated[
-        float, typer.Option(help="Recall@10 against exact search that the search is tuned to reach.")
-    ] = 0.95,
+    recall: Annotated[float, typer.Option(help="Target recall@10 relative to exact search.")] = 0.95,
     all_steps: Annotated[bool, typer.Option("--all-steps", help="Store every thinking step's vectors too.")] = False,
     dim: Annotated[
         int | None, typer.Option(help="Cut vectors to their first N numbers (Matryoshka models).", metavar="N")
@@ -68,11 +68,11 @@ def index(
         int | None,
         typer.Option(help="Cut documents into passages of at most N tokens; hits are documents.", metavar="N"),
     ] = None,
-    overlap: Annotated[int, typer.Option(help="Tokens that passages have in common.", metavar="N")] = 32,
+    overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.", metavar="N")] = 32,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that encode. Default: one a GPU, else 1.", metavar="N")
+        int | None, typer.Option(min=1, help="Encoding processes. Default: one per GPU, else 1.", metavar="N")
     ] = None,
-    encode_only: Annotated[bool, typer.Option("--encode-only", help="Stop after embeddings/: no index.")] = False,
+    encode_only: Annotated[bool, typer.Option("--encode-only", help="Write embeddings/ and build no index.")] = False,
     embeddings: Annotated[
         Path | None, typer.Option(help="Build from ready shards instead of encoding.", metavar="DIR")
     ] = None,
@@ -101,12 +101,14 @@ def index(
             encoder = moved_encoder(folder, model, base_model, device)
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
         if overlap != 32 and passages is None:
-            raise DebaterError("--overlap is of passages.", "Give --passages too, such as --passages 256.")
+            raise DebaterError(
+                "--overlap has no effect without --passages.", "Give --passages too, such as --passages 256."
+            )
         check_output(folder, force=force, encode_only=encode_only)
         ready = embeddings is not None and model is None
         if ready and (dim is not None or int8):
             raise DebaterError(
-                "Ready embeddings are taken as they are.", "Leave --dim and --int8 out, or encode the corpus anew."
+                "--dim and --int8 cannot change ready embeddings.", "Leave both out, or encode the corpus again."
             )
         dtype = "int8" if int8 else None
         encoder = None if ready else load_encoder(model, base_model, device, dim=dim, dtype=dtype)
@@ -144,7 +146,7 @@ def corpus_name(corpus: str) -> str:
     Raises DebaterError for standard input, which has no name.
     """
     if corpus == "-":
-        raise DebaterError("Standard input has no name to call the index by.", "Give one: --output indexes/NAME.")
+        raise DebaterError("An index of standard input needs a name.", "Give one: --output indexes/NAME.")
     path = Path(corpus).resolve()
     name = path.name if path.is_dir() else path.name.split(".")[0] or path.name.strip(".")
     return path.parent.name if name == "corpus" and not path.is_dir() else name

@@ -48,34 +48,39 @@ def mine(
         ),
     ],
     index: Annotated[
-        Path | None, typer.Option("--index", "-i", help="Where negatives come from. Default: the newest in indexes/.")
+        Path | None,
+        typer.Option("--index", "-i", help="Index to take negatives from. Default: the newest in indexes/."),
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(help="Instead of an index, with --mode lexical: a corpus.", metavar="CORPUS")
+        str | None,
+        typer.Option(help="Corpus to take negatives from instead of an index; needs --mode lexical.", metavar="CORPUS"),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .jsonl file. Default: mined/NAME OF QUERIES.jsonl.")
     ] = None,
     mode: Annotated[
-        Mode, typer.Option("--mode", help="By the index's vectors, or by words (BM25), which needs no model.")
+        Mode,
+        typer.Option("--mode", help="Search by vectors (dense), or by words (lexical: BM25, which needs no model)."),
     ] = Mode.dense,
-    negatives: Annotated[int, typer.Option("--negatives", "-n", min=1, help="How many a query.")] = 8,
+    negatives: Annotated[int, typer.Option("--negatives", "-n", min=1, help="Negatives per query.")] = 8,
     window: Annotated[
-        str, typer.Option(help="Ranks to take them from, first to last.", metavar="FIRST:LAST")
+        str, typer.Option(help="Ranks to take negatives from, first to last.", metavar="FIRST:LAST")
     ] = "1:100",
     margin: Annotated[
-        float | None, typer.Option(help="They score at most the positive's score less this.", metavar="SCORE")
+        float | None, typer.Option(help="A negative scores at most the positive's score minus this.", metavar="SCORE")
     ] = None,
     max_share: Annotated[
         float | None,
         typer.Option(
-            help="They score at most this share of the positive's score. Default: 0.95 in dense mode.",
+            help="A negative scores at most this share of the positive's score. Default: 0.95 in dense mode.",
             metavar="SHARE",
         ),
     ] = None,
-    choice: Annotated[Choice, typer.Option(help="Of those that pass, the best, or some at random.")] = Choice.top,
-    seed: Annotated[int, typer.Option(help="Of the random choice.")] = 42,
-    split: Annotated[str, typer.Option(help="Of a folder: which judgements.")] = "train",
+    choice: Annotated[
+        Choice, typer.Option(help="Which candidates become negatives: the best, or a random choice.")
+    ] = Choice.top,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice.")] = 42,
+    split: Annotated[str, typer.Option(help="Split of a BEIR folder whose judgements are used.")] = "train",
     model: QueryModel = None,
     base_model: BaseModel = None,
     instruction: Instruction = None,
@@ -105,7 +110,7 @@ def mine(
         file = output or MINED / f"{corpus_name(source)}.jsonl"
         check_output(file, source, force=force)
         if index is not None and corpus is not None:
-            raise DebaterError("There is --index and there is --corpus.", "Give one of them.")
+            raise DebaterError("--index and --corpus exclude each other.", "Give one of them.")
         lexical = mode is Mode.lexical
         with ExitStack() as open_files:
             engine = None
@@ -122,7 +127,9 @@ def read_window(window: str) -> tuple[int, int]:
     """The first and the last rank of `10:100`. Raises DebaterError where it is something else."""
     first, colon, last = window.partition(":")
     if not (colon and all(rank.strip().isdecimal() and len(rank) < 20 for rank in (first, last))):
-        raise DebaterError(f"{window!r} is no window of ranks.", "Give the first and the last, as in --window 10:100.")
+        raise DebaterError(
+            f"{window!r} is not a range of ranks.", "Give the first and the last, as in --window 10:100."
+        )
     return int(first), int(last)
 
 

@@ -36,24 +36,24 @@ Model = Annotated[
 ]
 QueryModel = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Encodes queries; refused unless it made the index.", metavar="M"),
+    typer.Option("--model", "-m", help="Model that encodes queries; must be the one that made the index.", metavar="M"),
 ]
 BaseModel = Annotated[
     str | None,
-    typer.Option("--base-model", help="The model under an adapter whose config does not say.", metavar="M"),
+    typer.Option("--base-model", help="Base model of an adapter whose config does not name it.", metavar="M"),
 ]
 Device = Annotated[
     str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", metavar="NAME")
 ]
 Instruction = Annotated[
     str | None,
-    typer.Option(
-        "--instruction", help='What the model is told before each query; "" for nothing. Default: the model\'s own.'
-    ),
+    typer.Option("--instruction", help='Instruction put before each query; "" for none. Default: the model\'s own.'),
 ]
-SearchMode = Annotated[Mode, typer.Option("--mode", help="By the model's vectors, by words (BM25), or both.")]
+SearchMode = Annotated[
+    Mode, typer.Option("--mode", help="Search by vectors (dense), by words (lexical: BM25), or by both (hybrid).")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a finished output.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; all else goes to stderr.")]
 
 
 def load_encoder(model: str | None, base_model: str | None, device: str, **more: Any) -> Any:

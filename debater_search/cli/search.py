@@ -47,7 +47,7 @@ EXAMPLES = examples(
 def search(
     query: Annotated[
         str | None,
-        typer.Argument(help="What to look for. Without it, queries are read from standard input.", metavar="QUERY"),
+        typer.Argument(help="The query. Without it, queries are read from standard input.", metavar="QUERY"),
     ] = None,
     index: Annotated[
         Path | None, typer.Option("--index", "-i", help="An index folder. Default: the newest in indexes/.")
@@ -56,15 +56,13 @@ def search(
     mode: SearchMode = Mode.dense,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights of the rankings that --mode hybrid fuses. Default: 1,1.", metavar="DENSE,LEXICAL"),
+        typer.Option(help="Weights of the two rankings in --mode hybrid. Default: 1,1.", metavar="DENSE,LEXICAL"),
     ] = None,
     rescore: Annotated[
         Rescore | None,
         typer.Option(help="Reorder the nearest documents by the best or the mean of their stored thinking steps."),
     ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Compare with every document, whatever the type of the vector index.")
-    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Search exactly, on every type of vector index.")] = False,
     where: Annotated[
         str | None,
         typer.Option(

@@ -23,15 +23,15 @@ def train(
         Path, typer.Argument(help="Settings in YAML or JSON; configs/ has some to start from.", metavar="CONFIG")
     ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings that replace those of the file.", metavar="KEY=VALUE")
+        list[str] | None, typer.Argument(help="Settings that override the file's.", metavar="KEY=VALUE")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: the config's own.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last complete checkpoint.")] = False,
     processes: Annotated[
-        int | None, typer.Option(help="Processes to start on this machine. Default: one a GPU.", metavar="N")
+        int | None, typer.Option(help="Processes to start on this machine. Default: one per GPU.", metavar="N")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and say what would be done; load no weights.")
+        bool, typer.Option("--dry-run", help="Check everything and print the plan; load no weights.")
     ] = False,
     force: Force = False,
     device: Device = "auto",

@@ -15,9 +15,9 @@ EXAMPLES = examples("debater verify indexes/cranfield", "debater verify indexes/
 
 def verify(
     index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
-    repair: Annotated[bool, typer.Option("--repair", help="Encode and build again what is damaged.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Encode and build damaged parts again.")] = False,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Where the model is now, if it was moved.", metavar="M")
+        str | None, typer.Option("--model", "-m", help="New path of the model, if it was moved.", metavar="M")
     ] = None,
     device: Device = "auto",
     as_json: Json = False,

@@ -46,7 +46,7 @@ def format_of(path: str | Path) -> str:
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
         raise InvalidError(
-            f"{path} has an extension that says nothing about its format.",
+            f"{path} has an unknown extension.",
             f"Known are {known} (each also with .gz or .zst), and a folder of .txt and .md files.",
         )
     return FORMATS[suffix]

@@ -193,7 +193,9 @@ def _scores(fields: Fields, names: Sequence[str], count: int, where: str) -> tup
             f"{where}: the field {name} holds {len(scores)} scores for {count} texts.", "Give one score for each text."
         )
     if not all(_is_finite(score) for score in scores):
-        raise InvalidError(f"{where}: the field {name} holds what is not a finite number.", "Score the row again.")
+        raise InvalidError(
+            f"{where}: the field {name} holds a value that is not a finite number.", "Score the row again."
+        )
     return tuple(float(score) for score in scores)
 
 

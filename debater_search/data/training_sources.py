@@ -86,7 +86,7 @@ def _place(fields: Fields, number: int, path: str, unit: str) -> str:
 
 def _file(path: Path) -> TrainingSource:
     if not path.is_file():
-        raise InvalidError(f"{path} is no regular file: its rows cannot be read by position.", "Save it to a file.")
+        raise InvalidError(f"{path} is not a regular file: its rows cannot be read by position.", "Save it to a file.")
     kind = format_of(path)
     if kind == "jsonl":
         # labelled pairs are joined, so that the lines are others than the file's

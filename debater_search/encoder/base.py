@@ -96,7 +96,7 @@ class TorchEncoder:
         """Vectors of queries, float32 [n, dim]. `instruction` None is the model's own default, "" none."""
         if not self.leaves_room(instruction):
             log.warning(
-                "The instruction fills the %d tokens of a query: nothing of it is read.", self.spec.query_length
+                "The instruction fills the %d tokens of a query: the query itself is not read.", self.spec.query_length
             )
         tokens = batch_tokens or self.batch_tokens
         return encode_all(self, contents(texts), "query", tokens, progress, instruction)[:, -1]

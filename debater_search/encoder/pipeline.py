@@ -148,7 +148,7 @@ class Pipeline:
                 "Use a smaller max_length, another device, or free memory on this one.",
             )
         self._budget = rows * longest // 2
-        log.warning("Out of memory on %s: going on with batches of %s tokens.", where, f"{self._budget:,}")
+        log.warning("Out of memory on %s: continuing with batches of %s tokens.", where, f"{self._budget:,}")
         if where.type == "cuda":
             torch.cuda.empty_cache()
 

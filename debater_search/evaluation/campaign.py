@@ -120,7 +120,7 @@ class Campaign:
     def _run(self, evaluator: Evaluator, reusable: dict[str, ReusableResults]) -> Iterator[TaskResults]:
         done = [name for name, found in reusable.items() if evaluator.has_all_results(found)]
         if done:
-            logger.info("In %s already, not scored again: %s.", self._output, ", ".join(done))
+            logger.info("Already in %s, not scored again: %s.", self._output, ", ".join(done))
         metrics: Metrics = {}
         seconds: list[float] = []  # of each task that was computed
         left = len(self.tasks) - len(done)

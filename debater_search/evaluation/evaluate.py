@@ -247,7 +247,7 @@ def _count_missing(qrels: Qrels, engine: SearchEngine) -> int:
     judged = {document_id for gains in qrels.values() for document_id in gains}
     unknown = len(judged) - len(engine.documents.positions(sorted(judged)))
     if unknown:
-        logger.warning("Judged documents that are not in the corpus: %s of %s.", f"{unknown:,}", f"{len(judged):,}")
+        logger.warning("Judged documents missing in the corpus: %s of %s.", f"{unknown:,}", f"{len(judged):,}")
     return unknown
 
 

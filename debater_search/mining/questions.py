@@ -39,7 +39,7 @@ def read_questions(source: str | Path, split: str = "train") -> list[Question]:
     pairs = _judged_pairs(Path(source), split) if Path(source).is_dir() else _training_pairs(source)
     questions = _grouped(pairs)
     if not questions:
-        raise InvalidError(f"No query of {source} has a positive with a text.", "Mining needs positives.")
+        raise InvalidError(f"No query of {source} has a positive with text.", "Mining needs positives.")
     return questions
 
 

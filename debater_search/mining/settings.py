@@ -42,11 +42,11 @@ class MiningSettings:
         if self.choice not in CHOICES:
             raise InvalidError(f"There is no choice {self.choice!r}.", f"Choices: {', '.join(CHOICES)}.")
         if self.negatives < 1:
-            raise InvalidError(f"{self.negatives} negatives cannot be mined.", "Ask for 1 or more a query.")
+            raise InvalidError(f"{self.negatives} negatives cannot be mined.", "Ask for 1 or more per query.")
         first, last = self.window
         if first < 1 or last < first:
             raise InvalidError(
-                f"{first}:{last} is no window of ranks.", "Give the first and the last rank, from 1, as in 10:100."
+                f"{first}:{last} is not a range of ranks.", "Give the first and the last rank, from 1, as in 10:100."
             )
         if last - first + 1 < self.negatives:
             raise InvalidError(

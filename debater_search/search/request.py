@@ -79,7 +79,7 @@ def require_texts(queries: Sequence[str]) -> None:
     for number, query in enumerate(queries, start=1):
         if not query.strip():
             which = "The query" if len(queries) == 1 else f"Query {number} of {len(queries)}"
-            raise InvalidError(f"{which} is empty.", "Ask something.")
+            raise InvalidError(f"{which} is empty.", "Give a query.")
 
 
 def require_dense(mode: Mode) -> None:

@@ -181,7 +181,7 @@ def edit_documents(
         yield edits
         if count + edits.added - edits.deleted < 1:
             raise InvalidError(
-                "That would leave the index without documents.", "To be rid of the index, delete its folder."
+                "That would leave the index without documents.", "To remove the index, delete its folder."
             )
         if not edits.changed:
             connection.execute("UPDATE state SET pending = NULL, first = NULL, words = 0")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from debater_search.errors import DamagedError, DebaterError
+from debater_search.errors import DamagedError, InvalidError
 from debater_search.files import atomic, sha256_file
 from debater_search.identity import EncoderInfo
 from debater_search.store.manifest import (
@@ -51,7 +51,7 @@ class EmbeddingStore:
         manifest = read_manifest(folder / MANIFEST_NAME, EmbeddingsManifest)
         for shard in manifest.shards:
             if not (folder / shard.file).is_file():
-                raise DebaterError(f"The shard {folder / shard.file} is missing.", MEND)
+                raise DamagedError(f"The shard {folder / shard.file} is missing.", MEND)
         return cls(folder, manifest, [cls.open(other) for other in later])
 
     def __len__(self) -> int:
@@ -105,9 +105,9 @@ class EmbeddingStore:
     def require_steps(self) -> None:
         """Raise DebaterError where only the last thinking step was stored."""
         if not self.manifest.thinking_steps:
-            raise DebaterError(
-                f"{self.folder} holds the last thinking step only.",
-                "Index the corpus again with all_steps (`debater index --all-steps`).",
+            raise InvalidError(
+                f"{self.folder} holds only the last thinking step.",
+                "Index the corpus again with --all-steps.",
             )
 
     def steps(self) -> Iterator[np.ndarray]:
@@ -168,7 +168,7 @@ class EmbeddingStore:
         try:
             yield path
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise DebaterError(f"The shard {path} cannot be read: {error}", MEND) from None
+            raise DamagedError(f"The shard {path} cannot be read: {error}", MEND) from None
 
 
 class EmbeddingWriter:

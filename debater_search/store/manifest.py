@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from debater_search.errors import DamagedError, DebaterError
+from debater_search.errors import DamagedError, InvalidError, MissingError, UnavailableError
 from debater_search.files import atomic, sha256_file
 from debater_search.identity import EncoderInfo
 
@@ -196,20 +196,22 @@ def read_manifest(path: Path, kind: type[M]) -> M:
 
     """
     if path.exists() and not path.is_file():  # to read a FIFO would wait for a writer
-        raise DamagedError(f"{path} is damaged: it is no regular file.", MEND)
+        raise DamagedError(f"{path} is damaged: it is not a regular file.", MEND)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DebaterError(
+        raise MissingError(
             f"{path.parent} is unfinished: it has no {path.name}.",
-            "Run its `debater index` command again, without --encode-only: it goes on where it stopped.",
+            "Run its `debater index` command again, without --encode-only: it resumes where it stopped.",
         ) from None
     except OSError as error:
-        raise DebaterError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
+        raise UnavailableError(
+            f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions."
+        ) from None
     try:
         version = Manifest.model_validate_json(content).schema_version
         if version > kind.newest:
-            raise DebaterError(
+            raise InvalidError(
                 f"{path} has schema version {version}, newer than this program's {kind.newest}.",
                 "Upgrade debater-search, or build the index again with this version.",
             )
@@ -217,4 +219,4 @@ def read_manifest(path: Path, kind: type[M]) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise DebaterError(f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}.", MEND) from None
+        raise DamagedError(f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}.", MEND) from None

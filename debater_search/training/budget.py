@@ -38,7 +38,9 @@ def fitting_budget(student: Student, batch: Batch, budget: int | None, parallel:
     found_by_all = agreed(found or UNCHUNKED, least=True)
     found = None if found_by_all == UNCHUNKED else found_by_all
     if found != budget:
-        log.warning("Memory ran out in the first step: going on in chunks of %s tokens (gradient_cache).", f"{found:,}")
+        log.warning(
+            "Memory ran out in the first step: continuing in chunks of %s tokens (gradient_cache).", f"{found:,}"
+        )
     return found
 
 

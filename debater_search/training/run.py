@@ -73,7 +73,7 @@ class Run:
         self._describe()
         if self.resume_from is not None:
             self.scores = self.journal.go_on_from(done, warm=warm)
-            log.info("Going on from %s.", self.resume_from)
+            log.info("Resuming from %s.", self.resume_from)
         if warm or (self.resume_from is None and self.settings.warm_start and self.student.spec.deliberates):
             self._run_phase(self._warm_phase(done), done)
             self._save(0, None)

@@ -24,7 +24,7 @@ class DataSet(_Section):
         "or a data set of the hub, as owner/name."
     )
     instruction: str | list[str] = Field(
-        "", description="Words before every query of this set; a list alternates over the rows."
+        "", description="Instruction put before each query of this set; a list alternates over the rows."
     )
     weight: PositiveFloat = Field(1.0, description="Share of batches relative to the set's size.")
     teacher_lexical: float | None = Field(
@@ -38,23 +38,27 @@ class Loss(_Section):
     scale: PositiveFloat = Field(30.0, description="Inverse temperature of the cosines.")
     contrast: Literal["max", "last", "mean"] = Field("max", description="Which thinking step's score is contrasted.")
     distill: bool = Field(True, description="Let the best step teach the last one.")
-    distill_weight: PositiveFloat = Field(1.0, description="Of self-distillation, beside a contrast of weight 1.")
+    distill_weight: PositiveFloat = Field(
+        1.0, description="Weight of self-distillation; the contrastive term has weight 1."
+    )
     combine: Literal["mean", "sum"] = Field(
-        "mean", description="How the weighted terms make one: their mean (released code) or their sum (the paper)."
+        "mean", description="How the weighted terms are combined: their mean (released code) or their sum (the paper)."
     )
     mask_duplicates: bool = Field(
-        True, description="Leave out of a query's negatives what is a positive of it elsewhere in the batch."
+        True, description="Exclude from a query's negatives the texts that are its positives elsewhere in the batch."
     )
     mask_margin: float | None = Field(
         None,
-        description="Leave out negatives whose cosine is above the positive's plus this (-0.05: also just below it).",
+        description="Exclude negatives whose cosine exceeds the positive's by more than this (-0.05: also below it).",
     )
     teacher: Literal["kl", "margin_mse", "base"] | None = Field(
         None,
-        description="Distill scores into the last step: kl and margin_mse those that the data gives to a query's own "
-        "positive and negatives, base the model's before training (and BM25's), of all texts in the batch.",
+        description="Distill a teacher's scores into the last step. kl, margin_mse: the data's scores of a query's "
+        "positive and negatives. base: the untrained model's scores (and BM25's) of all texts in the batch.",
     )
-    teacher_weight: PositiveFloat = Field(1.0, description="Of that distillation, beside a contrast of weight 1.")
+    teacher_weight: PositiveFloat = Field(
+        1.0, description="Weight of the teacher term; the contrastive term has weight 1."
+    )
     teacher_scale: PositiveFloat | None = Field(
         None,
         description="Multiplies the teacher's scores; null: 1 for the data's (logits), loss.scale for base (cosines).",
@@ -62,7 +66,9 @@ class Loss(_Section):
     teacher_lexical: float = Field(
         0.0, ge=0, description="Weight of BM25 (from 0 to 1) beside the base model's cosine, where the teacher is base."
     )
-    matryoshka: list[PositiveInt] = Field([], description="Shorter dimensions that are trained along with the whole.")
+    matryoshka: list[PositiveInt] = Field(
+        [], description="Shorter dimensions that are trained together with the full one."
+    )
 
     def arguments(self) -> dict[str, Any]:
         """What `DeliberationLoss` takes; the rest is the teacher's."""
@@ -76,8 +82,8 @@ class Lora(_Section):
     alpha: PositiveInt = Field(32, description="Scaling: updates are multiplied by alpha / r.")
     last_layers: PositiveInt | None = Field(
         None,
-        description="Adapt so many of the last layers only, and leave new thinking tokens' embeddings as they start; "
-        "null: all layers.",
+        description="Adapt only this many of the last layers, and keep the initial embeddings of new thinking "
+        "tokens; null: adapt all layers.",
     )
     dropout: float = Field(0.05, ge=0, lt=1, description="The only dropout; the backbone's own is set to 0.")
 
@@ -88,7 +94,7 @@ class MaxLength(_Section):
     query: PositiveInt = Field(64, description="Query, instruction and special tokens included.")
     document: PositiveInt = Field(512, description="Document, prompt and thinking tokens included.")
     search: PositiveInt | None = Field(
-        None, description="Of documents once the model is trained, not below document; null: as in training."
+        None, description="Document length of the trained model, at least document; null: as in training."
     )
 
     @model_validator(mode="after")
@@ -103,9 +109,9 @@ class Evaluation(_Section):
 
     task: str = Field(description="A folder in BEIR layout, relative to the config file.")
     every: PositiveInt = Field(100, description="Steps between two measurements.")
-    split: str = Field("test", description="Which judgements: qrels/SPLIT.tsv.")
+    split: str = Field("test", description="Split whose judgements are used: qrels/SPLIT.tsv.")
     sample: PositiveInt | None = Field(
-        None, description="Search among the judged documents and this many others; null: the whole corpus."
+        None, description="Sample of the corpus: the judged documents and this many others; null: the whole corpus."
     )
     patience: PositiveInt | None = Field(None, description="Stop after this many measurements without a new best.")
 
@@ -115,7 +121,7 @@ class WarmStart(_Section):
 
     steps: PositiveInt = Field(description="Optimizer steps, before and not counted in max_steps.")
     batch_size: PositiveInt = Field(64, description="Texts per step, over all processes.")
-    learning_rate: PositiveFloat = Field(1e-3, description="Peak rate; decays linearly to zero.")
+    learning_rate: PositiveFloat = Field(1e-3, description="Peak learning rate; decays linearly to zero.")
     length: PositiveInt = Field(96, description="Longest text in tokens.")
     views: Literal["all", "last"] = Field("last", description="Which thinking steps are taught.")
 
@@ -124,17 +130,17 @@ class TrainingSettings(_Section):
     """A training run."""
 
     preset: Preset = Field(
-        "default", description="Settings to start from, below the file's own: see training/presets.py."
+        "default", description="Defaults that the file's own settings override: see training/presets.py."
     )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
     thinking_steps: PositiveInt = Field(8, description="Thinking tokens; 1 trains the model's own pooling.")
     readout: Literal["residual"] | None = Field(
         None,
-        description="residual: a view is the thinking token's state beside the mean over the text (for encoders that "
-        "pool by mean); null: as the model has it, the state alone where thinking tokens are new (the paper's).",
+        description="residual: a view combines the thinking token's state with the mean over the text (for encoders "
+        "that pool by mean); null: as the model has it, or the state alone for new thinking tokens (as in the paper).",
     )
     thinking_weight: PositiveFloat = Field(
-        1.0, description="Of the thinking token's state beside the mean, where readout is residual."
+        1.0, description="Weight of the thinking token's state relative to the mean; needs readout: residual."
     )
     data: list[DataSet] = Field(min_length=1, description="Sets of training examples.")
     data_folder: str | None = Field(
@@ -142,44 +148,52 @@ class TrainingSettings(_Section):
         description="What data paths are relative to; null: the config file's folder. In the file it is relative "
         "to the file itself, on the command line to the working directory.",
     )
-    homogeneous: bool = Field(True, description="A batch holds one set only: its positives are harder negatives.")
+    homogeneous: bool = Field(
+        True, description="Each batch takes rows of one set only, so that its in-batch negatives are harder."
+    )
     temperature: PositiveFloat = Field(
         1.0,
         allow_inf_nan=True,
         description="Mixture of sets: 1 by size, larger evens them out (rows^(1/temperature)); times weight.",
     )
-    max_bad: int = Field(0, ge=0, description="Bad rows of a set that are left out; one more stops before training.")
-    loss: Loss = Field(Loss(), description="The objective.")
-    lora: Lora | None = Field(Lora(), description="Null trains the full weights.")
-    max_length: MaxLength = Field(MaxLength(), description="Longest texts in tokens.")
+    max_bad: int = Field(
+        0, ge=0, description="Bad rows per set that are skipped; more than this stop the run before training."
+    )
+    loss: Loss = Field(Loss(), description="The loss.")
+    lora: Lora | None = Field(Lora(), description="LoRA settings; null trains all weights.")
+    max_length: MaxLength = Field(MaxLength(), description="Maximum lengths in tokens.")
     negatives: int = Field(1, ge=0, description="Hard negatives taken per query, where a row has them.")
     batch_size: PositiveInt = Field(256, description="Queries per optimizer step, over all processes.")
     gradient_cache: Literal[False] | Annotated[int, Field(gt=0, strict=True)] = Field(  # strict: true is not 1
         False, description="Tokens per chunk: memory is bounded by the chunk, not by the batch. False: no chunks."
     )
-    gradient_checkpointing: bool = Field(False, description="Less memory for about a third more time.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, about a third more time."
+    )
     parallel: Literal["ddp", "fsdp"] = Field(
-        "ddp", description="Over several processes: each holds the whole model, or a share of it (FSDP2)."
+        "ddp", description="How several processes hold the model: each all of it (ddp), or each a shard (fsdp: FSDP2)."
     )
-    learning_rate: PositiveFloat = Field(2e-4, description="Peak rate.")
-    warmup_steps: int = Field(300, ge=0, description="Steps over which the rate rises.")
-    schedule: Literal["linear", "cosine"] = Field("linear", description="Decay of the rate to zero.")
+    learning_rate: PositiveFloat = Field(2e-4, description="Peak learning rate.")
+    warmup_steps: int = Field(300, ge=0, description="Steps over which the learning rate rises.")
+    schedule: Literal["linear", "cosine"] = Field("linear", description="Shape of the learning rate's decay to zero.")
     decay_steps: PositiveInt | Literal["epoch"] | None = Field(
-        None, description="Steps after which the rate would be zero; epoch: one pass over the data; null: max_steps."
+        None,
+        description="Step at which the learning rate would reach zero; epoch: one pass over the data; null: max_steps.",
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     max_steps: PositiveInt = Field(1000, description="Optimizer steps, not counting a warm start.")
     save_steps: PositiveInt = Field(200, description="Steps between two checkpoints.")
     warm_start: WarmStart | None = Field(None, description="A first phase without labels; off in the paper's recipes.")
-    eval: Evaluation | None = Field(None, description="nDCG@10 while training.")
+    eval: Evaluation | None = Field(None, description="Measurements of nDCG@10 during training.")
     report_to: list[str] = Field(
-        ["tensorboard"], description="Trackers, where installed: tensorboard, wandb, mlflow, … (transformers' own)."
+        ["tensorboard"],
+        description="Experiment trackers, if installed: tensorboard, wandb, mlflow, … (transformers' own).",
     )
-    search_instruction: str = Field("", description="The checkpoint's default words before a query.")
-    seed: int = Field(42, ge=0, lt=2**63, description="Of order, dropout and initial values.")
+    search_instruction: str = Field("", description="Default instruction of the checkpoint, put before each query.")
+    seed: int = Field(42, ge=0, lt=2**63, description="Seed of the row order, dropout and initial values.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Of the frozen weights; auto takes what the hardware multiplies fast."
+        "auto", description="Number type of the frozen weights; auto: what the hardware multiplies fast."
     )
     output: str = Field(description="Where checkpoints go, relative to the working directory.")
 
@@ -191,16 +205,18 @@ class TrainingSettings(_Section):
     @model_validator(mode="after")
     def _states_beside_the_mean(self) -> Self:
         if self.thinking_weight != 1 and self.readout != "residual":
-            raise ValueError("thinking_weight weighs states beside the mean: set readout: residual")
+            raise ValueError("thinking_weight needs readout: residual")
         return self
 
     @model_validator(mode="after")
     def _words_beside_the_base(self) -> Self:
         lexical = any(self.lexical_weights)
         if lexical and self.loss.teacher != "base":
-            raise ValueError("teacher_lexical stands beside the base model's scores: set loss.teacher: base")
+            raise ValueError("teacher_lexical needs loss.teacher: base")
         if lexical and any(data.instruction for data in self.data):
-            raise ValueError("teacher_lexical would count an instruction's words: leave one of the two out")
+            raise ValueError(
+                "teacher_lexical and instruction exclude each other: BM25 would count the words of the instruction"
+            )
         return self
 
     @model_validator(mode="before")

@@ -187,7 +187,7 @@ def test_qrels_that_name_unknown_documents_are_counted_in_a_warning(debater: Deb
         file.write("q1\tgone\t1\n")
     outcome = debater("eval", str(task), "--baseline", "bm25", "--json")
     assert outcome.code == 0
-    assert outcome.err.count("Warning: Judged documents that are not in the corpus: 1 of 3.\n") == 1
+    assert outcome.err.count("Warning: Judged documents missing in the corpus: 1 of 3.\n") == 1
 
 
 def test_a_run_of_other_queries_is_refused_and_missing_answers_are_counted(debater: Debater, task: Path) -> None:

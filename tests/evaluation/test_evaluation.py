@@ -115,7 +115,7 @@ def test_unknown_documents_and_lost_queries_are_counted(caplog: pytest.LogCaptur
 
     with caplog.at_level(logging.WARNING):
         result = evaluate(Stray(), None, mode="lexical")
-    assert "Judged documents that are not in the corpus: 1 of 3." in caplog.messages
+    assert "Judged documents missing in the corpus: 1 of 3." in caplog.messages
     assert any("without a text: 1" in message for message in caplog.messages)
     assert result.metrics["mrr@10"] == 0.5
 

@@ -246,7 +246,7 @@ def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path: Path) -> None
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 def test_a_manifest_that_is_a_stream_is_damaged_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "manifest.json")
-    with pytest.raises(DebaterError, match="is damaged: it is no regular file"):
+    with pytest.raises(DebaterError, match="is damaged: it is not a regular file"):
         read_manifest(tmp_path / "manifest.json", EmbeddingsManifest)
 
 
