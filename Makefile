@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 	@$(BIN)/debater demo
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(INSTALLED)
 	@$(BIN)/python -m pytest -m slow

@@ -135,7 +135,7 @@ def test_a_rule_over_several_settings_is_told(config: Path) -> None:
         ("loss.scal=3", "Override 'loss.scal=3': there is no setting loss.scal"),
         ("data.7.path=x", "leads into a list of 2, which has no 7"),
         ("data.first.path=x", "has no 'first'"),
-        ("model.name=x", "the value before .name is no mapping"),
+        ("model.name=x", "the value before .name is not a mapping"),
         ("data.0.weight=heavy", "Override 'data.0.weight=heavy': data.0.weight is 'heavy'"),
         ("loss=3", "Override 'loss=3': loss is 3"),
     ],

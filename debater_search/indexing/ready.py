@@ -50,7 +50,7 @@ def open_ready(
             "Leave `passages` out: the embeddings say how documents were cut. Or encode the corpus again.",
         )
     if all_steps and not store.manifest.thinking_steps:
-        raise InvalidError(f"{folder} holds the last thinking step only.", "Encode the corpus with `all_steps`.")
+        raise InvalidError(f"{folder} holds only the last thinking step.", "Encode the corpus with `all_steps`.")
     return store
 
 

@@ -111,7 +111,7 @@ def test_a_killed_suite_goes_on_and_scores_nothing_twice(
     scored.append("(killed)")
     outcome = debater(*arguments)
     assert scored == ["flight", "(killed)", "gliding", "soaring"]
-    assert "In results already, not scored again: flight.\n" in outcome.err
+    assert "Already in results, not scored again: flight.\n" in outcome.err
     assert [r["task"] for r in outcome.json["results"]] == ["flight", "gliding", "soaring"]
     assert outcome.json["suites"][0]["metrics"]["ndcg@10"] > 0
     assert debater(*arguments).json["results"] == outcome.json["results"]  # a finished one is shown

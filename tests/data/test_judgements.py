@@ -214,16 +214,19 @@ def test_pick_goes_round_the_positives(tmp_path: Path) -> None:
         ),
         (
             {"query": "q", "positive": "p", "pos_scores": float("nan")},
-            "the field pos_scores holds what is not a finite",
+            "the field pos_scores holds a value that is not a finite",
         ),
         (
             {"query": "q", "positive": "p", "pos_scores": 10**400},
-            "the field pos_scores holds what is not a finite",
+            "the field pos_scores holds a value that is not a finite",
         ),
-        ({"query": "q", "positive": "p", "pos_scores": True}, "the field pos_scores holds what is not a finite"),
+        (
+            {"query": "q", "positive": "p", "pos_scores": True},
+            "the field pos_scores holds a value that is not a finite",
+        ),
         (
             {"query": "q", "positive": "p", "negative": "n", "neg_scores": ["1"]},
-            "the field neg_scores holds what is not a finite",
+            "the field neg_scores holds a value that is not a finite",
         ),
     ],
 )

@@ -243,7 +243,7 @@ def test_a_set_without_a_good_row_is_refused(tmp_path: Path, content: bytes) -> 
         ("none.jsonl", "There is no file"),
         ("-", "standard input only once"),
         ("/dev/null", "is not a regular file"),
-        ("set.xml", "says nothing about its format"),
+        ("set.xml", "has an unknown extension"),
         ("cut.jsonl.gz", "is cut off or damaged"),
     ],
 )

@@ -215,7 +215,7 @@ def test_last_thinking_step_scores_as_search_does(tmp_path: Path) -> None:
 
 def test_steps_of_an_index_without_them_are_refused() -> None:
     encoder: Any = Encoder()
-    with opened(Task(), encoder) as (engine, _), pytest.raises(DebaterError, match="last thinking step only"):
+    with opened(Task(), encoder) as (engine, _), pytest.raises(DebaterError, match="only the last thinking step"):
         evaluate_steps(Task(), engine)
 
 

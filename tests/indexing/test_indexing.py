@@ -148,7 +148,7 @@ def test_embeddings_of_another_corpus_or_model_are_refused(tmp_path: Path) -> No
         build(CORPUS[::-1], None, tmp_path / "i", embeddings=tmp_path / "shards")
     with pytest.raises(DebaterError, match=r"made by fake .*, not by other"):
         build(CORPUS, FakeEncoder("other"), tmp_path / "i", embeddings=tmp_path / "shards")
-    with pytest.raises(DebaterError, match="last thinking step only"):
+    with pytest.raises(DebaterError, match="only the last thinking step"):
         build(CORPUS, None, tmp_path / "i", embeddings=tmp_path / "shards", all_steps=True)
     with pytest.raises(DebaterError, match="does not exist"):
         build(CORPUS, None, tmp_path / "i", embeddings=tmp_path / "nowhere")

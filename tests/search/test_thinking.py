@@ -96,7 +96,7 @@ def test_hybrid_fuses_the_rescored_ranking(engine: SearchEngine) -> None:
 def test_rescoring_needs_steps_and_says_so_before_a_model_is_loaded(tmp_path: Path) -> None:
     build(CORPUS, FakeEncoder(), tmp_path / "last")
     build(CORPUS, None, tmp_path / "words")
-    for name, message in [("last", "last thinking step only.*all_steps"), ("words", "holds words only")]:
+    for name, message in [("last", "only the last thinking step.*--all-steps"), ("words", "holds words only")]:
         engine = SearchEngine.open(tmp_path / name)
         with pytest.raises(DebaterError, match=message):
             engine.search("wing", rescore="max")

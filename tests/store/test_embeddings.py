@@ -73,7 +73,7 @@ def test_the_manifest_counts_rows_and_hashes_every_shard(tmp_path: Path) -> None
 
 
 def test_steps_of_a_store_without_them_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DebaterError, match="last thinking step only"):
+    with pytest.raises(DebaterError, match="only the last thinking step"):
         list(written(tmp_path / "e").steps())
 
 

@@ -327,7 +327,7 @@ def test_memory_that_runs_out_lowers_the_chunks_and_a_resumed_run_keeps_them(
     monkeypatch.setattr("debater_search.training.budget.LEAST_TOKENS", 32)
     monkeypatch.setattr(Student, "views", small_memory)
     folder = train(settings, output=tmp_path / "small")
-    assert "going on in chunks of 46 tokens" in caplog.text
+    assert "continuing in chunks of 46 tokens" in caplog.text
     assert max(sizes) <= 60
     assert len(metrics(folder)) == len(expected)
     assert json.loads((folder / "checkpoint-2" / "trainer_state.json").read_text())["cache_tokens"] == 46

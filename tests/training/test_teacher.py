@@ -105,7 +105,7 @@ def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again(
         ({"max_length": {"query": 32, "document": 40, "search": 39}}, "below document"),
         (
             {"loss": {"teacher": "base", "teacher_lexical": 0.3}, "data": [{"path": "x", "instruction": "Find:"}]},
-            "instruction's words",
+            "words of the instruction",
         ),
     ],
 )
