@@ -52,8 +52,8 @@ def evaluate(
     `model_or_engine` is an encoder, anything that `Encoder.load` takes, an open index of the task's corpus, or, for
     BM25, None with mode "lexical". `split` is by default test, for MSMARCO dev. The index is written to
     `index_folder`, or is temporary; embeddings are cached for later evaluations. `instruction` precedes the queries
-    ("" for none); the default is the task's own, else the model's, else, for models trained with instructions but
-    without a default, the paper's for this task. With `output` the result is saved there.
+    ("" for none); the default is the task's own, else, for models trained with instructions, the paper's for this
+    task, else the model's. With `output` the result is saved there.
 
     Raises DebaterError for a task, split or model that does not exist, and if no query of the task can be scored.
     """
@@ -74,6 +74,8 @@ def evaluate(
         missing = _count_missing(qrels, engine)
         encoder = None if mode == "lexical" else engine.encoder
         instruction = choose_instruction(task, encoder, instruction)
+        if before := instruction_of(encoder) if instruction is None else instruction:
+            logger.info("Instruction before the queries of %s: %s", task.name, before)
         start = time.perf_counter()
         vectors = None if encoder is None else query_vectors(queries, encoder, instruction)
         run = engine.search_batch(queries, DEPTH, mode=mode, vectors=vectors)
@@ -218,9 +220,10 @@ def _digest_of(queries: Sequence[Query]) -> str:
 
 
 def choose_instruction(task: RetrievalTask, encoder: TextEncoder | None, given: str | None) -> str | None:
-    """The instruction before the queries: the given one, else the task's, else the model's, else the paper's.
+    """The instruction before the queries: the given one, else the task's, else the paper's, else the model's.
 
-    None stands for the model's default. The paper's apply only to models trained with instructions.
+    None stands for the model's default. The paper's instructions are for the tasks it reports, and only for models
+    trained with instructions: a model's own default is made for search in general.
     """
     if given is not None:
         return given
@@ -228,10 +231,8 @@ def choose_instruction(task: RetrievalTask, encoder: TextEncoder | None, given: 
 
 
 def papers_instruction(task: str, encoder: TextEncoder | None) -> str | None:
-    """The paper's instruction for a task, for models trained with instructions that have no default."""
-    if encoder is None or not trained_with_instructions(encoder) or instruction_of(encoder):
-        return None
-    return builtin_instruction(task)
+    """The paper's instruction for a task, for models trained with instructions; None for other tasks and models."""
+    return builtin_instruction(task) if encoder is not None and trained_with_instructions(encoder) else None
 
 
 def without_identical_ids(run: Run) -> Run:

@@ -23,7 +23,7 @@ from debater_search.evaluation import (
     search_steps,
     step_cosines,
 )
-from debater_search.evaluation.beir import INSTRUCTIONS
+from debater_search.evaluation.beir import INSTRUCTIONS, builtin_instruction
 from debater_search.evaluation.mteb import DebaterModel
 from debater_search.indexing import build
 from debater_search.search import SearchEngine
@@ -174,13 +174,23 @@ def test_results_of_several_writers_at_once_are_all_kept(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "tiny"]
 
 
-def test_a_checkpoints_own_instruction_comes_before_the_papers() -> None:
+def test_the_papers_instruction_for_a_task_comes_before_a_checkpoints_own(caplog: pytest.LogCaptureFixture) -> None:
     task, encoder = Task(), Encoder()
     task.name, encoder.trained_with_instructions, encoder.instruction = "SciFact", True, "Find what answers:"
     model: Any = encoder
-    assert choose_instruction(task, model, None) is None
+    papers = builtin_instruction("SciFact")
+    assert choose_instruction(task, model, None) == DebaterModel(model)._instruction("SciFact") == papers
     assert choose_instruction(task, model, "given:") == "given:"
-    assert DebaterModel(model)._instruction("SciFact") is None
+    assert DebaterModel(model)._instruction("tiny") is None
+    with caplog.at_level("INFO", logger="debater_search"):
+        evaluate(task, model)
+        task.name = "tiny"
+        evaluate(task, model)
+    said = [line for line in caplog.messages if line.startswith("Instruction")]
+    assert said == [
+        f"Instruction before the queries of SciFact: {papers}",
+        "Instruction before the queries of tiny: Find what answers:",
+    ]
 
 
 def test_results_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
