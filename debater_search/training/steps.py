@@ -157,7 +157,7 @@ def _gradient(chunk: Chunk, leaves: list[Tensor]) -> Tensor:
 def _facts(loss: float, terms: dict[str, float], student: Student, batch: Batch, chunks: Sequence[Chunk]) -> StepFacts:
     tokens = sum(len(text.ids) for text in batch.tokens)
     padded = tokens if student.model.packs else sum(chunk.tokens for chunk in chunks)
-    means = mean_over_processes(torch.tensor([tokens, padded], dtype=torch.float64, device=student.device)).tolist()
+    means = mean_over_processes(torch.tensor([tokens, padded], dtype=torch.float32, device=student.device)).tolist()
     return StepFacts(loss, terms, round(means[0] * world_size()), padding(*means))
 
 

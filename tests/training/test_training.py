@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from debater_search.encoder import Encoder
 from debater_search.training import (
@@ -24,6 +26,22 @@ def test_training_lowers_the_loss(config: Callable[..., TrainingSettings], famil
     folder = train(config(family, max_steps=40, save_steps=100, lora={"r": 8, "alpha": 16, "dropout": 0}))
     losses = [row["loss"] for row in metrics(folder)]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+class WithoutFloat64(TorchFunctionMode):
+    """A device that has no double precision, as Apple's GPUs."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float64:
+            raise TypeError(f"{func} made a float64 tensor")
+        return made
+
+
+@pytest.mark.parametrize("more", [{}, {"readout": "residual", "loss": {"teacher": "base", "teacher_lexical": 0.3}}])
+def test_training_needs_no_double_precision(config: Callable[..., TrainingSettings], more: dict[str, Any]) -> None:
+    with WithoutFloat64():
+        train(config("bert", max_steps=2, save_steps=2, warm_start={"steps": 1, "batch_size": 4}, **more))
 
 
 def test_a_run_leaves_checkpoint_metrics_and_picture(config: Callable[..., TrainingSettings]) -> None:
