@@ -131,10 +131,15 @@ def newest_complete(output: Path, *, before: float = math.inf) -> Path | None:
     other.
     """
     for kind in ("checkpoint", "warm"):
-        found = [(step, path) for step, path in _numbered(output, kind) if (path / STATE_FILE).is_file()]
+        found = [(step, path) for step, path in _numbered(output, kind) if is_complete(path)]
         if earlier := [path for step, path in sorted(found) if step < before]:
             return earlier[-1]
     return None
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether training can go on from a checkpoint: its state is written last."""
+    return (checkpoint / STATE_FILE).is_file()
 
 
 def drop_warm(output: Path, before: float = math.inf) -> None:

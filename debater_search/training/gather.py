@@ -1,10 +1,29 @@
 """Tensors across the processes that train together; with one process everything is returned as it is."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 from torch.nn.functional import pad
+
+
+class _AllGather(torch.autograd.Function):
+    """The rows of all processes, as many of each; a row's gradient is the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.count = len(rows)
+        gathered = rows.new_empty((world_size() * len(rows), *rows.shape[1:]))
+        dist.all_gather_into_tensor(gathered, rows.contiguous())
+        return gathered
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        first = dist.get_rank() * ctx.count
+        return total[first : first + ctx.count]
 
 
 def world_size() -> int:
@@ -24,7 +43,7 @@ def gathered(rows: Tensor) -> tuple[Tensor, int, int]:
     dist.all_gather_into_tensor(each, count)
     counts: list[int] = each.tolist()
     padded = pad(rows, (*(0, 0) * (rows.dim() - 1), 0, max(counts) - len(rows)))
-    parts = all_gather(padded)
+    parts = _AllGather.apply(padded).view(world_size(), *padded.shape)
     first = sum(counts[: dist.get_rank()])
     return torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)]), first, sum(counts)
 
@@ -36,6 +55,15 @@ def mean_over_processes(values: Tensor) -> Tensor:
     total = values.detach().clone()
     dist.all_reduce(total)
     return total / world_size()
+
+
+def of_first(value: Any) -> Any:
+    """The first process's value, which JSON could hold."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
 
 
 def agreed(number: int, *, least: bool = False) -> int:

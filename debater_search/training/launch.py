@@ -8,7 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,11 @@ def require_shares(settings: TrainingSettings, processes: int) -> None:
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Be one of the group that the environment describes; gives the device that is this process's own."""
+    """Be one of the group that the environment describes; gives the device that is this process's own.
+
+    A process that fails leaves the group without waiting for the others: they may be in a collective call that this
+    process never joins, and under NCCL both would wait until `PATIENCE` ends.
+    """
     cards = device in ("auto", "cuda") and torch.cuda.is_available()
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cards else "cpu" if device == "auto" else device
     if cards:
@@ -73,8 +77,14 @@ def joined(device: str) -> Iterator[str]:
     dist.init_process_group("nccl" if cards else "gloo", timeout=PATIENCE)
     try:
         yield own
-    finally:
+    except BaseException:
+        if dist.get_backend() == "nccl":
+            with suppress(Exception):  # the error that is on its way matters more
+                dist.distributed_c10d._abort_process_group()
+        raise
+    else:
         dist.destroy_process_group()
+    finally:
         logger.setLevel(level)
 
 

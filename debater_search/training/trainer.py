@@ -4,11 +4,12 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+from debater_search.errors import InvalidError
 from debater_search.extras import require
 from debater_search.locks import writing
 from debater_search.training import checkpoints
 from debater_search.training.batches import TrainingData
-from debater_search.training.gather import world_size
+from debater_search.training.gather import agreed, of_first, world_size
 from debater_search.training.launch import in_a_group, is_main_process, joined, launch, processes_for, require_shares
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings, load_config
@@ -78,9 +79,10 @@ def require_libraries(settings: TrainingSettings) -> None:
 
 def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: bool, device: str, progress: bool) -> Path:
     """Train in this process, which may be one of a group."""
-    if checkpoints.is_finished(folder, settings, resume=resume, force=force):
+    finished = checkpoints.is_finished(folder, settings, resume=resume, force=force)
+    if of_first(finished):
         return folder
-    resume_from = checkpoints.newest_complete(folder) if resume else None
+    resume_from = _checkpoint_of_all(folder) if resume else None
     run = Run(settings, folder, device, progress, resume_from)  # finds mistakes before anything is dropped
     if resume_from is not None and not force:
         checkpoints.require_same_data(resume_from, run.provenance)
@@ -95,3 +97,20 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
             (folder / checkpoints.CHECKPOINT_FILE).unlink(missing_ok=True)
         run.parallel.wait()
         return run.go()
+
+
+def _checkpoint_of_all(folder: Path) -> Path | None:
+    """The checkpoint to resume from, which the first process chooses.
+
+    Raises InvalidError if another process does not see it, on a machine that does not share the output folder.
+    """
+    newest = checkpoints.newest_complete(folder)
+    name = of_first(newest.name if newest is not None else None)
+    if name is None:
+        return None
+    if not agreed(int(checkpoints.is_complete(folder / name)), least=True):
+        raise InvalidError(
+            f"Some processes do not find the checkpoint {folder / name}.",
+            "Put `output` on a disk that all machines share, or copy the checkpoint to each of them.",
+        )
+    return folder / name

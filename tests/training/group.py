@@ -16,6 +16,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from debater_search.training.checkpoints import local_copy
+from debater_search.training.gather import of_first
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import StepOptions
@@ -74,6 +75,7 @@ def counted_reductions(run: Run) -> Iterator[Counter[int]]:
 def main(folder: Path) -> None:
     dist.init_process_group("gloo")
     torch.set_num_threads(1)
+    assert of_first(dist.get_rank()) == 0
     for job in json.loads((folder / "jobs.json").read_text()):
         loss, run, reductions = one_step(TrainingSettings.model_validate(job["settings"]), job["cache_tokens"])
         gradients = {n: local_copy(p.grad) for n, p in run.student.model.named_parameters() if p.grad is not None}

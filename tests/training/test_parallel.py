@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from debater_search.errors import DebaterError
-from debater_search.training import DeliberationLoss, plan, train
-from debater_search.training.launch import explained
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.training import DeliberationLoss, checkpoints, plan, train, trainer
+from debater_search.training.launch import explained, joined
 from debater_search.training.settings import TrainingSettings
 from tests.training.shares import SHARES, batch
 from tests.training.topics import WORDS, metrics
@@ -268,6 +269,37 @@ def test_under_torchrun_one_process_speaks_and_too_many_are_refused(
     assert done.stderr.count("Training ") == 1
     refused = torchrun(2, *command, "batch_size=1", "--output", str(tmp_path / "new"), code=1)
     assert "more processes (2) than queries in a batch (1)" in refused.stderr
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_all_processes_resume_from_the_checkpoint_that_the_first_one_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: bool
+) -> None:
+    for step in (2, 6):  # this process, on a machine of its own, has a newer one
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / checkpoints.STATE_FILE).write_text("{}")
+    (tmp_path / "checkpoint-4").mkdir()
+    if complete:
+        (tmp_path / "checkpoint-4" / checkpoints.STATE_FILE).write_text("{}")
+    monkeypatch.setattr(trainer, "of_first", lambda own: "checkpoint-4")
+    if complete:
+        assert trainer._checkpoint_of_all(tmp_path) == tmp_path / "checkpoint-4"
+    else:
+        with pytest.raises(InvalidError, match=r"Some processes do not find the checkpoint .*checkpoint-4"):
+            trainer._checkpoint_of_all(tmp_path)
+
+
+def test_a_process_that_fails_does_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: calls.append("joined"))
+    monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("destroyed"))  # waits for all under NCCL
+    monkeypatch.setattr(dist.distributed_c10d, "_abort_process_group", lambda: calls.append("aborted"))
+    with joined("cpu"):
+        pass
+    with pytest.raises(ZeroDivisionError), joined("cpu"):
+        raise ZeroDivisionError
+    assert calls == ["joined", "destroyed", "joined", "aborted"]
 
 
 def test_what_a_file_did_to_a_process_is_no_bug(tmp_path: Path) -> None:
