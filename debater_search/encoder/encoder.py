@@ -9,6 +9,7 @@ import torch
 from debater_search.encoder.base import TorchEncoder
 from debater_search.encoder.families import is_causal
 from debater_search.encoder.fingerprint import encoder_sha256, unusual_scales, weights_sha256
+from debater_search.encoder.loading.adapter import merge
 from debater_search.encoder.loading.hub import findable, locate
 from debater_search.encoder.loading.layouts import load_parts
 from debater_search.encoder.loading.parts import Parts, Request
@@ -107,7 +108,7 @@ class Encoder(TorchEncoder):
         if not weights:
             where = torch.device("meta")
         elif hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
-            parts.backbone.merge_adapter()  # same values, no extra multiplications
+            merge(parts.backbone)
         recipe = {
             "model": findable(str(model)),
             "base_model": findable(base) if base is not None else None,

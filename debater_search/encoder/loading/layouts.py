@@ -8,14 +8,14 @@ from tokenizers import Tokenizer, normalizers
 from transformers import PretrainedConfig
 
 from debater_search.encoder.families import MINICPM, is_causal, model_type, positions
-from debater_search.encoder.loading.adapter import with_adapter
+from debater_search.encoder.loading.adapter import read_adapter, with_adapter
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.loading.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
 from debater_search.encoder.loading.tokenizer import declared_end, load_tokenizer, special_tokens
 from debater_search.encoder.spec import CHECKPOINT_FILE, EncoderSpec
 from debater_search.encoder.template import Template, token_ids
-from debater_search.errors import InvalidError, MissingError
+from debater_search.errors import DamagedError, InvalidError, MissingError
 
 PUBLISHED_FILE = "llm2vec_config.json"
 PUBLISHED_STEPS = 8
@@ -48,12 +48,13 @@ def load_checkpoint(request: Request) -> Parts:
     if not (folder / "adapter_config.json").is_file():
         backbone, base, below = request.backbone(folder), None, []
     else:
+        adapter = read_adapter(folder)
         base = request.locate(request.base_model or saved["base_model"])
         backbone = request.backbone(base.folder)
         below = request.weight_files(base.folder)
         if tokenizer.get_vocab_size() > backbone.get_input_embeddings().weight.shape[0]:
             backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
-        backbone = with_adapter(backbone, folder)
+        backbone = with_adapter(backbone, adapter)
     return Parts(
         backbone=backbone,
         tokenizer=tokenizer,
@@ -68,6 +69,7 @@ def load_checkpoint(request: Request) -> Parts:
 def load_published_adapter(request: Request) -> Parts:
     """A LoRA adapter of the published layout: adapter_config.json, safetensors, llm2vec_config.json."""
     folder = request.folder
+    adapter = read_adapter(folder)
     declared = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or ""
     settings = read_json(folder / PUBLISHED_FILE) if (folder / PUBLISHED_FILE).is_file() else {}
     mode = settings.get("pooling_mode")
@@ -81,8 +83,14 @@ def load_published_adapter(request: Request) -> Parts:
     tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else base.folder)
     backbone = request.backbone(base.folder)
     spec = plain_spec(base.folder, tokenizer, family, backbone.config)
-    length = int(settings.get("max_length", 512))
-    spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
+    length = settings.get("max_length", DEFAULT_LENGTH)
+    if not isinstance(length, int) or length < 1:
+        raise DamagedError(
+            f"{folder / PUBLISHED_FILE} has max_length {length!r}, which is no length.", "Fetch it again."
+        )
+    length = min(length, positions(backbone.config) or length)
+    spec = replace(spec, query_pooling="last", document_pooling="last", trained_with_instructions=True)
+    spec = replace(spec, query_length=length, document_length=length)
     if mode == "M_token":
         tokens = reserved_tokens(tokenizer, PUBLISHED_STEPS)
         if not tokens or (family in MINICPM and not tokens[0].startswith("<reserved_")):
@@ -94,7 +102,7 @@ def load_published_adapter(request: Request) -> Parts:
     if request.thinking_steps not in (None, spec.thinking_steps):
         spec = spec.read_out_at(request.thinking_steps)
     return Parts(
-        backbone=with_adapter(backbone, folder),
+        backbone=with_adapter(backbone, adapter),
         tokenizer=tokenizer,
         spec=spec,
         weights=[*request.weight_files(base.folder), *request.weight_files(folder)],
