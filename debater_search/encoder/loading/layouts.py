@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, normalizers
 from transformers import PretrainedConfig
 
-from debater_search.encoder.families import MINICPM, is_causal, model_type, positions
+from debater_search.encoder.families import MINICPM, is_causal, is_decoder, model_type, positions
 from debater_search.encoder.loading.adapter import read_adapter, with_adapter
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.parts import Parts, Request
@@ -162,12 +162,12 @@ def _deliberating(parts: Parts, request: Request) -> Parts:
 
 def plain_spec(folder: Path, tokenizer: Tokenizer, family: str, config: PretrainedConfig) -> EncoderSpec:
     """How a plain model is read: special tokens as its tokenizer sets them, `</s>` literally for MiniCPM."""
-    causal = is_causal(config)
+    decoder = is_decoder(config)
     prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(tokenizer)
-    if causal and not suffix:
+    if decoder and not suffix:
         suffix = (declared_end(folder, tokenizer),)
     token_ids(tokenizer, prefix + suffix)
     template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix)
-    pooling = "last" if causal else "mean"
+    pooling = "last" if decoder else "mean"
     length = min(DEFAULT_LENGTH, positions(config) or DEFAULT_LENGTH)
     return EncoderSpec(template, pooling, pooling, query_length=length, document_length=length)
