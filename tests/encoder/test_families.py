@@ -112,6 +112,14 @@ def test_vectors_are_those_of_plain_transformers_whatever_else_is_in_the_batch(n
     assert encoder.model.causal == (name in DECODERS)
 
 
+@pytest.mark.parametrize("name", ["llama both ways", "bert-generation"])
+def test_a_bidirectional_models_first_token_sees_the_last(name: str, tmp_path: Path) -> None:
+    folder = save_model(name.split()[0], {**READ_BOTH_WAYS, **ENCODERS}[name], tmp_path)
+    encoder = Encoder.load(folder, device="cpu", pooling="cls")
+    one, other = encoder.encode_documents(["the lift of a wing", "the lift of a plate"])
+    assert abs(one - other).max() > 1e-3
+
+
 @pytest.mark.parametrize(
     ("family", "declared", "causal"),
     [

@@ -12,7 +12,7 @@ from debater_search.encoder.loading.adapter import read_adapter, with_adapter
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.loading.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
-from debater_search.encoder.loading.tokenizer import declared_end, load_tokenizer, special_tokens
+from debater_search.encoder.loading.tokenizer import cuts_left, declared_end, load_tokenizer, special_tokens
 from debater_search.encoder.spec import CHECKPOINT_FILE, EncoderSpec
 from debater_search.encoder.template import Template, token_ids
 from debater_search.errors import DamagedError, InvalidError, MissingError
@@ -20,6 +20,14 @@ from debater_search.errors import DamagedError, InvalidError, MissingError
 PUBLISHED_FILE = "llm2vec_config.json"
 PUBLISHED_STEPS = 8
 DEFAULT_LENGTH = 512
+OTHER_TASKS = {
+    "SequenceClassification": "a cross-encoder or classifier, which scores texts and makes no vectors",
+    "TokenClassification": "which labels tokens and makes no vectors",
+    "QuestionAnswering": "which marks answers and makes no vectors",
+    "MultipleChoice": "which chooses answers and makes no vectors",
+    "ColBERT": "which makes a vector of each token, not one of a text",
+}
+"""Part of an architecture's name → what such a model does instead of one vector per text."""
 
 
 def load_parts(request: Request) -> Parts:
@@ -42,6 +50,7 @@ def load_checkpoint(request: Request) -> Parts:
     folder = request.folder
     saved = read_json(folder / CHECKPOINT_FILE)
     spec = EncoderSpec.from_dict(saved)
+    _require_pooling(request, spec.query_pooling)
     if request.thinking_steps not in (None, spec.thinking_steps):
         spec = spec.read_out_at(request.thinking_steps)
     tokenizer = load_tokenizer(folder)
@@ -73,24 +82,26 @@ def load_published_adapter(request: Request) -> Parts:
     declared = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or ""
     settings = read_json(folder / PUBLISHED_FILE) if (folder / PUBLISHED_FILE).is_file() else {}
     mode = settings.get("pooling_mode")
-    if mode not in ("M_token", "last_token"):
+    if mode in ("M_token", "last_token"):
+        _require_pooling(request, "last")
+    elif mode is not None or request.pooling is None:
         raise InvalidError(
             f"The adapter in {folder} does not say how it pools (pooling_mode in {PUBLISHED_FILE} is {mode!r}).",
-            "Expected last_token or M_token.",
+            "Expected last_token or M_token." if mode is not None else "Name its pooling with `pooling`.",
         )
     base = request.locate(request.base_model or request.source.base_model or declared)
     family = model_type(read_json(base.folder / "config.json"))
     tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else base.folder)
     backbone = request.backbone(base.folder)
-    spec = plain_spec(base.folder, tokenizer, family, backbone.config)
-    length = settings.get("max_length", DEFAULT_LENGTH)
-    if not isinstance(length, int) or length < 1:
-        raise DamagedError(
-            f"{folder / PUBLISHED_FILE} has max_length {length!r}, which is no length.", "Fetch it again."
-        )
-    length = min(length, positions(backbone.config) or length)
-    spec = replace(spec, query_pooling="last", document_pooling="last", trained_with_instructions=True)
-    spec = replace(spec, query_length=length, document_length=length)
+    spec = plain_spec(base.folder, tokenizer, family, backbone.config, request.pooling or "last")
+    if mode is not None:
+        length = settings.get("max_length", DEFAULT_LENGTH)
+        if not isinstance(length, int) or length < 1:
+            raise DamagedError(
+                f"{folder / PUBLISHED_FILE} has max_length {length!r}, which is no length.", "Fetch it again."
+            )
+        length = min(length, positions(backbone.config) or length)
+        spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
     if mode == "M_token":
         tokens = reserved_tokens(tokenizer, PUBLISHED_STEPS)
         if not tokens or (family in MINICPM and not tokens[0].startswith("<reserved_")):
@@ -113,29 +124,70 @@ def load_published_adapter(request: Request) -> Parts:
 
 def load_sentence_transformer(request: Request) -> Parts:
     """A sentence-transformers folder, with the pooling, prompts and lengths it declares."""
-    from debater_search.encoder.loading.sentence_transformer import asks_lower_case, body_folder, declared_spec
+    from debater_search.encoder.loading.sentence_transformer import read_declared
 
-    body = body_folder(request.folder)
-    parts = load_plain(replace(request, source=replace(request.source, folder=body), thinking_steps=1))
-    if asks_lower_case(body):
+    declared = read_declared(request.folder, weights=request.weights)
+    if declared.pooling is not None:
+        _require_pooling(request, declared.pooling)
+    elif request.pooling is None:
+        _require_no_other_task(declared.body)
+    body = replace(request, source=replace(request.source, folder=declared.body), thinking_steps=1)
+    parts = _load_body(body)
+    if declared.lower_case:
         first = [parts.tokenizer.normalizer] if parts.tokenizer.normalizer else []
         parts.tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *first])
-    prefix, suffix = special_tokens(parts.tokenizer)  # for a decoder too only the tokens that its tokenizer sets
-    plain = replace(parts.spec, template=Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix))
+    prefix, suffix = special_tokens(declared.body, parts.tokenizer)  # for a decoder too only what its tokenizer sets
+    template = Template(
+        prefix=prefix,
+        query_suffix=suffix,
+        document_suffix=suffix,
+        query_prompt=declared.query_prompt,
+        document_prompt=declared.document_prompt,
+        cuts_left=cuts_left(declared.body),
+    )
     config = parts.backbone.config
-    limit = positions(config) or getattr(config, "max_position_embeddings", None)
-    spec, head, files = declared_spec(request.folder, body, plain, limit)
-    return _deliberating(replace(parts, spec=spec, head=head, weights=[*parts.weights, *files]), request)
+    length = declared.length(positions(config) or getattr(config, "max_position_embeddings", None))
+    pooling = declared.pooling or parts.spec.document_pooling
+    spec = replace(
+        parts.spec,
+        template=template,
+        query_pooling=pooling,
+        document_pooling=pooling,
+        query_length=length or parts.spec.query_length,
+        document_length=length or parts.spec.document_length,
+    )
+    parts = replace(
+        parts,
+        spec=spec,
+        head=declared.head,
+        weights=[*parts.weights, *declared.files],
+        dim=declared.dim,
+        assumes_pooling=parts.assumes_pooling and declared.pooling is None,
+    )
+    return _deliberating(parts, request)
 
 
 def load_plain(request: Request) -> Parts:
-    """A plain Hugging Face model: last token for decoders, mean for encoders, no instruction."""
+    """A plain Hugging Face model: the pooling asked for, else last token for decoders, mean for encoders."""
+    if request.pooling is None:
+        _require_no_other_task(request.folder)
+    return _deliberating(_load_body(request), request)
+
+
+def _load_body(request: Request) -> Parts:
     backbone = request.backbone(request.folder)
     tokenizer = load_tokenizer(request.folder)
     family = model_type(read_json(request.folder / "config.json"))
-    spec = plain_spec(request.folder, tokenizer, family, backbone.config)
-    parts = Parts(backbone, tokenizer, spec, request.weight_files(request.folder), request.source, request.folder)
-    return _deliberating(parts, request)
+    pooling = request.pooling or ("last" if is_decoder(backbone.config) else "mean")
+    return Parts(
+        backbone=backbone,
+        tokenizer=tokenizer,
+        spec=plain_spec(request.folder, tokenizer, family, backbone.config, pooling),
+        weights=request.weight_files(request.folder),
+        base=request.source,
+        tokenizer_folder=request.folder,
+        assumes_pooling=request.pooling is None,
+    )
 
 
 LAYOUTS: list[tuple[str, Callable[[Request], Parts]]] = [
@@ -160,14 +212,32 @@ def _deliberating(parts: Parts, request: Request) -> Parts:
     return replace(parts, spec=spec)
 
 
-def plain_spec(folder: Path, tokenizer: Tokenizer, family: str, config: PretrainedConfig) -> EncoderSpec:
+def plain_spec(folder: Path, tokenizer: Tokenizer, family: str, config: PretrainedConfig, pooling: str) -> EncoderSpec:
     """How a plain model is read: special tokens as its tokenizer sets them, `</s>` literally for MiniCPM."""
-    decoder = is_decoder(config)
-    prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(tokenizer)
-    if decoder and not suffix:
+    prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(folder, tokenizer)
+    if is_decoder(config) and not suffix:
         suffix = (declared_end(folder, tokenizer),)
     token_ids(tokenizer, prefix + suffix)
-    template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix)
-    pooling = "last" if decoder else "mean"
+    template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix, cuts_left=cuts_left(folder))
     length = min(DEFAULT_LENGTH, positions(config) or DEFAULT_LENGTH)
     return EncoderSpec(template, pooling, pooling, query_length=length, document_length=length)
+
+
+def _require_pooling(request: Request, declared: str) -> None:
+    """Raise InvalidError if the caller asks for another pooling than the one that a model declares."""
+    if request.pooling not in (None, declared):
+        raise InvalidError(
+            f"{request.source.name} declares the pooling {declared}; it cannot be read by {request.pooling}.",
+            "Leave `pooling` out.",
+        )
+
+
+def _require_no_other_task(folder: Path) -> None:
+    """Raise InvalidError for a plain model that was trained for something else than one vector of a text."""
+    for name in read_json(folder / "config.json").get("architectures") or ():
+        for task, what in OTHER_TASKS.items():
+            if task.lower() in str(name).lower():
+                raise InvalidError(
+                    f"{folder} holds a {name}, {what}.",
+                    "If it was trained for vectors all the same, name its `pooling`.",
+                )
