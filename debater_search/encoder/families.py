@@ -17,6 +17,9 @@ MINICPM = ("minicpm", "minicpm3")
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Families whose first two positions belong to padding."""
 
+LEARNED_POSITIONS = ("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt", "opt")
+"""Decoders with a table of positions, beyond which they cannot read; those of other decoders are computed."""
+
 ENCODERS: dict[str, Callable[[PretrainedConfig], bool]] = {
     "bert-generation": lambda config: not config.is_decoder,
     "cpmant": lambda config: True,
@@ -74,8 +77,8 @@ def is_causal(config: PretrainedConfig) -> bool:
 
 
 def positions(config: PretrainedConfig) -> int | None:
-    """The longest sequence that a model has positions for; None if its positions are computed (decoders)."""
-    if is_causal(config):
+    """The longest sequence that a model has positions for; None if its positions are computed (most decoders)."""
+    if is_causal(config) and config.model_type not in LEARNED_POSITIONS:
         return None
     limit = getattr(config, "max_position_embeddings", None)
     offset = 2 if config.model_type in PADDED_POSITIONS else 0

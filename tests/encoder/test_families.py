@@ -120,6 +120,14 @@ def test_a_bidirectional_models_first_token_sees_the_last(name: str, tmp_path: P
     assert abs(one - other).max() > 1e-3
 
 
+@pytest.mark.parametrize("family", ["gpt2", "opt"])
+def test_a_decoder_with_a_table_of_positions_reads_no_further(family: str, tmp_path: Path) -> None:
+    encoder = Encoder.load(save_model(family, DECODERS[family], tmp_path), device="cpu")
+    assert np.isfinite(encoder.encode_documents(["lift " * 200])).all()
+    with pytest.raises(DebaterError, match="max_length=65"):
+        Encoder.load(tmp_path, device="cpu", max_length=65)
+
+
 @pytest.mark.parametrize(
     ("family", "declared", "causal"),
     [

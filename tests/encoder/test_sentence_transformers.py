@@ -300,3 +300,26 @@ def sentence_transformer_cut_right(folder: Path) -> Path:
     shutil.copytree(folder, other)
     write(other / "tokenizer_config.json", {})
     return other
+
+
+def test_an_adapter_is_the_transformer_of_a_sentence_transformer(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(tiny_model("bert"))
+    model = get_peft_model(model, LoraConfig(target_modules=["query"], init_lora_weights=False)).eval()
+    model.save_pretrained(tmp_path)  # as sentence-transformers saves it: beside modules.json
+    write(
+        tmp_path / "modules.json",
+        [{"path": p, "type": SENTENCE + k} for p, k in (("", "Transformer"), ("1", "Pooling"))],
+    )
+    write(tmp_path / "1" / "config.json", {"pooling_mode": "max"})
+    write(tmp_path / "config_sentence_transformers.json", {"prompts": {"query": "q "}})
+    encoder = Encoder.load(tmp_path, base_model=tiny_model("bert"), device="cpu")
+    [ids] = encoder.token_ids(["lift"], "query")
+    assert ids == encoder.token_ids(["q lift"], "document")[0]
+    with torch.no_grad():
+        state = model(input_ids=torch.tensor([ids])).last_hidden_state[0].amax(0)
+    assert abs(encoder.encode_queries(["lift"])[0] - torch.nn.functional.normalize(state, dim=0).numpy()).max() < 1e-5

@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from debater_search.encoder.loading.files import read_json, weight_files
 from debater_search.errors import DamagedError, InvalidError
 
+ADAPTER_FILE = "adapter_config.json"
+
 READ = frozenset((
     "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "bias", "lora_dropout",
     "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters",
@@ -38,6 +40,8 @@ class Adapter:
     settings: Any
     """A `LoraConfig`."""
     weights: dict[str, Tensor]
+    base_model: str
+    """What it was trained on; "" if its settings do not say."""
 
 
 def with_adapter(backbone: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
@@ -91,7 +95,7 @@ def read_adapter(folder: Path) -> Adapter:
     from peft import LoraConfig, PeftConfig
 
     weight_files(folder)
-    declared = read_json(folder / "adapter_config.json")
+    declared = read_json(folder / ADAPTER_FILE)
     kind = declared.get("peft_type")
     if kind != "LORA":
         raise InvalidError(
@@ -117,7 +121,7 @@ def read_adapter(folder: Path) -> Adapter:
     except Exception as error:  # safetensors, JSON and peft raise many kinds
         raise DamagedError(f"The adapter in {folder} cannot be read ({error}).", "Fetch it again.") from error
     settings.inference_mode, settings.base_model_name_or_path, settings.task_type = True, None, None
-    return Adapter(folder, settings, weights)
+    return Adapter(folder, settings, weights, base_model=str(declared.get("base_model_name_or_path") or ""))
 
 
 class _Carrier(nn.Module):

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, normalizers
 from transformers import PretrainedConfig
 
 from debater_search.encoder.families import MINICPM, is_causal, is_decoder, model_type, positions
-from debater_search.encoder.loading.adapter import read_adapter, with_adapter
+from debater_search.encoder.loading.adapter import ADAPTER_FILE, read_adapter, with_adapter
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.loading.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
@@ -34,7 +34,7 @@ def load_parts(request: Request) -> Parts:
     """Load a model folder by the first layout whose marker it holds. Raises MissingError if it holds none."""
     for marker, load in LAYOUTS:
         if (request.folder / marker).is_file():
-            if request.base_model and not (request.folder / "adapter_config.json").is_file():
+            if request.base_model and not (request.folder / ADAPTER_FILE).is_file():
                 raise InvalidError(
                     f"{request.source.name} is a whole model, not an adapter on base_model.", "Leave base_model out."
                 )
@@ -54,7 +54,7 @@ def load_checkpoint(request: Request) -> Parts:
     if request.thinking_steps not in (None, spec.thinking_steps):
         spec = spec.read_out_at(request.thinking_steps)
     tokenizer = load_tokenizer(folder)
-    if not (folder / "adapter_config.json").is_file():
+    if not (folder / ADAPTER_FILE).is_file():
         backbone, base, below = request.backbone(folder), None, []
     else:
         adapter = read_adapter(folder)
@@ -78,48 +78,36 @@ def load_checkpoint(request: Request) -> Parts:
 def load_published_adapter(request: Request) -> Parts:
     """A LoRA adapter of the published layout: adapter_config.json, safetensors, llm2vec_config.json."""
     folder = request.folder
-    adapter = read_adapter(folder)
-    declared = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or ""
     settings = read_json(folder / PUBLISHED_FILE) if (folder / PUBLISHED_FILE).is_file() else {}
     mode = settings.get("pooling_mode")
     if mode in ("M_token", "last_token"):
         _require_pooling(request, "last")
     elif mode is not None or request.pooling is None:
+        read_adapter(folder)  # one of another kind is told so first
         raise InvalidError(
             f"The adapter in {folder} does not say how it pools (pooling_mode in {PUBLISHED_FILE} is {mode!r}).",
             "Expected last_token or M_token." if mode is not None else "Name its pooling with `pooling`.",
         )
-    base = request.locate(request.base_model or request.source.base_model or declared)
-    family = model_type(read_json(base.folder / "config.json"))
-    tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else base.folder)
-    backbone = request.backbone(base.folder)
-    spec = plain_spec(base.folder, tokenizer, family, backbone.config, request.pooling or "last")
+    parts = _load_body(replace(request, pooling=request.pooling or "last"))
+    spec, config = parts.spec, parts.backbone.config
     if mode is not None:
         length = settings.get("max_length", DEFAULT_LENGTH)
         if not isinstance(length, int) or length < 1:
-            raise DamagedError(
-                f"{folder / PUBLISHED_FILE} has max_length {length!r}, which is no length.", "Fetch it again."
-            )
-        length = min(length, positions(backbone.config) or length)
+            raise DamagedError(f"{folder / PUBLISHED_FILE} has max_length {length!r}, no length.", "Fetch it again.")
+        length = min(length, positions(config) or length)
         spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
     if mode == "M_token":
-        tokens = reserved_tokens(tokenizer, PUBLISHED_STEPS)
+        tokens = reserved_tokens(parts.tokenizer, PUBLISHED_STEPS)
+        family = model_type(read_json(parts.base.folder / "config.json"))
         if not tokens or (family in MINICPM and not tokens[0].startswith("<reserved_")):
             raise InvalidError(
                 f"The tokenizer of {folder} lacks the thinking tokens <reserved_12>… of a published adapter.",
                 "Pass the base model it was trained on with base_model.",
             )
-        spec = with_thinking_tokens(spec, tokens, causal=is_causal(backbone.config))
+        spec = with_thinking_tokens(spec, tokens, causal=is_causal(config))
     if request.thinking_steps not in (None, spec.thinking_steps):
         spec = spec.read_out_at(request.thinking_steps)
-    return Parts(
-        backbone=with_adapter(backbone, adapter),
-        tokenizer=tokenizer,
-        spec=spec,
-        weights=[*request.weight_files(base.folder), *request.weight_files(folder)],
-        base=base,
-        tokenizer_folder=folder if (folder / "tokenizer.json").is_file() else base.folder,
-    )
+    return replace(parts, spec=spec)
 
 
 def load_sentence_transformer(request: Request) -> Parts:
@@ -129,7 +117,7 @@ def load_sentence_transformer(request: Request) -> Parts:
     declared = read_declared(request.folder, weights=request.weights)
     if declared.pooling is not None:
         _require_pooling(request, declared.pooling)
-    elif request.pooling is None:
+    elif request.pooling is None and (declared.body / "config.json").is_file():
         _require_no_other_task(declared.body)
     body = replace(request, source=replace(request.source, folder=declared.body), thinking_steps=1)
     parts = _load_body(body)
@@ -175,25 +163,35 @@ def load_plain(request: Request) -> Parts:
 
 
 def _load_body(request: Request) -> Parts:
-    backbone = request.backbone(request.folder)
-    tokenizer = load_tokenizer(request.folder)
-    family = model_type(read_json(request.folder / "config.json"))
+    """A transformer, or an adapter on one, read as a plain model."""
+    folder, base, adapter = request.folder, request.source, None
+    if (folder / ADAPTER_FILE).is_file():
+        adapter = read_adapter(folder)
+        base = request.locate(request.base_model or request.source.base_model or adapter.base_model)
+    backbone = request.backbone(base.folder)
+    tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else base.folder
+    tokenizer = load_tokenizer(tokenizer_folder)
     pooling = request.pooling or ("last" if is_decoder(backbone.config) else "mean")
-    return Parts(
+    parts = Parts(
         backbone=backbone,
         tokenizer=tokenizer,
-        spec=plain_spec(request.folder, tokenizer, family, backbone.config, pooling),
-        weights=request.weight_files(request.folder),
-        base=request.source,
-        tokenizer_folder=request.folder,
+        spec=plain_spec(base.folder, tokenizer, backbone.config, pooling),
+        weights=request.weight_files(base.folder),
+        base=base,
+        tokenizer_folder=tokenizer_folder,
         assumes_pooling=request.pooling is None,
     )
+    if adapter is None:
+        return parts
+    weights = [*parts.weights, *request.weight_files(folder)]
+    return replace(parts, backbone=with_adapter(backbone, adapter), weights=weights)
 
 
 LAYOUTS: list[tuple[str, Callable[[Request], Parts]]] = [
     (CHECKPOINT_FILE, load_checkpoint),
-    ("adapter_config.json", load_published_adapter),
+    (PUBLISHED_FILE, load_published_adapter),
     ("modules.json", load_sentence_transformer),
+    (ADAPTER_FILE, load_published_adapter),
     ("config.json", load_plain),
 ]
 """Marker file → loader, the most specific first."""
@@ -207,13 +205,14 @@ def _deliberating(parts: Parts, request: Request) -> Parts:
         raise InvalidError(f"thinking_steps is {steps}.", "Use 1 (no deliberation) or more.")
     if parts.head is not None:
         raise InvalidError("Thinking tokens behind a sentence-transformers dense layer are not supported.", "")
-    family = model_type(read_json(parts.tokenizer_folder / "config.json"))
+    family = model_type(read_json(parts.base.folder / "config.json"))
     spec = add_thinking_tokens(parts.spec, steps, parts.backbone, parts.tokenizer, family)
     return replace(parts, spec=spec)
 
 
-def plain_spec(folder: Path, tokenizer: Tokenizer, family: str, config: PretrainedConfig, pooling: str) -> EncoderSpec:
+def plain_spec(folder: Path, tokenizer: Tokenizer, config: PretrainedConfig, pooling: str) -> EncoderSpec:
     """How a plain model is read: special tokens as its tokenizer sets them, `</s>` literally for MiniCPM."""
+    family = model_type(read_json(folder / "config.json"))
     prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(folder, tokenizer)
     if is_decoder(config) and not suffix:
         suffix = (declared_end(folder, tokenizer),)
