@@ -50,6 +50,7 @@ class Recipe(TypedDict, total=False):
     thinking_steps: int
     max_length: int
     dim: int
+    pooling: str
 
 
 class EncoderInfo(BaseModel):

@@ -17,6 +17,7 @@ from debater_search.cli.options import (
     Json,
     Mode,
     Model,
+    Pooling,
     SearchMode,
     examples,
 )
@@ -62,6 +63,7 @@ def evaluate(
     ] = None,
     model: Model = None,
     base_model: BaseModel = None,
+    pooling: Pooling = None,
     split: Annotated[
         str | None, typer.Option(help="Split whose judgements are used. Default: test; for MSMARCO dev.")
     ] = None,
@@ -128,6 +130,7 @@ def evaluate(
                 output=output,
                 force=force,
                 base_model=base_model,
+                pooling=pooling,
                 device=device,
             )
             scored = iter(campaign)  # before the head of the table: it refuses what would be lost

@@ -14,6 +14,7 @@ from debater_search.cli.options import (
     Force,
     Json,
     Model,
+    Pooling,
     examples,
     load_encoder,
 )
@@ -40,6 +41,7 @@ def index(
     ],
     model: Model = None,
     base_model: BaseModel = None,
+    pooling: Pooling = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: indexes/CORPUS'S NAME.")] = None,
     index_type: Annotated[
         str,
@@ -95,7 +97,7 @@ def index(
         require_exists(corpus)  # before the model is loaded
         require_one_faiss()
         if update:
-            given = (embeddings, dim, int8, passages, overlap != 32, workers)
+            given = (embeddings, pooling, dim, int8, passages, overlap != 32, workers)
             if force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
@@ -106,12 +108,13 @@ def index(
             )
         check_output(folder, force=force, encode_only=encode_only)
         ready = embeddings is not None and model is None
-        if ready and (dim is not None or int8):
+        if ready and (dim is not None or int8 or pooling is not None):
             raise DebaterError(
-                "--dim and --int8 cannot change ready embeddings.", "Leave both out, or encode the corpus again."
+                "--dim, --int8 and --pooling cannot change ready embeddings.",
+                "Leave them out, or encode the corpus again.",
             )
         dtype = "int8" if int8 else None
-        encoder = None if ready else load_encoder(model, base_model, device, dim=dim, dtype=dtype)
+        encoder = None if ready else load_encoder(model, base_model, device, pooling=pooling, dim=dim, dtype=dtype)
         result = build(
             corpus,
             encoder,

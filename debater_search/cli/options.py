@@ -42,6 +42,13 @@ BaseModel = Annotated[
     str | None,
     typer.Option("--base-model", help="Base model of an adapter whose config does not name it.", metavar="M"),
 ]
+Pooling = Annotated[
+    str | None,
+    typer.Option(
+        help="How a model is read that does not say it: mean, cls, last, max, mean_sqrt_len, weightedmean.",
+        metavar="NAME",
+    ),
+]
 Device = Annotated[
     str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", metavar="NAME")
 ]

@@ -1,5 +1,6 @@
 """`Encoder`, the encoder that every stage uses by default: a transformer model from a folder, the hub or a package."""
 
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,22 @@ import torch
 from debater_search.encoder.base import TorchEncoder
 from debater_search.encoder.families import is_causal
 from debater_search.encoder.fingerprint import encoder_sha256, unusual_scales, weights_sha256
+from debater_search.encoder.loading.adapter import merge
 from debater_search.encoder.loading.hub import findable, locate
 from debater_search.encoder.loading.layouts import load_parts
 from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.pipeline import calibrate
 from debater_search.encoder.saving import save_checkpoint
+from debater_search.encoder.spec import DECLARABLE_POOLINGS
 from debater_search.encoder.speed.hardware import choose_attention, choose_device, choose_dtype
 from debater_search.encoder.speed.linear import lay_out
 from debater_search.encoder.speed.memory import keep_freed_memory
 from debater_search.encoder.texts import Texts, contents
 from debater_search.errors import InvalidError
 from debater_search.identity import INT8
+
+log = logging.getLogger(__name__)
 
 
 class Encoder(TorchEncoder):
@@ -44,7 +49,8 @@ class Encoder(TorchEncoder):
         super().__init__(parts, model.to(device).eval(), name=name, recipe=recipe, device=device)
         if int8:
             lay_out(self.model.backbone, int8=True)
-        self._int8, self._cut_at = int8, dim
+        self._int8 = int8
+        self._dim = dim if dim is not None else min(parts.dim or self.full_dim, self.full_dim)
         if dim is not None and not 1 <= dim <= self.full_dim:
             raise InvalidError(
                 f"dim={dim} is not possible: the vectors of {name} have {self.full_dim} dimensions.",
@@ -72,6 +78,7 @@ class Encoder(TorchEncoder):
         thinking_steps: int | None = None,
         max_length: int | None = None,
         dim: int | None = None,
+        pooling: str | None = None,
         weights: bool = True,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
@@ -87,7 +94,10 @@ class Encoder(TorchEncoder):
             thinking_steps: a model made for deliberation is read out after that many steps; a plain model becomes an
                 untrained DEBATER start if it is above 1.
             max_length: tokens of a document, thinking tokens included.
-            dim: keep the first `dim` numbers of every vector, normalised again; for Matryoshka models.
+            dim: keep the first `dim` numbers of every vector, normalised again; for Matryoshka models. None: as many as
+                the folder declares.
+            pooling: how a model is read whose folder does not say it: mean, cls, last, max, mean_sqrt_len or
+                weightedmean. None: last for decoders, mean for encoders.
             weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
 
         Raises:
@@ -101,19 +111,29 @@ class Encoder(TorchEncoder):
         source = locate(model, weights=weights)
         base = str(base_model) if base_model is not None else None
         kernel = choose_attention(attention, where, number_type)
-        parts = load_parts(Request(source, base, thinking_steps, number_type, kernel, weights))
+        if pooling not in (None, *DECLARABLE_POOLINGS):
+            raise InvalidError(
+                f"There is no pooling called {pooling!r}.", f"Use one of {', '.join(DECLARABLE_POOLINGS)}."
+            )
+        parts = load_parts(Request(source, base, thinking_steps, number_type, kernel, weights, pooling))
+        if parts.assumes_pooling:
+            pooling = parts.spec.query_pooling
+            log.info(
+                "%s does not say how it pools: it is read by pooling %s. Choose another with `pooling`.", model, pooling
+            )
         if max_length is not None:
             parts = parts.with_lengths(document=max_length)
         if not weights:
             where = torch.device("meta")
         elif hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
-            parts.backbone.merge_adapter()  # same values, no extra multiplications
+            merge(parts.backbone)
         recipe = {
             "model": findable(str(model)),
             "base_model": findable(base) if base is not None else None,
             "thinking_steps": thinking_steps,
             "max_length": max_length,
             "dim": dim,
+            "pooling": pooling,
         }
         recipe = {k: v for k, v in recipe.items() if v is not None}
         return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim, int8=dtype == INT8)
@@ -121,7 +141,7 @@ class Encoder(TorchEncoder):
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return self._cut_at or self.full_dim
+        return self._dim
 
     @property
     def dtype(self) -> str:

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from transformers import CONFIG_MAPPING, PretrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from debater_search.errors import InvalidError
 
@@ -13,6 +16,16 @@ MINICPM = ("minicpm", "minicpm3")
 
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Families whose first two positions belong to padding."""
+
+LEARNED_POSITIONS = ("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt", "opt")
+"""Decoders with a table of positions, beyond which they cannot read; those of other decoders are computed."""
+
+ENCODERS: dict[str, Callable[[PretrainedConfig], bool]] = {
+    "bert-generation": lambda config: not config.is_decoder,
+    "cpmant": lambda config: True,
+    "xlnet": lambda config: config.attn_type == "bi",
+}
+"""Families that transformers lists among the generating ones, and when their tokens see each other all the same."""
 
 
 def model_type(config: dict[str, Any]) -> str:
@@ -46,19 +59,30 @@ def native_config(values: dict[str, Any]) -> PretrainedConfig:
     return config
 
 
+def is_decoder(config: PretrainedConfig) -> bool:
+    """Whether a model was made to generate text: it is read at its last token unless its folder declares otherwise."""
+    family = config.model_type
+    generates = family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and family not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if family in ENCODERS and ENCODERS[family](config):
+        return False
+    return generates and getattr(config, "use_bidirectional_attention", None) not in (True, "all")
+
+
 def is_causal(config: PretrainedConfig) -> bool:
-    """Whether tokens see only the tokens before them (a decoder)."""
-    masked_lm = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return not masked_lm and not getattr(config, "use_bidirectional_attention", False)
+    """Whether tokens see only the tokens before them, so that padding behind a text needs no mask.
+
+    A decoder whose config says `is_causal: false` is read in both directions.
+    """
+    return is_decoder(config) and getattr(config, "is_causal", None) is not False
 
 
 def positions(config: PretrainedConfig) -> int | None:
-    """The longest sequence that a model has positions for; None if its positions are computed (decoders)."""
-    if is_causal(config):
+    """The longest sequence that a model has positions for; None if its positions are computed (most decoders)."""
+    if is_causal(config) and config.model_type not in LEARNED_POSITIONS:
         return None
     limit = getattr(config, "max_position_embeddings", None)
     offset = 2 if config.model_type in PADDED_POSITIONS else 0
-    return limit - offset if limit else None
+    return limit - offset if limit and limit > 0 else None  # XLNet says -1: none
 
 
 def _minicpm_as_granite(values: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +92,7 @@ def _minicpm_as_granite(values: dict[str, Any]) -> dict[str, Any]:
     kind = scaling.pop("type", None) or scaling.pop("rope_type", None) or "default"
     same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
             "num_key_value_heads", "hidden_act", "max_position_embeddings", "initializer_range", "rms_norm_eps",
-            "attention_bias", "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
+            "attention_bias", "bos_token_id", "eos_token_id", "pad_token_id", "is_causal")  # fmt: skip
     return {
         **{name: values[name] for name in same if name in values},
         "architectures": ["GraniteForCausalLM"],

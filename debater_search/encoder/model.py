@@ -134,11 +134,15 @@ def body_mean(hidden: Tensor, lengths: Tensor, edges: tuple[int, int]) -> Tensor
 
 
 def pool(hidden: Tensor, lengths: Tensor, pooling: str) -> Tensor:
-    """One view [B, 1, D] over all tokens of the hidden states [B, L, D]: `mean`, `max` or `mean_sqrt_len`."""
+    """One view [B, 1, D] over all tokens of the hidden states [B, L, D]: the poolings that read no single position."""
     hidden = hidden.float()
-    real = (torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None])[..., None]
+    position = torch.arange(hidden.shape[1], device=hidden.device)
+    real = (position < lengths[:, None])[..., None]
     if pooling == "max":
         return hidden.masked_fill(~real, float("-inf")).amax(1, keepdim=True)
+    if pooling == "weightedmean":
+        weights = real * (position[:, None] + 1)
+        return (hidden * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1)
     count = lengths[:, None, None].to(hidden.dtype).clamp(min=1)
     total = (hidden * real).sum(1, keepdim=True)
     return total / (count.sqrt() if pooling == "mean_sqrt_len" else count)

@@ -9,11 +9,13 @@ from debater_search.errors import DamagedError, InvalidError
 CHECKPOINT_FILE = "debater.json"
 FORMAT = 2
 """2: the poolings `residual` and `body`, `thinking_weight`."""
-POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")
+DECLARABLE_POOLINGS = ("mean", "cls", "last", "max", "mean_sqrt_len", "weightedmean")
+"""Those that a sentence-transformers folder may declare; a plain model may be read by any of them."""
+POOLINGS = (*DECLARABLE_POOLINGS, "residual", "body")
 """Which of the last layer's states make a view. `last`: each thinking token's, or the last token's. `residual`: the
 mean over the text at length 1, and each thinking token's at length `thinking_weight` beside it (ours, for encoders that
 were made for mean pooling). `body`: the mean over the text without its special tokens. The others are
-sentence-transformers'."""
+sentence-transformers'; `weightedmean` counts the nth token n times."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ class EncoderSpec:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `thinking_weight` only where it is not 1, so that older fingerprints hold."""
+        """Plain JSON types; newer fields only where they are not as before, so that older fingerprints hold."""
         values = asdict(self)
+        if not self.template.cuts_left:
+            del values["template"]["cuts_left"]
         if self.thinking_weight == 1:
             del values["thinking_weight"]
         return values

@@ -41,6 +41,8 @@ class Template:
     prompt: str = ""
     """Words between the document and its thinking tokens, tokenized together with the document."""
     thinking_tokens: tuple[str, ...] = ()
+    cuts_left: bool = False
+    """Whether a body that does not fit loses its beginning, prompt included, and not its end."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Template":
@@ -79,22 +81,26 @@ class Template:
         head, end = token_ids(tokenizer, self.prefix), token_ids(tokenizer, suffix)
         room = max_length - len(head) - len(end)
         reach = max(room, 1) * CHARACTERS_PER_TOKEN
-        bodies = [lead + text[:reach] for text in texts]
+        bodies = [(lead + text)[-reach:] if self.cuts_left else lead + text[:reach] for text in texts]
         encoded = tokenizer.encode_batch_fast if not tail else tokenizer.encode_batch
         rows = []
         for text, body, encoding in zip(
             texts, bodies, encoded([b + tail for b in bodies], add_special_tokens=False), strict=True
         ):
-            ids, whole = cut_body(encoding, len(body), room, tail)
-            if len(text) > reach and not whole:  # the part looked at was too short to fill the limit: long tokens
-                full = lead + text
-                ids, _ = cut_body(tokenizer.encode(full + tail, add_special_tokens=False), len(full), room, tail)
+            ids, filled = cut_body(encoding, len(body), room, tail, left=self.cuts_left)
+            full = lead + text
+            if len(body) < len(full) and not filled:  # the part looked at was too short to fill the limit: long tokens
+                whole = tokenizer.encode(full + tail, add_special_tokens=False)
+                ids, _ = cut_body(whole, len(full), room, tail, left=self.cuts_left)
             rows.append(head + ids + end)
         return rows
 
 
-def cut_body(encoding: Any, body_characters: int, room: int, tail: str) -> tuple[list[int], bool]:
-    """Cut the tokens of the body so that body and tail fit `room`; says also whether the body filled it."""
+def cut_body(encoding: Any, body_characters: int, room: int, tail: str, *, left: bool) -> tuple[list[int], bool]:
+    """Cut the tokens of the body so that body and tail fit `room`; says also whether the body filled it.
+
+    `left` cuts at the beginning of the body.
+    """
     ids = encoding.ids
     # Tokens that begin after the body are the tail's; tokenized together, as the published models are.
     tail_length = sum(start >= body_characters for start, _ in encoding.offsets) if tail else 0
@@ -105,7 +111,8 @@ def cut_body(encoding: Any, body_characters: int, room: int, tail: str) -> tuple
             f"The prompt and the thinking tokens alone need {-room} tokens more than max_length.",
             "Raise max_length.",
         )
-    return ids[: min(body, room)] + ids[body:], body > room
+    kept = min(body, room)
+    return (ids[body - kept :] if left else ids[:kept] + ids[body:]), body > room
 
 
 def token_ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> list[int]:

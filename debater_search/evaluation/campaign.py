@@ -71,14 +71,15 @@ class Campaign:
         output: str | Path | None = None,
         force: bool = False,
         base_model: str | None = None,
+        pooling: str | None = None,
         device: str = "auto",
     ) -> None:
         """Check everything that needs no model; models are loaded when the iteration starts.
 
         Args:
             tasks: tasks and suites, or their names as `load` takes them.
-            model: an encoder, or what `Encoder.load` takes together with `base_model` and `device`; unused with `mode`
-                lexical.
+            model: an encoder, or what `Encoder.load` takes together with `base_model`, `pooling` and `device`;
+                unused with `mode` lexical.
             mode, split, instruction, index_type: as `evaluate` takes them.
             baselines: further systems to score: "bm25", encoders, names of models, TREC runs of a single task.
             compare: runs and earlier results to compare with, as `find_runs` takes them.
@@ -93,7 +94,8 @@ class Campaign:
         _require_libraries(compares=bool(baselines or compare), draws=bool(analyses))
         found, self.suites = find_tasks(tasks)
         self.tasks = [CachedTask(task) for task in found]
-        self._model, self._base_model, self._device = model, base_model, device
+        self._model, self._device = model, device
+        self._loading: dict[str, Any] = {"base_model": base_model, "pooling": pooling}
         self._mode, self._split, self._instruction, self._index_type = mode, split, instruction, index_type
         self._baselines, self._analyses, self._all_steps = baselines, analyses, all_steps
         self._output, self._force = None if output is None else Path(output), force
@@ -192,7 +194,7 @@ class Campaign:
             return self._model
         from debater_search.encoder import Encoder
 
-        return Encoder.load(str(self._model), base_model=self._base_model, device=self._device)
+        return Encoder.load(str(self._model), device=self._device, **self._loading)
 
 
 def missing_tasks(missing: dict[str, DebaterError], of: int, why: str) -> DebaterError:

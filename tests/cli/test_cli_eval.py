@@ -21,14 +21,16 @@ def test_a_table_for_people_has_a_row_for_model_and_baseline(debater: Debater, t
 def test_json_has_the_published_shape_and_plain_numbers(
     debater: Debater, task: Path, fake_model: list[dict[str, Any]]
 ) -> None:
-    (result,) = debater("eval", str(task), "--model", "m", "--device", "cpu", "--json").json["results"]
+    (result,) = debater("eval", str(task), "--model", "m", "--pooling", "cls", "--device", "cpu", "--json").json[
+        "results"
+    ]
     assert {"task", "model", "metrics", "intervals", "queries", "provenance"} <= set(result)
     assert (result["task"], result["model"], result["queries"]) == ("flight", "m", 2)
     assert all(isinstance(value, float) for value in result["metrics"].values())
     assert {"index", "search"} <= set(result["timings"])
     assert {"command", "created", "versions", "fingerprint", "corpus"} <= set(result["provenance"])
     assert {"python", "torch", "pytrec-eval-terrier"} <= set(result["provenance"]["versions"])
-    assert fake_model == [{"model": "m", "base_model": None, "device": "cpu"}]
+    assert fake_model == [{"model": "m", "base_model": None, "pooling": "cls", "device": "cpu"}]
 
 
 def test_every_thinking_step_is_scored_alone_on_request(debater: Debater, task: Path) -> None:

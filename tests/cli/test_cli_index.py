@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ def test_an_index_goes_to_the_corpus_name_and_the_next_command_is_shown(
     assert "documents       3\n" in outcome.out
     assert 'Next: debater search "…" --index indexes/flight' in outcome.out
     assert "Encoding: 3/3 documents" in outcome.err
+
+
+def test_the_pooling_of_a_plain_model_is_said_or_chosen_and_belongs_to_the_index(
+    debater: Debater, corpus: Path, tiny_model: Callable[..., Path]
+) -> None:
+    model = str(tiny_model("bert"))
+    assert "it is read by pooling mean" in debater("index", str(corpus), "--model", model, "-o", "mean").err
+    chosen = debater("index", str(corpus), "--model", model, "--pooling", "cls", "-o", "cls")
+    assert "read by pooling" not in chosen.err
+    found = debater("search", "wing", "--index", "cls")
+    assert (found.code, found.err.count("read by pooling")) == (0, 0)
+    assert debater("add", "cls", str(corpus), "--model", model).code == 0
 
 
 def test_json_says_what_was_built_and_nothing_else(

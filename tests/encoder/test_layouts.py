@@ -14,31 +14,7 @@ from safetensors.torch import load_file, save_file
 from debater_search.encoder import Encoder
 from debater_search.encoder.loading.hub import ALIASES, locate
 from debater_search.errors import DebaterError
-
-SENTENCE = "sentence_transformers.models."
-
-
-@pytest.fixture
-def sentence_transformer(tiny_model: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
-    """A sentence-transformers folder with a declared pooling, and more as asked."""
-
-    def make(pooling: str = "cls_token", **more: dict) -> Path:
-        folder = tmp_path / "st"
-        shutil.copytree(tiny_model("bert"), folder)
-        modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-        modules += [(name, kind) for name, kind in more.pop("modules", {}).items()]
-        write(folder / "modules.json", [{"path": p, "type": SENTENCE + kind} for p, kind in modules])
-        write(folder / "1_Pooling" / "config.json", {"pooling_mode_max_tokens": False, f"pooling_mode_{pooling}": True})
-        for name, values in more.items():
-            write(folder / f"{name}.json", values)
-        return folder
-
-    return make
-
-
-def write(path: Path, values: object) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(values), encoding="utf-8")
+from tests.encoder.conftest import SENTENCE, write
 
 
 def by_hand(folder: Path, text: str) -> torch.Tensor:
@@ -58,6 +34,7 @@ def by_hand(folder: Path, text: str) -> torch.Tensor:
         ("max_tokens", lambda h: h.amax(0)),
         ("lasttoken", lambda h: h[-1]),
         ("mean_sqrt_len_tokens", lambda h: h.sum(0) / len(h) ** 0.5),
+        ("weightedmean_tokens", lambda h: (h * torch.arange(1, len(h) + 1)[:, None]).sum(0) / sum(range(len(h) + 1))),
     ],
 )
 def test_declared_pooling_is_used(sentence_transformer: Callable[..., Path], pooling: str, reduce: Callable) -> None:

@@ -1,16 +1,19 @@
 """Transformers models as encoders' bodies: native classes only, safetensors only, no language-model head."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
-from transformers import AutoModel, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from debater_search.encoder.families import native_config
+from debater_search.encoder.families import is_causal, native_config
 from debater_search.encoder.loading.files import read_json, weight_files
-from debater_search.errors import DamagedError, DebaterError
+from debater_search.errors import DamagedError, DebaterError, InvalidError
 
 
 @contextmanager
@@ -30,15 +33,17 @@ def quiet_transformers() -> Iterator[None]:
 def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None, weights: bool = True) -> PreTrainedModel:
     """Load a model's body in evaluation mode; without `weights` its tensors have shapes only (device meta).
 
-    Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles.
+    Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles
+    and for models that give no states of the tokens of a text.
     """
-    if not weights:
-        return _shapes_only(folder, dtype)
-    weight_files(folder)
     values = read_json(folder / "config.json")
+    if not weights:
+        return _shapes_only(folder, values, dtype)
     try:
         with quiet_transformers():
             config = native_config(values)
+            require_states(config, folder)
+            weight_files(folder)
             backbone, report = AutoModel.from_pretrained(
                 folder,
                 config=config,
@@ -63,10 +68,43 @@ def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None, we
     return _without_pooler(backbone).eval()
 
 
-def _shapes_only(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+def require_states(config: PretrainedConfig, folder: Path) -> None:
+    """Raise InvalidError unless a model takes the tokens of a text and gives a state of each."""
+    if config.is_encoder_decoder:
+        raise InvalidError(
+            f"{folder} holds an encoder-decoder (type {config.model_type!r}), which is not supported.",
+            "Use an encoder or a decoder.",
+        )
+    classes = MODEL_MAPPING.get(type(config), ())
+    for model in classes if isinstance(classes, tuple) else (classes,):
+        if why := _unsupported(model, config):
+            raise InvalidError(
+                f"{folder} holds a {model.__name__} (type {config.model_type!r}), which is not supported: it {why}.",
+                "Use an encoder or a decoder of text.",
+            )
+
+
+def _unsupported(model: type[PreTrainedModel], config: PretrainedConfig) -> str | None:
+    """What keeps a class from being read as an encoder; None if nothing does."""
+    signature = inspect.signature(model.forward)
+    returned = signature.return_annotation
+    outputs = [output for output in get_args(returned) or (returned,) if is_dataclass(output)]
+    states = not outputs or any("last_hidden_state" in output.__dataclass_fields__ for output in outputs)
+    if model.main_input_name != "input_ids" or not states:
+        return "gives no state of each token of a text"
+    if not hasattr(config, "hidden_size"):
+        return "reads more than text"
+    if not is_causal(config) and "attention_mask" not in signature.parameters:
+        return "takes no mask for padding"
+    return None
+
+
+def _shapes_only(folder: Path, values: dict[str, Any], dtype: torch.dtype) -> PreTrainedModel:
     try:
         with quiet_transformers(), torch.device("meta"):
-            backbone = AutoModel.from_config(native_config(read_json(folder / "config.json")), dtype=dtype)
+            config = native_config(values)
+            require_states(config, folder)
+            backbone = AutoModel.from_config(config, dtype=dtype)
     except DebaterError:
         raise
     except Exception as error:  # as many kinds as when weights are loaded

@@ -7,26 +7,34 @@ from pathlib import Path
 from tokenizers import Tokenizer, normalizers
 from transformers import PretrainedConfig
 
-from debater_search.encoder.families import MINICPM, is_causal, model_type, positions
-from debater_search.encoder.loading.adapter import with_adapter
+from debater_search.encoder.families import MINICPM, is_causal, is_decoder, model_type, positions
+from debater_search.encoder.loading.adapter import ADAPTER_FILE, read_adapter, with_adapter
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.loading.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
-from debater_search.encoder.loading.tokenizer import declared_end, load_tokenizer, special_tokens
+from debater_search.encoder.loading.tokenizer import cuts_left, declared_end, load_tokenizer, special_tokens
 from debater_search.encoder.spec import CHECKPOINT_FILE, EncoderSpec
 from debater_search.encoder.template import Template, token_ids
-from debater_search.errors import InvalidError, MissingError
+from debater_search.errors import DamagedError, InvalidError, MissingError
 
 PUBLISHED_FILE = "llm2vec_config.json"
 PUBLISHED_STEPS = 8
 DEFAULT_LENGTH = 512
+OTHER_TASKS = {
+    "SequenceClassification": "a cross-encoder or classifier, which scores texts and makes no vectors",
+    "TokenClassification": "which labels tokens and makes no vectors",
+    "QuestionAnswering": "which marks answers and makes no vectors",
+    "MultipleChoice": "which chooses answers and makes no vectors",
+    "ColBERT": "which makes a vector of each token, not one of a text",
+}
+"""Part of an architecture's name → what such a model does instead of one vector per text."""
 
 
 def load_parts(request: Request) -> Parts:
     """Load a model folder by the first layout whose marker it holds. Raises MissingError if it holds none."""
     for marker, load in LAYOUTS:
         if (request.folder / marker).is_file():
-            if request.base_model and not (request.folder / "adapter_config.json").is_file():
+            if request.base_model and not (request.folder / ADAPTER_FILE).is_file():
                 raise InvalidError(
                     f"{request.source.name} is a whole model, not an adapter on base_model.", "Leave base_model out."
                 )
@@ -42,18 +50,20 @@ def load_checkpoint(request: Request) -> Parts:
     folder = request.folder
     saved = read_json(folder / CHECKPOINT_FILE)
     spec = EncoderSpec.from_dict(saved)
+    _require_pooling(request, spec.query_pooling)
     if request.thinking_steps not in (None, spec.thinking_steps):
         spec = spec.read_out_at(request.thinking_steps)
     tokenizer = load_tokenizer(folder)
-    if not (folder / "adapter_config.json").is_file():
+    if not (folder / ADAPTER_FILE).is_file():
         backbone, base, below = request.backbone(folder), None, []
     else:
+        adapter = read_adapter(folder)
         base = request.locate(request.base_model or saved["base_model"])
         backbone = request.backbone(base.folder)
         below = request.weight_files(base.folder)
         if tokenizer.get_vocab_size() > backbone.get_input_embeddings().weight.shape[0]:
             backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
-        backbone = with_adapter(backbone, folder)
+        backbone = with_adapter(backbone, adapter)
     return Parts(
         backbone=backbone,
         tokenizer=tokenizer,
@@ -68,72 +78,120 @@ def load_checkpoint(request: Request) -> Parts:
 def load_published_adapter(request: Request) -> Parts:
     """A LoRA adapter of the published layout: adapter_config.json, safetensors, llm2vec_config.json."""
     folder = request.folder
-    declared = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or ""
     settings = read_json(folder / PUBLISHED_FILE) if (folder / PUBLISHED_FILE).is_file() else {}
     mode = settings.get("pooling_mode")
-    if mode not in ("M_token", "last_token"):
+    if mode in ("M_token", "last_token"):
+        _require_pooling(request, "last")
+    elif mode is not None or request.pooling is None:
+        read_adapter(folder)  # one of another kind is told so first
         raise InvalidError(
             f"The adapter in {folder} does not say how it pools (pooling_mode in {PUBLISHED_FILE} is {mode!r}).",
-            "Expected last_token or M_token.",
+            "Expected last_token or M_token." if mode is not None else "Name its pooling with `pooling`.",
         )
-    base = request.locate(request.base_model or request.source.base_model or declared)
-    family = model_type(read_json(base.folder / "config.json"))
-    tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else base.folder)
-    backbone = request.backbone(base.folder)
-    spec = plain_spec(base.folder, tokenizer, family, backbone.config)
-    length = int(settings.get("max_length", 512))
-    spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
+    parts = _load_body(replace(request, pooling=request.pooling or "last"))
+    spec, config = parts.spec, parts.backbone.config
+    if mode is not None:
+        length = settings.get("max_length", DEFAULT_LENGTH)
+        if not isinstance(length, int) or length < 1:
+            raise DamagedError(f"{folder / PUBLISHED_FILE} has max_length {length!r}, no length.", "Fetch it again.")
+        length = min(length, positions(config) or length)
+        spec = replace(spec, query_length=length, document_length=length, trained_with_instructions=True)
     if mode == "M_token":
-        tokens = reserved_tokens(tokenizer, PUBLISHED_STEPS)
+        tokens = reserved_tokens(parts.tokenizer, PUBLISHED_STEPS)
+        family = model_type(read_json(parts.base.folder / "config.json"))
         if not tokens or (family in MINICPM and not tokens[0].startswith("<reserved_")):
             raise InvalidError(
                 f"The tokenizer of {folder} lacks the thinking tokens <reserved_12>… of a published adapter.",
                 "Pass the base model it was trained on with base_model.",
             )
-        spec = with_thinking_tokens(spec, tokens, causal=is_causal(backbone.config))
+        spec = with_thinking_tokens(spec, tokens, causal=is_causal(config))
     if request.thinking_steps not in (None, spec.thinking_steps):
         spec = spec.read_out_at(request.thinking_steps)
-    return Parts(
-        backbone=with_adapter(backbone, folder),
-        tokenizer=tokenizer,
-        spec=spec,
-        weights=[*request.weight_files(base.folder), *request.weight_files(folder)],
-        base=base,
-        tokenizer_folder=folder if (folder / "tokenizer.json").is_file() else base.folder,
-    )
+    return replace(parts, spec=spec)
 
 
 def load_sentence_transformer(request: Request) -> Parts:
     """A sentence-transformers folder, with the pooling, prompts and lengths it declares."""
-    from debater_search.encoder.loading.sentence_transformer import asks_lower_case, body_folder, declared_spec
+    from debater_search.encoder.loading.sentence_transformer import read_declared
 
-    body = body_folder(request.folder)
-    parts = load_plain(replace(request, source=replace(request.source, folder=body), thinking_steps=1))
-    if asks_lower_case(body):
+    declared = read_declared(request.folder, weights=request.weights)
+    if declared.pooling is not None:
+        _require_pooling(request, declared.pooling)
+    elif request.pooling is None and (declared.body / "config.json").is_file():
+        _require_no_other_task(declared.body)
+    body = replace(request, source=replace(request.source, folder=declared.body), thinking_steps=1)
+    parts = _load_body(body)
+    if declared.lower_case:
         first = [parts.tokenizer.normalizer] if parts.tokenizer.normalizer else []
         parts.tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *first])
-    prefix, suffix = special_tokens(parts.tokenizer)  # for a decoder too only the tokens that its tokenizer sets
-    plain = replace(parts.spec, template=Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix))
+    prefix, suffix = special_tokens(declared.body, parts.tokenizer)  # for a decoder too only what its tokenizer sets
+    template = Template(
+        prefix=prefix,
+        query_suffix=suffix,
+        document_suffix=suffix,
+        query_prompt=declared.query_prompt,
+        document_prompt=declared.document_prompt,
+        cuts_left=cuts_left(declared.body),
+    )
     config = parts.backbone.config
-    limit = positions(config) or getattr(config, "max_position_embeddings", None)
-    spec, head, files = declared_spec(request.folder, body, plain, limit)
-    return _deliberating(replace(parts, spec=spec, head=head, weights=[*parts.weights, *files]), request)
+    length = declared.length(positions(config) or getattr(config, "max_position_embeddings", None))
+    pooling = declared.pooling or parts.spec.document_pooling
+    spec = replace(
+        parts.spec,
+        template=template,
+        query_pooling=pooling,
+        document_pooling=pooling,
+        query_length=length or parts.spec.query_length,
+        document_length=length or parts.spec.document_length,
+    )
+    parts = replace(
+        parts,
+        spec=spec,
+        head=declared.head,
+        weights=[*parts.weights, *declared.files],
+        dim=declared.dim,
+        assumes_pooling=parts.assumes_pooling and declared.pooling is None,
+    )
+    return _deliberating(parts, request)
 
 
 def load_plain(request: Request) -> Parts:
-    """A plain Hugging Face model: last token for decoders, mean for encoders, no instruction."""
-    backbone = request.backbone(request.folder)
-    tokenizer = load_tokenizer(request.folder)
-    family = model_type(read_json(request.folder / "config.json"))
-    spec = plain_spec(request.folder, tokenizer, family, backbone.config)
-    parts = Parts(backbone, tokenizer, spec, request.weight_files(request.folder), request.source, request.folder)
-    return _deliberating(parts, request)
+    """A plain Hugging Face model: the pooling asked for, else last token for decoders, mean for encoders."""
+    if request.pooling is None:
+        _require_no_other_task(request.folder)
+    return _deliberating(_load_body(request), request)
+
+
+def _load_body(request: Request) -> Parts:
+    """A transformer, or an adapter on one, read as a plain model."""
+    folder, base, adapter = request.folder, request.source, None
+    if (folder / ADAPTER_FILE).is_file():
+        adapter = read_adapter(folder)
+        base = request.locate(request.base_model or request.source.base_model or adapter.base_model)
+    backbone = request.backbone(base.folder)
+    tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else base.folder
+    tokenizer = load_tokenizer(tokenizer_folder)
+    pooling = request.pooling or ("last" if is_decoder(backbone.config) else "mean")
+    parts = Parts(
+        backbone=backbone,
+        tokenizer=tokenizer,
+        spec=plain_spec(base.folder, tokenizer, backbone.config, pooling),
+        weights=request.weight_files(base.folder),
+        base=base,
+        tokenizer_folder=tokenizer_folder,
+        assumes_pooling=request.pooling is None,
+    )
+    if adapter is None:
+        return parts
+    weights = [*parts.weights, *request.weight_files(folder)]
+    return replace(parts, backbone=with_adapter(backbone, adapter), weights=weights)
 
 
 LAYOUTS: list[tuple[str, Callable[[Request], Parts]]] = [
     (CHECKPOINT_FILE, load_checkpoint),
-    ("adapter_config.json", load_published_adapter),
+    (PUBLISHED_FILE, load_published_adapter),
     ("modules.json", load_sentence_transformer),
+    (ADAPTER_FILE, load_published_adapter),
     ("config.json", load_plain),
 ]
 """Marker file → loader, the most specific first."""
@@ -147,19 +205,38 @@ def _deliberating(parts: Parts, request: Request) -> Parts:
         raise InvalidError(f"thinking_steps is {steps}.", "Use 1 (no deliberation) or more.")
     if parts.head is not None:
         raise InvalidError("Thinking tokens behind a sentence-transformers dense layer are not supported.", "")
-    family = model_type(read_json(parts.tokenizer_folder / "config.json"))
+    family = model_type(read_json(parts.base.folder / "config.json"))
     spec = add_thinking_tokens(parts.spec, steps, parts.backbone, parts.tokenizer, family)
     return replace(parts, spec=spec)
 
 
-def plain_spec(folder: Path, tokenizer: Tokenizer, family: str, config: PretrainedConfig) -> EncoderSpec:
+def plain_spec(folder: Path, tokenizer: Tokenizer, config: PretrainedConfig, pooling: str) -> EncoderSpec:
     """How a plain model is read: special tokens as its tokenizer sets them, `</s>` literally for MiniCPM."""
-    causal = is_causal(config)
-    prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(tokenizer)
-    if causal and not suffix:
+    family = model_type(read_json(folder / "config.json"))
+    prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(folder, tokenizer)
+    if is_decoder(config) and not suffix:
         suffix = (declared_end(folder, tokenizer),)
     token_ids(tokenizer, prefix + suffix)
-    template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix)
-    pooling = "last" if causal else "mean"
+    template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix, cuts_left=cuts_left(folder))
     length = min(DEFAULT_LENGTH, positions(config) or DEFAULT_LENGTH)
     return EncoderSpec(template, pooling, pooling, query_length=length, document_length=length)
+
+
+def _require_pooling(request: Request, declared: str) -> None:
+    """Raise InvalidError if the caller asks for another pooling than the one that a model declares."""
+    if request.pooling not in (None, declared):
+        raise InvalidError(
+            f"{request.source.name} declares the pooling {declared}; it cannot be read by {request.pooling}.",
+            "Leave `pooling` out.",
+        )
+
+
+def _require_no_other_task(folder: Path) -> None:
+    """Raise InvalidError for a plain model that was trained for something else than one vector of a text."""
+    for name in read_json(folder / "config.json").get("architectures") or ():
+        for task, what in OTHER_TASKS.items():
+            if task.lower() in str(name).lower():
+                raise InvalidError(
+                    f"{folder} holds a {name}, {what}.",
+                    "If it was trained for vectors all the same, name its `pooling`.",
+                )

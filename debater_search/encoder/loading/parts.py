@@ -32,6 +32,10 @@ class Parts:
     head: nn.Module | None = None
     """Layers behind the pooling (sentence-transformers)."""
     provenance: dict[str, Any] = field(default_factory=dict)
+    dim: int | None = None
+    """How many numbers of a vector the folder asks to keep; None for all."""
+    assumes_pooling: bool = False
+    """Whether no file says how the model pools, and the caller did not either."""
 
     def with_lengths(self, *, query: int | None = None, document: int | None = None) -> "Parts":
         """The parts with another longest query or document, in tokens; None keeps it.
@@ -63,6 +67,8 @@ class Request:
     attention: str | None
     weights: bool = True
     """False loads shapes and tokenizer only."""
+    pooling: str | None = None
+    """One of `DECLARABLE_POOLINGS` for a model that declares none."""
 
     @property
     def folder(self) -> Path:

@@ -1,6 +1,10 @@
-"""What a sentence-transformers folder declares: pooling, prompts, lengths, layers behind the pooling."""
+"""What a sentence-transformers folder declares: pooling, prompts, lengths, layers behind the pooling.
 
-from dataclasses import replace
+Whatever changes its vectors is read or refused by its name, before the model itself is loaded.
+"""
+
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +13,29 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from debater_search.encoder.loading.files import read_json
-from debater_search.encoder.spec import EncoderSpec
+from debater_search.encoder.loading.files import read_json, weight_files
+from debater_search.encoder.spec import DECLARABLE_POOLINGS
 from debater_search.errors import DamagedError, InvalidError
 
+POOLING_NAMES = {"lasttoken": "last", "mean_sqrt_len_tokens": "mean_sqrt_len"}
+"""Their names of poolings that have other names here."""
 POOLING_KEYS = {
     "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
     "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "last",
 }
+"""How older releases write them: one key each, true or false."""
 QUERY_PROMPTS, DOCUMENT_PROMPTS = ("query", "search_query"), ("document", "passage", "corpus", "search_document")
 UNLIMITED = 1e9
 """Tokenizers without a limit declare an astronomical one."""
 ACTIVATIONS = {"Tanh": nn.Tanh, "Identity": nn.Identity, "GELU": nn.GELU, "ReLU": nn.ReLU}
+HARMLESS = ("attn_implementation", "device_map", "dtype", "low_cpu_mem_usage", "model_max_length", "padding_side",
+            "torch_dtype", "trust_remote_code", "unpad_inputs", "use_fast", "use_memory_efficient_attention",
+            "use_safetensors")  # fmt: skip
+"""Arguments of transformers in a folder that do not change vectors, or are set here in another way."""
 
 
 class Normalize(nn.Module):
@@ -34,103 +46,214 @@ class Normalize(nn.Module):
         return normalize(pooled, dim=-1)
 
 
-def body_folder(folder: Path) -> Path:
-    """Where the transformer itself lies: the folder, or in old releases `0_Transformer` inside it."""
-    modules = read_module_list(folder)
-    return next((folder / m.get("path", "") for m in modules if _kind(m) == "Transformer"), folder)
+@dataclass(frozen=True)
+class Declared:
+    """What the folder says beside the transformer itself."""
 
-
-def asks_lower_case(body: Path) -> bool:
+    body: Path
+    """Where the transformer lies: the folder, or in old releases `0_Transformer` inside it."""
+    pooling: str | None
+    """None if the transformer stands alone."""
+    head: nn.Module | None
+    """The layers behind the pooling."""
+    files: list[Path]
+    """Their weights."""
+    query_prompt: str
+    document_prompt: str
+    dim: int | None
+    """How many numbers of each vector are kept; None for all."""
+    lower_case: bool
     """Whether texts are lower-cased before a tokenizer that may not do it itself."""
-    return any(config.get("do_lower_case") is True for config in _body_configs(body))
+
+    def length(self, positions: int | None) -> int | None:
+        """`max_seq_length`, or, as newer releases write it, the tokenizer's `model_max_length`, within `positions`."""
+        declared = [config.get("max_seq_length") for config in _body_configs(self.body)]
+        if (self.body / "tokenizer_config.json").is_file():
+            declared.append(read_json(self.body / "tokenizer_config.json").get("model_max_length"))
+        length = next((n for n in declared if isinstance(n, int | float) and 0 < n < UNLIMITED), None)
+        known = [int(n) for n in (length, positions) if n]
+        return min(known) if known else None
 
 
-def declared_spec(
-    folder: Path, body: Path, plain: EncoderSpec, positions: int | None
-) -> tuple[EncoderSpec, nn.Module | None, list[Path]]:
-    """Read modules.json and what it points to. `positions` is the longest text that the model can read.
+def read_declared(folder: Path, *, weights: bool = True) -> Declared:
+    """Read modules.json and what it points to; without `weights` layers have shapes only.
 
-    Returns the spec, the layers behind the pooling (None where there are none) and their weight files.
-    Raises InvalidError for a module that cannot be reproduced.
+    Raises InvalidError for anything that would change the vectors and cannot be reproduced.
     """
-    pooling, files = plain.document_pooling, []
+    settings = _read_if_there(folder / "config_sentence_transformers.json")
+    made_as = settings.get("model_type", "SentenceTransformer")
+    if made_as != "SentenceTransformer":
+        raise InvalidError(
+            f"{folder} is a {made_as} of sentence-transformers, which does not make one vector of a text.",
+            "Use a SentenceTransformer.",
+        )
+    body, pooling = None, None
     layers: list[nn.Module] = []
-    for module in read_module_list(folder):
-        kind, path = _kind(module), folder / module.get("path", "")
-        if kind == "Pooling":
+    files: list[Path] = []
+    for kind, path in _modules(folder):
+        if kind == "Transformer" and body is None:
+            body = path
+        elif kind == "Pooling" and body is not None and pooling is None and not layers:
             pooling = _pooling(path)
         elif kind == "Dense":
-            layers.append(_dense(path))
-            files.append(path / "model.safetensors")
+            layers.append(_dense(path, weights=weights))
+            files += [path / "model.safetensors"] if weights else []
         elif kind == "Normalize":
+            _require_whole_texts(path)
             layers.append(Normalize())
-        elif kind not in ("Transformer", "Dropout"):
-            raise InvalidError(f"{folder} uses the sentence-transformers module {kind!r}, which is not supported.", "")
+        elif kind != "Dropout":
+            raise InvalidError(f"{folder} uses the sentence-transformers module {kind}, which is not supported.", "")
+    if body is None:
+        raise InvalidError(f"{folder / 'modules.json'} names no Transformer.", "Fetch the model again.")
+    if layers and pooling is None:
+        raise InvalidError(
+            f"{folder} has no Pooling: like ColBERT, it makes a vector of each token, not one of a text.",
+            "Use a model that pools.",
+        )
+    _require_forward(body)
+    dim = _truncated(settings, folder)
+    normalised = bool(layers) and isinstance(layers[-1], Normalize) and dim is None
+    _require_cosine(settings, folder, normalised=normalised)
     while layers and isinstance(layers[-1], Normalize):
         layers.pop()
-    length = _declared_length(body, positions) or plain.document_length
-    query_prompt, document_prompt = _prompts(folder)
-    template = replace(plain.template, query_prompt=query_prompt, document_prompt=document_prompt)
-    spec = replace(
-        plain,
-        template=template,
-        query_pooling=pooling,
-        document_pooling=pooling,
-        query_length=length,
-        document_length=length,
+    query_prompt, document_prompt = _prompts(settings, folder)
+    return Declared(
+        body=body,
+        pooling=pooling,
+        head=nn.Sequential(*layers) if layers else None,
+        files=files,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+        dim=dim,
+        lower_case=any(config.get("do_lower_case") is True for config in _body_configs(body)),
     )
-    return spec, nn.Sequential(*layers) if layers else None, files
 
 
-def read_module_list(folder: Path) -> list[dict[str, str]]:
-    """modules.json, a JSON list."""
-    import json
-
+def _modules(folder: Path) -> list[tuple[str, Path]]:
+    """Kind and place of each module in modules.json, a JSON list. Raises InvalidError for code of the folder's own."""
+    path = folder / "modules.json"
     try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedError(
-            f"{folder / 'modules.json'} is not valid JSON ({error}).", "Fetch the model again."
-        ) from None
-    if not isinstance(modules, list) or not all(isinstance(m, dict) for m in modules):
-        raise DamagedError(f"{folder / 'modules.json'} does not hold a list of modules.", "Fetch the model again.")
-    return modules
-
-
-def _kind(module: dict[str, str]) -> str:
-    return module.get("type", "").rsplit(".", 1)[-1]
+        modules = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is not valid JSON ({error}).", "Fetch the model again.") from None
+    found = []
+    for module in modules if isinstance(modules, list) else [None]:
+        if not isinstance(module, dict) or not all(isinstance(module.get(k, ""), str) for k in ("type", "path")):
+            raise DamagedError(f"{path} does not hold a list of modules.", "Fetch the model again.")
+        package, _, kind = module.get("type", "").rpartition(".")
+        if package.startswith("pylate."):
+            raise InvalidError(
+                f"{folder} is a ColBERT folder of pylate: it makes a vector of each token, not one of a text.",
+                "Use a model that pools.",
+            )
+        if not package.startswith("sentence_transformers."):
+            raise InvalidError(
+                f"{folder} uses the module {module.get('type')}, whose code is not run.",
+                "Use a model of sentence-transformers' own modules.",
+            )
+        found.append((kind, folder / module.get("path", "")))
+    return found
 
 
 def _pooling(path: Path) -> str:
     config = read_json(path / "config.json")
-    if isinstance(config.get("pooling_mode"), str):  # newer releases name it in one word
-        modes = [{"lasttoken": "last", "mean_sqrt_len_tokens": "mean_sqrt_len"}.get(m, m)
-                 for m in config["pooling_mode"].split("+")]  # fmt: skip
+    named = config.get("pooling_mode")
+    if named is None:  # older releases
+        modes = [POOLING_KEYS.get(k, k) for k, on in config.items() if k.startswith("pooling_mode_") and on is True]
     else:
-        modes = [POOLING_KEYS.get(k, k) for k, on in config.items() if k.startswith("pooling_mode_") and on]
-    if len(modes) != 1 or modes[0] not in POOLING_KEYS.values():
-        raise InvalidError(f"{path} asks for the pooling {' + '.join(modes) or 'none'}, which is not supported.", "")
+        named = named.split("+") if isinstance(named, str) else named if isinstance(named, list) else [named]
+        modes = [POOLING_NAMES.get(str(mode), str(mode)) for mode in named]
+    modes = modes or ["mean"]  # their default
+    if len(modes) != 1 or modes[0] not in DECLARABLE_POOLINGS:
+        raise InvalidError(f"{path} asks for the pooling {' + '.join(modes)}, which is not supported.", "")
     if config.get("include_prompt") is False:
-        raise InvalidError(f"{path} leaves the prompt out of the pooling, which is not supported.", "")
+        raise InvalidError(
+            f"{path} leaves the prompt out of the pooling (include_prompt is false), which is not supported.", ""
+        )
     return modes[0]
 
 
-def _dense(path: Path) -> nn.Module:
+def _dense(path: Path, *, weights: bool) -> nn.Module:
     config = read_json(path / "config.json")
-    activation = config.get("activation_function", "torch.nn.modules.activation.Tanh").rsplit(".", 1)[-1]
+    activation = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
     if activation not in ACTIVATIONS:
         raise InvalidError(f"{path} uses the activation {activation!r}, which is not supported.", "")
     if config.get("use_residual"):
         raise InvalidError(f"{path} adds its input to its output (use_residual), which is not supported.", "")
+    _require_whole_texts(path)
     try:
-        layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
-        weights = load_file(path / "model.safetensors")
-        layer.load_state_dict({k.removeprefix("linear."): v.to(torch.float32) for k, v in weights.items()})
-    except Exception as error:  # safetensors and torch raise many kinds
-        raise DamagedError(
-            f"The dense layer in {path} cannot be loaded ({error}).", "Fetch the model again."
-        ) from error
+        with torch.device("cpu" if weights else "meta"):
+            layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise DamagedError(f"{path / 'config.json'} does not describe a dense layer ({error}).", "") from None
+    if weights:
+        weight_files(path)
+        try:
+            stored = load_file(path / "model.safetensors")
+            layer.load_state_dict({k.removeprefix("linear."): v.to(torch.float32) for k, v in stored.items()})
+        except Exception as error:  # safetensors and torch raise many kinds
+            raise DamagedError(
+                f"The dense layer in {path} cannot be loaded ({error}).", "Fetch the model again."
+            ) from error
     return nn.Sequential(layer, ACTIVATIONS[activation]())
+
+
+def _require_whole_texts(path: Path) -> None:
+    """Raise InvalidError for a layer that reads or writes other vectors than those of whole texts."""
+    config = _read_if_there(path / "config.json")
+    for setting in ("module_input_name", "module_output_name"):
+        if (name := config.get(setting) or "sentence_embedding") != "sentence_embedding":
+            raise InvalidError(f"{path} works on {name!r} ({setting}), which is not supported.", "")
+
+
+def _require_forward(body: Path) -> None:
+    """Raise InvalidError if the transformer is not read plainly: text in, the last layer's states out."""
+    for config in _body_configs(body):
+        text = (config.get("modality_config") or {"text": {}}).get("text")
+        read = {
+            "transformer_task": (config.get("transformer_task"), "feature-extraction"),
+            "modality_config": ("text" if text is not None else "no text", "text"),
+            "method": ((text or {}).get("method"), "forward"),
+            "method_output_name": ((text or {}).get("method_output_name"), "last_hidden_state"),
+            "module_output_name": (config.get("module_output_name"), "token_embeddings"),
+        }
+        for setting, (value, supported) in read.items():
+            if value not in (None, supported):
+                raise InvalidError(f"{body} sets {setting} to {value!r}, which is not supported.", "")
+        for setting, values in config.items():
+            if setting.endswith(("_args", "_kwargs")) and isinstance(values, dict):
+                for name in sorted(values.keys() - HARMLESS):
+                    raise InvalidError(f"{body} sets {name} in {setting}, which is not supported.", "")
+
+
+def _require_cosine(settings: dict[str, Any], folder: Path, *, normalised: bool) -> None:
+    """Raise InvalidError if texts are not ranked as by the cosine, which every search here ranks by."""
+    name = settings.get("similarity_fn_name") or "cosine"
+    if name != "cosine" and not (normalised and name in ("dot", "euclidean")):
+        raise InvalidError(
+            f"{folder} declares the similarity {name} (similarity_fn_name); here vectors have length 1 and are "
+            "compared by cosine, which ranks differently.",
+            "Use a model for cosine similarity.",
+        )
+
+
+def _truncated(settings: dict[str, Any], folder: Path) -> int | None:
+    dim = settings.get("truncate_dim")
+    if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
+        raise InvalidError(f"{folder} sets truncate_dim to {dim!r}, which is no number of dimensions.", "")
+    return dim
+
+
+def _prompts(settings: dict[str, Any], folder: Path) -> tuple[str, str]:
+    declared = settings.get("prompts")
+    prompts = {k: v for k, v in declared.items() if isinstance(v, str)} if isinstance(declared, dict) else {}
+    name = settings.get("default_prompt_name")
+    if name and name not in prompts:
+        raise InvalidError(f"{folder} has no prompt {name!r} (default_prompt_name).", "Fetch the model again.")
+    default = prompts[name] if name else ""
+    query = next((prompts[name] for name in QUERY_PROMPTS if name in prompts), default)
+    document = next((prompts[name] for name in DOCUMENT_PROMPTS if name in prompts), default)
+    return query, document
 
 
 def _body_configs(body: Path) -> list[dict[str, Any]]:
@@ -138,21 +261,5 @@ def _body_configs(body: Path) -> list[dict[str, Any]]:
     return [read_json(body / name) for name in names if (body / name).is_file()]
 
 
-def _declared_length(body: Path, positions: int | None) -> int | None:
-    """`max_seq_length`, or, as newer releases write it, the tokenizer's `model_max_length`; within the positions."""
-    declared = [config.get("max_seq_length") for config in _body_configs(body)]
-    if (body / "tokenizer_config.json").is_file():
-        declared.append(read_json(body / "tokenizer_config.json").get("model_max_length"))
-    length = next((n for n in declared if isinstance(n, int | float) and 0 < n < UNLIMITED), None)
-    known = [int(n) for n in (length, positions) if n]
-    return min(known) if known else None
-
-
-def _prompts(folder: Path) -> tuple[str, str]:
-    path = folder / "config_sentence_transformers.json"
-    config = read_json(path) if path.is_file() else {}
-    prompts = {k: v for k, v in (config.get("prompts") or {}).items() if isinstance(v, str)}
-    default = prompts.get(config.get("default_prompt_name") or "", "")
-    query = next((prompts[name] for name in QUERY_PROMPTS if name in prompts), default)
-    document = next((prompts[name] for name in DOCUMENT_PROMPTS if name in prompts), default)
-    return query, document
+def _read_if_there(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}

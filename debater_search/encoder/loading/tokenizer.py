@@ -1,6 +1,7 @@
 """A model's tokenizer, and what it says of itself: the tokens around a text, the one that ends it."""
 
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -11,21 +12,29 @@ VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe
 """Older forms of a tokenizer, rebuilt by transformers where there is no tokenizer.json."""
 
 
-def special_tokens(tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the tokenizer itself puts before and after a text."""
+def special_tokens(folder: Path, tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the tokenizer itself puts before and after a text, and what tokenizer_config.json asks for beside it."""
     encoding = tokenizer.encode("a", add_special_tokens=True)
     special = [i for i, flag in enumerate(encoding.special_tokens_mask) if not flag]
     first, last = (special[0], special[-1]) if special else (len(encoding.tokens), len(encoding.tokens) - 1)
-    return tuple(encoding.tokens[:first]), tuple(encoding.tokens[last + 1 :])
+    before, after = tuple(encoding.tokens[:first]), tuple(encoding.tokens[last + 1 :])
+    declared = _declared(folder)
+    begin, end = (_content(declared.get(name)) for name in ("bos_token", "eos_token"))
+    if declared.get("add_bos_token") is True and begin is not None and begin not in before:
+        before = (begin, *before)
+    if declared.get("add_eos_token") is True and end is not None and end not in after:
+        after = (*after, end)
+    return before, after
+
+
+def cuts_left(folder: Path) -> bool:
+    """Whether a text that is too long loses its beginning (truncation_side), not its end."""
+    return _declared(folder).get("truncation_side") == "left"
 
 
 def declared_end(folder: Path, tokenizer: Tokenizer) -> str:
     """The end-of-text token that the files beside a tokenizer name. Raises InvalidError if they name none."""
-    declared = None
-    if (folder / "tokenizer_config.json").is_file():
-        declared = read_json(folder / "tokenizer_config.json").get("eos_token")
-    if isinstance(declared, dict):
-        declared = declared.get("content")
+    declared = _content(_declared(folder).get("eos_token"))
     if declared is None:
         ids = read_json(folder / "config.json").get("eos_token_id")
         ids = ids if isinstance(ids, list) else [ids]
@@ -33,6 +42,16 @@ def declared_end(folder: Path, tokenizer: Tokenizer) -> str:
     if declared is None:
         raise InvalidError(f"The tokenizer in {folder} declares no end-of-text token.", "Set eos_token in its config.")
     return declared
+
+
+def _declared(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _content(token: Any) -> str | None:
+    """A token as a tokenizer's config writes it: a string, or an object that holds one."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
