@@ -51,6 +51,7 @@ class Recipe(TypedDict, total=False):
     max_length: int
     dim: int
     pooling: str
+    attention: str
 
 
 class EncoderInfo(BaseModel):

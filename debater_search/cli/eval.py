@@ -10,6 +10,7 @@ import typer
 
 from debater_search.cli.options import (
     DEFAULT_MODEL,
+    Attention,
     BaseModel,
     Device,
     Force,
@@ -64,6 +65,7 @@ def evaluate(
     model: Model = None,
     base_model: BaseModel = None,
     pooling: Pooling = None,
+    attention: Attention = None,
     split: Annotated[
         str | None, typer.Option(help="Split whose judgements are used. Default: test; for MSMARCO dev.")
     ] = None,
@@ -131,6 +133,7 @@ def evaluate(
                 force=force,
                 base_model=base_model,
                 pooling=pooling,
+                attention=attention,
                 device=device,
             )
             scored = iter(campaign)  # before the head of the table: it refuses what would be lost

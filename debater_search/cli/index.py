@@ -9,6 +9,7 @@ from debater_search.cli.change import moved_encoder, show_change
 from debater_search.cli.info import describe, show_facts
 from debater_search.cli.options import (
     INDEXES,
+    Attention,
     BaseModel,
     Device,
     Force,
@@ -42,6 +43,7 @@ def index(
     model: Model = None,
     base_model: BaseModel = None,
     pooling: Pooling = None,
+    attention: Attention = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: indexes/CORPUS'S NAME.")] = None,
     index_type: Annotated[
         str,
@@ -113,8 +115,8 @@ def index(
                 "--dim, --int8 and --pooling cannot change ready embeddings.",
                 "Leave them out, or encode the corpus again.",
             )
-        dtype = "int8" if int8 else None
-        encoder = None if ready else load_encoder(model, base_model, device, pooling=pooling, dim=dim, dtype=dtype)
+        how = {"pooling": pooling, "attention": attention, "dim": dim, "dtype": "int8" if int8 else None}
+        encoder = None if ready else load_encoder(model, base_model, device, **how)
         result = build(
             corpus,
             encoder,

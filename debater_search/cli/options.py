@@ -52,6 +52,10 @@ Pooling = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", metavar="NAME")
 ]
+Attention = Annotated[
+    str | None,
+    typer.Option(help="Attention kernel: auto, sdpa, eager, flash_attention_2. Default: auto.", metavar="NAME"),
+]
 Instruction = Annotated[
     str | None,
     typer.Option("--instruction", help='Instruction put before each query; "" for none. Default: the model\'s own.'),

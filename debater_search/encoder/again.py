@@ -37,6 +37,8 @@ def load_again(
 
     """
     from debater_search.encoder import Encoder
+    from debater_search.encoder.speed.attention import FLASH
+    from debater_search.encoder.speed.hardware import choose_device
 
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     arguments: dict[str, Any] = {**info.recipe, **moved}
@@ -44,11 +46,11 @@ def load_again(
         arguments["device"] = device
     if not weights:
         arguments["weights"] = False
-    if info.int8 and not for_queries:
-        from debater_search.encoder.speed.hardware import choose_device
-
-        if choose_device(device).type == "cpu":
-            arguments["dtype"] = INT8
+    kind = choose_device(device).type
+    if info.int8 and not for_queries and kind == "cpu":
+        arguments["dtype"] = INT8
+    if kind != "cuda" and arguments.get("attention") == FLASH:  # it was asked for where there was a GPU
+        del arguments["attention"]
     try:
         encoder = Encoder.load(**arguments)
     except DebaterError as error:

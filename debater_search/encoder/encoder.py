@@ -18,7 +18,8 @@ from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.pipeline import calibrate
 from debater_search.encoder.saving import save_checkpoint
 from debater_search.encoder.spec import DECLARABLE_POOLINGS
-from debater_search.encoder.speed.hardware import choose_attention, choose_device, choose_dtype
+from debater_search.encoder.speed.attention import require_attention
+from debater_search.encoder.speed.hardware import choose_device, choose_dtype
 from debater_search.encoder.speed.linear import lay_out
 from debater_search.encoder.speed.memory import keep_freed_memory
 from debater_search.encoder.texts import Texts, contents
@@ -90,7 +91,8 @@ class Encoder(TorchEncoder):
             device: auto, cpu, cuda, cuda:N, mps.
             dtype: auto, float32, bfloat16, float16; int8: linear layers in 8-bit integers on a CPU, up to twice as
                 fast, vectors close to those of float32 (mean cosine .998 for MiniLM).
-            attention: auto, sdpa, eager, flash_attention_2.
+            attention: auto, sdpa, eager, flash_attention_2. auto: FlashAttention 2 for decoders on NVIDIA GPUs where it
+                is installed, else what transformers chooses.
             thinking_steps: a model made for deliberation is read out after that many steps; a plain model becomes an
                 untrained DEBATER start if it is above 1.
             max_length: tokens of a document, thinking tokens included.
@@ -110,12 +112,12 @@ class Encoder(TorchEncoder):
         number_type = choose_dtype(dtype, where)
         source = locate(model, weights=weights)
         base = str(base_model) if base_model is not None else None
-        kernel = choose_attention(attention, where, number_type)
+        require_attention(attention)
         if pooling not in (None, *DECLARABLE_POOLINGS):
             raise InvalidError(
                 f"There is no pooling called {pooling!r}.", f"Use one of {', '.join(DECLARABLE_POOLINGS)}."
             )
-        parts = load_parts(Request(source, base, thinking_steps, number_type, kernel, weights, pooling))
+        parts = load_parts(Request(source, base, thinking_steps, number_type, attention, where, weights, pooling))
         if parts.assumes_pooling:
             pooling = parts.spec.query_pooling
             log.info(
@@ -134,6 +136,7 @@ class Encoder(TorchEncoder):
             "max_length": max_length,
             "dim": dim,
             "pooling": pooling,
+            "attention": attention if attention != "auto" else None,
         }
         recipe = {k: v for k, v in recipe.items() if v is not None}
         return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim, int8=dtype == INT8)

@@ -6,10 +6,11 @@ Shape letters: B sequences, L longest sequence, D hidden size, M views (thinking
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 from transformers import PreTrainedModel
 
 from debater_search.encoder.spec import Reading
+from debater_search.encoder.speed.attention import FLASH, PACKED
 from debater_search.encoder.speed.pruning import POOLED_AT, prune_last_layer, rows
 from debater_search.encoder.speed.tricks import is_on
 
@@ -24,7 +25,8 @@ class DeliberationModel(nn.Module):
         """Layers behind the pooling (sentence-transformers)."""
         self.causal = causal
         self._prunable = prune_last_layer(backbone)
-        self.packs = is_on("packing") and causal and backbone.config._attn_implementation == "flash_attention_2"
+        flash = backbone.config._attn_implementation == FLASH
+        self.packs = is_on("packing") and causal and flash and backbone.config.model_type in PACKED
         """Whether sequences are laid end to end, without padding: FlashAttention takes their lengths."""
 
     def forward(self, ids: Tensor, lengths: Tensor, reading: Reading) -> Tensor:
@@ -60,9 +62,14 @@ class DeliberationModel(nn.Module):
         """Hidden states [B, M, D] at positions `at` of each row; nothing that the model multiplies is padding."""
         position = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         real = position < lengths[:, None]
-        # Positions that begin again at 0 are what transformers tells the sequences apart by.
-        hidden = self.backbone(input_ids=ids[real][None], position_ids=position[real][None]).last_hidden_state[0]
-        first = lengths.cumsum(0) - lengths
+        ends = lengths.cumsum(0)
+        borders = pad(ends, (1, 0)).int()
+        longest = ids.shape[1]  # an upper limit will do, and asking a GPU for the longest would wait for it
+        hidden = self.backbone(
+            input_ids=ids[real][None], position_ids=position[real][None],
+            cu_seq_lens_q=borders, cu_seq_lens_k=borders, max_length_q=longest, max_length_k=longest,
+        ).last_hidden_state[0]  # fmt: skip
+        first = ends - lengths
         return hidden[first[:, None] + at]
 
     def _prunes(self) -> bool:

@@ -72,14 +72,15 @@ class Campaign:
         force: bool = False,
         base_model: str | None = None,
         pooling: str | None = None,
+        attention: str | None = None,
         device: str = "auto",
     ) -> None:
         """Check everything that needs no model; models are loaded when the iteration starts.
 
         Args:
             tasks: tasks and suites, or their names as `load` takes them.
-            model: an encoder, or what `Encoder.load` takes together with `base_model`, `pooling` and `device`;
-                unused with `mode` lexical.
+            model: an encoder, or what `Encoder.load` takes together with `base_model`, `pooling`, `attention` and
+                `device`; unused with `mode` lexical.
             mode, split, instruction, index_type: as `evaluate` takes them.
             baselines: further systems to score: "bm25", encoders, names of models, TREC runs of a single task.
             compare: runs and earlier results to compare with, as `find_runs` takes them.
@@ -96,6 +97,8 @@ class Campaign:
         self.tasks = [CachedTask(task) for task in found]
         self._model, self._device = model, device
         self._loading: dict[str, Any] = {"base_model": base_model, "pooling": pooling}
+        if attention is not None:
+            self._loading["attention"] = attention
         self._mode, self._split, self._instruction, self._index_type = mode, split, instruction, index_type
         self._baselines, self._analyses, self._all_steps = baselines, analyses, all_steps
         self._output, self._force = None if output is None else Path(output), force

@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -182,6 +183,8 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
         if resume:
             log.warning("There is no complete checkpoint in %s: starting from step 0.", folder)
         return False
+    with suppress(ValidationError):  # a config of an older release lacks settings that are new
+        before = TrainingSettings.model_validate(before).model_dump(mode="json")
     changed = _changed(before, settings.model_dump(mode="json"))
     if changed and not force:
         raise InvalidError(

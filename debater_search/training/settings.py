@@ -195,6 +195,9 @@ class TrainingSettings(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Number type of the frozen weights; auto: what the hardware multiplies fast."
     )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        "auto", description="Attention kernel; auto: FlashAttention 2 for decoders on GPUs where it is installed."
+    )
     output: str = Field(description="Where checkpoints go, relative to the working directory.")
 
     @property

@@ -45,7 +45,7 @@ def load_base(settings: TrainingSettings, device: str) -> Encoder:
 def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
     full = settings.lora is None and settings.dtype == "auto"
     dtype = "float32" if full else settings.dtype  # small updates of all weights vanish in half precision
-    return Encoder.load(settings.model, device=device, dtype=dtype, **more)
+    return Encoder.load(settings.model, device=device, dtype=dtype, attention=settings.attention, **more)
 
 
 def require_room(student: Student, settings: TrainingSettings) -> None:

@@ -19,6 +19,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gemma": {"head_dim": 8},
     "gemma2": {"head_dim": 8, "sliding_window": 7},
     "gemma3_text": {"head_dim": 8, "sliding_window": 7},
+    "gptj": {"rotary_dim": 8},
     "granite": {"residual_multiplier": 0.3},
     "minicpm3": {"num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8,
                  "qk_rope_head_dim": 8, "v_head_dim": 8},

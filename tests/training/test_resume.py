@@ -82,6 +82,15 @@ def test_resume_with_a_changed_config_names_what_changed(config: Callable[..., T
     assert metrics(folder)[-1]["learning_rate"] < 1e-3
 
 
+def test_a_run_of_a_release_without_a_setting_of_today_resumes(config: Callable[..., TrainingSettings]) -> None:
+    folder = unfinished(train(config()))
+    state = max(folder.glob("checkpoint-*/trainer_state.json"))
+    saved = json.loads(state.read_text())
+    del saved["config"]["attention"]
+    state.write_text(json.dumps(saved))
+    assert train(config(), resume=True) == folder
+
+
 def unfinished(folder: Path) -> Path:
     """A run's folder as if it had been killed before its end."""
     (folder / "debater.json").unlink()

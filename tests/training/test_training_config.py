@@ -50,9 +50,12 @@ def test_a_model_that_could_not_be_saved_is_refused_at_the_start(
 ) -> None:
     folder = tmp_path / "dense"
     shutil.copytree(tiny_model("bert"), folder)
+    modules = [("", "Transformer"), ("1", "Pooling"), ("2", "Dense")]
     (folder / "modules.json").write_text(
-        json.dumps([{"path": "", "type": "Transformer"}, {"path": "2", "type": "Dense"}])
+        json.dumps([{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in modules])
     )
+    (folder / "1").mkdir()
+    (folder / "1" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
     (folder / "2").mkdir()
     (folder / "2" / "config.json").write_text(json.dumps({"in_features": 32, "out_features": 4, "bias": False}))
     save_file({"linear.weight": torch.zeros(4, 32)}, folder / "2" / "model.safetensors")

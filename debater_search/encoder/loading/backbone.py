@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from debater_search.encoder.families import is_causal, native_config
 from debater_search.encoder.loading.files import read_json, weight_files
+from debater_search.encoder.speed.attention import choose_attention
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 
 
@@ -30,11 +31,13 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None, weights: bool = True) -> PreTrainedModel:
+def load_backbone(
+    folder: Path, *, dtype: torch.dtype, attention: str, device: torch.device, weights: bool = True
+) -> PreTrainedModel:
     """Load a model's body in evaluation mode; without `weights` its tensors have shapes only (device meta).
 
-    Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles
-    and for models that give no states of the tokens of a text.
+    Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles,
+    for models that give no states of the tokens of a text and for an attention that is not possible for the model.
     """
     values = read_json(folder / "config.json")
     if not weights:
@@ -48,7 +51,7 @@ def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None, we
                 folder,
                 config=config,
                 dtype=dtype,
-                attn_implementation=attention,
+                attn_implementation=choose_attention(attention, config, device, dtype),
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,

@@ -64,7 +64,8 @@ class Request:
     base_model: str | None
     thinking_steps: int | None
     dtype: torch.dtype
-    attention: str | None
+    attention: str
+    device: torch.device
     weights: bool = True
     """False loads shapes and tokenizer only."""
     pooling: str | None = None
@@ -81,7 +82,9 @@ class Request:
 
     def backbone(self, folder: Path) -> PreTrainedModel:
         """The body of the model in a folder."""
-        return load_backbone(folder, dtype=self.dtype, attention=self.attention, weights=self.weights)
+        return load_backbone(
+            folder, dtype=self.dtype, attention=self.attention, device=self.device, weights=self.weights
+        )
 
     def weight_files(self, folder: Path) -> list[Path]:
         """The files of weights in a folder; none if `weights` is False."""

@@ -1,6 +1,4 @@
-"""What the hardware does fast: device, number type and attention kernel, chosen once at load time."""
-
-from importlib.util import find_spec
+"""What the hardware does fast: device and number type, chosen once at load time."""
 
 import torch
 
@@ -8,7 +6,6 @@ from debater_search.errors import InvalidError, UnavailableError
 from debater_search.identity import INT8
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-ATTENTIONS = ("auto", "sdpa", "eager", "flash_attention_2")
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 """Padded tokens per forward pass by default: on a CPU as many as its cache holds, on an accelerator as fill it."""
 BATCHES_TO_TRY = {
@@ -52,16 +49,3 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
         return DTYPES[dtype]
     fast_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
     return torch.bfloat16 if fast_bfloat16 else torch.float32
-
-
-def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str | None:
-    """`auto`: FlashAttention 2 on CUDA in half precision where it is installed, else None.
-
-    None leaves the choice to transformers: PyTorch's SDPA where the model's class can, else eager (MPNet, Gemma 2).
-    """
-    if attention not in ATTENTIONS:
-        raise InvalidError(f"There is no attention called {attention!r}.", f"Use one of {', '.join(ATTENTIONS)}.")
-    if attention != "auto":
-        return attention
-    flash = device.type == "cuda" and dtype != torch.float32 and find_spec("flash_attn") is not None
-    return "flash_attention_2" if flash else None

@@ -50,7 +50,7 @@ TRICKS = {
     "packing": Trick(
         "model.DeliberationModel: decoders under FlashAttention 2 read sequences end to end, without padding",
         "not measured",
-        "FlashAttention 2 and a causal model",
+        "FlashAttention 2 and a decoder of a table of families (attention.PACKED), each in the tests",
     ),
     "calibration": Trick(
         "pipeline.calibrate: large jobs measure which batch size is the fastest on this machine",
