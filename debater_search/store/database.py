@@ -110,8 +110,11 @@ def has_generations(connection: sqlite3.Connection) -> bool:
 
 
 def read_state(connection: sqlite3.Connection) -> State:
-    """How far changes have come."""
-    settled, pending, first, words = connection.execute("SELECT settled, pending, first, words FROM state").fetchone()
+    """How far changes have come. Raises sqlite3.DatabaseError if that is damaged."""
+    rows = connection.execute("SELECT settled, pending, first, words FROM state").fetchall()
+    if len(rows) != 1 or not isinstance(rows[0][0], int) or not all(isinstance(n, int | None) for n in rows[0]):
+        raise sqlite3.DatabaseError("its table of generations is damaged")
+    settled, pending, first, words = rows[0]
     return State(settled, pending, first, bool(words))
 
 
