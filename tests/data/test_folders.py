@@ -307,7 +307,7 @@ def test_pages_beside_tables_need_no_library(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("name", ["a\nq1 Q0 evil 1 9 x.txt", "tab\there.txt", "es\x1b[31mc.md", "c1\x9b.txt"])
 def test_a_file_whose_name_can_be_no_id_is_named(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path, {"good.txt": "wings", name: "more"})
-    with pytest.raises(DebaterError, match="holds a control character"):
+    with pytest.raises(InvalidError, match="holds a control character"):
         list(read_corpus(folder))
 
 
