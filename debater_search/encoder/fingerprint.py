@@ -14,7 +14,7 @@ from debater_search.cache import cache_folder
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.tokenizer import FILES_OF_TOKENIZERS
 from debater_search.errors import DebaterError
-from debater_search.files import atomic, sha256_file
+from debater_search.files import atomic, from_json, sha256_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -151,7 +151,7 @@ def _read(entry: Path | None, state: dict[str, Any]) -> str | None:
     if entry is None:
         return None
     try:
-        known = json.loads(entry.read_text(encoding="utf-8"))
+        known = from_json(entry.read_text(encoding="utf-8"))
         sha256 = known.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

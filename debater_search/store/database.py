@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import debater_search.store.memory  # noqa: F401  # before the first connection
 from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError, UnavailableError
+from debater_search.files import from_json
 from debater_search.store.manifest import MEND
 from debater_search.types import Document, Span
 
@@ -64,8 +65,11 @@ def row_of(document: Document) -> Row:
 
 
 def document_of(row: Row) -> Document:
-    """The document of a row."""
-    return Document(id=row[0], title=row[1], text=row[2], metadata=json.loads(row[3]))
+    """The document of a row. Raises DamagedError for metadata that is no JSON."""
+    try:
+        return Document(id=row[0], title=row[1], text=row[2], metadata=from_json(row[3]))
+    except (TypeError, ValueError):
+        raise DamagedError(f"The metadata of document {row[0]!r} is damaged: it is no JSON.", MEND) from None
 
 
 def row_hash(position: int, row: Row, spans: Iterable[Span] = ()) -> bytes:

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.errors import DamagedError, InvalidError
+from debater_search.files import from_json
 
 POOLING_KEYS = {
     "pooling_mode_cls_token": "cls",
@@ -84,10 +85,8 @@ def declared_spec(
 
 def read_module_list(folder: Path) -> list[dict[str, str]]:
     """modules.json, a JSON list."""
-    import json
-
     try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        modules = from_json((folder / "modules.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise DamagedError(
             f"{folder / 'modules.json'} is not valid JSON ({error}).", "Fetch the model again."
