@@ -1,11 +1,13 @@
 """Files and folders that are either whole or not there: temporary name, fsync, rename, fsync of the folder."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -35,6 +37,14 @@ def sha256_file(path: Path) -> str:
     """The file's sha256 in hex, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value that JSON spells; ValueError for what is none, is nested too deeply, or has thousands of digits."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def file_in(folder: Path, name: str) -> Path | None:

@@ -82,6 +82,11 @@ class EncoderInfo(BaseModel):
         )
 
 
+def fingerprints_of(encoder: EncoderIdentity) -> tuple[str, ...]:
+    """Every fingerprint that stands for an encoder: its own first, then those that earlier versions gave it."""
+    return (encoder.fingerprint, *getattr(encoder, "former_fingerprints", ()))
+
+
 E = TypeVar("E", bound=EncoderIdentity)
 
 
@@ -93,7 +98,7 @@ def require_same(encoder: E, info: EncoderInfo | None, folder: Path) -> E:
 
     """
     info = require_dense(info, folder)
-    if encoder.fingerprint != info.fingerprint:
+    if info.fingerprint not in fingerprints_of(encoder):
         raise InvalidError(
             f"The index {folder} was made by {info}, not by {EncoderInfo.of(encoder)}.",
             "Use the model that made it, or index the corpus again with this one.",

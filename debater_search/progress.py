@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from debater_search.terminal import printable
+
 PLAIN_LINE_SECONDS = 10.0
 
 
@@ -25,7 +27,7 @@ class Progress:
     """Counts work done and shows it. Made by `progress`; `advance` is all that a job calls."""
 
     def __init__(self, label: str, total: int | None, unit: str, enabled: bool) -> None:
-        self.label, self.total, self.unit = label, total, unit
+        self.label, self.total, self.unit = printable(label), total, unit
         self.done = self._before = 0
         self.facts = ""
         self._tokens = self._padded = 0
@@ -37,7 +39,8 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(self.line(), console=Console(stderr=True), refresh_per_second=8, transient=False)
+            console = Console(stderr=True, markup=False, highlight=False)  # file names may hold brackets
+            self._live = Live(self.line(), console=console, refresh_per_second=8, transient=False)
             self._live.start()
 
     def resume_at(self, done: int) -> None:

@@ -79,10 +79,11 @@ def made_by(output: Path) -> str | None:
 
 def indexed(out: Output, encoder: "TextEncoder", output: Path, there: str | None) -> "SearchEngine":
     """The index of Cranfield with every thinking step; built now unless `there`, as `made_by` says, is this encoder."""
+    from debater_search.identity import fingerprints_of
     from debater_search.indexing import build
     from debater_search.search import SearchEngine
 
-    if encoder.fingerprint == there:
+    if there in fingerprints_of(encoder):
         say(out, f"{output} holds the index of Cranfield by {DEFAULT_MODEL} already.")
     else:
         say(out, f"Indexing Cranfield, 1,400 abstracts on aeronautics, with {DEFAULT_MODEL}.")

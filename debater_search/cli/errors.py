@@ -71,7 +71,7 @@ def _with_flags(text: str, flags: Mapping[str, str]) -> str:
 
 
 def _say(message: str, hint: str, code: int) -> int:
-    from debater_search.cli.output import printable
+    from debater_search.terminal import printable
 
     print(f"Error: {printable(message)}", *([printable(hint)] if hint else []), sep="\n", file=sys.stderr, flush=True)
     return code

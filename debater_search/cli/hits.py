@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from debater_search.cli.output import Output, printable
+from debater_search.cli.output import Output
+from debater_search.terminal import printable
 from debater_search.types import Explanation, Hit
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from debater_search.cli.options import Json, examples
-from debater_search.cli.output import Output, printable, results
+from debater_search.cli.output import Output, results
+from debater_search.terminal import printable
 
 EXAMPLES = examples("debater info indexes/cranfield", "debater info indexes/cranfield --json")
 

@@ -9,9 +9,10 @@ import typer
 
 from debater_search.cli.index import corpus_name
 from debater_search.cli.options import BaseModel, Device, Force, Instruction, Json, QueryModel, examples
-from debater_search.cli.output import Output, printable, results
+from debater_search.cli.output import Output, results
 from debater_search.cli.search import open_engine
 from debater_search.errors import DebaterError
+from debater_search.terminal import printable
 
 if TYPE_CHECKING:
     from debater_search.mining import Summary

@@ -14,14 +14,12 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
+from debater_search.terminal import printable, printable_json, printable_lines
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 PLAIN_WIDTH = 1000  # where there is no terminal, nothing is wrapped
-# What would command a terminal rather than show: C0, C1, and the marks that turn the reading direction.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-_CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-_CONTROLS |= {ord(blank): " " for blank in "\t\n\r"}
 
 # Set before torch and transformers are imported; what the user has set stays.
 _ENVIRONMENT = {
@@ -32,11 +30,6 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-
-
-def printable(text: str) -> str:
-    """`text` as one line that cannot command the terminal: blanks for line ends, control characters spelled out."""
-    return text.translate(_CONTROLS)
 
 
 @contextmanager
@@ -61,14 +54,17 @@ class Output:
 
     def json(self, document: Any) -> None:
         """Write one JSON document on one line."""
-        self.stream.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+        self.stream.write(printable_json(json.dumps(document, ensure_ascii=False, allow_nan=False)) + "\n")
         self.stream.flush()
 
     def show(self, *parts: "RenderableType") -> None:
         """Print text or tables; colours only on a terminal. A `str` is taken literally."""
         console = self._console()
         for part in parts:
-            console.print(part, soft_wrap=isinstance(part, str) or None)
+            if isinstance(part, str):
+                console.print(printable_lines(part), soft_wrap=True)
+            else:
+                console.print(part)
         self.stream.flush()
 
     def table(
@@ -79,11 +75,11 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            title=title or None, title_justify="left", box=box.SIMPLE_HEAD if self.on_terminal else None, pad_edge=False
-        )
+        heading = Text(printable(title)) if title else None
+        lines = box.SIMPLE_HEAD if self.on_terminal else None
+        table = Table(title=heading, title_justify="left", box=lines, pad_edge=False)
         for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number < text_columns else "right")
+            table.add_column(Text(printable(column)), justify="left" if number < text_columns else "right")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         self.show(table)

@@ -16,6 +16,7 @@ HELP = (
     "One query per line. :k 20 shows 20 hits, :mode lexical searches by words, "
     ":where year > 2020 sets a filter (:where alone removes it), :like ID finds documents like one, :q quits."
 )
+MAX_DIGITS = 19  # of a number; no collection has as many documents
 HISTORY = 1000  # lines kept from prompt to prompt
 EXPECTED = {"k": "a whole number from 1", "mode": "one of " + ", ".join(Mode), "like": "the id of a document"}
 
@@ -61,7 +62,7 @@ def obey(line: str, search: Conversation) -> None:
     """Do what `:k 20`, `:mode lexical`, `:where year > 2020` or `:like ID` says; DebaterError for anything else."""
     name, _, value = line[1:].partition(" ")
     value = value.strip()
-    if name == "k" and value.isascii() and value.isdigit() and int(value) > 0:
+    if name == "k" and value.isascii() and value.isdigit() and len(value) < MAX_DIGITS and int(value) > 0:
         search.k = int(value)
     elif name == "mode" and value in set(Mode):
         search.mode = Mode(value)

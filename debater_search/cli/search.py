@@ -137,9 +137,7 @@ class Search:
 
             require_one_faiss()
             self.engine.check(rescore=self._rescore)  # before seconds go into loading
-            if model:
-                _ = self.engine.encoder  # before the vectors: on CUDA torch must be imported before faiss
-            _ = self.engine.vectors
+            self.engine.warm_up(model=model)
         return time.perf_counter() - start
 
     def answer(self, query: str) -> None:

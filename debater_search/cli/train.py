@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from debater_search.cli.options import Device, Force, Json, examples
-from debater_search.cli.output import Output, printable, results
+from debater_search.cli.output import Output, results
+from debater_search.terminal import printable
 
 EXAMPLES = examples(
     "debater train configs/demo.yaml",

@@ -53,10 +53,11 @@ def is_number(cell: str) -> bool:
 
 
 def _value(cell: str | None, kind: Kind | None) -> Any:
-    if cell is None or not cell.strip():
+    bare = (cell or "").strip()
+    if not bare:
         return None
     if kind == "boolean":
-        return _BOOLEANS.get(cell.strip(), cell)
-    if kind == "number" and is_number(cell.strip()):  # else the file has changed since the first pass
-        return int(cell) if cell.strip().lstrip("-").isdigit() else float(cell)
+        return _BOOLEANS.get(bare, cell)
+    if kind == "number" and is_number(bare):  # else the file has changed since the first pass
+        return int(bare) if bare.lstrip("-").isdigit() else float(bare)
     return cell

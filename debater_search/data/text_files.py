@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from debater_search.coerce import plain
+from debater_search.coerce import has_control_character, plain
 from debater_search.config import YAML_ERRORS
 from debater_search.data.files import COMPRESSIONS, called, not_utf8, open_stream
-from debater_search.errors import DamagedError, UnavailableError
+from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.extras import require
 from debater_search.types import Document
 
@@ -70,7 +70,7 @@ def read_text_file(path: Path, folder: Path) -> Document:
     """A file as a document: its id is the path below `folder`, which is among the metadata with the time of change.
 
     The title is that of the front matter, of the page or of the first heading, else the file's name. Raises
-    DebaterError for text that is not UTF-8, a damaged file, and a missing library.
+    DebaterError for text that is not UTF-8, a damaged file, a name with control characters, and a missing library.
     """
     format = text_format(path)
     assert format is not None
@@ -78,6 +78,8 @@ def read_text_file(path: Path, folder: Path) -> Document:
         data = stream.read()
     read = _READERS[format](data, path)
     relative = _utf8(path.relative_to(folder).as_posix())
+    if has_control_character(relative):  # it would be the document's id
+        raise InvalidError(f"The name of the file {relative!r} holds a control character.", "Rename it.")
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     metadata = {"path": relative, "modified": changed, **(read.metadata or {})}
     return Document(relative, read.text, read.title or _utf8(_suffixes(path)[0]), metadata)

@@ -20,6 +20,7 @@ from debater_search.cache import cache_folder, remove_stale
 from debater_search.data.training_index import RECORD, Contents, State, index_lines
 from debater_search.data.training_sources import TrainingSource
 from debater_search.errors import InvalidError, UnavailableError
+from debater_search.files import from_json
 from debater_search.locks import one_at_a_time
 from debater_search.progress import progress
 
@@ -59,7 +60,7 @@ def open_entry(source: TrainingSource) -> Path:
 def read_contents(entry: Path) -> Contents | None:
     """What an entry is about; None if it is not there, not whole or of another version."""
     try:
-        fields = json.loads((entry / CONTENTS).read_text(encoding="utf-8"))
+        fields = from_json((entry / CONTENTS).read_text(encoding="utf-8"))
         version = fields.pop("version")
         contents = Contents(**fields)
         whole = (entry / INDEX).stat().st_size == contents.rows * RECORD.size

@@ -9,7 +9,7 @@ import torch
 
 from debater_search.encoder.base import TorchEncoder
 from debater_search.encoder.families import is_causal
-from debater_search.encoder.fingerprint import encoder_sha256, unusual_scales, weights_sha256
+from debater_search.encoder.fingerprint import definition_of, encoder_sha256, unusual_scales, weights_sha256
 from debater_search.encoder.loading.adapter import merge
 from debater_search.encoder.loading.hub import findable, locate
 from debater_search.encoder.loading.layouts import load_parts
@@ -52,6 +52,7 @@ class Encoder(TorchEncoder):
             lay_out(self.model.backbone, int8=True)
         self._int8 = int8
         self._dim = dim if dim is not None else min(parts.dim or self.full_dim, self.full_dim)
+        self._definition = definition_of(parts)  # now: files may change
         if dim is not None and not 1 <= dim <= self.full_dim:
             raise InvalidError(
                 f"dim={dim} is not possible: the vectors of {name} have {self.full_dim} dimensions.",
@@ -153,10 +154,18 @@ class Encoder(TorchEncoder):
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over weights, scales of an adapter, template, pooling, lengths: equal ones make equal vectors."""
+        """sha256 over weights, settings, tokenizer, template, pooling, lengths: equal ones make equal vectors."""
+        return self._sha256(self._definition)
+
+    @cached_property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        """The fingerprint as version 0.1 has it, blind to tokenizer and settings: its indexes stay valid."""
+        return (self._sha256(None),)
+
+    def _sha256(self, definition: dict[str, Any] | None) -> str:
         hashes = [weights_sha256(path) for path in self.parts.weights]
         dim = self.dim if self.dim < self.full_dim else None
-        return encoder_sha256(self.spec.as_dict(), hashes, unusual_scales(self.model.backbone), dim)
+        return encoder_sha256(self.spec.as_dict(), hashes, unusual_scales(self.model.backbone), dim, definition)
 
     def expect_many(self) -> None:
         """Spend some memory and milliseconds to encode many texts faster, on a CPU."""

@@ -12,6 +12,7 @@ from debater_search.evaluation.evaluate import BM25, choose_instruction, evaluat
 from debater_search.evaluation.results import Result
 from debater_search.evaluation.runs import SavedRun, one_task, read_saved, run_name, run_provenance
 from debater_search.evaluation.tasks import RetrievalTask
+from debater_search.identity import fingerprints_of
 from debater_search.search import Mode, SearchEngine
 
 Baseline = TextEncoder | str | Path
@@ -27,7 +28,10 @@ class System(Protocol):
         ...
 
     def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
-        """The part of its result's provenance that must be equal for a saved result to be valid; `data`: `data_of`."""
+        """The part of its result's provenance that must be equal for a saved result to be valid; `data`: `data_of`.
+
+        A tuple stands for any of its values.
+        """
         ...
 
     def score(self, task: RetrievalTask, engine: SearchEngine, *, split: str, index_type: str) -> Result:
@@ -55,7 +59,7 @@ class Searcher:
         described = data | {
             "split": split,
             "mode": self.mode,
-            "fingerprint": None if self.encoder is None else self.encoder.fingerprint,
+            "fingerprint": None if self.encoder is None else fingerprints_of(self.encoder),
             "instruction": choose_instruction(task, self.encoder, self.instruction),
         }
         chosen = self.encoder is not None and index_type != "auto"

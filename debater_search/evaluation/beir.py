@@ -65,6 +65,11 @@ def mteb_name(task: str) -> str:
     return _TO_MTEB.get(task.lower(), task)
 
 
+def ignores_identical_ids(task: str) -> bool:
+    """Whether a document with the query's own id is no answer in the task of this name."""
+    return mteb_name(task) in QUERIES_ARE_DOCUMENTS
+
+
 def beir_name(task: str) -> str:
     """BEIR's name of a task with an mteb name; other names are returned as they are."""
     return _TO_BEIR.get(task, task)

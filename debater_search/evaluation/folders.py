@@ -7,7 +7,7 @@ from pathlib import Path
 from debater_search.data import read_corpus, read_qrels, read_queries
 from debater_search.data.files import COMPRESSIONS, called
 from debater_search.errors import InvalidError, MissingError
-from debater_search.evaluation.beir import QUERIES_ARE_DOCUMENTS, mteb_name
+from debater_search.evaluation.beir import ignores_identical_ids
 from debater_search.types import Document, Qrels, Query
 
 _JUDGEMENTS = (".tsv", ".txt", ".trec", ".qrels")
@@ -23,9 +23,9 @@ class FolderTask:
     def __init__(self, folder: str | Path, name: str | None = None) -> None:
         """`name` is by default the folder's. Raises DebaterError for missing judgements and a bad task.json."""
         self.folder = Path(folder)
-        self.name = name or called(_name(self.folder.resolve()))
+        self.name = name or task_name(self.folder)
         self.source = called(self.folder)
-        self.ignore_identical_ids = mteb_name(self.name) in QUERIES_ARE_DOCUMENTS
+        self.ignore_identical_ids = ignores_identical_ids(self.name)
         self.instruction = self._read_instruction()
         if not splits_in(self.folder):
             raise InvalidError(
@@ -85,6 +85,7 @@ def _without_format(name: str) -> str:
     return next((name.removesuffix(suffix) for suffix in _JUDGEMENTS if name.endswith(suffix)), "")
 
 
-def _name(folder: Path) -> str:
-    """The folder's name; for a part of CQADupstack with that prefix."""
-    return f"cqadupstack/{folder.name}" if folder.parent.name.lower() == "cqadupstack" else folder.name
+def task_name(folder: Path) -> str:
+    """What the task in a folder is called: the folder's name, for a part of CQADupstack with that prefix."""
+    folder = folder.resolve()
+    return called(f"cqadupstack/{folder.name}" if folder.parent.name.lower() == "cqadupstack" else folder.name)

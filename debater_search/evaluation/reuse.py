@@ -87,4 +87,7 @@ def _of(task: str, entries: Sequence[Entry]) -> list[Entry]:
 
 def _has_provenance(entry: Entry, expected: Mapping[str, Any]) -> bool:
     provenance = entry.get("provenance")
-    return isinstance(provenance, dict) and all(provenance.get(name) == value for name, value in expected.items())
+    return isinstance(provenance, dict) and all(
+        provenance.get(name) in value if isinstance(value, tuple) else provenance.get(name) == value
+        for name, value in expected.items()
+    )

@@ -1,5 +1,6 @@
 """Runs on disk: found in earlier results, scored against judgements, compared."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 from debater_search.data import read_qrels, read_queries, read_run
 from debater_search.data.files import require_writable_folder
 from debater_search.errors import DebaterError, InvalidError, MissingError
+from debater_search.evaluation.beir import ignores_identical_ids
 from debater_search.evaluation.comparison import Judged, compare, save_comparisons
 from debater_search.evaluation.details import save_details
 from debater_search.evaluation.evaluate import without_identical_ids
+from debater_search.evaluation.folders import task_name
 from debater_search.evaluation.results import (
     RESULTS_NAME,
     RUN_NAME,
@@ -21,6 +24,9 @@ from debater_search.evaluation.results import (
     scored,
 )
 from debater_search.files import file_in, sha256_file
+from debater_search.types import Run
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,22 @@ def read_saved(saved: SavedRun, judged: Judged) -> Result:
         )
     if judged.ignore_identical_ids:
         run = without_identical_ids(run)
+    else:
+        _warn_of_identical_ids(saved.path, run, judged)
     return scored(judged.task, saved.name, run, judged.qrels, provenance=run_provenance(saved.path))
+
+
+def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:
+    """Say that queries seem to be documents that find themselves, where the task is not known to be such a one."""
+    found = sum(query in hits and query not in judged.qrels.get(query, {}) for query, hits in run.items())
+    if 2 * found > len(run):
+        logger.warning(
+            "In %s, %s of %s queries find a document with their own id, and it counts as a wrong answer. Are the "
+            "queries documents, as in ArguAna? Then drop these hits.",
+            path,
+            f"{found:,}",
+            f"{len(run):,}",
+        )
 
 
 def run_provenance(path: Path) -> dict[str, Any]:
@@ -144,13 +165,16 @@ def evaluate_run(
 def judged_by_file(qrels: Path) -> Judged:
     """The judgements in a file; those in cranfield/qrels/test.tsv belong to cranfield, whose queries are beside it."""
     judged, folder = read_qrels(qrels), qrels.resolve().parent
-    if folder.name != "qrels":
-        return Judged(run_name(qrels), judged, {})
+    inside = folder.name == "qrels"
     try:
-        texts = {query.id: query.text for query in read_queries(folder.parent)}
+        texts = {query.id: query.text for query in read_queries(folder.parent if inside else folder)}
     except DebaterError:  # a run is scored without its queries as well
         texts = {}
-    return Judged(folder.parent.name, judged, texts)
+    if not inside and (not texts or run_name(qrels) != "qrels"):  # no folder of a task
+        name, texts = run_name(qrels), {}
+    else:
+        name = task_name(folder.parent if inside else folder)
+    return Judged(name, judged, texts, ignores_identical_ids(name))
 
 
 def _require_free(output: Path, result: Result, *, force: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError, InvalidError, MissingError
-from debater_search.identity import EncoderInfo
+from debater_search.identity import EncoderInfo, fingerprints_of
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
@@ -39,7 +39,7 @@ def open_ready(
         raise MissingError(f"The embeddings folder {folder} does not exist.", "Make it with `encode_only`.")
     store = EmbeddingStore.open(_shards_in(folder))
     made_by = store.manifest.encoder
-    if encoder is not None and encoder.fingerprint != made_by.fingerprint:
+    if encoder is not None and made_by.fingerprint not in fingerprints_of(encoder):
         raise InvalidError(
             f"The embeddings in {folder} were made by {made_by}, not by {EncoderInfo.of(encoder)}.",
             "Leave `encoder` out, or encode the corpus with it.",

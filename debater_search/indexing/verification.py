@@ -91,6 +91,10 @@ def verify(
                 raise DamagedError(
                     f"{folder / manifest.documents} is damaged, and only the corpus can mend that.", MEND
                 )
+            if blocked := [folder / name for name in found.damaged if (folder / name).is_dir()]:
+                raise DamagedError(
+                    f"{blocked[0]} is a folder, where a file belongs.", "Move it elsewhere, then call this again."
+                )
             assert manifest.encoder is not None  # what is damaged and not the documents is made of embeddings
             made_by = manifest.encoder
             load = partial(load_again, made_by, folder, model=model, device=device)

@@ -64,8 +64,6 @@ def open_candidates(
             f"The window begins at rank {first:,}, and there are {len(engine.documents):,} documents.",
             "Let `window` begin earlier.",
         )
-    if settings.mode == "dense":
-        _ = engine.encoder  # what is wrong with the model is said before the documents are read
     wanted = {digest(positive): positive for question in questions for positive in question.positives}
     texts = CorpusTexts(engine.documents, set(wanted), show=show)
     foreign = {key: positive for key, positive in wanted.items() if key not in texts.holders}

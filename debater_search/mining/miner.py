@@ -11,13 +11,12 @@ from tempfile import TemporaryDirectory
 from debater_search.data.files import require_writable, write_lines
 from debater_search.errors import InvalidError
 from debater_search.indexing import build
-from debater_search.locks import writing
 from debater_search.mining.candidates import Candidates, Places, open_candidates
 from debater_search.mining.questions import Question, fingerprint, read_questions
 from debater_search.mining.report import Summary, as_markdown, summarise
 from debater_search.mining.selection import select
 from debater_search.mining.settings import MiningSettings
-from debater_search.mining.work import Job, Work
+from debater_search.mining.work import Job, Work, alone_at
 from debater_search.progress import progress as progress_line
 from debater_search.search import SearchEngine
 
@@ -49,7 +48,8 @@ def mine(
 
     Raises:
         DebaterError: the source is bad or has no positives; the output is taken; the index has no embeddings for dense
-            mode; the window begins beyond the corpus; unfinished work of other arguments is at the output.
+            mode; the window begins beyond the corpus; unfinished work of other arguments is at the output, or another
+            process is at work there.
 
     """
     output, settings = Path(output), settings or MiningSettings()
@@ -62,19 +62,22 @@ def mine(
             "Set `mode` to lexical, or build an index of the corpus and name it as `index`.",
         )
     questions = read_questions(source, split)
-    with TemporaryDirectory(prefix="debater-mine-") as scratch:
+    with alone_at(output), TemporaryDirectory(prefix="debater-mine-") as scratch:
+        check_output(output, source, force=force)  # another process may just have finished it
         if corpus is not None:
             engine = SearchEngine.open(build(corpus, None, Path(scratch) / "corpus", progress=progress).folder)
         assert engine is not None
+        if settings.mode == "dense":
+            engine.warm_up()  # what is wrong with the model is said before the documents are read
         work = Work(output, _job(questions, engine, settings), force=force)
         places = Places(keep=work.folder, scratch=Path(scratch))
         candidates = open_candidates(engine, questions, settings, places, show=progress)
         _mine_all(questions, candidates, settings, work, show=progress)
         if corpus is not None:
             engine.close()
-    summary = summarise(work.rows, work.state.dropped, output, seed=settings.seed)
-    write_lines(summary.report, as_markdown(summary, _described(source, split, engine, settings)).splitlines())
-    work.finish()
+        summary = summarise(work.rows, work.state.dropped, output, seed=settings.seed)
+        write_lines(summary.report, as_markdown(summary, _described(source, split, engine, settings)).splitlines())
+        work.finish()
     return summary
 
 
@@ -107,14 +110,6 @@ def _job(questions: Sequence[Question], engine: SearchEngine, settings: MiningSe
 
 
 def _mine_all(
-    questions: Sequence[Question], candidates: Candidates, settings: MiningSettings, work: Work, *, show: bool
-) -> None:
-    work.folder.mkdir(parents=True, exist_ok=True)
-    with writing(work.folder):
-        _mine_rest(questions, candidates, settings, work, show=show)
-
-
-def _mine_rest(
     questions: Sequence[Question], candidates: Candidates, settings: MiningSettings, work: Work, *, show: bool
 ) -> None:
     done = work.state.rows

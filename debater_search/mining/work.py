@@ -7,7 +7,8 @@ in the same bytes as one that was not.
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 from debater_search.files import atomic
+from debater_search.locks import LOCK_NAME, writing
 from debater_search.store.manifest import Manifest, read_manifest, write_manifest
 
 _ROWS, _STATE = "rows.jsonl", "state.json"
@@ -38,8 +40,34 @@ class State(Manifest):
     dropped: dict[str, int] = Field(default_factory=dict)
 
 
+@contextmanager
+def alone_at(output: Path) -> Iterator[None]:
+    """Be the only process that mines for an output; its folder of unfinished work is there while the block runs.
+
+    Raises:
+        DebaterError: another process is at work there, as `locks.writing` says it.
+
+    """
+    folder = folder_of(output).absolute()
+    made = [folder, *(parent for parent in folder.parents if not parent.exists())]
+    with ExitStack() as lock:
+        lock.callback(_remove_empty, made)  # once the lock is gone
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # the process before has just removed it
+                lock.enter_context(writing(folder))
+                break
+        yield
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 class Work:
-    """A job under way. `folder` comes into being with the first block; what else is worth keeping may lie there."""
+    """A job under way, in the folder of `alone_at`; what else is worth keeping may lie there too."""
 
     def __init__(self, output: Path, job: Job, *, force: bool = False) -> None:
         """Find what an earlier run of this job committed, or begin.
@@ -66,7 +94,6 @@ class Work:
     def append(self, lines: Sequence[str], dropped: Counter[str]) -> None:
         """Add a block of rows; they are safe when this returns."""
         block = "".join(f"{line}\n" for line in lines).encode("utf-8")
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self.rows.open("ab") as file:
             file.truncate(self.state.bytes)
             file.write(block)
@@ -78,10 +105,12 @@ class Work:
         write_manifest(self.folder / _STATE, self.state)
 
     def finish(self) -> None:
-        """Put the rows at the output's place, and remove the folder."""
+        """Put the rows at the output's place, and empty the folder."""
         with atomic(self.output) as temporary:
             self.rows.replace(temporary)
-        shutil.rmtree(self.folder)
+        for path in self.folder.iterdir():
+            if path.name != LOCK_NAME:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _read_state(self, force: bool) -> State | None:
         path = self.folder / _STATE

@@ -1,10 +1,10 @@
 """The picture of a training run: losses, learning rate, and nDCG@10 of each thinking step."""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debater_search.files import from_json
 from debater_search.reports.style import COLOURS, DARK, DASHES, depth_colour, grid, mark_best, new_figure, save, styled
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_metrics(path: Path) -> Entries:
     entries = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = from_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and "phase" in entry and "step" in entry:

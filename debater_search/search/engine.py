@@ -174,6 +174,19 @@ class SearchEngine:
         request = Request(where=where, rescore=rescore)
         self._latest.run(lambda snapshot: Ranker(snapshot, request))
 
+    def warm_up(self, *, model: bool = True) -> None:
+        """Load the model, unless `model` is False, and the vectors, so that no query waits for them.
+
+        They are those of the newest state, also where changes are committed while the model is loaded.
+
+        Raises:
+            DebaterError: the index has no embeddings; the model or a file of the vectors cannot be loaded.
+
+        """
+        if model:
+            _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
+        self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
+
     def close(self) -> None:
         """Close the index's files."""
         self._snapshot.documents.close()

@@ -1,12 +1,13 @@
 """One thread's connection to `documents.sqlite`: reads one state of it, as one generation sees it."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from debater_search.errors import BusyError, DamagedError, DebaterError
+from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError
 from debater_search.store.database import BUSY_SECONDS, State, has_generations, read_state
 from debater_search.store.manifest import MEND
 
@@ -75,10 +76,17 @@ class Connection:
             no_log = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
             if not no_log or not self._path.is_file():
                 raise DamagedError(f"{self._path} is missing or cannot be opened.", MEND) from None
+            if not os.access(self._path, os.R_OK):
+                raise InvalidError(
+                    f"{self._path} may not be read by this user.", "Check the path and its permissions."
+                ) from None
             sqlite, self._seen = self._connect("mode=ro&immutable=1"), self._stat()
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from None
-        self._require_whole(sqlite)
+        try:
+            self._require_whole(sqlite)
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from None
         return sqlite
 
     def _require_whole(self, sqlite: sqlite3.Connection) -> None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import debater_search.store.memory  # noqa: F401  # before the first connection
 from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError, UnavailableError
+from debater_search.files import from_json
 from debater_search.store.manifest import MEND
 from debater_search.types import Document, Span
 
@@ -64,8 +65,11 @@ def row_of(document: Document) -> Row:
 
 
 def document_of(row: Row) -> Document:
-    """The document of a row."""
-    return Document(id=row[0], title=row[1], text=row[2], metadata=json.loads(row[3]))
+    """The document of a row. Raises DamagedError for metadata that is no JSON."""
+    try:
+        return Document(id=row[0], title=row[1], text=row[2], metadata=from_json(row[3]))
+    except (TypeError, ValueError):
+        raise DamagedError(f"The metadata of document {row[0]!r} is damaged: it is no JSON.", MEND) from None
 
 
 def row_hash(position: int, row: Row, spans: Iterable[Span] = ()) -> bytes:
@@ -110,8 +114,11 @@ def has_generations(connection: sqlite3.Connection) -> bool:
 
 
 def read_state(connection: sqlite3.Connection) -> State:
-    """How far changes have come."""
-    settled, pending, first, words = connection.execute("SELECT settled, pending, first, words FROM state").fetchone()
+    """How far changes have come. Raises sqlite3.DatabaseError if that is damaged."""
+    rows = connection.execute("SELECT settled, pending, first, words FROM state").fetchall()
+    if len(rows) != 1 or not isinstance(rows[0][0], int) or not all(isinstance(n, int | None) for n in rows[0]):
+        raise sqlite3.DatabaseError("its table of generations is damaged")
+    settled, pending, first, words = rows[0]
     return State(settled, pending, first, bool(words))
 
 

@@ -166,7 +166,7 @@ class IndexManifest(Manifest):
     def contradiction(self) -> str | None:
         """What this manifest says about rows in one place and denies in another; None if it agrees with itself."""
         if self.vectors is None:
-            return None
+            return "embeddings but no vectors" if self.encoder is not None else None
         if self.vectors.rows != self.rows:
             return f"{self.vectors.rows:,} vectors for {self.rows:,} rows"
         if self.content is not None and self.vectors.dropped != self.deleted:

@@ -1,6 +1,5 @@
 """Checkpoints of a run: written whole or not at all, found again when a run resumes. Safetensors and JSON only."""
 
-import json
 import logging
 import math
 import os
@@ -21,9 +20,9 @@ from torch.optim import Optimizer
 
 from debater_search import __version__
 from debater_search.data.files import require_writable
-from debater_search.encoder.loading.files import write_json
+from debater_search.encoder.loading.files import read_json, write_json
 from debater_search.encoder.spec import CHECKPOINT_FILE
-from debater_search.errors import InvalidError, UnavailableError
+from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.files import atomic_folder
 from debater_search.locks import LOCK_NAME
 from debater_search.training.batches import TrainingData
@@ -157,18 +156,27 @@ def _numbered(output: Path, kind: str) -> list[tuple[int, Path]]:
 
 
 def saved_state(checkpoint: Path) -> dict[str, Any]:
-    """Step and config of a checkpoint."""
-    return dict(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")))
+    """Step and config of a checkpoint. Raises DamagedError."""
+    state = read_json(checkpoint / STATE_FILE)
+    if not isinstance(state.get("step"), int) or not isinstance(state.get("config"), dict):
+        raise DamagedError(
+            f"{checkpoint / STATE_FILE} is damaged: it names no step or no config.", f"Remove {checkpoint}."
+        )
+    return state
 
 
 def run_config(output: str | Path) -> dict[str, Any] | None:
     """The config of the run that an output folder holds, finished or begun; None where there is none."""
     output = Path(output)
     if (output / CHECKPOINT_FILE).is_file():
-        provenance_of = json.loads((output / CHECKPOINT_FILE).read_text(encoding="utf-8")).get("provenance", {})
-        return provenance_of.get("config")
+        return _provenance_in(output).get("config")
     newest = newest_complete(output)
     return saved_state(newest)["config"] if newest is not None else None
+
+
+def _provenance_in(checkpoint: Path) -> dict[str, Any]:
+    found = read_json(checkpoint / CHECKPOINT_FILE).get("provenance")
+    return found if isinstance(found, dict) else {}
 
 
 def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> bool:
@@ -235,7 +243,7 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def require_same_data(checkpoint: Path, provenance: dict[str, Any]) -> None:
     """Raise InvalidError if the rows have changed since a checkpoint was trained on them."""
-    before = json.loads((checkpoint / CHECKPOINT_FILE).read_text(encoding="utf-8"))["provenance"]["data"]
+    before = _provenance_in(checkpoint).get("data") or {}
     if changed := sorted(name for name, rows in provenance["data"].items() if before.get(name, rows) != rows):
         raise InvalidError(
             f"Data has changed since {checkpoint} was written: {', '.join(changed)}.", GO_ON_OR_START_OVER

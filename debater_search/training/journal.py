@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.data.files import write_lines
+from debater_search.files import from_json
 from debater_search.progress import Progress
 from debater_search.training.checkpoints import METRICS_FILE, PICTURE_FILE
 from debater_search.training.settings import TrainingSettings
@@ -83,7 +84,7 @@ class Journal:
 def _entry(line: str) -> dict[str, Any] | None:
     """A line of the file; None for one that a kill has cut off."""
     try:
-        return dict(json.loads(line))
+        return dict(from_json(line))
     except ValueError:
         return None
 

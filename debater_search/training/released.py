@@ -39,7 +39,8 @@ NEEDLESS = {
 
 def is_released_config(path: str | Path) -> bool:
     """Whether a config file speaks the released code's language."""
-    return all(mark in read_mapping(path) for mark in MARKS)
+    read = read_mapping(path)
+    return all(read.get(mark) is not None for mark in MARKS)
 
 
 def settings_of(path: str | Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:

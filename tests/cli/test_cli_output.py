@@ -1,5 +1,7 @@
 import io
+import json
 import logging
+import re
 import sys
 import warnings
 
@@ -7,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debater_search.cli.output import Output, printable, results
+from debater_search.cli.output import Output, results
+from debater_search.progress import progress
+from debater_search.terminal import printable
 
 
 class Terminal(io.StringIO):
@@ -66,6 +70,43 @@ def test_a_table_is_plain_where_there_is_no_terminal() -> None:
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     assert [line.split() for line in lines] == [["system", "ndcg@10"], ["a" * 200, "0.1"], ["[bold]b", "0.25"]]
     assert "\x1b" not in stream.getvalue()
+
+
+HOSTILE = "a\x1b]52;c;aGk=\x07b\x9b31mc\u202ed[red]e[/nope]f"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_that_is_shown_commands_the_terminal_or_is_taken_for_markup(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "300")
+    stream = Terminal() if terminal else io.StringIO()
+    out = Output(stream, as_json=False)
+    out.show(f"Next: {HOSTILE}\n  {HOSTILE}")
+    out.table(HOSTILE, [HOSTILE], [[HOSTILE]])
+    out.growing_table([HOSTILE], [20])([HOSTILE])
+    out.facts([("path", HOSTILE)])
+    shown = re.sub(r"\x1b\[[0-9]*m", "", stream.getvalue())  # our own styles
+    assert shown.count(printable(HOSTILE)) == 8
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
+
+
+def test_json_for_a_terminal_holds_no_controls_and_is_the_same_document() -> None:
+    stream = io.StringIO()
+    Output(stream, as_json=True).json({"text": HOSTILE})
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(stream.getvalue())
+    assert json.loads(stream.getvalue()) == {"text": HOSTILE}
+
+
+def test_a_progress_line_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress(f"Reading {HOSTILE}", 1, "MiB", enabled=True) as bar:
+        bar.advance()
+    assert f"Reading {printable(HOSTILE)}: 1/1 MiB" in stream.getvalue()
 
 
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +55,18 @@ def test_help_of_a_command_imports_nothing_heavy() -> None:
         "import sys; from debater_search.cli import main\n"
         f"assert main(['search', '--help']) == 0; assert not {heavy} & set(sys.modules)"
     )
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize("arguments", ["--json", ""])
+def test_closed_streams_end_no_command(index: Path, closed: str, arguments: str, workdir: Path) -> None:
+    (workdir / "run.py").write_text(
+        "import sys\nfrom debater_search.cli import main\n"
+        "code = main(sys.argv[1:])\nopen('code', 'w').write(str(code))\n"
+    )
+    command = f'"{sys.executable}" run.py search propellers --mode lexical -i {index} {arguments} {closed}'
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(["sh", "-c", command], cwd=workdir, env=environment, capture_output=True, text=True)
+    assert Path("code").read_text() == "0"
+    assert ("Propellers are loud" in ended.stdout) == ("1>&-" not in closed)
+    assert "Traceback" not in ended.stderr

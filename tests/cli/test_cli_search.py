@@ -268,7 +268,8 @@ def test_the_prompt_shows_what_is_like_a_document(debater: Debater, index: Path)
 
 
 @pytest.mark.parametrize(
-    "line", [":like", ":like nobody", ":like \udcff", ":k 0", ":k many", ":mode psychic", ":fly", "\udcff"]
+    "line",
+    [":like", ":like nobody", ":like \udcff", ":k 0", ":k many", ":k " + "9" * 5000, ":mode psychic", ":fly", "\udcff"],
 )
 def test_a_bad_line_fails_alone(debater: Debater, index: Path, line: str) -> None:
     outcome = debater("search", "--json", stdin=f"wing\n{line}\nwing\n")

@@ -304,6 +304,13 @@ def test_pages_beside_tables_need_no_library(tmp_path: Path, monkeypatch: pytest
     assert ids(write(tmp_path, {"index.html": "x", "paper.pdf": "x", "docs.jsonl": rows("1")})) == ["1"]
 
 
+@pytest.mark.parametrize("name", ["a\nq1 Q0 evil 1 9 x.txt", "tab\there.txt", "es\x1b[31mc.md", "c1\x9b.txt"])
+def test_a_file_whose_name_can_be_no_id_is_named(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path, {"good.txt": "wings", name: "more"})
+    with pytest.raises(InvalidError, match="holds a control character"):
+        list(read_corpus(folder))
+
+
 def test_parts_are_in_natural_order() -> None:
     names = ["part-10", "part-2", "part-1b", "part-1", "a", "10", "9", "9a"]
     assert sorted(names, key=natural) == ["9", "9a", "10", "a", "part-1", "part-1b", "part-2", "part-10"]

@@ -122,6 +122,14 @@ def test_csv_columns_are_numbers_booleans_or_text(tmp_path: Path) -> None:
         assert type(first["year"]) is int
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\x1d", "\u2003"])
+def test_blanks_around_a_number_do_not_matter(tmp_path: Path, blank: str) -> None:
+    (document,) = read_corpus(
+        table(tmp_path / "c.csv", f"id,text,year,share,open\n1,a,{blank}20{blank},1.5{blank},true{blank}\n")
+    )
+    assert document.metadata == {"year": 20, "share": 1.5, "open": True}
+
+
 def test_a_number_too_long_for_json_readers_stays_text(tmp_path: Path) -> None:
     (document,) = read_corpus(table(tmp_path / "c.csv", f"id,text,card,big\n1,a,{'4' * 20},1e999\n"))
     assert document.metadata == {"card": "4" * 20, "big": "1e999"}

@@ -12,7 +12,11 @@ import pytest
 
 from debater_search.encoder import Encoder, fingerprint
 from debater_search.encoder.fingerprint import weights_sha256
+from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
+from debater_search.indexing import add, build
+from debater_search.search import SearchEngine
+from debater_search.types import Document
 
 
 @pytest.fixture
@@ -145,3 +149,88 @@ def test_the_fingerprint_follows_what_multiplies_an_adapter_beside_its_weights(
     before, after = (Encoder.load(f, base_model=minicpm_base, device="cpu") for f in (minicpm_adapter, folder))
     assert abs(before.encode_documents(["wing"]) - after.encode_documents(["wing"])).max() > 1e-6
     assert before.fingerprint != after.fingerprint
+
+
+# What the files beside the weights say
+
+
+@pytest.fixture
+def folder(tiny_model: Callable[..., Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model("bert"), tmp_path / "model"))
+
+
+def rewrite(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    values = json.loads(file.read_text(encoding="utf-8"))
+    change(values)
+    file.write_text(json.dumps(values, indent=1), encoding="utf-8")
+
+
+def swap_letters(tokenizer: dict[str, Any]) -> None:
+    words = tokenizer["model"]["vocab"]
+    words["a"], words["b"] = words["b"], words["a"]
+
+
+CHANGES: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
+    "an activation": ("config.json", lambda config: config.update(hidden_act="relu")),
+    "an epsilon": ("config.json", lambda config: config.update(layer_norm_eps=0.5)),
+    "other heads": ("config.json", lambda config: config.update(num_attention_heads=2)),
+    "token ids": ("tokenizer.json", swap_letters),
+    "upper case": ("tokenizer.json", lambda tokenizer: tokenizer["normalizer"].update(lowercase=False)),
+    "no accents": ("tokenizer.json", lambda tokenizer: tokenizer.update(normalizer=None)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_fingerprint_follows_tokenizer_and_settings(folder: Path, change: str) -> None:
+    before = Encoder.load(folder, device="cpu")
+    name, edit = CHANGES[change]
+    rewrite(folder / name, edit)
+    after = Encoder.load(folder, device="cpu")
+    text = ["The BAD cab: àé"]
+    assert abs(before.encode_documents(text) - after.encode_documents(text)).max() > 1e-4
+    assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("config.json", {"transformers_version": "9", "dtype": "float16", "_name_or_path": "x", "use_cache": False}),
+        ("config.json", {"hidden_dropout_prob": 0.3, "architectures": ["BertForMaskedLM"], "id2label": {"0": "x"}}),
+        ("tokenizer.json", {"padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
+                                        "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}}),
+        ("tokenizer.json", {}),  # written again, with other blanks
+    ],
+)  # fmt: skip
+def test_the_fingerprint_stays_where_vectors_do(folder: Path, name: str, values: dict[str, Any]) -> None:
+    before = Encoder.load(folder, device="cpu")
+    rewrite(folder / name, lambda settings: settings.update(values))
+    after = Encoder.load(folder, device="cpu")
+    assert abs(before.encode_documents(["wing"]) - after.encode_documents(["wing"])).max() < 1e-6
+    assert before.fingerprint == after.fingerprint
+
+
+def test_an_adapter_whose_modules_are_named_in_another_order_is_the_same(
+    minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(minicpm_adapter, tmp_path / "adapter"))
+    rewrite(folder / "adapter_config.json", lambda config: config["target_modules"].reverse())
+    before, after = (Encoder.load(f, base_model=minicpm_base, device="cpu") for f in (minicpm_adapter, folder))
+    assert before.fingerprint == after.fingerprint
+
+
+def test_an_index_that_names_a_fingerprint_of_before_opens_with_its_model_and_no_other(
+    folder: Path, tmp_path: Path
+) -> None:
+    encoder, corpus = Encoder.load(folder, device="cpu"), [Document("a", "wing"), Document("b", "heat")]
+    index = build(corpus, encoder, tmp_path / "index").folder
+    for manifest in (index / "manifest.json", index / "embeddings" / "manifest.json"):
+        rewrite(manifest, lambda values: values["encoder"].update(fingerprint=encoder.former_fingerprints[0]))
+    assert SearchEngine.open(index).search("wing")[0].id == "a"
+    assert build(corpus, encoder, tmp_path / "again", embeddings=index).reused == 2
+    add(index, [Document("c", "flutter")])
+    assert len(SearchEngine.open(index, encoder=encoder).search("flutter")) == 3
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(DebaterError, match="was made by"):
+        SearchEngine.open(index).search("wing")

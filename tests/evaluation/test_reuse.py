@@ -173,3 +173,18 @@ def test_killed_while_the_first_result_is_saved_it_resumes(
     else:
         list(Campaign([task], mode="lexical", output=output))
     assert [entry["model"] for entry in saved(output)["results"]] == ["a" if by_run else "bm25"]
+
+
+def test_results_under_an_earlier_fingerprint_of_the_model_are_taken_and_no_others(
+    task: Path, output: Path, scored: list[tuple[str, str]]
+) -> None:
+    encoder = model()
+    list(Campaign([task], encoder, output=output))
+    results = saved(output)
+    results["results"][0]["provenance"]["fingerprint"] = "as release 0.1 had it"
+    (output / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    with pytest.raises(InvalidError, match="of another model"):
+        list(Campaign([task], encoder, output=output))
+    encoder.former_fingerprints = ("as release 0.1 had it",)
+    list(Campaign([task], encoder, output=output))
+    assert len(scored) == 1

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.evaluation import evaluate_run, judged_by_file
-from tests.evaluation.flight import saved
+from debater_search.evaluation import Campaign, evaluate_run, judged_by_file
+from tests.evaluation.flight import saved, write_task
 
 
 def write_run(path: Path, document: str = "noise") -> Path:
@@ -40,3 +40,33 @@ def test_judgements_belong_to_the_task_folder_around_them(task: Path, tmp_path: 
     alone.write_bytes((task / "qrels" / "test.tsv").read_bytes())
     judged = judged_by_file(alone)
     assert (judged.task, judged.texts) == ("mine", {})
+
+
+@pytest.mark.parametrize("file", ["qrels/test.tsv", "qrels.tsv"])
+@pytest.mark.parametrize("name", ["arguana", "FEVER", "QuoraRetrieval", "fiqa"])
+def test_a_run_has_the_score_that_its_comparison_has_where_queries_are_documents(
+    tmp_path: Path, name: str, file: str
+) -> None:
+    task = write_task(tmp_path / name)
+    if file == "qrels.tsv":
+        (task / "qrels" / "test.tsv").rename(task / file)
+        (task / "qrels").rmdir()
+    run = tmp_path / "self.trec"
+    run.write_text("q1 Q0 q1 1 3 t\nq1 Q0 noise 2 2 t\nq2 Q0 q2 1 3 t\nq2 Q0 stall 2 2 t\n", encoding="utf-8")
+    result, _ = evaluate_run(run, task / file)
+    [compared] = Campaign([task], mode="lexical", compare=[run])
+    [comparison] = compared.comparisons
+    assert result.metrics["ndcg@10"] == comparison["metrics"]["ndcg@10"]["baseline"] == 1.0
+    assert result.task == name
+
+
+def test_queries_that_find_themselves_are_spoken_of_where_the_task_is_not_known(
+    task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "self.trec"
+    run.write_text("q1 Q0 q1 1 3 t\nq1 Q0 noise 2 2 t\nq2 Q0 q2 1 3 t\n", encoding="utf-8")
+    evaluate_run(run, task / "qrels" / "test.tsv")
+    assert "2 of 2 queries find a document with their own id" in caplog.text
+    caplog.clear()
+    evaluate_run(write_run(tmp_path / "other.trec"), task / "qrels" / "test.tsv")
+    assert "own id" not in caplog.text

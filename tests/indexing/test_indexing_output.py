@@ -8,7 +8,7 @@ import pytest
 
 from debater_search import files
 from debater_search.errors import DebaterError
-from debater_search.indexing import add, build, check_output
+from debater_search.indexing import add, build, check_output, compact, delete, verify
 from debater_search.search import SearchEngine
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, Interrupted, tiny_corpus
@@ -179,11 +179,22 @@ def test_a_folder_of_somebody_elses_embeddings_is_never_touched(tmp_path: Path, 
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["papers:v2", "~", "a b", "#1?"])
-def test_an_index_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("name", ["papers:v2", "~", "a b", "#1?", "caf\udce9", "line\nend"])
+@pytest.mark.parametrize("type", ["flat", "hnsw", "sq8"])
+def test_an_index_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, type: str) -> None:
     monkeypatch.chdir(tmp_path)
-    build(CORPUS, FakeEncoder(), Path(name))
+    monkeypatch.setattr("debater_search.indexing.verification.load_again", lambda *_, **__: FakeEncoder())
+    build(CORPUS, FakeEncoder(), Path(name), type=type)
     add(name, [Document("new", "a new wing")], encoder=FakeEncoder())
     engine = SearchEngine.open(name, encoder=FakeEncoder())
     assert engine.search("new wing", 1)[0].id == "new"
+    delete(name, ["d3"])
+    compact(name)
+    assert len(engine.search("new wing", 99, explain=True)) == len(CORPUS)
+    vectors = max(Path(name).glob("vectors*/index.faiss"))  # of the newest base
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    assert verify(name, repair=True).repaired
+    assert verify(name).sound
+    build(CORPUS, FakeEncoder(), Path(name), type=type, force=True)
+    engine.close()
     assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [os.fsencode(name)]

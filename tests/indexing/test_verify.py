@@ -79,6 +79,31 @@ def test_a_repaired_index_is_the_index_it_was(index: Path, names: list[str], dam
     assert again[2] == hits
 
 
+@pytest.mark.parametrize("name", [SHARD, VECTORS, "delta-1/dropped.npy"])
+def test_a_folder_in_the_place_of_a_file_is_named_and_left_where_it_is(index: Path, name: str) -> None:
+    delete(index, ["d6"])
+    (index / name).unlink()
+    (index / name).mkdir()
+    assert verify(index).damaged == [name]
+    with pytest.raises(DamagedError, match=rf"{name} is a folder, where a file belongs"):
+        verify(index, repair=True)
+    assert (index / name).is_dir()
+
+
+@pytest.mark.parametrize("value", ["NULL", "'x'", "x'00'"])
+def test_a_damaged_table_of_generations_is_named(index: Path, value: str) -> None:
+    with closing(sqlite3.connect(index / "documents.sqlite")) as database:
+        database.execute("PRAGMA writable_schema = 1")
+        database.execute("UPDATE sqlite_master SET sql = replace(sql, 'settled INTEGER NOT NULL', 'settled')")
+        database.commit()
+    with closing(sqlite3.connect(index / "documents.sqlite")) as database:
+        database.execute(f"UPDATE state SET settled = {value}")
+        database.commit()
+    assert verify(index).damaged == ["documents.sqlite"]
+    with pytest.raises(DamagedError, match=r"documents\.sqlite is damaged"):
+        SearchEngine.open(index)
+
+
 def test_repair_encodes_the_damaged_shard_alone(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = FakeEncoder()
     monkeypatch.setattr("debater_search.encoder.Encoder.load", lambda model, **_: encoder)
@@ -124,7 +149,14 @@ def test_damage_to_a_document_is_not_excused_by_a_change(index: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"deleted": 8}, {"corpus": {"documents": 9}}, {"content": "0" * 32}, {"vectors": {"rows": 6}}]
+    "fields",
+    [
+        {"deleted": 8},
+        {"corpus": {"documents": 9}},
+        {"content": "0" * 32},
+        {"vectors": {"rows": 6}},
+        {"vectors": None},
+    ],
 )
 def test_a_manifest_that_contradicts_the_index_is_named_and_nothing_is_built_on_it(index: Path, fields: dict) -> None:
     manifest = json.loads((index / "manifest.json").read_text(encoding="utf-8"))

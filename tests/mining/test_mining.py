@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from debater_search.errors import DebaterError
+from debater_search.errors import BusyError, DebaterError
 from debater_search.indexing import build
 from debater_search.mining import MiningSettings, Summary, mine
 from debater_search.mining import miner as miner_module
@@ -411,6 +411,42 @@ def test_unfinished_work_of_another_command_is_refused_and_replaced_by_force(
         unfinished(negatives=3, margin=1.0)
     assert unfinished(negatives=3, force=True).per_row.keys() <= {0, 1, 2, 3}
     assert len(mined(tmp_path / "o.jsonl")) == 32
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_second_process_waits_for_the_end_of_the_first_and_takes_nothing_of_its_work(
+    tmp_path: Path, unfinished: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    def second(*arguments: Any) -> Any:
+        if not refused:  # while the first is at work
+            with pytest.raises(BusyError, match="is being written to by process"):
+                unfinished(force=force)
+            refused.append(True)
+        return mined_block(*arguments)
+
+    mined_block, refused = miner_module._mined, list[bool]()
+    monkeypatch.setattr(miner_module, "_mined", second)
+    assert unfinished().rows == 32
+    assert refused
+    assert len(mined(tmp_path / "o.jsonl")) == 32
+    assert not (tmp_path / ".o.jsonl.mining").exists()
+
+
+def test_an_output_that_was_finished_while_this_process_waited_is_not_replaced(
+    tmp_path: Path, unfinished: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished()
+    whole = (tmp_path / "o.jsonl").read_bytes()
+    (tmp_path / "o.jsonl").unlink()
+
+    def read(*arguments: Any) -> Any:
+        (tmp_path / "o.jsonl").write_bytes(whole)  # another process ends
+        return read_questions(*arguments)
+
+    monkeypatch.setattr(miner_module, "read_questions", read)
+    with pytest.raises(DebaterError, match="exists"):
+        unfinished()
+    assert (tmp_path / "o.jsonl").read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", ["{", '{"schema_version": 99, "job": {}}'])

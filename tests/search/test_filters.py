@@ -3,6 +3,7 @@
 import json
 import operator
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -196,6 +197,15 @@ def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
 
 
 # --- the property: what SQLite allows is what plain Python allows
+
+
+@pytest.mark.parametrize("number", ["9" * 100_000, "1." + "0" * 100_000, "1e" + "9" * 100_000, "." + "7" * 100_000])
+def test_a_long_run_of_digits_that_ends_in_a_letter_is_refused_at_once(number: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(DebaterError, match="The filter is wrong at character"):
+        parse_filter(f"year = {number}x")
+    assert time.perf_counter() - start < 1
+
 
 NAMES = ["n", "s", "id", "title", "and", "pub date", 'q"\\ü.$']
 STRINGS = st.one_of(

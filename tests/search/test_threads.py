@@ -204,6 +204,24 @@ def test_vectors_of_a_new_state_are_open_before_it_is_used(folder: Path, monkeyp
     assert "vectors" not in vars(engine._snapshot)  # of no use to words
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_changes_while_the_model_is_loaded_do_not_end_a_search(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    add(folder, [Document("new", "A wing.")], encoder=FakeEncoder())  # whose vectors the next commit but one removes
+
+    def load(model: str, **_: Any) -> FakeEncoder:
+        for id in ("newer", "newest"):
+            add(folder, [Document(id, "A wing.")], encoder=FakeEncoder())
+        return FakeEncoder(model)
+
+    monkeypatch.setattr("debater_search.encoder.Encoder.load", load)
+    engine = SearchEngine.open(folder)
+    if mode != "lexical":
+        engine.warm_up()
+    assert {"newer", "newest"} <= {hit.id for hit in engine.search("wing", 100, mode=mode)} or mode == "lexical"
+
+
 def test_a_thread_whose_state_is_gone_waits_for_the_new_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old state fails once it has been changed, as if a writer had removed its files."""
     engine = SearchEngine.open(folder, encoder=FakeEncoder())

@@ -1,12 +1,13 @@
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DamagedError, DebaterError
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.lexical import MAX_WORDS, STOP_WORDS, fts_expression, query_words
@@ -122,6 +123,17 @@ def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
 def test_half_a_surrogate_pair_is_named_by_document(tmp_path: Path) -> None:
     with pytest.raises(DebaterError, match="Document 'bad'"):
         write_documents(tmp_path / "d.sqlite", [DOCUMENTS[0], Document("bad", "\ud800")])
+
+
+@pytest.mark.parametrize("metadata", ["{", "", "[" * 100_000, "NULL"])
+def test_damaged_metadata_is_a_sentence(tmp_path: Path, metadata: str) -> None:
+    path = tmp_path / "d.sqlite"
+    write_documents(path, iter(DOCUMENTS))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE documents SET metadata = ?", (metadata,))
+        database.commit()
+    with pytest.raises(DamagedError, match=r"metadata of document .* is damaged"):
+        list(DocumentStore(path))
 
 
 def test_the_fingerprint_follows_content_and_order(tmp_path: Path) -> None:

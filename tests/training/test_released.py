@@ -178,3 +178,5 @@ def test_only_the_released_codes_words_make_a_released_config(workdir: Path) -> 
     assert is_released_config(written(workdir))
     (workdir / "ours.yaml").write_text("model: m\noutput: o\ndata: [{path: x}]\n")
     assert not is_released_config(workdir / "ours.yaml")
+    (workdir / "half.json").write_text('{"model_name_or_path": "m", "dataset_file_path"}', encoding="utf-8")
+    assert not is_released_config(workdir / "half.json")

@@ -192,7 +192,16 @@ def test_a_record_that_is_not_one_of_faiss_is_refused(state: dict, tmp_path: Pat
         faiss.open(tmp_path, broken)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", np.arange(3).tobytes()])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        np.arange(3).tobytes(),
+        b"\x93NUMPY\x01\x00\x04\x00{'a\n",
+        b"\x93NUMPY\x01\x00\x02\x00(\n",
+    ],
+)
 def test_dropped_positions_that_cannot_be_read_are_damage(content: bytes, tmp_path: Path) -> None:
     faiss = backend("faiss")
     record = faiss.build(tmp_path, [vectors(20)], DIM, VectorSettings("flat"), 0)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.errors import DamagedError, InvalidError, MissingError
+from debater_search.files import from_json
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -12,7 +13,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object on disk. Raises MissingError or DamagedError."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path} is missing.", "Was the model folder copied whole?") from None
     except (ValueError, UnicodeDecodeError) as error:

@@ -3,7 +3,6 @@
 Weights become float16, whose rounding is small beside that of a few bits.
 """
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from debater_search.encoder.fingerprint import weights_sha256
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.files import write_json
 from debater_search.errors import DamagedError, InvalidError, UnavailableError
-from debater_search.files import atomic_folder
+from debater_search.files import atomic_folder, from_json
 from debater_search.locks import one_at_a_time
 from debater_search.progress import progress
 
@@ -56,7 +55,7 @@ def unpacked(path: Path, install: str) -> Path:
 def _is_complete(folder: Path) -> bool:
     """Whether every file of the folder is as it was written."""
     try:
-        contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
+        contents = from_json((folder / CONTENTS).read_text(encoding="utf-8"))
         files: dict[str, str] = contents["sha256"]
         return contents["version"] == VERSION and all(weights_sha256(folder / f) == h for f, h in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -3,7 +3,6 @@
 Whatever changes its vectors is read or refused by its name, before the model itself is loaded.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.nn.functional import normalize
 from debater_search.encoder.loading.files import read_json, weight_files
 from debater_search.encoder.spec import DECLARABLE_POOLINGS
 from debater_search.errors import DamagedError, InvalidError
+from debater_search.files import from_json
 
 POOLING_NAMES = {"lasttoken": "last", "mean_sqrt_len_tokens": "mean_sqrt_len"}
 """Their names of poolings that have other names here."""
@@ -133,8 +133,8 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     """Kind and place of each module in modules.json, a JSON list. Raises InvalidError for code of the folder's own."""
     path = folder / "modules.json"
     try:
-        modules = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        modules = from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise DamagedError(f"{path} is not valid JSON ({error}).", "Fetch the model again.") from None
     found = []
     for module in modules if isinstance(modules, list) else [None]:

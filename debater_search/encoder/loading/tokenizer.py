@@ -10,6 +10,14 @@ from debater_search.errors import DamagedError, InvalidError
 
 VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
 """Older forms of a tokenizer, rebuilt by transformers where there is no tokenizer.json."""
+FILES_OF_TOKENIZERS = (
+    *VOCABULARIES,
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+)
+"""What transformers rebuilds such a tokenizer from."""
 
 
 def special_tokens(folder: Path, tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,6 +1,5 @@
 """Several checkpoints on one task: by training step, and by the number of thinking steps."""
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.analyses.subject import METRIC, SCORE, Finding, Subject
 from debater_search.evaluation.evaluate import evaluate
+from debater_search.files import from_json
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Checkpoint:
     def read(cls, folder: Path) -> "Checkpoint | None":
         """The checkpoint in a folder; None if there is none, or if its description is incomplete."""
         try:
-            described: dict[str, Any] = json.loads((folder / CHECKPOINT_FILE).read_text(encoding="utf-8"))
+            described: dict[str, Any] = from_json((folder / CHECKPOINT_FILE).read_text(encoding="utf-8"))
             step = int(described["provenance"]["step"])
             return cls(folder, step, int(described["thinking_steps"]), str(described["base_model"]))
         except (OSError, ValueError, TypeError, KeyError):

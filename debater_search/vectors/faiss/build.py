@@ -12,7 +12,7 @@ from debater_search.errors import InvalidError
 from debater_search.vectors.base import VectorSettings
 from debater_search.vectors.faiss.gpu import assigner, cagra_graph, cluster_on_gpus
 from debater_search.vectors.faiss.index import FaissIndex
-from debater_search.vectors.faiss.library import gpu_count, has_cuvs, import_faiss
+from debater_search.vectors.faiss.library import gpu_count, has_cuvs, import_faiss, read_mapped
 from debater_search.vectors.faiss.planner import CAGRA, POINTS_A_LIST, Plan, make_plan
 from debater_search.vectors.faiss.recall import DEPTHS, RecallTest, tune
 
@@ -193,8 +193,7 @@ def _with_floats(index: Any, staged: Path) -> Any:
         type(index) is faiss.IndexIVFFlat and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlat)
     ):
         return index
-    mapped = faiss.read_index(str(staged), faiss.IO_FLAG_MMAP_IFC)
-    return faiss.IndexRefine(index, mapped)
+    return faiss.IndexRefine(index, read_mapped(staged))
 
 
 def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,5 +1,6 @@
 """One FAISS index file: opened without reading it, searched with the parameters that it holds."""
 
+import os
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -7,11 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from debater_search.errors import DamagedError, UnavailableError
+from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.store.manifest import MEND
 from debater_search.vectors.base import Selection
 from debater_search.vectors.faiss.gpu import GpuCopy, gpus_of, has_gpu_form
-from debater_search.vectors.faiss.library import import_faiss
+from debater_search.vectors.faiss.library import import_faiss, read_mapped, write
 from debater_search.vectors.ranking import Look, all_different, contains, in_order, ranked, without
 
 EXACT_UP_TO = 50_000
@@ -244,7 +245,7 @@ class FaissIndex:
 
         """
         try:
-            self._faiss.write_index(self._index, str(path))
+            write(self._index, path)
         except RuntimeError:
             raise UnavailableError(
                 f"{path} cannot be written.", "Is the disk full? The embeddings are kept: build again to go on."
@@ -263,13 +264,15 @@ class FaissIndex:
 
         Raises:
             DamagedError: the file is missing or is not a FAISS index.
+            InvalidError: it may not be read.
 
         """
-        faiss = import_faiss()
         if not path.is_file():
             raise DamagedError(f"{path} is missing.", MEND)
+        if not os.access(path, os.R_OK):
+            raise InvalidError(f"{path} may not be read by this user.", "Check the path and its permissions.")
         try:
-            return cls.of(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC), dropped)
+            return cls.of(read_mapped(path), dropped)
         except RuntimeError:
             raise DamagedError(f"{path} is damaged: FAISS cannot read it.", MEND) from None
 

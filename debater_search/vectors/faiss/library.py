@@ -1,7 +1,11 @@
 """The FAISS library, imported on first use and through here only."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 from debater_search.errors import UnavailableError
@@ -46,6 +50,34 @@ def import_faiss() -> Any:
         else:
             message = f"The FAISS library does not load: {error}."
         raise UnavailableError(message, "Install it: pip install faiss-cpu.") from None
+
+
+def read_mapped(path: Path) -> Any:
+    """The FAISS index in a file, mapped where its type can be. Raises RuntimeError as FAISS does, and OSError."""
+    faiss = import_faiss()
+    with _named(path, os.O_RDONLY) as name:
+        return faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC)
+
+
+def write(index: Any, path: Path) -> None:
+    """Write a FAISS index to a file. Raises RuntimeError as FAISS does, and OSError."""
+    with _named(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as name:
+        import_faiss().write_index(index, name)
+
+
+@contextmanager
+def _named(path: Path, flags: int) -> Iterator[str]:
+    """A name for a file that FAISS takes: it knows UTF-8 only. Another file is opened, and has a name among those."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            yield f"/dev/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        yield str(path)
 
 
 def gpu_count() -> int:

@@ -63,7 +63,7 @@ def parse_memory(text: str) -> int:
         InvalidError: the text is not an amount of memory above 0.
 
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if size < 1:
         raise InvalidError(f"{text!r} is not an amount of memory.", "Examples: 500MB, 4GB.")

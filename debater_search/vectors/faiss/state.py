@@ -83,7 +83,7 @@ def read_positions(folder: Path, parts: list[Part], rows: int) -> np.ndarray:
                 positions = np.lib.format.read_array(file, allow_pickle=False)
         except FileNotFoundError:
             raise DamagedError(f"{path} is missing.", MEND) from None
-        except (OSError, ValueError, MemoryError):
+        except Exception:  # NumPy reads the header as Python: damage raises errors of many kinds
             raise DamagedError(f"{path} is damaged: NumPy cannot read it.", MEND) from None
         if positions.shape != (part.rows,) or positions.dtype != np.int64:
             raise DamagedError(f"{path} is damaged: it does not hold {part.rows:,} positions.", MEND)
