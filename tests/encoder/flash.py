@@ -1,5 +1,6 @@
 """A stand-in for the package flash-attn on a CPU: its functions' signatures and preconditions, computed in float32."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash_utils, "is_flash_attn_2_available", lambda **_: True)
     for check in ("general_availability_check", "pkg_availability_check"):
         monkeypatch.setitem(flash_utils.FLASH_ATTENTION_COMPATIBILITY_MATRIX[2], check, lambda: True)
+    for name, module in list(sys.modules.items()):  # some import it only where the package is installed
+        if name.startswith("transformers.models.") and ".modeling_" in name:
+            monkeypatch.setattr(module, "_flash_attention_forward", flash_utils._flash_attention_forward, raising=False)
 
 
 def flash_attn_func(
