@@ -41,6 +41,7 @@ def describe(index: Path) -> dict[str, Any]:
         "delta": manifest.vectors.added if manifest.vectors else 0,
         "deleted": manifest.deleted,
         "generation": manifest.generation,
+        "language": manifest.language,
         "type": manifest.vectors.type if manifest.vectors else "lexical only",
     }
     if manifest.vectors is not None:

@@ -190,7 +190,7 @@ class Search:
         timings = {"load": load, **answer.timings}
         if self.out.as_json:
             return self.out.json(hits_document(query, answer.hits, timings))
-        show_hits(self.out, marked, answer.hits)
+        show_hits(self.out, self.engine.marks(marked), answer.hits)
         return self._show_timings(timings)
 
     def _show_timings(self, timings: dict[str, float]) -> None:

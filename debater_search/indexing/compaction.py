@@ -17,6 +17,7 @@ from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name
+from debater_search.store.lexical import language_of
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
@@ -64,6 +65,7 @@ def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
                     documents.sound_documents(),
                     documents.spans if documents.split else None,
                     generation=after.generation,
+                    language=language_of(documents.language.name),
                 )
             after.corpus.documents, after.corpus.fingerprint = written.documents, written.fingerprint
             after.content = written.content

@@ -12,6 +12,7 @@ from debater_search.errors import MissingError
 from debater_search.search.answer import hits_of, ranked, run_of
 from debater_search.search.candidates import Queries
 from debater_search.search.latest import LatestSnapshot
+from debater_search.search.marks import QueryMarks
 from debater_search.search.model import QueryModel, TextVectors
 from debater_search.search.ranking import Ranker
 from debater_search.search.request import (
@@ -173,6 +174,10 @@ class SearchEngine:
         """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow."""
         request = Request(where=where, rescore=rescore)
         self._latest.run(lambda snapshot: Ranker(snapshot, request))
+
+    def marks(self, query: str) -> QueryMarks:
+        """What finds the words of a query in texts, by the rules of this index."""
+        return QueryMarks(query, self.documents.language)
 
     def close(self) -> None:
         """Close the index's files."""

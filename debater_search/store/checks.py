@@ -10,6 +10,7 @@ from debater_search.store.connection import SupersededError
 from debater_search.store.database import BUSY_SECONDS, ContentSum
 from debater_search.store.documents import DocumentStore
 from debater_search.store.manifest import IndexManifest
+from debater_search.store.words import register
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ def _pages(sqlite: sqlite3.Connection) -> list[str]:
 def _words(path: Path) -> list[str]:
     """Whether the lexical index holds the words of the documents; not known where it cannot be asked for writing."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)) as sqlite:
+        register(sqlite)
         try:
             sqlite.execute("INSERT INTO lexical (lexical, rank) VALUES ('integrity-check', 1)")
         except sqlite3.OperationalError as error:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.errors import BusyError, DamagedError, DebaterError
-from debater_search.store.database import BUSY_SECONDS, State, has_generations, read_state
+from debater_search.store.database import BUSY_SECONDS, State, has_generations, read_language, read_state
+from debater_search.store.lexical import FORMER, Language
 from debater_search.store.manifest import MEND
+from debater_search.store.words import register
 
 
 class SupersededError(BusyError):
@@ -27,6 +29,8 @@ class Connection:
         self._seen: object = None  # of a file that is opened as one that nobody changes
         self._has_generations: bool | None = None
         self.state: State | None = None
+        self.language: Language = FORMER
+        """How words are compared."""
         self.visible: str | None = None
         """A WITH clause that narrows `documents` to this generation's rows; None if all of them are."""
         self.sqlite = self._open()
@@ -93,7 +97,9 @@ class Connection:
     def _connect(self, options: str) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?{options}"
         # The isolation level leaves transactions to this class.
-        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+        sqlite = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+        register(sqlite)
+        return sqlite
 
     def _stat(self) -> object:
         with suppress(OSError):
@@ -106,6 +112,7 @@ class Connection:
         self.visible = None
         if self._has_generations is None:
             self._has_generations = has_generations(self.sqlite)
+            self.language = read_language(self.sqlite)
         if not self._has_generations:
             return
         self.state = read_state(self.sqlite)

@@ -15,7 +15,6 @@ from typing import Any
 from debater_search.errors import DamagedError
 from debater_search.store.connection import Connection
 from debater_search.store.database import State, document_of, in_json, row_hash
-from debater_search.store.lexical import fts_expression
 from debater_search.store.manifest import MEND
 from debater_search.store.passages import has_passages, passages_of
 from debater_search.types import Document, Span
@@ -48,6 +47,8 @@ class DocumentStore:
             connection.rows("SELECT max(position) FROM documents")  # is it a database at all?
             self.split = has_passages(connection.sqlite)
             """Whether what is encoded are passages of documents."""
+            self.language = connection.language
+            """How words are compared."""
         self._encoded = "passages" if self.split else "(SELECT position, position AS document FROM documents)"
 
     def __len__(self) -> int:
@@ -195,7 +196,7 @@ class DocumentStore:
 
         `where` chooses among them; the scores stay those of the whole corpus.
         """
-        expression = fts_expression(query)
+        expression = self.language.expression(query)
         if not expression:
             return []
         with self.reading() as connection:

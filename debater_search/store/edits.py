@@ -24,17 +24,18 @@ from debater_search.store.database import (
     has_generations,
     in_json,
     insert_row,
+    read_language,
     read_state,
     row_hash,
     row_of,
 )
 from debater_search.store.documents import DocumentStore
+from debater_search.store.lexical import FORMER, language_of
 from debater_search.store.manifest import MEND
 from debater_search.store.passages import Split, has_passages, insert_passages, passages_of
 from debater_search.types import Document, Span
 
 _AT_ONCE = 1000  # documents
-_FORGET = "INSERT INTO lexical (lexical, rowid, title, text) SELECT 'delete', position, title, text FROM documents "
 
 
 class DocumentEdits:
@@ -192,11 +193,8 @@ def index_words(path: Path) -> None:
     with changed_database(path) as connection:
         state = read_state(connection)
         if state.pending is not None and not state.words:
-            connection.execute(
-                "INSERT INTO lexical (rowid, title, text) SELECT position, title, text FROM documents "
-                "WHERE position >= ?",
-                (state.first,),
-            )
+            sql = f"SELECT position, title, text FROM {_texts(connection)} WHERE position >= ?"
+            connection.execute(f"INSERT INTO lexical (rowid, title, text) {sql}", (state.first,))
             connection.execute("UPDATE state SET words = 1")
 
 
@@ -233,7 +231,7 @@ def settle(path: Path) -> None:
         state = read_state(connection)
         if state.pending is None:
             return
-        connection.execute(f"{_FORGET} WHERE gone IS NOT NULL")
+        _forget_words(connection, "gone IS NOT NULL")
         if has_passages(connection):
             connection.execute(
                 "DELETE FROM passages WHERE document IN (SELECT position FROM documents WHERE gone IS NOT NULL)"
@@ -251,12 +249,26 @@ def _undo(path: Path) -> None:
     with changed_database(path) as connection:
         state = read_state(connection)
         if state.words:
-            connection.execute(f"{_FORGET} WHERE position >= ?", (state.first,))
+            _forget_words(connection, f"position >= {state.first}")
         if has_passages(connection):
             connection.execute("DELETE FROM passages WHERE position >= ?", (state.first,))
         connection.execute("DELETE FROM documents WHERE position >= ?", (state.first,))
         connection.execute("UPDATE documents SET gone = NULL WHERE gone IS NOT NULL")
         _end(connection, state.settled)
+
+
+def _forget_words(connection: sqlite3.Connection, condition: str) -> None:
+    """Take the words of documents out of the lexical index, which wants the very texts that it was given."""
+    sql = (
+        f"SELECT 'delete', position, title, text FROM {_texts(connection)} "
+        f"WHERE position IN (SELECT position FROM documents WHERE {condition})"
+    )
+    connection.execute(f"INSERT INTO lexical (lexical, rowid, title, text) {sql}")
+
+
+def _texts(connection: sqlite3.Connection) -> str:
+    """What the lexical index reads."""
+    return "documents" if read_language(connection) is FORMER else "lexical_texts"
 
 
 def _end(connection: sqlite3.Connection, generation: int) -> None:
@@ -274,7 +286,9 @@ def convert_documents(source: Path, target: Path, generation: int) -> str:
     documents, content, current = DocumentStore(source), ContentSum(), ""
     with (
         atomic(target) as temporary,
-        new_documents(temporary, generation, lambda: current, passages=documents.split) as connection,
+        new_documents(
+            temporary, generation, language_of(documents.language.name), lambda: current, passages=documents.split
+        ) as connection,
     ):
         for position, document in documents.items():
             current, row = document.id, row_of(document)

@@ -7,7 +7,9 @@ import pytest
 from debater_search.cli.hits import highlighted, show_hits
 from debater_search.cli.output import Output
 from debater_search.data import read_run
+from debater_search.search import QueryMarks
 from debater_search.search.snapshot import Snapshot
+from debater_search.store.lexical import ENGLISH
 from debater_search.types import Hit
 from debater_search.vectors.faiss.index import FaissIndex
 from tests.cli.support import Debater
@@ -278,13 +280,17 @@ def test_a_bad_line_fails_alone(debater: Debater, index: Path, line: str) -> Non
 
 
 def test_the_words_of_the_query_are_marked_whatever_their_endings() -> None:
-    marked = highlighted("The stalling Wings of the layer", "how do wings stall")
+    marked = highlighted("The stalling Wings of the layer", QueryMarks("how do wings stall", ENGLISH))
     assert [marked.plain[span.start : span.end] for span in marked.spans] == ["stalling", "Wings"]
 
 
 def test_hostile_documents_cannot_command_the_terminal() -> None:
     stream = Terminal()
-    show_hits(Output(stream, as_json=False), "x", [Hit(1, "\x1b[2J", 0.5, "[red]\x1b]0;t\x07", "", "a\x9bb")])
+    show_hits(
+        Output(stream, as_json=False),
+        QueryMarks("x", ENGLISH),
+        [Hit(1, "\x1b[2J", 0.5, "[red]\x1b]0;t\x07", "", "a\x9bb")],
+    )
     assert not {"\x1b[2J", "\x07", "\x9b"} & set(stream.getvalue().replace("\x1b[", "\x1b[\n").split("\n"))
     assert "[red]" in stream.getvalue()
     assert "\x1b]0" not in stream.getvalue()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, compact, delete, update
 from debater_search.search import MODES, SearchEngine
+from debater_search.store.words import register
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, by_id, changed, contents, opened, require_answers_of
@@ -64,6 +65,7 @@ def test_a_change_that_changes_nothing_writes_nothing(index: Path) -> None:
     def written() -> object:
         files = {path: path.read_bytes() for path in index.rglob("*") if path.is_file() and "sqlite" not in path.name}
         with sqlite3.connect(index / "documents.sqlite") as database:
+            register(database)
             return files, list(database.iterdump())
 
     before = written()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from debater_search.errors import DebaterError
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import Condition, DocumentStore
-from debater_search.store.lexical import MAX_WORDS, STOP_WORDS, fts_expression, query_words
+from debater_search.store.lexical import ENGLISH, LANGUAGES, MAX_WORDS, STOP_WORDS
 from debater_search.types import Document
 
 DOCUMENTS = [
@@ -77,14 +77,15 @@ def test_numbers_that_are_none_become_null(tmp_path: Path) -> None:
 
 
 def test_stop_words_are_dropped_unless_nothing_else_is_asked() -> None:
-    assert query_words("What is the heat of the wing") == ["heat", "wing"]
-    assert query_words("to be or not to be") == ["to", "be", "or", "not"]
+    assert [term.text for term in ENGLISH.terms("What is the heat of the wing")] == ["heat", "wing"]
+    assert [term.text for term in ENGLISH.terms("to be or not to be")] == ["to", "be", "or", "not"]
     assert "heat" not in STOP_WORDS
 
 
 def test_a_query_of_100000_words_is_cut_and_answered(store: DocumentStore) -> None:
     query = "heat " + " ".join(f"w{i}" for i in range(100_000))
-    assert len(query_words(query)) == MAX_WORDS
+    assert len(ENGLISH.terms(query)) == MAX_WORDS
+    assert ENGLISH.expression(f"{query} heat heat").count('"') == 2 * MAX_WORDS
     assert "a" in found(store, query)
 
 
@@ -92,8 +93,9 @@ def test_a_query_of_100000_words_is_cut_and_answered(store: DocumentStore) -> No
 def test_no_query_is_ever_fts_syntax(text: str) -> None:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE VIRTUAL TABLE lexical USING fts5(text)")
-    if expression := fts_expression(text):
-        connection.execute("SELECT * FROM lexical WHERE lexical MATCH ?", [expression]).fetchall()
+    for language in LANGUAGES.values():
+        if expression := language.expression(text):
+            connection.execute("SELECT * FROM lexical WHERE lexical MATCH ?", [expression]).fetchall()
     connection.close()
 
 

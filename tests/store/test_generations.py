@@ -13,6 +13,7 @@ from debater_search.store.corpus import Written, write_documents
 from debater_search.store.database import BUSY_SECONDS
 from debater_search.store.documents import Condition, DocumentStore
 from debater_search.store.edits import edit_documents, index_words, recover, settle
+from debater_search.store.words import register
 from debater_search.types import Document, Span
 
 DOCUMENTS = [
@@ -101,6 +102,7 @@ def test_a_change_without_its_manifest_is_undone(path: Path, written: Written, w
     assert [position for position, _ in store.search("flutter heat", 9)] == [0, 1]
     assert all(right for _, _, right in store.checked_rows())
     connection = sqlite3.connect(path)
+    register(connection)
     connection.execute("INSERT INTO lexical (lexical, rank) VALUES ('integrity-check', 1)")
     connection.close()
 
