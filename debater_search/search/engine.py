@@ -99,7 +99,8 @@ class SearchEngine:
 
         Returns:
             The hits, best first, equal scores in the order of the documents; the seconds for encoding the query
-            (`encode`), ranking (`retrieve`) and reading the documents (`fetch`); the generation of the index.
+            (`encode`), ranking (`retrieve`) and reading the documents (`fetch`); the generation of the index; notes,
+            such as that a comparison of the filter can never be true.
 
         Raises:
             InvalidError: the query is empty or not a vector of the index, k < 1, the filter is wrong, a weight is not
@@ -117,7 +118,7 @@ class SearchEngine:
             with snapshot.documents.reading():  # no change takes documents away between ranking and reading
                 (rankings,) = ranked(ranker, queries, timings)
                 hits = hits_of(ranker, queries, rankings, timings)
-            return Answer(hits, timings.seconds, snapshot.manifest.generation)
+            return Answer(hits, timings.seconds, snapshot.manifest.generation, ranker.notes)
 
         return self._latest.run(answer)
 
@@ -147,7 +148,7 @@ class SearchEngine:
             queries = read(snapshot, timings)
             with snapshot.documents.reading():
                 run = run_of(ranker, named, ranked(ranker, queries, timings), timings)
-            return BatchAnswer(run, timings.seconds, snapshot.manifest.generation)
+            return BatchAnswer(run, timings.seconds, snapshot.manifest.generation, ranker.notes)
 
         return self._latest.run(answer)
 

@@ -10,6 +10,7 @@ from debater_search.store.connection import SupersededError
 from debater_search.store.database import BUSY_SECONDS, ContentSum
 from debater_search.store.documents import DocumentStore
 from debater_search.store.manifest import IndexManifest
+from debater_search.store.values import rows_of
 from debater_search.store.words import register
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def documents_are_sound(folder: Path, manifest: IndexManifest) -> bool:
         try:
             with documents.reading() as connection:
                 faults = _rows(documents, manifest)
+                faults += _fields(documents)
                 with connection.worded():
                     faults += _pages(connection.sqlite)
                 settled = connection.visible is None
@@ -58,6 +60,17 @@ def _rows(documents: DocumentStore, manifest: IndexManifest) -> list[str]:
     if rows != manifest.rows - manifest.deleted:
         faults.append(f"{rows:,} rows to search, and {manifest.rows - manifest.deleted:,} in the manifest.")
     return faults
+
+
+def _fields(documents: DocumentStore) -> list[str]:
+    """Whether the table of fields, if there is one, is what the metadata make it."""
+    if not documents.has_field_table:
+        return []
+    described = documents.described()
+    expected = sum(hash((*row, position)) for position, *_, metadata in described for row in rows_of(metadata))
+    sql = "SELECT key, type, value, position FROM fields WHERE key = ?"
+    found = sum(hash(row) for name in documents.fields() for row in documents.field_rows(sql, name))
+    return [] if found == expected else ["its table of fields is damaged."]
 
 
 def _pages(sqlite: sqlite3.Connection) -> list[str]:

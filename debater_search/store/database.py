@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import debater_search.store.memory  # noqa: F401  # before the first connection
 from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError, UnavailableError
+from debater_search.store.fields import SCHEMA as FIELDS
 from debater_search.store.lexical import FORMER, Language, language_of
 from debater_search.store.manifest import MEND
 from debater_search.store.words import WORDS_FUNCTION, register
@@ -42,6 +43,7 @@ CREATE TABLE documents (
     "CREATE UNIQUE INDEX document_ids ON documents (id, came)",
     "CREATE INDEX gone_documents ON documents (gone) WHERE gone IS NOT NULL",
     "CREATE TABLE revisions (position INTEGER PRIMARY KEY, hash BLOB NOT NULL, metadata TEXT NOT NULL)",
+    *FIELDS,
     """
 CREATE TABLE state (
     settled INTEGER NOT NULL,

@@ -10,7 +10,7 @@ from debater_search.files import atomic, sha256_file
 from debater_search.identity import EncoderInfo
 
 SCHEMA_VERSION = 1
-INDEX_SCHEMA_VERSION = 2
+INDEX_SCHEMA_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 MEND = "Run the `debater index` command that made it again, with --force."
 JOB_NAME = "job.json"

@@ -7,7 +7,7 @@ import pytest
 from debater_search.cli.hits import highlighted, show_hits
 from debater_search.cli.output import Output
 from debater_search.data import read_run
-from debater_search.search import QueryMarks
+from debater_search.search import QueryMarks, SearchEngine
 from debater_search.search.snapshot import Snapshot
 from debater_search.store.lexical import ENGLISH
 from debater_search.types import Hit
@@ -128,6 +128,19 @@ def test_a_wrong_filter_is_a_sentence_before_the_model_is_loaded(
         assert outcome.err.count("Error: ") == 1
         assert word in outcome.err
     assert fake_model == []
+
+
+def test_a_comparison_that_is_never_true_is_spoken_of_once(debater: Debater, index: Path) -> None:
+    note = "Warning: The field 'year' holds numbers, so that `year > 'soon'` is never true.\n"
+    outcome = debater("search", "wing", "--mode", "lexical", "--where", "year > 'soon'", "--json")
+    assert outcome.json["hits"] == []
+    assert outcome.err.count(note) == 1
+    outcome = debater("search", "--mode", "lexical", "--where", "year > 'soon'", stdin="wing\nwing\n")
+    assert outcome.err.count(note) == 1
+    engine = SearchEngine.open(index)
+    answer = engine.answer("wing", mode="lexical", where="year > 'soon'")
+    assert answer.notes == engine.answer_batch(["wing"], mode="lexical", where="year > 'soon'").notes == (note[9:-1],)
+    assert engine.answer("wing", mode="lexical", where="year > 1900").notes == ()
 
 
 def test_the_prompt_filters_until_told_otherwise(debater: Debater, index: Path) -> None:

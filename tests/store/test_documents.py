@@ -2,13 +2,14 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
 from debater_search.store.corpus import write_documents
-from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.documents import DocumentStore
 from debater_search.store.lexical import ENGLISH, LANGUAGES, MAX_WORDS, STOP_WORDS
 from debater_search.types import Document
 
@@ -54,13 +55,13 @@ def test_scores_are_positive_and_fall_and_ties_follow_position(tmp_path: Path) -
     assert all(score > 0 for _, score in hits)
 
 
-def test_a_condition_chooses_among_positions_and_matches_and_leaves_the_scores(store: DocumentStore) -> None:
-    condition = Condition("title <> ? AND title <> ?", ("On heating", ""))
-    assert store.positions_where(condition) == [1, 3]
+def test_positions_choose_among_matches_and_leave_the_scores(store: DocumentStore) -> None:
+    within = np.array([1, 3, 9])
     scores = dict(store.search("heated wing", 10))
-    assert dict(store.search("heated wing", 10, where=condition)) == {1: scores[1], 3: scores[3]}
-    assert len(store.search("heated wing", 1, where=condition)) == 1
-    assert store.search("heated wing", 10, where=Condition("FALSE")) == []
+    assert dict(store.search("heated wing", 10, within=within)) == {1: scores[1], 3: scores[3]}
+    assert len(store.search("heated wing", 1, within=within)) == 1
+    assert store.search("heated wing", 10, within=within[:0]) == []
+    assert store.live_positions().tolist() == [0, 1, 2, 3]
 
 
 def test_metadata_fields_are_known_by_name(store: DocumentStore) -> None:

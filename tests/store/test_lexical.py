@@ -14,8 +14,10 @@ from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import edit_documents, index_words, settle
 from debater_search.store.lexical import ANY, ENGLISH, Language, language_of
+from debater_search.store.manifest import MANIFEST_NAME
 from debater_search.store.words import folded, indexed
 from debater_search.types import Document
+from tests.indexing.changed_index import as_before_fields
 
 TEXTS = {
     "zh": "我们在北京大学研究机器学习和信息检索",
@@ -178,18 +180,8 @@ def test_an_unknown_language_is_a_sentence() -> None:
 def test_a_database_of_before_keeps_its_tokenizer(tmp_path: Path) -> None:
     path = tmp_path / "documents.sqlite"
     written_ = write_documents(path, [Document("zh", "北京大学 Straße"), Document("en", "wings")])
-    connection = sqlite3.connect(path)
-    for statement in (
-        "DROP TABLE lexical",
-        "DROP VIEW lexical_texts",
-        "ALTER TABLE state DROP COLUMN language",
-        "CREATE VIRTUAL TABLE lexical USING fts5(title, text, content='documents', content_rowid='position', "
-        "tokenize='porter unicode61 remove_diacritics 2')",
-        "INSERT INTO lexical (lexical) VALUES ('rebuild')",
-    ):
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
+    (tmp_path / MANIFEST_NAME).write_text('{"language": "english"}')
+    as_before_fields(tmp_path)
     with edit_documents(path, 1, written_.rows, written_.documents, written_.content) as edits:
         edits.put([Document("new", "東京 Größe wing")])
         edits.delete(["en"])
