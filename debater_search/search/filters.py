@@ -155,6 +155,8 @@ class _Parser:
         if self._accept("between"):
             first = self._ordered()
             self._require("and")
+            if isinstance(first, str) is not (self._token.kind == "string"):
+                self._fail("two numbers or two texts are expected")
             tree: Filter = Comparison(field, "between", (first, self._ordered()))
         elif self._accept("contains"):
             tree = Comparison(field, "contains", (self._text(),))

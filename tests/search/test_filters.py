@@ -189,6 +189,8 @@ def test_a_comparison_that_can_never_be_true_is_spoken_of(tmp_path: Path, expres
         ("year between 1 or 2", 16, "`and` is expected, not or"),
         ("year between 1 and", 19, "a value .* but the filter ends"),
         ("year between true and 2", 14, "no order"),
+        ("year between 1 and '2'", 20, "two numbers or two texts"),
+        ("year between '1' and true", 22, "two numbers or two texts"),
         ("title contains 5", 16, "a text in quotes is expected, not 5"),
         ("title like wing", 12, "a text in quotes"),
         ("title not > 5", 11, "`contains`.*not >"),
@@ -352,7 +354,7 @@ COMPARISONS = st.one_of(
     st.builds(Comparison, FIELDS, st.sampled_from(["=", "!="]), st.tuples(LITERALS)),
     st.builds(Comparison, FIELDS, st.sampled_from(sorted(ORDER)), st.tuples(st.one_of(NUMBERS, STRINGS))),
     st.builds(Comparison, FIELDS, st.sampled_from(["in", "not in"]), st.lists(LITERALS, min_size=1).map(tuple)),
-    st.builds(Comparison, FIELDS, st.just("between"), st.tuples(*2 * [st.one_of(NUMBERS, STRINGS)])),
+    st.builds(Comparison, FIELDS, st.just("between"), st.tuples(NUMBERS, NUMBERS) | st.tuples(STRINGS, STRINGS)),
     st.builds(
         Comparison, FIELDS, st.sampled_from(["contains", "like"]), st.tuples(st.one_of(STRINGS, st.text("a%_1")))
     ),
