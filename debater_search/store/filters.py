@@ -9,7 +9,7 @@ import numpy as np
 from debater_search.filters import Comparison, Filter, Junction, Missing, Not, fields_of, leaves_of
 from debater_search.store.comparisons import Test, is_negative, tests_of
 from debater_search.store.documents import DocumentStore
-from debater_search.store.values import FieldRow, all_rows_of, holders_of, text_rows
+from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of, text_rows
 
 COLUMNS = ("id", "title")
 """Fields that are no metadata, but columns of the documents."""
@@ -140,13 +140,30 @@ def _where(tree: Filter, documents: DocumentStore, positions: np.ndarray | None 
 
 def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
     """A sentence for each comparison that no value of its field can pass; nothing without the table of fields."""
+    if not documents.has_field_table:
+        return
     for leaf in dict.fromkeys(leaves_of(tree)):
-        if isinstance(leaf, Comparison) and leaf.field not in COLUMNS and documents.has_field_table:
-            types = documents.types_of(leaf.field)
-            if types and not types & {"long", *(test.type for test in tests_of(leaf))}:
+        if isinstance(leaf, Comparison):
+            tested = {test.type for test in tests_of(leaf)}
+            types = _column_types(leaf.field, tested, documents) or documents.types_of(leaf.field)
+            if types and not types & {"long", *tested}:
                 kinds = " and ".join(dict.fromkeys(kind for type, kind in _KINDS.items() if type in types))
                 effect = "excludes no document that has the field" if is_negative(leaf.operator) else "is never true"
                 yield f"The field {leaf.field!r} holds {kinds}, so that `{_written(leaf)}` {effect}."
+
+
+def _column_types(field: str, tested: set[Type], documents: DocumentStore) -> set[str]:
+    """The types of a column's values, those that are `tested` for being all that matters; none for other fields."""
+    if field not in COLUMNS:
+        return set()
+    if "text" in tested:
+        return {"text"}
+    values = (text for (text,) in documents.field_rows(f"SELECT {field} FROM documents"))
+    return {"text"} | next((tested & types for text in values if (types := _types(field, text)) & tested), set())
+
+
+def _types(field: str, text: str) -> set[Type]:
+    return {type for _, type, _ in text_rows(field, text)}
 
 
 def _written(leaf: Comparison) -> str:

@@ -47,6 +47,8 @@ Span = tuple[int, int]
 def rows_of(metadata: str) -> set[FieldRow]:
     """The rows of a document's metadata, given as JSON. A field that is too long is one row of type `long`."""
     rows: set[FieldRow] = set()
+    if metadata == "{}":
+        return rows
     for key, value in json.loads(metadata).items():
         own: set[FieldRow] = set()
         for row in _rows(storable(key), value):

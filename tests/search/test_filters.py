@@ -172,12 +172,18 @@ def test_values_compare_as_what_they_are(things: DocumentStore, expression: str,
         ("open != 'maybe'", "'open' holds booleans, so that `open != 'maybe'` excludes no document"),
         ("o.x like 'a%'", "'o.x' holds numbers"),
         ("o > 5", "'o' holds objects"),
-        ("year = '2020' or date >= 2020 or open = 'TRUE' or text = '7' or text > 5 or id = 3 or none = 3", None),
+        ("title = 5", "'title' holds texts, so that `title = 5` is never true"),
+        ("id > 5 or id = 'one'", "'id' holds texts"),
+        ("title > 'w'", None),
+        (
+            "year = '2020' or date >= 2020 or open = 'TRUE' or text = '7' or text > 5 or title like 'x' or none = 3",
+            None,
+        ),
     ],
 )
 def test_a_comparison_that_can_never_be_true_is_spoken_of(tmp_path: Path, expression: str, note: str | None) -> None:
     fields = {"year": 2020, "date": "2020-05-01", "open": True, "text": "8", "o": {"x": 1}, "none": None}
-    store = stored(tmp_path / "d.sqlite", [Document("1", metadata=fields)], table=True)
+    store = stored(tmp_path / "d.sqlite", [Document("one", "", "Wing", fields)], table=True)
     notes = list(never_true(parse_filter(expression), store))
     assert len(notes) == (note is not None)
     assert (note or "") in "".join(notes)
