@@ -64,9 +64,9 @@ def corpus(count: int) -> Iterator[Document]:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """CPU time, the middle of five runs."""
+    """CPU time, the middle of three runs."""
     times = []
-    for _ in range(5):
+    for _ in range(3):
         start = time.process_time()
         work()
         times.append(1000 * (time.process_time() - start))

@@ -35,7 +35,7 @@ def allowed(tree: Filter, documents: DocumentStore) -> np.ndarray:
     with documents.reading():
         if not documents.has_field_table:
             return _where(tree, documents)
-        return _allowed(tree, documents)
+        return np.flatnonzero(_allowed(tree, documents))
 
 
 def predicate(tree: Filter) -> _Predicate:
@@ -63,28 +63,37 @@ def predicate(tree: Filter) -> _Predicate:
 
 
 def _allowed(tree: Filter, documents: DocumentStore) -> np.ndarray:
+    """Whether each position is allowed, bool [end]."""
     match tree:
         case Comparison(field) | Missing(field) if field in COLUMNS:
-            return _by_column(tree, documents)
+            return _marked(documents, _by_column(tree, documents))
         case Comparison(field, operator):
             passed = _passed(tree, documents)
-            return np.setdiff1d(_present(field, documents), passed, True) if is_negative(operator) else passed
+            return _present(field, documents) & ~passed if is_negative(operator) else passed
         case Missing(field):
-            return np.setdiff1d(documents.live_positions(), _present(field, documents), True)
-        case Not(Missing(field)) if field not in COLUMNS:
-            return _present(field, documents)
+            return _live(documents) & ~_present(field, documents)
         case Not(operand):
-            return np.setdiff1d(documents.live_positions(), _allowed(operand, documents), True)
-        case Junction("and", operands):
-            parts = (_allowed(operand, documents) for operand in operands)
-            return reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), parts)
-        case Junction("or", operands):
-            return reduce(np.union1d, (_allowed(operand, documents) for operand in operands))
+            return _live(documents) & ~_allowed(operand, documents)
+        case Junction(word, operands):
+            join = np.logical_and if word == "and" else np.logical_or
+            return reduce(join, (_allowed(operand, documents) for operand in operands))
     raise TypeError(f"{tree} is not a filter")
 
 
+def _live(documents: DocumentStore) -> np.ndarray:
+    return _marked(documents, documents.live_positions())
+
+
+def _marked(documents: DocumentStore, *parts: np.ndarray) -> np.ndarray:
+    """Whether each position is in one of the parts, bool [end]."""
+    marked = np.zeros(documents.end, bool)
+    for positions in parts:
+        marked[positions] = True
+    return marked
+
+
 def _passed(comparison: Comparison, documents: DocumentStore) -> np.ndarray:
-    """The documents with a value that passes one of the comparison's tests."""
+    """Whether the document at each position has a value that passes one of the comparison's tests."""
     found: list[np.ndarray] = []
     for test in tests_of(comparison):
         where = "FROM fields WHERE key = ? AND type = ?"
@@ -96,13 +105,13 @@ def _passed(comparison: Comparison, documents: DocumentStore) -> np.ndarray:
             found.append(documents.position_array(sql, comparison.field, test.type, *values))
     positive = Comparison(comparison.field, "in", comparison.values) if is_negative(comparison.operator) else comparison
     found.append(_among_long(positive, documents))
-    return np.unique(np.concatenate(found))
+    return _marked(documents, *found)
 
 
 def _present(field: str, documents: DocumentStore) -> np.ndarray:
-    """The documents in which a field has a value."""
+    """Whether the field has a value in the document at each position."""
     sql = "SELECT position FROM fields WHERE key = ? AND type <> 'missing'"
-    return np.union1d(documents.position_array(sql, field), _among_long(Not(Missing(field)), documents))
+    return _marked(documents, documents.position_array(sql, field), _among_long(Not(Missing(field)), documents))
 
 
 def _among_long(tree: Filter, documents: DocumentStore) -> np.ndarray:
@@ -120,7 +129,7 @@ def _by_column(leaf: Comparison | Missing, documents: DocumentStore) -> np.ndarr
             texts = [str(value) for test in tests if test.type == "text" for value in test.values or ()]
             values = [text for text in texts if text.strip()]  # a blank is missing
             sql = f"SELECT position FROM documents WHERE {leaf.field} IN (SELECT value FROM json_each(?))"
-            return np.unique(documents.position_array(sql, json.dumps(values)))
+            return documents.position_array(sql, json.dumps(values))
     return _where(leaf, documents)
 
 
