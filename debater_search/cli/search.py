@@ -69,7 +69,8 @@ def search(
         str | None,
         typer.Option(
             "--where",
-            help="Search documents by metadata, id, title: = != < <= > >= in (…), is missing, and, or, not, ().",
+            help="Search documents by metadata, id, title: = != < <= > >= in (…), between … and …, has, contains, "
+            "like, is missing; and, or, not, ().",
             metavar="FILTER",
         ),
     ] = None,

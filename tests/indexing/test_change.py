@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, compact, delete, update
 from debater_search.search import MODES, SearchEngine
+from debater_search.store.lexical import ANY
 from debater_search.store.manifest import INDEX_SCHEMA_VERSION
 from debater_search.store.words import register
 from debater_search.types import Document
@@ -223,6 +224,19 @@ def test_an_index_of_before_fields_is_changed_as_it_is_and_converted_by_compacti
     assert opened(index).documents.has_field_table
     assert json.loads((index / "manifest.json").read_text())["schema_version"] == INDEX_SCHEMA_VERSION
     assert not compact(index).converted
+
+
+def test_the_language_of_an_index_outlives_changes_and_compaction(tmp_path: Path) -> None:
+    build([Document("a", "the wings of Straßen")], None, tmp_path / "i", language="any")
+    add(tmp_path / "i", [Document("b", "Wing")])
+    delete(tmp_path / "i", ["a"])
+    add(tmp_path / "i", [Document("a", "the wings of Straßen")])
+    for _ in range(2):
+        engine = SearchEngine.open(tmp_path / "i")
+        assert (engine.manifest.language, engine.documents.language) == ("any", ANY)
+        assert [hit.id for hit in engine.search("wing", mode="lexical")] == ["b"]
+        assert [hit.id for hit in engine.search("the STRASSEN", mode="lexical")] == ["a"]
+        compact(tmp_path / "i")
 
 
 def test_a_conversion_alone_leaves_the_vectors(index: Path, tmp_path: Path) -> None:
