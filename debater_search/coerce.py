@@ -24,6 +24,7 @@ QUERY_TEXT_FIELDS = (*TEXT_FIELDS, "query")
 _FORBIDDEN_IN_IDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 _EXACT_FLOAT = 1 << 53
+_LONGEST_INTEGER = 10_000  # bits; Python writes no numbers of more than 4,300 digits
 _PANDAS_MISSING = ("NAType", "NaTType")
 
 
@@ -84,9 +85,14 @@ def without_nul(text: str) -> str:
 def plain(value: Any) -> Any:
     """Metadata as JSON can hold it: numbers and booleans stay what they are, dates become ISO 8601, NaN becomes null.
 
-    Raises ValueError if two keys of an object become equal as strings, and RecursionError for endless nesting.
+    Raises ValueError if two keys of an object become equal as strings or an integer is too long for JSON, and
+    RecursionError for endless nesting.
     """
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if value.bit_length() > _LONGEST_INTEGER:
+            raise ValueError("a number has too many digits")
         return value
     if isinstance(value, str):
         return without_nul(value)
@@ -209,7 +215,7 @@ def _document(item: Any, where: str) -> Document:
     except RecursionError as error:
         raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error
     except (ValueError, TypeError) as error:
-        raise InvalidError(f"{where}: the metadata cannot be stored: {error}.", "Rename one of the keys.") from error
+        raise InvalidError(f"{where}: the metadata cannot be stored: {error}.", "Change that key or value.") from error
 
 
 def _id(value: Any, where: str) -> str:

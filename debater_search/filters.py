@@ -1,20 +1,26 @@
 """A filter over documents as a tree of comparisons. Each store turns it into its own language.
 
-A comparison with a missing field (absent or null) is false, whatever its operator, and `Not` makes it true. Numbers
-compare as numbers, also with strings that spell a number, as in CSV files. Strings compare by code points. A value of
-another kind, which includes lists, is unequal, and neither less nor greater.
+A comparison with a missing field (absent, null, blank or empty) is false, whatever its operator, and `Not` makes it
+true. A list compares as any of its elements does, so that `!=` means: none is equal. Numbers compare as numbers, also
+with texts that spell a number, as in CSV files; booleans likewise. Dates in ISO 8601 compare as instants: a literal of
+a year, a month or a day means all of it. Other texts compare by code points. A value of another kind is unequal, and
+neither less nor greater.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 Value = str | int | float | bool
-Operator = Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in"]
+Operator = Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "between", "contains", "like"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A field compared with one value, or with several if the operator is `in` or `not in`."""
+    """A field compared with a value; with several if the operator is `in` or `not in`, with two if it is `between`.
+
+    `contains` and `like` (in which % stands for any characters and _ for one) ignore case, and take a text.
+    """
 
     field: str
     operator: Operator
@@ -23,7 +29,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Missing:
-    """A field that is absent or null."""
+    """A field that is absent, null, blank or empty."""
 
     field: str
 
@@ -46,12 +52,18 @@ class Junction:
 Filter = Comparison | Missing | Not | Junction
 
 
-def fields_of(tree: Filter) -> list[str]:
-    """The different fields that a filter names, in order."""
+def leaves_of(tree: Filter) -> Iterator[Comparison | Missing]:
+    """The comparisons of a filter, in order."""
     match tree:
         case Not(operand):
-            return fields_of(operand)
+            yield from leaves_of(operand)
         case Junction(_, operands):
-            return list(dict.fromkeys(field for operand in operands for field in fields_of(operand)))
+            for operand in operands:
+                yield from leaves_of(operand)
         case _:
-            return [tree.field]
+            yield tree
+
+
+def fields_of(tree: Filter) -> list[str]:
+    """The different fields that a filter names, in order."""
+    return list(dict.fromkeys(leaf.field for leaf in leaves_of(tree)))

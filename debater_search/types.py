@@ -114,12 +114,14 @@ class Answer:
     """The hits of a query, best first.
 
     `timings` are seconds: `encode` the query, `retrieve` a ranking, `fetch` the documents. `generation` numbers the
-    state of the index that was searched: 0 when it was built, one more with every change.
+    state of the index that was searched: 0 when it was built, one more with every change. `notes` are sentences about
+    the request, such as that a comparison of its filter can never be true.
     """
 
     hits: list[Hit]
     timings: dict[str, float]
     generation: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +131,4 @@ class BatchAnswer:
     run: Run
     timings: dict[str, float]
     generation: int
+    notes: tuple[str, ...] = ()

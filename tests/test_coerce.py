@@ -109,6 +109,7 @@ def test_documents_are_objects_with_id_and_text() -> None:
         ([{"id": "1"}], r"documents\[0\] \('1'\): the text is None"),
         ([Document("1\n2", "a")], "holds a control character"),
         ([Document("1", "a", metadata={1: 0, "1": 0})], "two keys are equal"),  # type: ignore[dict-item]
+        ([Document("1", "a", metadata={"n": [10**5000]})], "stored: a number has too many digits. Change that"),
     ],
 )
 def test_what_is_no_document_is_named(given: Any, message: str) -> None:

@@ -83,7 +83,9 @@ def compact(index: Index, as_json: Json = False) -> None:
         facts = {"index": str(index), "documents": done.documents, "folded": done.folded, "dropped": done.dropped}
         if as_json:
             return out.json(facts | {"generation": done.generation})
-        if not done.folded and not done.dropped:
+        if done.converted:
+            out.show(f"The documents in {index} have the layout of this release now.")
+        elif not done.folded and not done.dropped:
             return out.show(f"There is nothing to fold in {index}.")
         return show_facts(out, facts)
 

@@ -96,7 +96,7 @@ def answer(out: Output, engine: "SearchEngine", question: str) -> dict[str, Any]
     hits = engine.search(question, 3)
     if not out.as_json:
         out.show(f"\n  {question}?")
-        show_hits(out, question, hits)
+        show_hits(out, engine.marks(question), hits)
     return {"query": question, "hits": [hit.as_dict() for hit in hits]}
 
 

@@ -1,6 +1,5 @@
 """How hits look: for people, with the query's words highlighted; for programs, as JSON."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from debater_search.types import Explanation, Hit
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from debater_search.search import QueryMarks
+
 MATCH = "bold yellow"
 
 
@@ -19,7 +20,7 @@ def hits_document(query: Mapping[str, str], hits: Sequence[Hit], timings: Mappin
     return {**query, "hits": [hit.as_dict() for hit in hits], "timings": dict(timings)}
 
 
-def show_hits(out: Output, query: str, hits: Sequence[Hit]) -> None:
+def show_hits(out: Output, marks: "QueryMarks", hits: Sequence[Hit]) -> None:
     """Print rank, score, title and id of each hit, and below them its snippet and, if it has one, its explanation."""
     from rich.padding import Padding
     from rich.text import Text
@@ -32,9 +33,9 @@ def show_hits(out: Output, query: str, hits: Sequence[Hit]) -> None:
     indent = rank_width + score_width + 4
     for hit, score in zip(hits, scores, strict=True):
         head = Text(f"{hit.rank:>{rank_width}}  ") + Text(f"{score:>{score_width}}  ", style="cyan")
-        head += highlighted(hit.title, query, style="bold") + Text(" " if hit.title else "")
+        head += highlighted(hit.title, marks, style="bold") + Text(" " if hit.title else "")
         out.show(head + Text(f"[{printable(hit.id)}]", style="dim"))
-        below = [highlighted(hit.snippet, query)] if hit.snippet else []
+        below = [highlighted(hit.snippet, marks)] if hit.snippet else []
         if hit.explanation:
             below.append(Text(explained(hit.explanation), style="dim"))
         for line in below:
@@ -51,16 +52,11 @@ def explained(explanation: Explanation) -> str:
     return " · ".join(parts)
 
 
-def highlighted(text: str, query: str, style: str = "") -> "Text":
-    """`text` on one line, with the words of `query` marked in it, whatever their endings."""
+def highlighted(text: str, marks: "QueryMarks", style: str = "") -> "Text":
+    """`text` on one line, with the words of a query marked in it, whatever their endings."""
     from rich.text import Text
 
-    from debater_search.search import stem
-    from debater_search.store.lexical import query_words
-
     marked = Text(printable(text), style=style)
-    stems = {stem(word) for word in query_words(query)}
-    for word in re.finditer(r"[^\W_]+", marked.plain):
-        if stem(word.group().lower()) in stems:
-            marked.stylize(MATCH, *word.span())
+    for span in marks.spans(marked.plain):
+        marked.stylize(MATCH, *span)
     return marked

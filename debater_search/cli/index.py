@@ -73,6 +73,9 @@ def index(
         typer.Option(help="Cut documents into passages of at most N tokens; hits are documents.", metavar="N"),
     ] = None,
     overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.", metavar="N")] = 32,
+    language: Annotated[
+        str, typer.Option(help="How words are compared: english (stems, stop words) or any (as they stand).")
+    ] = "english",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Encoding processes. Default: one per GPU, else 1.", metavar="N")
     ] = None,
@@ -92,14 +95,16 @@ def index(
         from debater_search.data.files import require_exists
         from debater_search.indexing import build, check_output, usual_workers
         from debater_search.indexing import update as update_index
+        from debater_search.store.lexical import language_of
         from debater_search.vectors.faiss import parse_memory, require_one_faiss
 
+        language_of(language)
         choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
         require_one_faiss()
         if update:
-            given = (embeddings, pooling, dim, int8, passages, overlap != 32, workers)
+            given = (embeddings, pooling, dim, int8, passages, overlap != 32, language != "english", workers)
             if force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
@@ -129,6 +134,7 @@ def index(
             embeddings=embeddings,
             passages=passages,
             overlap=overlap,
+            language=language,
             workers=workers or usual_workers(device),
             force=force,
             progress=True,

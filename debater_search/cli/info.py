@@ -1,13 +1,19 @@
 """`debater info`: what is in an index, without loading its model."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from debater_search.cli.options import Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.terminal import printable
+
+if TYPE_CHECKING:
+    from debater_search.store.facets import FieldDescription
+
+_FIELDS, _VALUES, _CHARACTERS = 30, 5, 30  # shown of an index, of a field, of a value
 
 EXAMPLES = examples("debater info indexes/cranfield", "debater info indexes/cranfield --json")
 
@@ -16,24 +22,28 @@ def info(
     index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
     as_json: Json = False,
 ) -> None:
-    """Say what is in an index: documents, model, dimensions, size on disk, when it was made."""
+    """Say what is in an index: documents and their fields, model, dimensions, size on disk, when it was made."""
     with results(as_json) as out:
         facts = describe(index)
         if as_json:
             return out.json(facts)
         show_facts(out, facts)
+        show_fields(out, facts["fields"])
         return out.show(*(f"Warning: {printable(warning)}" for warning in facts["warnings"]))
 
 
 def describe(index: Path) -> dict[str, Any]:
     """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
     from debater_search.store.documents import DocumentStore
+    from debater_search.store.facets import describe_fields
     from debater_search.store.folders import open_manifest
     from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, read_manifest
     from debater_search.vectors import backend
 
     manifest = open_manifest(index)
-    DocumentStore(index / manifest.documents, manifest.generation).close()  # is it a database at all?
+    documents = DocumentStore(index / manifest.documents, manifest.generation)
+    fields = [_plain(field) for field in describe_fields(documents)]
+    documents.close()
     facts: dict[str, Any] = {
         "index": str(index),
         "corpus": manifest.corpus.source,
@@ -42,6 +52,7 @@ def describe(index: Path) -> dict[str, Any]:
         "delta": manifest.vectors.added if manifest.vectors else 0,
         "deleted": manifest.deleted,
         "generation": manifest.generation,
+        "language": manifest.language,
         "type": manifest.vectors.type if manifest.vectors else "lexical only",
     }
     if manifest.vectors is not None:
@@ -58,14 +69,23 @@ def describe(index: Path) -> dict[str, Any]:
             "stored_steps": embeddings.thinking_steps,
         }
     size = sum(path.stat().st_size for path in index.rglob("*") if path.is_file())
-    return facts | {"bytes": size, "created": manifest.created, "warnings": manifest.warnings}
+    return facts | {"bytes": size, "created": manifest.created, "fields": fields, "warnings": manifest.warnings}
 
 
 def show_facts(out: Output, facts: dict[str, Any]) -> None:
     """Print what `describe` found, for people."""
     shown = {**facts, "size": size_in_words(facts["bytes"])} if "bytes" in facts else facts
-    skipped = {"bytes", "warnings", "fingerprint"} | {name for name, value in facts.items() if value == {}}
+    skipped = {"bytes", "warnings", "fingerprint", "fields"} | {name for name, value in facts.items() if value == {}}
     out.facts([(name.replace("_", " "), _shown(value)) for name, value in shown.items() if name not in skipped])
+
+
+def show_fields(out: Output, fields: list[dict[str, Any]]) -> None:
+    """Print the metadata fields, as `describe` found them, for people."""
+    if fields:
+        rows = [(field["name"], field["type"], _range(field), f"{field['documents']:,}") for field in fields[:_FIELDS]]
+        out.table("", ("field", "type", "values", "documents"), rows, text_columns=3)
+    if len(fields) > _FIELDS:
+        out.show(f"… and {len(fields) - _FIELDS:,} more fields: --json has all.")
 
 
 def size_in_words(size: float) -> str:
@@ -75,6 +95,27 @@ def size_in_words(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def _plain(field: "FieldDescription") -> dict[str, Any]:
+    """What is known of a field, as JSON."""
+    return {name: value for name, value in asdict(field).items() if value is not None}
+
+
+def _range(field: dict[str, Any]) -> str:
+    """The values of a field in a few words: the range of numbers and dates, the most frequent ones of others."""
+    if "min" in field:
+        return f"{field['min']} … {field['max']}"
+    values = [
+        _short(str(value) if not isinstance(value, bool) else str(value).lower())
+        for value, _ in field.get("values", [])[:_VALUES]
+    ]
+    more = field.get("distinct", 0) - len(values)
+    return ", ".join(values) + (f", … ({more:,} more)" if more > 0 else "")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…"
 
 
 def _shown(value: Any) -> str:

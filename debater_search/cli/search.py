@@ -67,7 +67,8 @@ def search(
         str | None,
         typer.Option(
             "--where",
-            help="Search documents by metadata, id, title: = != < <= > >= in (…), is missing, and, or, not, ().",
+            help="Search documents by metadata, id, title: = != < <= > >= in (…), between … and …, has, contains, "
+            "like, is missing; and, or, not, ().",
             metavar="FILTER",
         ),
     ] = None,
@@ -186,7 +187,7 @@ class Search:
         timings = {"load": load, **answer.timings}
         if self.out.as_json:
             return self.out.json(hits_document(query, answer.hits, timings))
-        show_hits(self.out, marked, answer.hits)
+        show_hits(self.out, self.engine.marks(marked), answer.hits)
         return self._show_timings(timings)
 
     def _show_timings(self, timings: dict[str, float]) -> None:

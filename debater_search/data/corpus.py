@@ -124,4 +124,4 @@ def _document(fields: Fields, where: str) -> Document:
     except RecursionError as error:
         raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error
     except ValueError as error:
-        raise InvalidError(f"{where}: the metadata cannot be stored: {error}.", "Rename one of the keys.") from error
+        raise InvalidError(f"{where}: the metadata cannot be stored: {error}.", "Change that key or value.") from error

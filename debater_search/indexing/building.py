@@ -20,6 +20,7 @@ from debater_search.indexing.passages import Splitter
 from debater_search.indexing.ready import open_ready, require_same_corpus
 from debater_search.indexing.vectors import build_vectors
 from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.lexical import ENGLISH, language_of
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
@@ -61,6 +62,7 @@ def build(
     dtype: DType = "float32",
     passages: int | None = None,
     overlap: int = 32,
+    language: str = ENGLISH.name,
     encode_only: bool = False,
     embeddings: str | Path | None = None,
     workers: int = 1,
@@ -79,6 +81,8 @@ def build(
     turn if the encoder is on one), or a name of `indexing.engines.ENGINES`; ids and vectors are the same everywhere.
     With `passages` documents are cut into passages of at most that many tokens, title and the model's own tokens
     included, with up to `overlap` tokens in common; a search still answers with documents, by the best passage of each.
+    `language` says how words are compared: `english`, with English stems and stop words, or `any`, as they stand,
+    which is better for all other languages. Scripts without spaces are cut into pairs of characters in both.
     `force` replaces a finished index at the moment when the new one is complete.
 
     Raises:
@@ -87,6 +91,7 @@ def build(
 
     """
     folder = Path(folder).resolve()
+    spoken = language_of(language)
     lexical = encoder is None and embeddings is None
     if encode_only and lexical:
         raise InvalidError("There is no model to encode with.", "Give an `encoder`.")
@@ -107,7 +112,7 @@ def build(
 
     with workplace(folder, force=force, encode_only=encode_only) as place:
         result = BuildResult(folder, 0, info)
-        with timed(result.seconds, "read"), storing(corpus, place, split) as stored:
+        with timed(result.seconds, "read"), storing(corpus, place, split, spoken) as stored:
             if ready:
                 require_same_corpus(ready, stored.corpus, stored.rows)
             job = settings.job(info, stored.corpus) if info is not None else None
@@ -163,6 +168,7 @@ def index(
         encoder=embeddings.manifest.encoder if embeddings is not None else None,
         corpus=stored.corpus,
         content=stored.content,
+        language=stored.language,
         vectors=record,
         passages=None if passages is None else Passages(**passages.model_dump(), count=stored.rows),
         warnings=[*stored.warnings, *(record.warnings if record is not None else ())],

@@ -22,8 +22,9 @@ from debater_search.indexing.documents import StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
+from debater_search.store.conversion import convert_documents
 from debater_search.store.documents import DocumentStore
-from debater_search.store.edits import DocumentEdits, convert_documents, edit_documents, index_words, settle
+from debater_search.store.edits import DocumentEdits, edit_documents, index_words, settle
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name

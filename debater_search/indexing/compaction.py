@@ -17,8 +17,10 @@ from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name
+from debater_search.store.lexical import language_of
 from debater_search.store.manifest import (
     EMBEDDINGS_NAME,
+    INDEX_SCHEMA_VERSION,
     MANIFEST_NAME,
     MEND,
     IndexManifest,
@@ -30,17 +32,23 @@ from debater_search.store.manifest import (
 
 @dataclass
 class Compaction:
-    """What `compact` did: how many added documents it folded in, and how many deleted rows it dropped."""
+    """What `compact` did: how many added documents it folded in, and how many deleted rows it dropped.
+
+    `converted` says that the documents had an earlier layout.
+    """
 
     folder: Path
     generation: int
     documents: int
     folded: int
     dropped: int
+    converted: bool
 
 
 def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
     """Make one base of an index's base, additions and deletions. Nothing is encoded; ids and vectors stay the same.
+
+    A documents' database of an earlier layout becomes one of today, with its table of fields.
 
     Raises:
         DebaterError: there is no such index, it is damaged, or another writer is at work. It is as it was.
@@ -51,29 +59,31 @@ def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
         folded, dropped = before.vectors.added if before.vectors else 0, before.deleted
         remove_superseded(folder, before)
         after = before.model_copy(deep=True)
-        after.superseded = None
-        if folded or dropped:
+        after.superseded, after.schema_version = None, INDEX_SCHEMA_VERSION
+        documents = DocumentStore(folder / before.documents, before.generation)
+        converted = not documents.has_field_table
+        if folded or dropped or converted:
             after.generation += 1
             after.documents, after.deleted = documents_name(after.generation), 0
             if before.content is None:
                 require_undamaged(folder / before.documents, before)
-            documents = DocumentStore(folder / before.documents, before.generation)
             with atomic(folder / after.documents) as temporary:
                 written = write_documents(
                     temporary,
                     documents.sound_documents(),
                     documents.spans if documents.split else None,
                     generation=after.generation,
+                    language=language_of(documents.language.name),
                 )
             after.corpus.documents, after.corpus.fingerprint = written.documents, written.fingerprint
             after.content = written.content
-            if before.vectors is not None:
+            if before.vectors is not None and (folded or dropped):
                 after.superseded = before.vectors
                 after.vectors = _rewrite_embeddings(folder, before, after, before.vectors, documents, progress)
-            documents.close()
             after.files = {}
             write_manifest(folder / MANIFEST_NAME, after)
-        return Compaction(folder, after.generation, after.corpus.documents, folded, dropped)
+        documents.close()
+        return Compaction(folder, after.generation, after.corpus.documents, folded, dropped, converted)
 
 
 def _rewrite_embeddings(

@@ -13,6 +13,7 @@ from debater_search.data.files import called
 from debater_search.files import atomic
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
+from debater_search.store.lexical import ENGLISH, Language
 from debater_search.store.manifest import DOCUMENTS_NAME, CorpusInfo
 from debater_search.store.passages import Split
 from debater_search.types import Document
@@ -27,13 +28,14 @@ class StoredDocuments:
     """Documents in the database at `path`.
 
     `rows` is how many texts are encoded: one for each document, or one for each passage. `content` is the sum of the
-    rows' hashes. `warnings` are the reader's.
+    rows' hashes, `language` how words are compared. `warnings` are the reader's.
     """
 
     path: Path
     corpus: CorpusInfo
     rows: int
     content: str
+    language: str
     warnings: tuple[str, ...] = ()
 
     @contextmanager
@@ -76,23 +78,28 @@ class StoredRows(Sequence[Document]):
 
 
 def store_documents(
-    corpus: str | Path | Iterable[Document], folder: str | Path, *, split: Split | None = None
+    corpus: str | Path | Iterable[Document],
+    folder: str | Path,
+    *,
+    split: Split | None = None,
+    language: Language = ENGLISH,
 ) -> StoredDocuments:
     """Store a corpus, on disk or in memory, in `folder` as the documents of an index, with their lexical index.
 
-    `split` cuts documents into passages. A database of an earlier call is replaced.
+    `split` cuts documents into passages; `language` says how words are compared. A database of an earlier call is
+    replaced.
 
     Raises:
         DebaterError: the corpus is bad or empty, or an id comes twice; or the database cannot be written.
 
     """
-    with storing(corpus, Path(folder), split) as stored:
+    with storing(corpus, Path(folder), split, language) as stored:
         return stored
 
 
 @contextmanager
 def storing(
-    corpus: str | Path | Iterable[Document], folder: Path, split: Split | None = None
+    corpus: str | Path | Iterable[Document], folder: Path, split: Split | None = None, language: Language = ENGLISH
 ) -> Iterator[StoredDocuments]:
     """Store a corpus as `store_documents` does; what the block raises keeps the database from getting its name."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,10 +111,10 @@ def storing(
         logger.info("Reading %s.", source)
     with atomic(path) as temporary:
         checked = documents if isinstance(documents, CorpusReader) else as_documents(documents, "corpus")
-        written = write_documents(temporary, checked, split)
+        written = write_documents(temporary, checked, split, language=language)
         if isinstance(documents, CorpusReader):
             warnings = documents.warnings
         for warning in warnings:
             logger.warning(warning)
         info = CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents)
-        yield StoredDocuments(path, info, written.rows, written.content, tuple(warnings))
+        yield StoredDocuments(path, info, written.rows, written.content, language.name, tuple(warnings))

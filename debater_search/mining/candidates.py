@@ -5,7 +5,6 @@ again; in lexical mode they are indexed together with the corpus, since BM25 sco
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -23,7 +22,7 @@ from debater_search.mining.texts import CorpusTexts, all_documents, digest
 from debater_search.search import SearchEngine
 from debater_search.search.candidates import dense
 from debater_search.store.corpus import corpus_fingerprint
-from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.documents import DocumentStore
 from debater_search.store.manifest import CorpusInfo
 from debater_search.types import Document
 from debater_search.vectors import Selection
@@ -126,19 +125,19 @@ class LexicalCandidates:
     def __init__(self, documents: DocumentStore, texts: CorpusTexts, size: int, settings: MiningSettings) -> None:
         self.documents, self.texts = documents, texts
         self._depth = settings.window[1]
-        self._candidates = Condition("documents.position < ?", (size,)) if size < len(documents) else None
+        self._candidates = np.arange(size) if size < len(documents) else None
 
     def search(self, questions: Sequence[Question]) -> list[tuple[Ranking, list[float]]]:
         """The best documents that share a word with each question; a positive that shares none scores 0."""
         return [self._search(question) for question in questions]
 
     def _search(self, question: Question) -> tuple[Ranking, list[float]]:
-        ranking = self.documents.search(question.query, self._depth, where=self._candidates)
+        ranking = self.documents.search(question.query, self._depth, within=self._candidates)
         found = dict(ranking)
         places = [self.texts.position(positive) for positive in question.positives]
         if not found.keys() >= set(places):
-            among = Condition("documents.position IN (SELECT value FROM json_each(?))", (json.dumps(places),))
-            found |= dict(self.documents.search(question.query, len(places), where=among))
+            among = np.array([place for place in places if place is not None], np.int64)
+            found |= dict(self.documents.search(question.query, len(places), within=among))
         return ranking, [found.get(place, 0.0) if place is not None else 0.0 for place in places]
 
 

@@ -1,8 +1,8 @@
 """Search an index: `SearchEngine.open(folder).search("a question")`."""
 
 from debater_search.search.engine import SearchEngine
+from debater_search.search.marks import QueryMarks
 from debater_search.search.request import MODES, RESCORES, Mode, Rescore
-from debater_search.search.snippet import stem
 from debater_search.store.folders import latest_index, list_indexes
 from debater_search.types import Answer, BatchAnswer, Like
 
@@ -13,9 +13,9 @@ __all__ = [
     "BatchAnswer",
     "Like",
     "Mode",
+    "QueryMarks",
     "Rescore",
     "SearchEngine",
     "latest_index",
     "list_indexes",
-    "stem",
 ]

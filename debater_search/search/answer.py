@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking
+from debater_search.search.marks import QueryMarks
 from debater_search.search.passages import BestPassages
 from debater_search.search.ranking import Ranker, Rankings
 from debater_search.search.reorder.steps import step_cosines
@@ -72,8 +73,8 @@ def _snippets(
     Otherwise the sentence that shares most words with the query; the first one if the query has no words.
     """
     if queries.vectors is None or not isinstance(snapshot.vectors, BestPassages):
-        text = queries.texts[0] if queries.texts else ""
-        return [best_snippet(text, document.text) for document in documents]
+        marks = QueryMarks(queries.texts[0] if queries.texts else "", snapshot.documents.language)
+        return [best_snippet(marks, document.text) for document in documents]
     snippets = []
     for row in snapshot.vectors.best_rows(queries.vectors[0], np.array(positions, np.int64)).tolist():
         (passage,) = snapshot.documents.read_rows(row, row + 1)

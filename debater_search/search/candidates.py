@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from debater_search.search.request import EQUAL
-from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.documents import DocumentStore
 from debater_search.vectors import Selection, VectorIndex
 
 Ranking = list[tuple[int, float]]
@@ -46,11 +46,10 @@ def dense(
     return [list(zip(p, s, strict=True)) for p, s in zip(positions.tolist(), scores.tolist(), strict=True)]
 
 
-def lexical(
-    documents: DocumentStore, queries: Sequence[str], k: int, *, where: Condition | None = None
-) -> list[Ranking]:
-    """BM25 over title and text; only documents that `where` allows, if it is given."""
-    return [documents.search(query, k, where=where) for query in queries]
+def lexical(documents: DocumentStore, queries: Sequence[str], k: int, within: Selection | None = None) -> list[Ranking]:
+    """BM25 over title and text; only documents that `within` selects, if it is given."""
+    positions = None if within is None else within.positions
+    return [documents.search(query, k, within=positions) for query in queries]
 
 
 def reciprocal_rank_fusion(

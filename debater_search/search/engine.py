@@ -12,6 +12,7 @@ from debater_search.errors import MissingError
 from debater_search.search.answer import hits_of, ranked, run_of
 from debater_search.search.candidates import Queries
 from debater_search.search.latest import LatestSnapshot
+from debater_search.search.marks import QueryMarks
 from debater_search.search.model import QueryModel, TextVectors
 from debater_search.search.ranking import Ranker
 from debater_search.search.request import (
@@ -98,7 +99,8 @@ class SearchEngine:
 
         Returns:
             The hits, best first, equal scores in the order of the documents; the seconds for encoding the query
-            (`encode`), ranking (`retrieve`) and reading the documents (`fetch`); the generation of the index.
+            (`encode`), ranking (`retrieve`) and reading the documents (`fetch`); the generation of the index; notes,
+            such as that a comparison of the filter can never be true.
 
         Raises:
             InvalidError: the query is empty or not a vector of the index, k < 1, the filter is wrong, a weight is not
@@ -116,7 +118,7 @@ class SearchEngine:
             with snapshot.documents.reading():  # no change takes documents away between ranking and reading
                 (rankings,) = ranked(ranker, queries, timings)
                 hits = hits_of(ranker, queries, rankings, timings)
-            return Answer(hits, timings.seconds, snapshot.manifest.generation)
+            return Answer(hits, timings.seconds, snapshot.manifest.generation, ranker.notes)
 
         return self._latest.run(answer)
 
@@ -146,7 +148,7 @@ class SearchEngine:
             queries = read(snapshot, timings)
             with snapshot.documents.reading():
                 run = run_of(ranker, named, ranked(ranker, queries, timings), timings)
-            return BatchAnswer(run, timings.seconds, snapshot.manifest.generation)
+            return BatchAnswer(run, timings.seconds, snapshot.manifest.generation, ranker.notes)
 
         return self._latest.run(answer)
 
@@ -186,6 +188,10 @@ class SearchEngine:
         if model:
             _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
         self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
+
+    def marks(self, query: str) -> QueryMarks:
+        """What finds the words of a query in texts, by the rules of this index."""
+        return QueryMarks(query, self.documents.language)
 
     def close(self) -> None:
         """Close the index's files."""

@@ -5,10 +5,13 @@
     negation    = "not" negation | "(" filter ")" | comparison
     comparison  = field ("=" | "!=" | "<" | "<=" | ">" | ">=") value
                 | field ["not"] "in" "(" value {"," value} ")"
+                | field ["not"] "between" value "and" value
+                | field ["not"] "has" value
+                | field ["not"] ("contains" | "like") text
                 | field "is" ["not"] "missing"
 
-A field is a plain word, or any name in `backquotes` or [brackets]. A value is 'text' or "text" (a quote within is
-doubled), a number, true or false.
+A field is a plain word, with points for what lies in objects, or any name in `backquotes` or [brackets]. A value is
+'text' or "text" (a quote within is doubled), a number, true or false. What they mean is in `debater_search.filters`.
 """
 
 import math
@@ -22,9 +25,10 @@ from debater_search.filters import Comparison, Filter, Junction, Missing, Not, O
 from debater_search.store.documents import DocumentStore
 from debater_search.store.filters import COLUMNS
 
-# SQLite's parser has a stack of 100 entries and limits the depth of expressions: filters stay below both.
 MAX_DEPTH = 8
 MAX_COMPARISONS = 200
+MAX_LENGTH = 10_000_000  # characters
+MAX_NAME = 200  # characters
 _FIELDS_SHOWN = 20
 _SHOWN = 60  # characters of a filter in a message
 
@@ -62,6 +66,8 @@ def parse_filter(expression: str) -> Filter:
     """
     if not expression.strip():
         raise InvalidError("The filter is empty.", _EXAMPLE)
+    if len(expression) > MAX_LENGTH:
+        raise InvalidError(f"The filter is longer than {MAX_LENGTH:,} characters.", "Ask for less at once.")
     try:
         expression.encode("utf-8")
     except UnicodeEncodeError:
@@ -140,18 +146,44 @@ class _Parser:
             return Not(Missing(field)) if present else Missing(field)
         if self._token.text in _OPERATORS:
             sign = _OPERATORS[self._step().text]
-            if sign not in ("=", "!=") and self._word() in ("true", "false"):
-                self._fail("a number or a text is expected, for true and false have no order")
-            return Comparison(field, sign, (self._value(),))
-        operator: Operator = "not in" if self._accept("not") else "in"
-        if not self._accept("in"):
-            self._fail("one of = != < <= > >= `in` `not in` `is missing` is expected")
+            return Comparison(field, sign, (self._value() if sign in ("=", "!=") else self._ordered(),))
+        negative = self._accept("not")
+        if self._accept("in"):
+            return Comparison(field, "not in" if negative else "in", self._list())
+        if self._accept("has"):
+            return Comparison(field, "!=" if negative else "=", (self._value(),))
+        if self._accept("between"):
+            first = self._ordered()
+            self._require("and")
+            if isinstance(first, str) is not (self._token.kind == "string"):
+                self._fail("two numbers or two texts are expected")
+            tree: Filter = Comparison(field, "between", (first, self._ordered()))
+        elif self._accept("contains"):
+            tree = Comparison(field, "contains", (self._text(),))
+        elif self._accept("like"):
+            tree = Comparison(field, "like", (self._text(),))
+        else:
+            others = "`in` `between` `has` `contains` `like`"
+            self._fail(f"one of {others if negative else f'= != < <= > >= {others} `is missing`'} is expected")
+        return Junction("and", (Not(Missing(field)), Not(tree))) if negative else tree
+
+    def _list(self) -> tuple[Value, ...]:
         self._require("(")
         values = [self._value()]
         while self._accept(","):
             values.append(self._value())
         self._require(")")
-        return Comparison(field, operator, tuple(values))
+        return tuple(values)
+
+    def _ordered(self) -> Value:
+        if self._word() in ("true", "false"):
+            self._fail("a number or a text is expected, for true and false have no order")
+        return self._value()
+
+    def _text(self) -> Value:
+        if self._token.kind != "string":
+            self._fail("a text in quotes is expected")
+        return self._value()
 
     def _field(self) -> str:
         quoted = self._token.kind == "name"
@@ -160,6 +192,8 @@ class _Parser:
         self._comparisons += 1
         if self._comparisons > MAX_COMPARISONS:
             raise InvalidError(f"The filter has more than {MAX_COMPARISONS} comparisons.", "Try `in` with many values.")
+        if len(self._token.text) > MAX_NAME:
+            self._fail(f"the name of a field, of at most {MAX_NAME} characters, is expected")
         text = self._step().text
         return text[1:-1] if quoted else text
 

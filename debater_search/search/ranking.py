@@ -9,6 +9,7 @@ from debater_search.search.reorder.steps import RESCORE_DEPTH, ThinkingSteps
 from debater_search.search.request import Request
 from debater_search.search.restrictions import Restriction
 from debater_search.search.snapshot import Snapshot
+from debater_search.vectors import Selection
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ class Ranker:
             snapshot.require_steps()
             self.reorder.append(ThinkingSteps(snapshot.store, request.rescore, max(self.k, RESCORE_DEPTH)))
 
+    @property
+    def within(self) -> Selection | None:
+        """The documents that the filter allows, None without one."""
+        return None if self.restriction is None else self.restriction.selection
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about the request."""
+        return () if self.restriction is None else self.restriction.notes
+
     def rank(self, queries: Queries) -> list[Rankings]:
         """Rank documents for each query.
 
@@ -61,9 +72,8 @@ class Ranker:
         """The nearest documents by vectors, reordered; at least `depth` for each query, if there are so many."""
         assert queries.vectors is not None
         depth = max([depth, *(step.depth for step in self.reorder)])
-        within = None if self.restriction is None else self.restriction.selection
         rankings = candidates.dense(
-            self.snapshot.vectors, queries.vectors, queries.depth_for(depth), within, exact=self.request.exact
+            self.snapshot.vectors, queries.vectors, queries.depth_for(depth), self.within, exact=self.request.exact
         )
         rankings = queries.without_excluded(rankings, depth)
         for step in self.reorder:
@@ -73,6 +83,5 @@ class Ranker:
     def lexical(self, queries: Queries, depth: int) -> list[Ranking]:
         """The `depth` best documents by words for each query."""
         assert queries.texts is not None
-        where = None if self.restriction is None else self.restriction.condition
-        rankings = candidates.lexical(self.snapshot.documents, queries.texts, queries.depth_for(depth), where=where)
+        rankings = candidates.lexical(self.snapshot.documents, queries.texts, queries.depth_for(depth), self.within)
         return queries.without_excluded(rankings, depth)

@@ -1,16 +1,17 @@
 """Filters of queries, and the documents of a snapshot that they allow."""
 
+import logging
 from collections import OrderedDict
 from threading import Lock
-
-import numpy as np
 
 from debater_search.filters import Filter
 from debater_search.search.filters import parse_filter, require_fields
 from debater_search.search.once import once
-from debater_search.store.documents import Condition, DocumentStore
-from debater_search.store.filters import as_condition
+from debater_search.store.documents import DocumentStore
+from debater_search.store.filters import allowed, never_true
 from debater_search.vectors import Selection
+
+logger = logging.getLogger(__name__)
 
 CACHED_FILTERS = 64
 CACHED_POSITIONS = 50_000_000
@@ -18,7 +19,9 @@ CACHED_POSITIONS = 50_000_000
 
 
 class Restriction:
-    """A filter over the documents of a snapshot: as a tree, as an SQL condition, and as a selection of vectors.
+    """A filter over the documents of a snapshot: as a tree, and as the positions that it allows.
+
+    `notes` are sentences about comparisons that can never be true.
 
     Raises:
         MissingError: no document has a field that the filter names.
@@ -28,12 +31,12 @@ class Restriction:
     def __init__(self, tree: Filter, documents: DocumentStore) -> None:
         require_fields(tree, documents)
         self.tree, self._documents = tree, documents
-        self.condition: Condition = as_condition(tree)
+        self.notes = tuple(never_true(tree, documents))
 
     @once
     def selection(self) -> Selection:
         """The positions of the documents that the filter allows."""
-        return Selection(np.array(self._documents.positions_where(self.condition), np.int64))
+        return Selection(allowed(self.tree, self._documents))
 
     @property
     def positions_held(self) -> int:
@@ -63,6 +66,8 @@ class Restrictions:
                 self._cached.move_to_end(where)
                 return self._cached[where]
         restriction = Restriction(parse_filter(where), self._documents)
+        for note in restriction.notes:
+            logger.warning(note)
         with self._lock:
             restriction = self._cached.setdefault(where, restriction)  # another thread may have been first
             self._cached.move_to_end(where)

@@ -76,7 +76,7 @@ class Snapshot:
     @once
     def live(self) -> np.ndarray | None:
         """The positions that have a document, int64, in order; None where all have."""
-        return np.array(self.documents.positions_where(), np.int64) if self.manifest.deleted else None
+        return self.documents.live_positions() if self.manifest.deleted else None
 
     def require_dense(self) -> EncoderInfo:
         """The model that made the embeddings; InvalidError if the index has no embeddings."""

@@ -1,48 +1,28 @@
 """The sentence of a text that answers a query best, by the words they share."""
 
-import re
 from bisect import bisect_left
-from functools import lru_cache
 
+from debater_search.search.marks import QueryMarks
 from debater_search.sentences import SENTENCE_END
-from debater_search.store.lexical import query_words
+from debater_search.store.words import words_and_runs
 
 MAX_SNIPPET = 300  # characters
 MAX_READ = 100_000  # characters of a text that are looked at: a snippet must not take longer than the search
 
-_WORD = re.compile(r"[^\W_]+")
-_SUFFIXES = ("ations", "ation", "ingly", "ings", "ing", "edly", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
 
-
-def best_snippet(query: str, text: str) -> str:
-    """The sentence with most of the query's words, the first of equals, cut to a window where it is long."""
-    stems = {stem(word) for word in query_words(query)}
-    sentences = [sentence for sentence in SENTENCE_END.split(text[:MAX_READ]) if _WORD.search(sentence)]
+def best_snippet(marks: QueryMarks, text: str) -> str:
+    """The sentence with most of the query's terms, the first of equals, cut to a window where it is long."""
+    sentences = [s for s in SENTENCE_END.split(text[:MAX_READ]) if next(words_and_runs(s), None)]
     if not sentences:
         return ""
-    best = max(sentences, key=lambda sentence: len(stems & {stem(word) for word in words(sentence)}))
-    return _window(" ".join(best.split()), stems)
+    return _window(" ".join(max(sentences, key=marks.different).split()), marks)
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, lower-case, in order."""
-    return _WORD.findall(text.lower())
-
-
-@lru_cache(maxsize=50_000)
-def stem(word: str) -> str:
-    """A crude stem, enough to see that `layers` and `layer`, `heated` and `heating` are one word."""
-    for suffix in _SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
-            return word.removesuffix(suffix)
-    return word
-
-
-def _window(sentence: str, stems: set[str]) -> str:
+def _window(sentence: str, marks: QueryMarks) -> str:
     """At most MAX_SNIPPET characters of a sentence, from a little before where the query's words lie densest."""
     if len(sentence) <= MAX_SNIPPET:
         return sentence
-    matches = [match.start() for match in _WORD.finditer(sentence) if stem(match.group().lower()) in stems] or [0]
+    matches = [start for start, _ in marks.spans(sentence)] or [0]
     room = MAX_SNIPPET * 3 // 4
     densest = max(range(len(matches)), key=lambda i: bisect_left(matches, matches[i] + room) - i)
     start = max(0, min(matches[densest] - MAX_SNIPPET // 8, len(sentence) - MAX_SNIPPET))

@@ -10,6 +10,8 @@ from debater_search.store.connection import SupersededError
 from debater_search.store.database import BUSY_SECONDS, ContentSum
 from debater_search.store.documents import DocumentStore
 from debater_search.store.manifest import IndexManifest
+from debater_search.store.values import rows_of
+from debater_search.store.words import register
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ def documents_are_sound(folder: Path, manifest: IndexManifest) -> bool:
         try:
             with documents.reading() as connection:
                 faults = _rows(documents, manifest)
+                faults += _fields(documents)
                 with connection.worded():
                     faults += _pages(connection.sqlite)
                 settled = connection.visible is None
@@ -59,6 +62,17 @@ def _rows(documents: DocumentStore, manifest: IndexManifest) -> list[str]:
     return faults
 
 
+def _fields(documents: DocumentStore) -> list[str]:
+    """Whether the table of fields, if there is one, is what the metadata make it."""
+    if not documents.has_field_table:
+        return []
+    described = documents.described()
+    expected = sum(hash((*row, position)) for position, *_, metadata in described for row in rows_of(metadata))
+    sql = "SELECT key, type, value, position FROM fields WHERE key = ?"
+    found = sum(hash(row) for name in documents.fields() for row in documents.field_rows(sql, name))
+    return [] if found == expected else ["its table of fields is damaged."]
+
+
 def _pages(sqlite: sqlite3.Connection) -> list[str]:
     """Faults in the tables and indexes of the file itself."""
     found = [row[0] for row in sqlite.execute("PRAGMA integrity_check(3)")]
@@ -68,6 +82,7 @@ def _pages(sqlite: sqlite3.Connection) -> list[str]:
 def _words(path: Path) -> list[str]:
     """Whether the lexical index holds the words of the documents; not known where it cannot be asked for writing."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)) as sqlite:
+        register(sqlite)
         try:
             sqlite.execute("INSERT INTO lexical (lexical, rank) VALUES ('integrity-check', 1)")
         except sqlite3.OperationalError as error:

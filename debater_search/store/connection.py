@@ -7,9 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError
-from debater_search.store.database import BUSY_SECONDS, State, has_generations, read_state
+from debater_search.store.database import BUSY_SECONDS, State, has_generations, read_language, read_state
+from debater_search.store.fields import has_fields
+from debater_search.store.lexical import FORMER, Language
 from debater_search.store.manifest import MEND
+from debater_search.store.words import register
 
 
 class SupersededError(BusyError):
@@ -28,8 +33,12 @@ class Connection:
         self._seen: object = None  # of a file that is opened as one that nobody changes
         self._has_generations: bool | None = None
         self.state: State | None = None
+        self.has_fields = False
+        """Whether there is a table of metadata fields."""
+        self.language: Language = FORMER
+        """How words are compared."""
         self.visible: str | None = None
-        """A WITH clause that narrows `documents` to this generation's rows; None if all of them are."""
+        """A WITH clause that narrows `documents` and `fields` to this generation's rows; None if all of them are."""
         self.sqlite = self._open()
 
     @property
@@ -61,6 +70,14 @@ class Connection:
         """The rows of a statement, in which `documents` are those of this generation."""
         with self.worded():
             return self.sqlite.execute(f"{self.visible}{sql}" if self.visible else sql, values).fetchall()
+
+    def membership(self, positions: np.ndarray) -> str:
+        """The name of an SQL function that says whether a position is one of these, until the next call."""
+        end = self.sqlite.execute("SELECT coalesce(max(position) + 1, 0) FROM main.documents").fetchone()[0]
+        member = np.zeros(end, bool)
+        member[positions[positions < end]] = True
+        self.sqlite.create_function("debater_member", 1, member.tobytes().__getitem__)
+        return "debater_member"
 
     def close(self) -> None:
         """Close the file; a query that reads it fails."""
@@ -101,7 +118,9 @@ class Connection:
     def _connect(self, options: str) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?{options}"
         # The isolation level leaves transactions to this class.
-        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+        sqlite = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+        register(sqlite)
+        return sqlite
 
     def _stat(self) -> object:
         with suppress(OSError):
@@ -114,6 +133,8 @@ class Connection:
         self.visible = None
         if self._has_generations is None:
             self._has_generations = has_generations(self.sqlite)
+            self.language = read_language(self.sqlite)
+            self.has_fields = has_fields(self.sqlite)
         if not self._has_generations:
             return
         self.state = read_state(self.sqlite)
@@ -126,7 +147,7 @@ class Connection:
         if generation not in (settled, pending):
             raise DamagedError(f"{self._path} lacks the changes of generation {generation}.", MEND)
         if pending is not None:
-            self.visible = _visible(generation, revised=generation == pending)
+            self.visible = _visible(generation, revised=generation == pending, fields=self.has_fields)
 
     @contextmanager
     def worded(self) -> Iterator[None]:
@@ -144,15 +165,26 @@ class Connection:
         return DamagedError(f"{self._path} is damaged ({error}).", MEND)
 
 
-def _visible(generation: int, *, revised: bool) -> str:
-    """A WITH clause in which `documents` are the rows of one generation, in the metadata that they have there."""
+def _visible(generation: int, *, revised: bool, fields: bool) -> str:
+    """A WITH clause in which `documents` are the rows of one generation, in the metadata that they have there.
+
+    So are `fields`, if there is that table.
+    """
 
     def column(name: str) -> str:
         if not revised:
             return name
         return f"coalesce((SELECT {name} FROM revisions WHERE position = stored.position), {name}) AS {name}"
 
-    return (
+    documents = (
         f"WITH documents AS NOT MATERIALIZED (SELECT position, {column('hash')}, id, title, {column('metadata')}, text "
-        f"FROM main.documents AS stored WHERE came <= {generation} AND (gone IS NULL OR gone > {generation})) "
+        f"FROM main.documents AS stored WHERE came <= {generation} AND (gone IS NULL OR gone > {generation}))"
     )
+    if not fields:
+        return f"{documents} "
+    seen = "position IN (SELECT position FROM documents)"
+    own = f"SELECT * FROM main.fields WHERE {seen}"
+    if revised:
+        own += " AND position NOT IN (SELECT position FROM main.revisions) "
+        own += f"UNION ALL SELECT * FROM main.revised_fields WHERE {seen}"
+    return f"{documents}, fields AS NOT MATERIALIZED ({own}) "

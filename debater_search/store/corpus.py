@@ -10,7 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from debater_search.errors import InvalidError
-from debater_search.store.database import SCHEMA, ContentSum, Row, insert_row, new_database, row_hash, row_of
+from debater_search.store.database import ContentSum, Row, create_tables, insert_row, new_database, row_hash, row_of
+from debater_search.store.fields import NewFields
+from debater_search.store.lexical import ENGLISH, Language
 from debater_search.store.passages import SCHEMA as PASSAGES
 from debater_search.store.passages import Split, insert_passages, spans_of
 from debater_search.types import Document
@@ -32,7 +34,12 @@ class Written:
 
 
 def write_documents(
-    path: Path, documents: Iterable[Document], split: Split | None = None, *, generation: int = 0
+    path: Path,
+    documents: Iterable[Document],
+    split: Split | None = None,
+    *,
+    generation: int = 0,
+    language: Language = ENGLISH,
 ) -> Written:
     """Stream documents into a new database at `path`, with the passages that `split` makes of them, if it is given.
 
@@ -46,13 +53,14 @@ def write_documents(
     digest, content = hashlib.sha256(), ContentSum()
     written, end, current = 0, 0, ""
     stream = iter(documents)
-    with new_documents(path, generation, lambda: current, passages=split is not None) as connection:
+    with new_documents(path, generation, language, lambda: current, passages=split is not None) as (connection, fields):
         while batch := list(islice(stream, SPLIT_AT_ONCE)):
             for document, spans in spans_of(split, batch):
                 current = document.id
                 row = row_of(document)
                 digest.update(_line(row))
                 content.add(insert_row(connection, end, row, row_hash(end, row, spans), generation))
+                fields.add(end, row[3])
                 end += insert_passages(connection, end, spans) if split else 1
                 written += 1
         if not written:
@@ -62,17 +70,20 @@ def write_documents(
 
 @contextmanager
 def new_documents(
-    path: Path, generation: int, current: Callable[[], str], *, passages: bool
-) -> Iterator[sqlite3.Connection]:
-    """A new database to insert documents into, settled in `generation`; the lexical index is made when the block ends.
+    path: Path, generation: int, language: Language, current: Callable[[], str], *, passages: bool
+) -> Iterator[tuple[sqlite3.Connection, NewFields]]:
+    """A new database to insert documents and their fields into, settled in `generation`.
 
-    `current` names the document at work, for what is raised if it cannot be written.
+    The table of fields and the lexical index are made when the block ends. `current` names the document at work, for
+    what is raised if it cannot be written.
     """
     with new_database(path, current) as connection:
-        for statement in (*SCHEMA, *(PASSAGES if passages else ())):
+        create_tables(connection, generation, language)
+        for statement in PASSAGES if passages else ():
             connection.execute(statement)
-        connection.execute("INSERT INTO state (settled) VALUES (?)", (generation,))
-        yield connection
+        fields = NewFields(connection)
+        yield connection, fields
+        fields.finish()
         connection.execute("INSERT INTO lexical (lexical) VALUES ('rebuild')")
         connection.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
 

@@ -21,11 +21,13 @@ from typing import Any, NamedTuple
 import debater_search.store.memory  # noqa: F401  # before the first connection
 from debater_search.errors import BusyError, DamagedError, DebaterError, InvalidError, UnavailableError
 from debater_search.files import from_json
+from debater_search.store.fields import SCHEMA as FIELDS
+from debater_search.store.lexical import FORMER, Language, language_of
 from debater_search.store.manifest import MEND
+from debater_search.store.words import WORDS_FUNCTION, register
 from debater_search.types import Document, Span
 
 # The text stands last: what a filter or a list of ids reads lies before it, on the row's first page.
-# External content: the lexical index points at the documents table instead of keeping the texts a second time.
 SCHEMA = (
     """
 CREATE TABLE documents (
@@ -42,13 +44,27 @@ CREATE TABLE documents (
     "CREATE UNIQUE INDEX document_ids ON documents (id, came)",
     "CREATE INDEX gone_documents ON documents (gone) WHERE gone IS NOT NULL",
     "CREATE TABLE revisions (position INTEGER PRIMARY KEY, hash BLOB NOT NULL, metadata TEXT NOT NULL)",
-    "CREATE TABLE state (settled INTEGER NOT NULL, pending INTEGER, first INTEGER, words INTEGER NOT NULL DEFAULT 0)",
+    *FIELDS,
     """
-CREATE VIRTUAL TABLE lexical USING fts5(
-    title, text, content='documents', content_rowid='position', tokenize='porter unicode61 remove_diacritics 2'
+CREATE TABLE state (
+    settled INTEGER NOT NULL,
+    pending INTEGER,
+    first INTEGER,
+    words INTEGER NOT NULL DEFAULT 0,
+    language TEXT NOT NULL
 )
 """,
+    # External content: the lexical index makes words of the documents' texts instead of keeping them a second time.
+    f"""
+CREATE VIEW lexical_texts AS
+SELECT position, {WORDS_FUNCTION}(title) AS title, {WORDS_FUNCTION}(text) AS text FROM documents
+""",
 )
+_LEXICAL = """
+CREATE VIRTUAL TABLE lexical USING fts5(
+    title, text, content='lexical_texts', content_rowid='position', tokenize='{tokenizer}'
+)
+"""
 
 HASH_BYTES = 16
 _MODULUS = 1 << (8 * HASH_BYTES)
@@ -113,6 +129,20 @@ def has_generations(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute(sql).fetchone()[0])
 
 
+def create_tables(connection: sqlite3.Connection, generation: int, language: Language) -> None:
+    """Make the tables of a new database but those of passages; it is settled in `generation`."""
+    for statement in (*SCHEMA, _LEXICAL.format(tokenizer=language.tokenizer)):
+        connection.execute(statement)
+    connection.execute("INSERT INTO state (settled, language) VALUES (?, ?)", (generation, language.name))
+
+
+def read_language(connection: sqlite3.Connection) -> Language:
+    """How the words of this database are compared."""
+    if not connection.execute("SELECT 1 FROM pragma_table_info('state') WHERE name = 'language'").fetchone():
+        return FORMER
+    return language_of(connection.execute("SELECT language FROM state").fetchone()[0])
+
+
 def read_state(connection: sqlite3.Connection) -> State:
     """How far changes have come. Raises sqlite3.DatabaseError if that is damaged."""
     rows = connection.execute("SELECT settled, pending, first, words FROM state").fetchall()
@@ -164,6 +194,7 @@ def changed_database(path: Path, current: Callable[[], str] = str) -> Iterator[s
 @contextmanager
 def _closing(path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    register(connection)
     try:
         yield connection
     finally:

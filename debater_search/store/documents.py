@@ -8,29 +8,31 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from debater_search.errors import DamagedError
 from debater_search.store.connection import Connection
 from debater_search.store.database import State, document_of, in_json, row_hash
-from debater_search.store.lexical import fts_expression
 from debater_search.store.manifest import MEND
 from debater_search.store.passages import has_passages, passages_of
+from debater_search.store.values import TYPES, all_rows_of, holders_of
 from debater_search.types import Document, Span
 
-
-@dataclass(frozen=True)
-class Condition:
-    """An SQL condition on a row of `documents`. The text is ours; whatever a user wrote is among the parameters."""
-
-    sql: str
-    parameters: tuple[str | int | float, ...] = ()
-
-
-EVERY = Condition("TRUE")
 _READ_AT_ONCE = 1000  # documents
+# Each name is found by one look into the table, however many rows it has.
+_NAMES = """
+SELECT key FROM (
+    WITH RECURSIVE names (key) AS (
+        SELECT min(key) FROM fields
+        UNION ALL SELECT (SELECT min(key) FROM fields WHERE key > names.key) FROM names WHERE key IS NOT NULL
+    )
+    SELECT key FROM names WHERE key IS NOT NULL
+)
+"""
 
 
 class DocumentStore:
@@ -48,6 +50,9 @@ class DocumentStore:
             connection.rows("SELECT max(position) FROM documents")  # is it a database at all?
             self.split = has_passages(connection.sqlite)
             """Whether what is encoded are passages of documents."""
+            self.language = connection.language
+            """How words are compared."""
+            self.has_field_table = connection.has_fields
         self._encoded = "passages" if self.split else "(SELECT position, position AS document FROM documents)"
 
     def __len__(self) -> int:
@@ -112,10 +117,27 @@ class DocumentStore:
         sql = "SELECT id, position FROM documents WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._rows(sql, in_json(ids)))
 
-    def positions_where(self, condition: Condition = EVERY) -> list[int]:
-        """The positions of the documents that a condition allows, in order."""
-        sql = f"SELECT position FROM documents WHERE {condition.sql} ORDER BY position"
-        return [row[0] for row in self._rows(sql, *condition.parameters)]
+    def live_positions(self) -> np.ndarray:
+        """The positions of all documents, int64, ascending."""
+        return np.sort(self.position_array("SELECT position FROM documents"))
+
+    def position_array(self, sql: str, *values: str | int | float) -> np.ndarray:
+        """The positions, int64, that a statement gives; what a user wrote belongs among `values`."""
+        rows = self._rows(sql, *values)
+        return np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
+
+    def field_rows(self, sql: str, *values: str | int | float) -> list[Any]:
+        """The rows of a statement about `fields`; what a user wrote belongs among `values`."""
+        return self._rows(sql, *values)
+
+    def described(self, positions: np.ndarray | None = None) -> Iterator[tuple[int, str, str, str]]:
+        """Position, id, title and metadata, as JSON, of the documents at these positions, or of all; by position."""
+        sql = "SELECT position, id, title, metadata FROM documents WHERE "
+        if positions is None:
+            for start in range(0, self.end, _READ_AT_ONCE):
+                yield from self._rows(f"{sql}position >= ? AND position < ?", start, start + _READ_AT_ONCE)
+        else:
+            yield from self._rows(f"{sql}position IN (SELECT value FROM json_each(?))", in_json(positions.tolist()))
 
     def read_rows(self, start: int, stop: int) -> list[Document]:
         """What is encoded at positions start … stop - 1: documents, or passages of them, but for deleted ones."""
@@ -182,31 +204,46 @@ class DocumentStore:
             return connection.state
 
     def has_field(self, name: str) -> bool:
-        """Whether any document has this metadata field."""
-        sql = "SELECT EXISTS (SELECT 1 FROM documents, json_each(metadata) AS field WHERE field.key = ?)"
-        return bool(self._rows(sql, name)[0][0])
+        """Whether any document has this metadata field, or may have it in one that is long."""
+        if not self.has_field_table:
+            return name in self.fields()
+        sql = (
+            "SELECT 1 FROM fields WHERE key = ? OR (type = 'long' AND key IN (SELECT value FROM json_each(?))) LIMIT 1"
+        )
+        return bool(self._rows(sql, name, in_json(holders_of([name]))))
+
+    def types_of(self, name: str) -> set[str]:
+        """The types of value, but for missing ones, that a field has, what it lies in being `long` included.
+
+        There must be the table of fields.
+        """
+        sql = "SELECT EXISTS (SELECT 1 FROM fields WHERE key = ? AND type = ?)"
+        asked = [*((name, type) for type in TYPES), *((holder, "long") for holder in holders_of([name]))]
+        return {type for key, type in asked if type not in ("missing", "several") and self._rows(sql, key, type)[0][0]}
 
     def fields(self) -> list[str]:
-        """The names of all metadata fields, in order; reads every document's metadata."""
-        return [row[0] for row in self._rows("SELECT DISTINCT key FROM documents, json_each(metadata) ORDER BY key")]
+        """The names of all metadata fields, in order. Without the table of fields this reads every document."""
+        if self.has_field_table:
+            return [row[0] for row in self._rows(_NAMES)]
+        found = {key for _, _, _, metadata in self.described() for key, _, _ in all_rows_of(metadata)}
+        return sorted(found)
 
-    def search(self, query: str, k: int, *, where: Condition | None = None) -> list[tuple[int, float]]:
+    def search(self, query: str, k: int, *, within: np.ndarray | None = None) -> list[tuple[int, float]]:
         """BM25: the k best (position, score) among documents that hold any word of the query; ties by position.
 
-        `where` chooses among them; the scores stay those of the whole corpus.
+        Only documents at the positions `within`, if they are given; the scores stay those of the whole corpus.
         """
-        expression = fts_expression(query)
+        expression = self.language.expression(query)
         if not expression:
             return []
         with self.reading() as connection:
             matches = "lexical MATCH ?"
-            parameters: list[str | int | float] = [expression]
-            if where is not None or connection.visible is not None:
-                condition = where or EVERY
-                matches += f" AND EXISTS (SELECT 1 FROM documents WHERE position = lexical.rowid AND {condition.sql})"
-                parameters += condition.parameters
+            if connection.visible is not None:
+                matches += " AND EXISTS (SELECT 1 FROM documents WHERE position = lexical.rowid)"
+            if within is not None:
+                matches += f" AND {connection.membership(within)}(lexical.rowid)"
             sql = f"SELECT rowid, -bm25(lexical) AS score FROM lexical WHERE {matches}"
-            found = self._rows(f"{sql} ORDER BY score DESC, rowid LIMIT ?", *parameters, k)
+            found = self._rows(f"{sql} ORDER BY score DESC, rowid LIMIT ?", expression, k)
         return [(position, score) for position, score in found]
 
     def close(self) -> None:

@@ -14,8 +14,6 @@ from itertools import islice
 from pathlib import Path
 
 from debater_search.errors import DamagedError, InvalidError
-from debater_search.files import atomic
-from debater_search.store.corpus import new_documents
 from debater_search.store.database import (
     ContentSum,
     Row,
@@ -24,17 +22,24 @@ from debater_search.store.database import (
     has_generations,
     in_json,
     insert_row,
+    read_language,
     read_state,
     row_hash,
     row_of,
 )
-from debater_search.store.documents import DocumentStore
+from debater_search.store.fields import (
+    has_fields,
+    insert_fields,
+    remove_fields,
+    revise_fields,
+    settle_revised_fields,
+)
+from debater_search.store.lexical import FORMER
 from debater_search.store.manifest import MEND
 from debater_search.store.passages import Split, has_passages, insert_passages, passages_of
 from debater_search.types import Document, Span
 
 _AT_ONCE = 1000  # documents
-_FORGET = "INSERT INTO lexical (lexical, rowid, title, text) SELECT 'delete', position, title, text FROM documents "
 
 
 class DocumentEdits:
@@ -51,7 +56,7 @@ class DocumentEdits:
         self.current = ""
         self.content = ContentSum(content)
         self._connection, self._split = connection, split
-        self._of_passages = has_passages(connection)
+        self._of_passages, self._has_fields = has_passages(connection), has_fields(connection)
         self._seen = bytearray(first)  # of each old position, whether its document was put
         self._digest = hashlib.sha256()
 
@@ -122,6 +127,8 @@ class DocumentEdits:
             (spans,) = self._split([Document(id=row[0], title=row[1], text=row[2])])
         hash = row_hash(position, row, spans)
         self.content.add(insert_row(self._connection, position, row, hash, self.generation))
+        if self._has_fields:
+            insert_fields(self._connection, position, row[3])
         self.end += insert_passages(self._connection, position, spans) if self._of_passages else 1
 
     def _revise(self, position: int, row: Row) -> None:
@@ -131,6 +138,8 @@ class DocumentEdits:
         hash = row_hash(position, row, spans)
         self.content.add(hash)
         self._connection.execute("INSERT INTO revisions VALUES (?, ?, ?)", (position, hash, row[3]))
+        if self._has_fields:
+            revise_fields(self._connection, position, row[3])
 
     def _remove(self, positions: Sequence[int]) -> None:
         for position in positions:
@@ -192,11 +201,8 @@ def index_words(path: Path) -> None:
     with changed_database(path) as connection:
         state = read_state(connection)
         if state.pending is not None and not state.words:
-            connection.execute(
-                "INSERT INTO lexical (rowid, title, text) SELECT position, title, text FROM documents "
-                "WHERE position >= ?",
-                (state.first,),
-            )
+            sql = f"SELECT position, title, text FROM {_texts(connection)} WHERE position >= ?"
+            connection.execute(f"INSERT INTO lexical (rowid, title, text) {sql}", (state.first,))
             connection.execute("UPDATE state SET words = 1")
 
 
@@ -233,12 +239,15 @@ def settle(path: Path) -> None:
         state = read_state(connection)
         if state.pending is None:
             return
-        connection.execute(f"{_FORGET} WHERE gone IS NOT NULL")
+        _forget_words(connection, "gone IS NOT NULL")
         if has_passages(connection):
             connection.execute(
                 "DELETE FROM passages WHERE document IN (SELECT position FROM documents WHERE gone IS NOT NULL)"
             )
+        _forget_fields(connection, "gone IS NOT NULL")
         connection.execute("DELETE FROM documents WHERE gone IS NOT NULL")
+        if has_fields(connection):
+            settle_revised_fields(connection)
         connection.execute(
             "UPDATE documents SET metadata = revised.metadata, hash = revised.hash FROM revisions AS revised "
             "WHERE revised.position = documents.position"
@@ -251,36 +260,37 @@ def _undo(path: Path) -> None:
     with changed_database(path) as connection:
         state = read_state(connection)
         if state.words:
-            connection.execute(f"{_FORGET} WHERE position >= ?", (state.first,))
+            _forget_words(connection, f"position >= {state.first}")
         if has_passages(connection):
             connection.execute("DELETE FROM passages WHERE position >= ?", (state.first,))
+        _forget_fields(connection, f"position >= {state.first}")
         connection.execute("DELETE FROM documents WHERE position >= ?", (state.first,))
         connection.execute("UPDATE documents SET gone = NULL WHERE gone IS NOT NULL")
         _end(connection, state.settled)
 
 
+def _forget_words(connection: sqlite3.Connection, condition: str) -> None:
+    """Take the words of documents out of the lexical index, which wants the very texts that it was given."""
+    sql = (
+        f"SELECT 'delete', position, title, text FROM {_texts(connection)} "
+        f"WHERE position IN (SELECT position FROM documents WHERE {condition})"
+    )
+    connection.execute(f"INSERT INTO lexical (lexical, rowid, title, text) {sql}")
+
+
+def _forget_fields(connection: sqlite3.Connection, condition: str) -> None:
+    if has_fields(connection):
+        sql = f"SELECT position, metadata FROM documents WHERE {condition}"
+        remove_fields(connection, connection.execute(sql).fetchall())
+
+
+def _texts(connection: sqlite3.Connection) -> str:
+    """What the lexical index reads."""
+    return "documents" if read_language(connection) is FORMER else "lexical_texts"
+
+
 def _end(connection: sqlite3.Connection, generation: int) -> None:
     connection.execute("DELETE FROM revisions")
+    if has_fields(connection):
+        connection.execute("DELETE FROM revised_fields")
     connection.execute("UPDATE state SET settled = ?, pending = NULL, first = NULL, words = 0", (generation,))
-
-
-def convert_documents(source: Path, target: Path, generation: int) -> str:
-    """Copy a database of schema version 1 into one whose rows carry generations; positions stay. Returns its content.
-
-    Raises:
-        UnavailableError: `target` cannot be written.
-
-    """
-    documents, content, current = DocumentStore(source), ContentSum(), ""
-    with (
-        atomic(target) as temporary,
-        new_documents(temporary, generation, lambda: current, passages=documents.split) as connection,
-    ):
-        for position, document in documents.items():
-            current, row = document.id, row_of(document)
-            spans = documents.spans([document])[0] if documents.split else []
-            content.add(insert_row(connection, position, row, row_hash(position, row, spans), generation))
-            if documents.split:
-                insert_passages(connection, position, spans)
-    documents.close()
-    return str(content)

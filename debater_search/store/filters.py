@@ -1,79 +1,186 @@
-"""Filters as SQL conditions on rows of `documents`."""
+"""The documents that a filter allows: by the table of fields, or by reading every document's metadata without one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 
-from debater_search.filters import Comparison, Filter, Junction, Missing, Not, Value
-from debater_search.store.documents import Condition
+import numpy as np
 
-COLUMNS = {"id": "documents.id", "title": "documents.title"}
-"""Fields that are no metadata, and the columns that hold them."""
+from debater_search.filters import Comparison, Filter, Junction, Missing, Not, fields_of, leaves_of
+from debater_search.store.comparisons import Test, is_negative, tests_of
+from debater_search.store.documents import DocumentStore
+from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of, text_rows
 
-_PRESENT = Condition("field.type <> 'null'")
-# The CAST lets SQLite compare with a string as with a number if it is one; other strings sort after every number.
-_IS_NUMBER = "field.type IN ('integer', 'real', 'text') AND field.value <= CAST(9e999 AS NUMERIC)"
+COLUMNS = ("id", "title")
+"""Fields that are no metadata, but columns of the documents."""
+
+_Predicate = Callable[[Iterable[FieldRow]], bool]
+_KINDS = {
+    "number": "numbers",
+    "boolean": "booleans",
+    "date": "dates",
+    "text": "texts",
+    "object": "objects",
+}
+_EQUAL_AS_TEXT = {"text", "date text", "number", "boolean"}  # a column holds neither numbers nor booleans
 
 
-def as_condition(tree: Filter) -> Condition:
-    """The SQL condition that is true for the documents that a filter allows.
+def allowed(tree: Filter, documents: DocumentStore) -> np.ndarray:
+    """The positions of the documents that a filter allows, int64, ascending.
 
     Raises:
         TypeError: the tree holds an operator that filters do not have.
 
     """
+    with documents.reading():
+        if not documents.has_field_table:
+            return _where(tree, documents)
+        return np.flatnonzero(_allowed(tree, documents))
+
+
+def predicate(tree: Filter) -> _Predicate:
+    """The filter as a function of a document's rows, those of its id and title included."""
     match tree:
-        case Comparison(field, "=" | "in", values):
-            return _field_where(field, _equal_to_any(values))
-        case Comparison(field, "!=" | "not in", values):
-            return _field_where(field, _joined("AND", [_PRESENT, _negated(_equal_to_any(values))]))
-        case Comparison(field, "<" | "<=" | ">" | ">=" as operator, (value, *_)):
-            return _field_where(field, _ordered(operator, value))
+        case Comparison(field, operator):
+            tests = {test.type: test for test in tests_of(tree)}
+            negative = is_negative(operator)
+
+            def compares(rows: Iterable[FieldRow]) -> bool:
+                own = [(type, value) for key, type, value in rows if key == field and type != "missing"]
+                passes = any(type in tests and tests[type].holds(value) for type, value in own)
+                return bool(own) and passes is not negative
+
+            return compares
         case Missing(field):
-            return _negated(_field_where(field, _PRESENT))
+            return lambda rows: all(key != field or type == "missing" for key, type, _ in rows)
         case Not(operand):
-            return _negated(as_condition(operand))
-        case Junction("and" | "or" as word, operands):
-            return _joined(word.upper(), [as_condition(operand) for operand in operands])
-    raise TypeError(f"{tree} is not a filter")  # operators become SQL: only known ones may
+            refused = predicate(operand)
+            return lambda rows: not refused(rows)
+        case Junction(word, operands):
+            parts, join = [predicate(operand) for operand in operands], all if word == "and" else any
+            return lambda rows: join(part(rows) for part in parts)
+    raise TypeError(f"{tree} is not a filter")
 
 
-def _field_where(field: str, test: Condition) -> Condition:
-    """That the document has the field and that it passes a test of `field.value` and `field.type`."""
-    if field in COLUMNS:
-        return Condition(
-            f"EXISTS (SELECT 1 FROM (SELECT {COLUMNS[field]} AS value, 'text' AS type) AS field WHERE {test.sql})",
-            test.parameters,
-        )
-    return Condition(
-        f"EXISTS (SELECT 1 FROM json_each(documents.metadata) AS field WHERE field.key = ? AND {test.sql})",
-        (field, *test.parameters),
-    )
+def _allowed(tree: Filter, documents: DocumentStore) -> np.ndarray:
+    """Whether each position is allowed, bool [end]."""
+    match tree:
+        case Comparison(field) | Missing(field) if field in COLUMNS:
+            return _marked(documents, _by_column(tree, documents))
+        case Comparison(field, operator):
+            passed = _passed(tree, documents)
+            return _present(field, documents) & ~passed if is_negative(operator) else passed
+        case Missing(field):
+            return _live(documents) & ~_present(field, documents)
+        case Not(operand):
+            return _live(documents) & ~_allowed(operand, documents)
+        case Junction(word, operands):
+            join = np.logical_and if word == "and" else np.logical_or
+            return reduce(join, (_allowed(operand, documents) for operand in operands))
+    raise TypeError(f"{tree} is not a filter")
 
 
-def _equal_to_any(values: Sequence[Value]) -> Condition:
-    truths = [str(value).lower() for value in values if isinstance(value, bool)]
-    strings = [value for value in values if isinstance(value, str)]
-    numbers = [value for value in values if not isinstance(value, bool | str)]
-    tests = [
-        ("field.type IN (SELECT value FROM json_each(?))", truths),
-        ("field.type = 'text' AND field.value IN (SELECT value FROM json_each(?))", strings),
-        (f"{_IS_NUMBER} AND field.value IN (SELECT CAST(value AS NUMERIC) FROM json_each(?))", numbers),
-    ]
-    return _joined("OR", [Condition(sql, (json.dumps(given),)) for sql, given in tests if given])
+def _live(documents: DocumentStore) -> np.ndarray:
+    return _marked(documents, documents.live_positions())
 
 
-def _ordered(operator: str, value: Value) -> Condition:
-    if isinstance(value, str):
-        return Condition(f"field.type = 'text' AND field.value {operator} ?", (value,))
-    return Condition(f"{_IS_NUMBER} AND field.value {operator} CAST(? AS NUMERIC)", (value,))
+def _marked(documents: DocumentStore, *parts: np.ndarray) -> np.ndarray:
+    """Whether each position is in one of the parts, bool [end]."""
+    marked = np.zeros(documents.end, bool)
+    for positions in parts:
+        marked[positions] = True
+    return marked
 
 
-def _negated(condition: Condition) -> Condition:
-    return Condition(f"NOT ({condition.sql})", condition.parameters)
+def _passed(comparison: Comparison, documents: DocumentStore) -> np.ndarray:
+    """Whether the document at each position has a value that passes one of the comparison's tests."""
+    found: list[np.ndarray] = []
+    for test in tests_of(comparison):
+        where = "FROM fields WHERE key = ? AND type = ?"
+        if (accepts := test.accepts) is not None:
+            rows = documents.field_rows(f"SELECT DISTINCT value {where}", comparison.field, test.type)
+            test = Test(test.type, values=frozenset(value for (value,) in rows if accepts(value)))
+        for condition, values in test.conditions():
+            sql = f"SELECT position {where} AND {condition}"
+            found.append(documents.position_array(sql, comparison.field, test.type, *values))
+    positive = Comparison(comparison.field, "in", comparison.values) if is_negative(comparison.operator) else comparison
+    found.append(_among_long(positive, documents))
+    return _marked(documents, *found)
 
 
-def _joined(word: str, conditions: Sequence[Condition]) -> Condition:
-    """Conditions joined by AND or OR, with the fewest parentheses: SQLite's parser has room for few."""
-    sql = f" {word} ".join(condition.sql for condition in conditions)
-    parameters = tuple(value for condition in conditions for value in condition.parameters)
-    return Condition(f"({sql})" if word == "OR" else sql, parameters)
+def _present(field: str, documents: DocumentStore) -> np.ndarray:
+    """Whether the field has a value in the document at each position."""
+    sql = "SELECT position FROM fields WHERE key = ? AND type <> 'missing'"
+    return _marked(documents, documents.position_array(sql, field), _among_long(Not(Missing(field)), documents))
+
+
+def _among_long(tree: Filter, documents: DocumentStore) -> np.ndarray:
+    """The documents that a filter of one field allows, of those in which it, or what it lies in, is long."""
+    sql = "SELECT position FROM fields WHERE key IN (SELECT value FROM json_each(?)) AND type = 'long'"
+    positions = documents.position_array(sql, json.dumps(holders_of(fields_of(tree))))
+    return _where(tree, documents, positions) if len(positions) else positions
+
+
+def _by_column(leaf: Comparison | Missing, documents: DocumentStore) -> np.ndarray:
+    """The documents that a comparison of their id or title allows."""
+    if isinstance(leaf, Comparison) and leaf.operator in ("=", "in"):
+        tests = tests_of(leaf)
+        if {test.type for test in tests} <= _EQUAL_AS_TEXT:
+            texts = [str(value) for test in tests if test.type == "text" for value in test.values or ()]
+            values = [text for text in texts if text.strip()]  # a blank is missing
+            sql = f"SELECT position FROM documents WHERE {leaf.field} IN (SELECT value FROM json_each(?))"
+            return documents.position_array(sql, json.dumps(values))
+    return _where(leaf, documents)
+
+
+def _where(tree: Filter, documents: DocumentStore, positions: np.ndarray | None = None) -> np.ndarray:
+    """The documents, of these or of all, that a filter allows as they are stored."""
+    allows, fields = predicate(tree), fields_of(tree)
+    keys = set(holders_of(fields)) - set(COLUMNS)
+    found = []
+    for position, id, title, metadata in documents.described(positions):
+        rows = all_rows_of(metadata, keys) if keys else []
+        for name, value in (("id", id), ("title", title)):
+            rows += text_rows(name, value) if name in fields else ()
+        if allows(rows):
+            found.append(position)
+    return np.array(found, np.int64)
+
+
+def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
+    """A sentence for each comparison that no value of its field can pass; nothing without the table of fields."""
+    if not documents.has_field_table:
+        return
+    for leaf in dict.fromkeys(leaves_of(tree)):
+        if isinstance(leaf, Comparison):
+            tested = {test.type for test in tests_of(leaf)}
+            types = _column_types(leaf.field, tested, documents) or documents.types_of(leaf.field)
+            if types and not types & {"long", *tested}:
+                kinds = " and ".join(dict.fromkeys(kind for type, kind in _KINDS.items() if type in types))
+                effect = "excludes no document that has the field" if is_negative(leaf.operator) else "is never true"
+                yield f"The field {leaf.field!r} holds {kinds}, so that `{_written(leaf)}` {effect}."
+
+
+def _column_types(field: str, tested: set[Type], documents: DocumentStore) -> set[str]:
+    """The types of a column's values, those that are `tested` for being all that matters; none for other fields."""
+    if field not in COLUMNS:
+        return set()
+    if "text" in tested:
+        return {"text"}
+    values = (text for (text,) in documents.field_rows(f"SELECT {field} FROM documents"))
+    return {"text"} | next((tested & types for text in values if (types := _types(field, text)) & tested), set())
+
+
+def _types(field: str, text: str) -> set[Type]:
+    return {type for _, type, _ in text_rows(field, text)}
+
+
+def _written(leaf: Comparison) -> str:
+    """A comparison as a person would write it, shortened."""
+    values = [str(value).lower() if isinstance(value, bool) else repr(value) for value in leaf.values[:3]]
+    values = [value if len(value) <= 40 else f"{value[:40]}…" for value in values]
+    if leaf.operator == "between":
+        return f"{leaf.field} between {' and '.join(values)}"
+    if leaf.operator in ("in", "not in"):
+        return f"{leaf.field} {leaf.operator} ({', '.join(values)}{', …' if len(leaf.values) > 3 else ''})"
+    return f"{leaf.field} {leaf.operator} {values[0]}"

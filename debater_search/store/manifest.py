@@ -10,7 +10,7 @@ from debater_search.files import atomic, sha256_file
 from debater_search.identity import EncoderInfo
 
 SCHEMA_VERSION = 1
-INDEX_SCHEMA_VERSION = 2
+INDEX_SCHEMA_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 MEND = "Run the `debater index` command that made it again, with --force."
 JOB_NAME = "job.json"
@@ -129,7 +129,8 @@ class IndexManifest(Manifest):
     are the positions of the documents, or of their passages: the first folder is the base, the others were added later.
     `deleted` rows have no document any more. `content` is the sum of the hashes of the documents' rows
     (`store.database`); without it the documents are a file of the layout before generations. `superseded` are vectors
-    that readers of the generation before may still open; the next writer removes them.
+    that readers of the generation before may still open; the next writer removes them. `language` says how words are
+    compared (`store.lexical`); the documents' database says it too.
     """
 
     newest: ClassVar[int] = INDEX_SCHEMA_VERSION
@@ -143,6 +144,7 @@ class IndexManifest(Manifest):
     files: dict[FileName, FileInfo]
     generation: Annotated[int, Field(ge=0)] = 0
     documents: FileName = DOCUMENTS_NAME
+    language: str = "english"
     content: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
     embeddings: Annotated[list[FileName], Field(min_length=1)] = [EMBEDDINGS_NAME]
     vectors: VectorRecord | None = None

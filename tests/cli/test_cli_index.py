@@ -250,3 +250,44 @@ def test_info_of_what_is_no_index_is_a_sentence(debater: Debater, index: Path) -
         assert (outcome.code, outcome.out) == (2, "")
         assert word in outcome.err
         assert "Traceback" not in outcome.err
+
+
+def test_info_lists_the_fields_of_the_documents(debater: Debater, fake_model: list[dict[str, Any]]) -> None:
+    rows = [
+        {
+            "_id": str(n),
+            "text": "wing",
+            "year": 1950 + n,
+            "day": f"2020-01-0{n}",
+            "by": ["Ting", f"B{n}"],
+            "open": n == 1,
+        }
+        for n in range(1, 8)
+    ]
+    Path("c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert debater("index", "c.jsonl", "--output", "x").code == 0
+    fields = debater("info", "x", "--json").json["fields"]
+    assert fields[-1] == {"name": "year", "type": "number", "documents": 7, "min": 1951, "max": 1957}
+    assert [(field["name"], field["type"]) for field in fields[:3]] == [
+        ("by", "text"),
+        ("day", "date"),
+        ("open", "boolean"),
+    ]
+    assert fields[0]["values"][:2] == [["Ting", 7], ["B1", 1]]
+    shown = [line.split() for line in debater("info", "x").out.splitlines()[-4:]]
+    assert shown[0] == ["by", "text", "Ting,", "B1,", "B2,", "B3,", "B4,", "…", "(3", "more)", "7"]
+    assert shown[2] == ["open", "boolean", "false,", "true", "7"]
+    assert shown[3] == ["year", "number", "1951", "…", "1957", "7"]
+
+
+def test_the_language_of_an_index_is_chosen_and_kept(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
+) -> None:
+    assert debater("index", str(corpus), "--output", "x", "--language", "any", "--json").json["language"] == "any"
+    assert not debater("search", "stalling", "--index", "x", "--mode", "lexical", "--json").json["hits"]
+    refused = debater("index", str(corpus), "--output", "y", "--language", "klingon")
+    assert refused.code == 2
+    assert refused.err.startswith(
+        "Error: There is no language 'klingon'.\n--language is english (stems and stop words) or"
+    )
+    assert "--update keeps" in debater("index", str(corpus), "--update", "--output", "x", "--language", "any").err

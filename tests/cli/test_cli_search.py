@@ -7,7 +7,9 @@ import pytest
 from debater_search.cli.hits import highlighted, show_hits
 from debater_search.cli.output import Output
 from debater_search.data import read_run
+from debater_search.search import QueryMarks, SearchEngine
 from debater_search.search.snapshot import Snapshot
+from debater_search.store.lexical import ENGLISH
 from debater_search.types import Hit
 from debater_search.vectors.faiss.index import FaissIndex
 from tests.cli.support import Debater
@@ -126,6 +128,19 @@ def test_a_wrong_filter_is_a_sentence_before_the_model_is_loaded(
         assert outcome.err.count("Error: ") == 1
         assert word in outcome.err
     assert fake_model == []
+
+
+def test_a_comparison_that_is_never_true_is_spoken_of_once(debater: Debater, index: Path) -> None:
+    note = "Warning: The field 'year' holds numbers, so that `year > 'soon'` is never true.\n"
+    outcome = debater("search", "wing", "--mode", "lexical", "--where", "year > 'soon'", "--json")
+    assert outcome.json["hits"] == []
+    assert outcome.err.count(note) == 1
+    outcome = debater("search", "--mode", "lexical", "--where", "year > 'soon'", stdin="wing\nwing\n")
+    assert outcome.err.count(note) == 1
+    engine = SearchEngine.open(index)
+    answer = engine.answer("wing", mode="lexical", where="year > 'soon'")
+    assert answer.notes == engine.answer_batch(["wing"], mode="lexical", where="year > 'soon'").notes == (note[9:-1],)
+    assert engine.answer("wing", mode="lexical", where="year > 1900").notes == ()
 
 
 def test_the_prompt_filters_until_told_otherwise(debater: Debater, index: Path) -> None:
@@ -279,13 +294,17 @@ def test_a_bad_line_fails_alone(debater: Debater, index: Path, line: str) -> Non
 
 
 def test_the_words_of_the_query_are_marked_whatever_their_endings() -> None:
-    marked = highlighted("The stalling Wings of the layer", "how do wings stall")
+    marked = highlighted("The stalling Wings of the layer", QueryMarks("how do wings stall", ENGLISH))
     assert [marked.plain[span.start : span.end] for span in marked.spans] == ["stalling", "Wings"]
 
 
 def test_hostile_documents_cannot_command_the_terminal() -> None:
     stream = Terminal()
-    show_hits(Output(stream, as_json=False), "x", [Hit(1, "\x1b[2J", 0.5, "[red]\x1b]0;t\x07", "", "a\x9bb")])
+    show_hits(
+        Output(stream, as_json=False),
+        QueryMarks("x", ENGLISH),
+        [Hit(1, "\x1b[2J", 0.5, "[red]\x1b]0;t\x07", "", "a\x9bb")],
+    )
     assert not {"\x1b[2J", "\x07", "\x9b"} & set(stream.getvalue().replace("\x1b[", "\x1b[\n").split("\n"))
     assert "[red]" in stream.getvalue()
     assert "\x1b]0" not in stream.getvalue()

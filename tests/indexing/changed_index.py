@@ -1,12 +1,16 @@
 """An index that is changed, and one built anew to compare it with."""
 
+import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from debater_search.indexing import build, verify
 from debater_search.search import MODES, SearchEngine
+from debater_search.store.manifest import MANIFEST_NAME
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -47,6 +51,26 @@ def require_answers_of(documents: dict[str, Document], index: Path, tmp_path: Pa
     if documents:
         assert len(engine.search("wing", 10**6)) == len(documents)
     engine.close()
+
+
+def as_before_fields(index: Path) -> None:
+    """Turn an index into one of schema version 2, as it was before fields had a table and words a language."""
+    manifest = json.loads((index / MANIFEST_NAME).read_text(encoding="utf-8"))
+    del manifest["language"]
+    (index / MANIFEST_NAME).write_text(json.dumps(manifest | {"schema_version": 2}), encoding="utf-8")
+    with closing(sqlite3.connect(index / "documents.sqlite")) as connection:
+        for statement in (
+            "DROP TABLE fields",
+            "DROP TABLE revised_fields",
+            "DROP TABLE lexical",
+            "DROP VIEW lexical_texts",
+            "ALTER TABLE state DROP COLUMN language",
+            "CREATE VIRTUAL TABLE lexical USING fts5(title, text, content='documents', content_rowid='position', "
+            "tokenize='porter unicode61 remove_diacritics 2')",
+            "INSERT INTO lexical (lexical) VALUES ('rebuild')",
+        ):
+            connection.execute(statement)
+        connection.commit()
 
 
 def files_of(index: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """An index that was changed answers as one built anew from the same documents."""
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,9 +14,22 @@ from hypothesis import strategies as st
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build, compact, delete, update
 from debater_search.search import MODES, SearchEngine
+from debater_search.store.lexical import ANY
+from debater_search.store.manifest import INDEX_SCHEMA_VERSION
+from debater_search.store.words import register
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
-from tests.indexing.changed_index import CORPUS, FLUTTER, QUERIES, by_id, changed, contents, opened, require_answers_of
+from tests.indexing.changed_index import (
+    CORPUS,
+    FLUTTER,
+    QUERIES,
+    as_before_fields,
+    by_id,
+    changed,
+    contents,
+    opened,
+    require_answers_of,
+)
 
 
 def test_added_documents_are_found_in_every_mode(index: Path, tmp_path: Path) -> None:
@@ -64,6 +78,7 @@ def test_a_change_that_changes_nothing_writes_nothing(index: Path) -> None:
     def written() -> object:
         files = {path: path.read_bytes() for path in index.rglob("*") if path.is_file() and "sqlite" not in path.name}
         with sqlite3.connect(index / "documents.sqlite") as database:
+            register(database)
             return files, list(database.iterdump())
 
     before = written()
@@ -191,3 +206,43 @@ def test_a_copied_index_is_changed_and_searched_where_it_lies(index: Path, tmp_p
     shutil.rmtree(index)
     delete(copy, ["d3"])
     require_answers_of(by_id(*(d for d in CORPUS if d.id != "d3"), FLUTTER), copy, tmp_path)
+
+
+def test_an_index_of_before_fields_is_changed_as_it_is_and_converted_by_compaction(index: Path, tmp_path: Path) -> None:
+    as_before_fields(index)
+    require_answers_of(by_id(*CORPUS), index, tmp_path)
+    add(index, [FLUTTER, changed("d7")], encoder=FakeEncoder())
+    delete(index, ["d3"])
+    held = by_id(*(document for document in CORPUS if document.id not in ("d3", "d7")), FLUTTER, changed("d7"))
+    require_answers_of(held, index, tmp_path)
+    engine = opened(index)
+    assert not engine.documents.has_field_table
+    assert engine.documents.fields() == ["year"]
+    assert engine.answer("wing", where="year > 'x'").notes == ()
+    assert compact(index).converted
+    require_answers_of(held, index, tmp_path)
+    assert opened(index).documents.has_field_table
+    assert json.loads((index / "manifest.json").read_text())["schema_version"] == INDEX_SCHEMA_VERSION
+    assert not compact(index).converted
+
+
+def test_the_language_of_an_index_outlives_changes_and_compaction(tmp_path: Path) -> None:
+    build([Document("a", "the wings of Straßen")], None, tmp_path / "i", language="any")
+    add(tmp_path / "i", [Document("b", "Wing")])
+    delete(tmp_path / "i", ["a"])
+    add(tmp_path / "i", [Document("a", "the wings of Straßen")])
+    for _ in range(2):
+        engine = SearchEngine.open(tmp_path / "i")
+        assert (engine.manifest.language, engine.documents.language) == ("any", ANY)
+        assert [hit.id for hit in engine.search("wing", mode="lexical")] == ["b"]
+        assert [hit.id for hit in engine.search("the STRASSEN", mode="lexical")] == ["a"]
+        compact(tmp_path / "i")
+
+
+def test_a_conversion_alone_leaves_the_vectors(index: Path, tmp_path: Path) -> None:
+    as_before_fields(index)
+    vectors = {path: path.stat() for path in (index / "vectors").iterdir()}
+    done = compact(index)
+    assert (done.converted, done.folded, done.dropped, done.generation) == (True, 0, 0, 1)
+    assert {path: path.stat() for path in (index / "vectors").iterdir()} == vectors
+    require_answers_of(by_id(*CORPUS), index, tmp_path)

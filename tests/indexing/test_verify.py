@@ -26,13 +26,13 @@ VECTORS = "vectors/index.faiss"
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Seven documents in three shards, every thinking step stored."""
     monkeypatch.setattr("debater_search.encoder.Encoder.load", lambda model, **_: FakeEncoder(model))
-    documents = [Document(f"d{i}", f"wing number {i} lifts", "wings") for i in range(7)]
+    documents = [Document(f"d{i}", f"wing number {i} lifts", "wings", {"year": i}) for i in range(7)]
     return build(documents, FakeEncoder(), tmp_path / "index", shard_size=3, all_steps=True).folder
 
 
 def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[next(at for at in range(len(content) // 2, len(content)) if content[at])] ^= 1  # zeros may be unused space
     path.write_bytes(content)
 
 
@@ -173,6 +173,15 @@ def test_damage_to_the_words_of_the_lexical_index_is_found(index: Path) -> None:
     with sqlite3.connect(index / "documents.sqlite") as database:
         database.execute("DELETE FROM lexical_data WHERE id > 10")
     database.close()
+    assert verify(index).damaged == ["documents.sqlite"]
+
+
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM fields WHERE position = 3", "UPDATE fields SET value = 3 WHERE position = 4"]
+)
+def test_damage_to_the_table_of_fields_is_found(index: Path, damage: str) -> None:
+    with closing(sqlite3.connect(index / "documents.sqlite", isolation_level=None)) as database:
+        database.execute(damage)
     assert verify(index).damaged == ["documents.sqlite"]
 
 

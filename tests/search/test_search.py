@@ -12,7 +12,9 @@ from debater_search.errors import DebaterError
 from debater_search.indexing import add, build
 from debater_search.search import MODES, Mode, SearchEngine
 from debater_search.search.candidates import reciprocal_rank_fusion
+from debater_search.search.marks import QueryMarks
 from debater_search.search.snippet import MAX_SNIPPET, best_snippet
+from debater_search.store.lexical import ENGLISH
 from debater_search.types import Document, Query
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -147,7 +149,7 @@ def test_what_a_filter_allows_is_looked_up_once_until_the_index_changes(tmp_path
         connection.sqlite.set_trace_callback(asked.append)
     for _ in range(3):
         assert len(engine.search("wing", 100, where="year < 3")) == 3
-    assert len([sql for sql in asked if sql.startswith("SELECT position FROM documents WHERE EXISTS")]) == 1
+    assert len([sql for sql in asked if sql.startswith("SELECT position FROM fields") and "'number'" in sql]) == 1
     assert len(engine.search("wing", 100, where="year < 4")) == 4
     add(tmp_path / "i", [Document("new", "A wing.", "", {"year": 1})], encoder=FakeEncoder())
     assert len(engine.search("wing", 100, where="year < 4")) == 5
@@ -221,14 +223,17 @@ def test_weights_move_hybrid_search_towards_one_of_its_rankings(engine: SearchEn
 
 def test_the_snippet_is_the_sentence_that_shares_most_words() -> None:
     text = "Wings are old. The heated layers of a wing flutter at speed! Nothing else."
-    assert best_snippet("heating layer flutter", text) == "The heated layers of a wing flutter at speed!"
-    assert best_snippet("zebra", text) == "Wings are old."
-    assert best_snippet("zebra", " \n ") == ""
+    assert (
+        best_snippet(QueryMarks("heating layer flutter", ENGLISH), text)
+        == "The heated layers of a wing flutter at speed!"
+    )
+    assert best_snippet(QueryMarks("zebra", ENGLISH), text) == "Wings are old."
+    assert best_snippet(QueryMarks("zebra", ENGLISH), " \n ") == ""
 
 
 def test_a_long_sentence_is_cut_around_the_matches() -> None:
     text = "a lone wing " + "filler words " * 100 + "the flutter of heated wings " + "more filler " * 100
-    snippet = best_snippet("flutter wings", text)
+    snippet = best_snippet(QueryMarks("flutter wings", ENGLISH), text)
     assert "flutter of heated wings" in snippet
     assert len(snippet) <= MAX_SNIPPET + 4
     assert snippet.startswith("…")
@@ -237,7 +242,7 @@ def test_a_long_sentence_is_cut_around_the_matches() -> None:
 
 @given(st.text(min_size=1), st.text())
 def test_any_text_has_a_snippet(query: str, text: str) -> None:
-    assert len(best_snippet(query, text)) <= MAX_SNIPPET + 4
+    assert len(best_snippet(QueryMarks(query, ENGLISH), text)) <= MAX_SNIPPET + 4
 
 
 @pytest.mark.parametrize("text", [" " * 10**6, "\n" * 10**6, "wing " * 10**6, "a" * 10**6, ". " * 10**6])
@@ -245,7 +250,7 @@ def test_snippets_of_huge_texts_are_quick(text: str) -> None:
     import time
 
     start = time.perf_counter()
-    best_snippet("wing flutter", text)
+    best_snippet(QueryMarks("wing flutter", ENGLISH), text)
     assert time.perf_counter() - start < 5  # linear: a fraction of a second; quadratic: minutes
 
 

@@ -17,6 +17,7 @@ from debater_search.search import MODES, Answer, Like, SearchEngine
 from debater_search.search.restrictions import CACHED_FILTERS, Restrictions
 from debater_search.search.snapshot import Snapshot
 from debater_search.store.documents import DocumentStore
+from debater_search.store.filters import allowed
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -160,7 +161,7 @@ def test_vectors_and_selections_are_made_once(folder: Path, monkeypatch: pytest.
     opened: list[None] = []
     looked_up: list[None] = []
     monkeypatch.setattr(FaissBackend, "open", slowly(FaissBackend.open, opened))
-    monkeypatch.setattr(DocumentStore, "positions_where", slowly(DocumentStore.positions_where, looked_up))
+    monkeypatch.setattr("debater_search.search.restrictions.allowed", slowly(allowed, looked_up))
     engine = SearchEngine.open(folder, encoder=FakeEncoder())
     hits = together(*[lambda: engine.search("wing", 60, where="year < 3")] * THREADS)
     assert [{hit.id for hit in found} for found in hits] == [{"d0", "d1", "d2"}] * THREADS

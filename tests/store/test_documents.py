@@ -3,14 +3,15 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from debater_search.errors import DamagedError, DebaterError
 from debater_search.store.corpus import write_documents
-from debater_search.store.documents import Condition, DocumentStore
-from debater_search.store.lexical import MAX_WORDS, STOP_WORDS, fts_expression, query_words
+from debater_search.store.documents import DocumentStore
+from debater_search.store.lexical import ENGLISH, LANGUAGES, MAX_WORDS, STOP_WORDS
 from debater_search.types import Document
 
 DOCUMENTS = [
@@ -55,13 +56,13 @@ def test_scores_are_positive_and_fall_and_ties_follow_position(tmp_path: Path) -
     assert all(score > 0 for _, score in hits)
 
 
-def test_a_condition_chooses_among_positions_and_matches_and_leaves_the_scores(store: DocumentStore) -> None:
-    condition = Condition("title <> ? AND title <> ?", ("On heating", ""))
-    assert store.positions_where(condition) == [1, 3]
+def test_positions_choose_among_matches_and_leave_the_scores(store: DocumentStore) -> None:
+    within = np.array([1, 3, 9])
     scores = dict(store.search("heated wing", 10))
-    assert dict(store.search("heated wing", 10, where=condition)) == {1: scores[1], 3: scores[3]}
-    assert len(store.search("heated wing", 1, where=condition)) == 1
-    assert store.search("heated wing", 10, where=Condition("FALSE")) == []
+    assert dict(store.search("heated wing", 10, within=within)) == {1: scores[1], 3: scores[3]}
+    assert len(store.search("heated wing", 1, within=within)) == 1
+    assert store.search("heated wing", 10, within=within[:0]) == []
+    assert store.live_positions().tolist() == [0, 1, 2, 3]
 
 
 def test_metadata_fields_are_known_by_name(store: DocumentStore) -> None:
@@ -78,14 +79,15 @@ def test_numbers_that_are_none_become_null(tmp_path: Path) -> None:
 
 
 def test_stop_words_are_dropped_unless_nothing_else_is_asked() -> None:
-    assert query_words("What is the heat of the wing") == ["heat", "wing"]
-    assert query_words("to be or not to be") == ["to", "be", "or", "not"]
+    assert [term.text for term in ENGLISH.terms("What is the heat of the wing")] == ["heat", "wing"]
+    assert [term.text for term in ENGLISH.terms("to be or not to be")] == ["to", "be", "or", "not"]
     assert "heat" not in STOP_WORDS
 
 
 def test_a_query_of_100000_words_is_cut_and_answered(store: DocumentStore) -> None:
     query = "heat " + " ".join(f"w{i}" for i in range(100_000))
-    assert len(query_words(query)) == MAX_WORDS
+    assert len(ENGLISH.terms(query)) == MAX_WORDS
+    assert ENGLISH.expression(f"{query} heat heat").count('"') == 2 * MAX_WORDS
     assert "a" in found(store, query)
 
 
@@ -93,8 +95,9 @@ def test_a_query_of_100000_words_is_cut_and_answered(store: DocumentStore) -> No
 def test_no_query_is_ever_fts_syntax(text: str) -> None:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE VIRTUAL TABLE lexical USING fts5(text)")
-    if expression := fts_expression(text):
-        connection.execute("SELECT * FROM lexical WHERE lexical MATCH ?", [expression]).fetchall()
+    for language in LANGUAGES.values():
+        if expression := language.expression(text):
+            connection.execute("SELECT * FROM lexical WHERE lexical MATCH ?", [expression]).fetchall()
     connection.close()
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from debater_search.errors import BusyError, DamagedError
+from debater_search.filters import Comparison, Missing, Not
 from debater_search.store.connection import SupersededError
 from debater_search.store.corpus import Written, write_documents
 from debater_search.store.database import BUSY_SECONDS
-from debater_search.store.documents import Condition, DocumentStore
+from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import edit_documents, index_words, recover, settle
+from debater_search.store.filters import allowed
+from debater_search.store.words import register
 from debater_search.types import Document, Span
 
 DOCUMENTS = [
@@ -60,8 +63,14 @@ def test_each_generation_sees_its_own_documents_until_the_change_is_settled(path
     assert (len(before), len(after)) == (3, 3)
     assert before.positions(["a", "b", "c", "d"]) == {"a": 0, "b": 1, "c": 2}
     assert after.positions(["a", "b", "c", "d"]) == {"b": 3, "c": 2, "d": 4}
-    year = Condition("EXISTS (SELECT 1 FROM json_each(documents.metadata) WHERE key = 'year' AND value = 1971)")
-    assert (before.positions_where(year), after.positions_where(year)) == ([], [2])
+    filters = {  # one of metadata that a change revised, one of a document that it deleted, and two that look at all
+        Comparison("year", "=", (1971,)): ([], [2]),
+        Comparison("year", "<", (1961,)): ([0, 1], []),
+        Missing("year"): ([], [4]),
+        Not(Comparison("year", "=", (1970,))): ([0, 1], [2, 3, 4]),
+    }
+    for tree, positions in filters.items():
+        assert (allowed(tree, before).tolist(), allowed(tree, after).tolist()) == positions
     assert [position for position, _ in before.search("flutter heat", 9)] == [0, 1]
     assert [position for position, _ in after.search("flutter heat", 9)] == [4]
 
@@ -101,6 +110,7 @@ def test_a_change_without_its_manifest_is_undone(path: Path, written: Written, w
     assert [position for position, _ in store.search("flutter heat", 9)] == [0, 1]
     assert all(right for _, _, right in store.checked_rows())
     connection = sqlite3.connect(path)
+    register(connection)
     connection.execute("INSERT INTO lexical (lexical, rank) VALUES ('integrity-check', 1)")
     connection.close()
 
