@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from debater_search.encoder.loading.files import read_json, weight_files
-from debater_search.errors import DamagedError, InvalidError
+from debater_search.errors import DamagedError, DebaterError, InvalidError
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -59,11 +59,12 @@ def with_adapter(backbone: PreTrainedModel, adapter: Adapter) -> PreTrainedModel
     if backbone.device.type == "meta":
         settings.init_lora_weights = True  # nothing is there to compute the others from
     _require_vocabulary(backbone, weights, folder)
-    carrier = _under_head(backbone, adapter) if headed else backbone
     try:
-        adapted = get_peft_model(carrier, settings)
+        adapted = get_peft_model(_under_head(backbone, adapter) if headed else backbone, settings)
         report = set_peft_model_state_dict(adapted, weights)
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except DebaterError:
+        raise
+    except Exception as error:  # peft raises many kinds
         raise InvalidError(
             f"The adapter in {folder} does not fit its base model: {_reason(error)}", "Check `base_model`."
         ) from error
