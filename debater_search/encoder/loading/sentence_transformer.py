@@ -81,7 +81,7 @@ def read_declared(folder: Path, *, weights: bool = True) -> Declared:
     Raises InvalidError for anything that would change the vectors and cannot be reproduced.
     """
     settings = _read_if_there(folder / "config_sentence_transformers.json")
-    made_as = settings.get("model_type", "SentenceTransformer")
+    made_as = settings.get("model_type") or "SentenceTransformer"
     if made_as != "SentenceTransformer":
         raise InvalidError(
             f"{folder} is a {made_as} of sentence-transformers, which does not make one vector of a text.",
@@ -209,12 +209,14 @@ def _require_whole_texts(path: Path) -> None:
 def _require_forward(body: Path) -> None:
     """Raise InvalidError if the transformer is not read plainly: text in, the last layer's states out."""
     for config in _body_configs(body):
-        text = (config.get("modality_config") or {"text": {}}).get("text")
+        modalities = config.get("modality_config") or {"text": {}}
+        text = modalities.get("text") if isinstance(modalities, dict) else None
+        if not isinstance(text, dict):
+            raise InvalidError(f"{body} reads no plain text (modality_config), which is not supported.", "")
         read = {
             "transformer_task": (config.get("transformer_task"), "feature-extraction"),
-            "modality_config": ("text" if text is not None else "no text", "text"),
-            "method": ((text or {}).get("method"), "forward"),
-            "method_output_name": ((text or {}).get("method_output_name"), "last_hidden_state"),
+            "method": (text.get("method"), "forward"),
+            "method_output_name": (text.get("method_output_name"), "last_hidden_state"),
             "module_output_name": (config.get("module_output_name"), "token_embeddings"),
         }
         for setting, (value, supported) in read.items():
@@ -248,7 +250,7 @@ def _prompts(settings: dict[str, Any], folder: Path) -> tuple[str, str]:
     declared = settings.get("prompts")
     prompts = {k: v for k, v in declared.items() if isinstance(v, str)} if isinstance(declared, dict) else {}
     name = settings.get("default_prompt_name")
-    if name and name not in prompts:
+    if name and (not isinstance(name, str) or name not in prompts):
         raise InvalidError(f"{folder} has no prompt {name!r} (default_prompt_name).", "Fetch the model again.")
     default = prompts[name] if name else ""
     query = next((prompts[name] for name in QUERY_PROMPTS if name in prompts), default)
