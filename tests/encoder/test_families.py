@@ -169,8 +169,8 @@ def test_a_causality_that_is_neither_true_nor_false_is_refused(declared: object)
 @pytest.mark.parametrize(
     ("family", "sentence"),
     [
-        ("t5", "an encoder-decoder (type 't5')"),
-        ("bart", "an encoder-decoder (type 'bart')"),
+        ("t5", "a T5Model (type 't5'), which is not supported: it is an encoder-decoder"),
+        ("bart", "(type 'bart'), which is not supported: it is an encoder-decoder"),
         ("dpr", "a DPRQuestionEncoder (type 'dpr'), which is not supported: it gives no state of each token"),
         ("clip", "(type 'clip'), which is not supported"),
         ("vit", "(type 'vit'), which is not supported"),
@@ -186,6 +186,8 @@ def test_a_model_that_is_no_encoder_of_text_is_refused_by_its_type(family: str, 
 
 @pytest.mark.parametrize("weights", [True, False])
 def test_an_encoder_decoder_is_refused_before_its_weights_are_looked_at(tmp_path: Path, weights: bool) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", "architectures": ["T5EncoderModel"]}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "t5", "architectures": ["T5EncoderModel"], "is_encoder_decoder": False})
+    )
     with pytest.raises(DebaterError, match="encoder-decoder"):
         Encoder.load(tmp_path, device="cpu", weights=weights)

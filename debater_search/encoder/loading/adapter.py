@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from debater_search.encoder.loading.files import read_json, weight_files
+from debater_search.encoder.loading.files import one_line, read_json, weight_files
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 
 ADAPTER_FILE = "adapter_config.json"
@@ -217,5 +217,4 @@ def _reason(error: Exception) -> str:
     """What peft or torch complain of, in one line."""
     if isinstance(error, KeyError):
         return f"it lacks the tensor {error.args[0]}."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+    return one_line(error)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from debater_search.encoder.loading.files import read_json, weight_files
+from debater_search.encoder.loading.files import one_line, read_json, weight_files
 from debater_search.encoder.spec import DECLARABLE_POOLINGS
 from debater_search.errors import DamagedError, InvalidError
 
@@ -185,7 +185,7 @@ def _dense(path: Path, *, weights: bool) -> nn.Module:
         with torch.device("cpu" if weights else "meta"):
             layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
     except (KeyError, TypeError, RuntimeError) as error:
-        raise DamagedError(f"{path / 'config.json'} does not describe a dense layer ({error}).", "") from None
+        raise DamagedError(f"{path / 'config.json'} does not describe a dense layer ({one_line(error)}).", "") from None
     if weights:
         weight_files(path)
         try:
@@ -193,7 +193,7 @@ def _dense(path: Path, *, weights: bool) -> nn.Module:
             layer.load_state_dict({k.removeprefix("linear."): v.to(torch.float32) for k, v in stored.items()})
         except Exception as error:  # safetensors and torch raise many kinds
             raise DamagedError(
-                f"The dense layer in {path} cannot be loaded ({error}).", "Fetch the model again."
+                f"The dense layer in {path} cannot be loaded ({one_line(error)}).", "Fetch the model again."
             ) from error
     return nn.Sequential(layer, ACTIVATIONS[activation]())
 
