@@ -53,10 +53,24 @@ def native_config(values: dict[str, Any]) -> PretrainedConfig:
         )
     config = CONFIG_MAPPING[family].from_dict({**values, "model_type": family})
     config.use_cache = False  # nothing is generated: keys and values are not kept
+    _normalise_causality(config)
     for name in vars(config):  # LoRA's is the only dropout
         if name.endswith(("dropout", "_pdrop", "dropout_prob")) and isinstance(getattr(config, name), int | float):
             setattr(config, name, 0.0)
     return config
+
+
+def _normalise_causality(config: PretrainedConfig) -> None:
+    """Keep `is_causal` only if it is false, which is all that it can say beside the family.
+
+    With true, encoders would be causal in batches without padding; with null, decoders would be read both ways by some
+    kernels.
+    """
+    declared = vars(config).get("is_causal")
+    if declared is not None and not isinstance(declared, bool):
+        raise InvalidError(f"config.json has is_causal {declared!r}, which is neither true nor false.", "Correct it.")
+    if declared is not False:
+        vars(config).pop("is_causal", None)
 
 
 def is_decoder(config: PretrainedConfig) -> bool:

@@ -112,6 +112,7 @@ def test_an_adapter_gives_the_vectors_of_peft(base: Path, tmp_path: Path, settin
         {"target_modules": ["embed_tokens", "q_proj"]},
         {"target_modules": r"model\.layers\.\d+\.self_attn\.(q_proj|k_proj)"},
         {"modules_to_save": ["model.embed_tokens", "lm_head"]},
+        {"modules_to_save": ["layers.1"]},
         {"trainable_token_indices": {"model.embed_tokens": [5, 40]}},
     ],
     ids=lambda settings: "-".join(settings),
@@ -185,8 +186,29 @@ def test_a_setting_that_is_not_supported_is_refused_by_its_name(
 ) -> None:
     shutil.copytree(minicpm_adapter, tmp_path / "adapter")
     declare(tmp_path / "adapter", **changed)
-    with pytest.raises(DebaterError, match=named):  # before the base model is looked for
+    (tmp_path / "adapter" / "llm2vec_config.json").unlink()
+    with pytest.raises(DebaterError, match=named):  # before its pooling is missed, or its base model
         Encoder.load(tmp_path / "adapter", base_model="nowhere", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"target_modules": "("},
+        {"rank_pattern": {"(": 3}},
+        {"exclude_modules": "("},
+        {"modules_to_save": [1]},
+        {"r": "x"},
+    ],
+    ids=str,
+)
+def test_a_setting_that_makes_no_sense_is_a_sentence(
+    minicpm_adapter: Path, minicpm_base: Path, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    shutil.copytree(minicpm_adapter, tmp_path / "adapter")
+    declare(tmp_path / "adapter", **changed)
+    with pytest.raises(DebaterError, match=r"does not fit its base model: ."):
+        Encoder.load(tmp_path / "adapter", base_model=minicpm_base, device="cpu")
 
 
 def test_a_module_that_only_its_name_below_the_head_tells_apart_is_refused(base: Path, tmp_path: Path) -> None:

@@ -141,17 +141,36 @@ def test_a_decoder_with_a_table_of_positions_reads_no_further(family: str, tmp_p
         ("bert-generation", {"is_decoder": True}, True),
         ("xlnet", {"attn_type": "uni"}, True),
         ("gpt_neox", {"is_decoder": False}, True),
+        ("bert", {"is_causal": True}, False),
     ],
 )
 def test_whether_tokens_see_later_ones_is_what_the_config_declares(family: str, declared: dict, causal: bool) -> None:
     assert is_causal(native_config({"model_type": family, **declared})) == causal
 
 
+@pytest.mark.parametrize(("family", "declared"), [("llama", None), ("bert", True)])
+def test_a_causality_that_says_nothing_new_changes_nothing(family: str, declared: bool | None, tmp_path: Path) -> None:
+    folder = save_model(family, {**DECODERS, **ENCODERS}[family], tmp_path)
+    path = folder / "config.json"
+    vectors = Encoder.load(folder, device="cpu").encode_documents(TEXTS)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "is_causal": declared}))
+    for attention in ("sdpa", "eager"):
+        encoder = Encoder.load(folder, device="cpu", attention=attention)
+        for text, vector in zip(TEXTS, vectors, strict=True):
+            assert abs(encoder.encode_documents([text])[0] - vector).max() < 1e-5
+
+
+@pytest.mark.parametrize("declared", ["false", 0, 1, []])
+def test_a_causality_that_is_neither_true_nor_false_is_refused(declared: object) -> None:
+    with pytest.raises(DebaterError, match="is_causal"):
+        native_config({"model_type": "llama", "is_causal": declared})
+
+
 @pytest.mark.parametrize(
     ("family", "sentence"),
     [
-        ("t5", "an encoder-decoder (type 't5')"),
-        ("bart", "an encoder-decoder (type 'bart')"),
+        ("t5", "a T5Model (type 't5'), which is not supported: it is an encoder-decoder"),
+        ("bart", "(type 'bart'), which is not supported: it is an encoder-decoder"),
         ("dpr", "a DPRQuestionEncoder (type 'dpr'), which is not supported: it gives no state of each token"),
         ("clip", "(type 'clip'), which is not supported"),
         ("vit", "(type 'vit'), which is not supported"),
@@ -167,6 +186,8 @@ def test_a_model_that_is_no_encoder_of_text_is_refused_by_its_type(family: str, 
 
 @pytest.mark.parametrize("weights", [True, False])
 def test_an_encoder_decoder_is_refused_before_its_weights_are_looked_at(tmp_path: Path, weights: bool) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", "architectures": ["T5EncoderModel"]}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "t5", "architectures": ["T5EncoderModel"], "is_encoder_decoder": False})
+    )
     with pytest.raises(DebaterError, match="encoder-decoder"):
         Encoder.load(tmp_path, device="cpu", weights=weights)

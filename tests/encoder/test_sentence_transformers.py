@@ -209,6 +209,7 @@ def test_dimensions_that_are_no_number_are_refused(sentence_transformer: Callabl
         ({"modality_config": {"text": {"method": "get_text_features"}}}, "method"),
         ({"modality_config": {"text": {"method_output_name": "pooler_output"}}}, "method_output_name"),
         ({"modality_config": {"image": {}}}, "modality_config"),
+        ({"modality_config": 7}, "modality_config"),
         ({"config_args": {"is_causal": False}}, "is_causal in config_args"),
         ({"model_kwargs": {"trust_remote_code": True, "dtype": "float16"}}, None),
     ],
@@ -230,7 +231,7 @@ def test_another_way_through_the_transformer_is_refused_by_the_setting(
         ({"prompts": {"query": "q: ", "document": "d: "}}, "q: ", "d: "),
         ({"prompts": {"query": "q: ", "other": "o: "}, "default_prompt_name": "other"}, "q: ", "o: "),
         ({"prompts": {"query": "q: ", "document": None}, "default_prompt_name": None}, "q: ", ""),
-        ({"prompts": ["query"]}, "", ""),
+        ({"prompts": ["query"], "model_type": None}, "", ""),
     ],
 )
 def test_prompts_are_declared_by_name_with_a_default(
@@ -240,9 +241,10 @@ def test_prompts_are_declared_by_name_with_a_default(
     assert (declared.query_prompt, declared.document_prompt) == (query, document)
 
 
-def test_a_default_prompt_that_is_not_there_is_named(sentence_transformer: Callable[..., Path]) -> None:
-    settings = {"prompts": {"query": "q: "}, "default_prompt_name": "web"}
-    with pytest.raises(DebaterError, match="'web'"):
+@pytest.mark.parametrize("name", ["web", ["web"], 7])
+def test_a_default_prompt_that_is_not_there_is_named(sentence_transformer: Callable[..., Path], name: object) -> None:
+    settings = {"prompts": {"query": "q: "}, "default_prompt_name": name}
+    with pytest.raises(DebaterError, match="default_prompt_name"):
         read_declared(sentence_transformer(config_sentence_transformers=settings))
 
 
@@ -254,6 +256,7 @@ def test_a_default_prompt_that_is_not_there_is_named(sentence_transformer: Calla
         ({"add_eos_token": False}, True, False),
         ({}, True, False),
         ({"add_eos_token": True, "eos_token": {"content": "</s>"}}, True, True),
+        ({"add_eos_token": True, "eos_token": ["</s>"]}, True, False),
     ],
 )
 def test_a_decoder_ends_its_texts_where_its_tokenizer_is_told_to(
@@ -289,6 +292,7 @@ def test_a_tokenizer_that_truncates_on_the_left_keeps_the_end_of_a_text(
     text = "f g h i j k l m"
     kept, short = encoder.token_ids([text, "l m"], "query")
     assert kept == encoder.token_ids(["h i j k l m"], "document")[0]
+    assert kept == encoder.token_ids(["z " * 999 + text], "query")[0]  # of a long text only the end is tokenized
     assert short == encoder.token_ids(["a b l m"], "document")[0]  # what fits keeps its prompt
     assert encoder.fingerprint != Encoder.load(sentence_transformer_cut_right(folder), device="cpu").fingerprint
     encoder.save(folder.parent / "saved")

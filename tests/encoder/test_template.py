@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from debater_search.encoder.loading.tokenizer import load_tokenizer
+from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.template import CHARACTERS_PER_TOKEN, Template, deliberation_prompt, token_ids
 from debater_search.errors import DebaterError
 
@@ -75,6 +76,14 @@ def test_instruction_none_is_the_default_and_empty_is_none(tokenizer: Tokenizer)
     default, none, explicit = (template.query_ids(tokenizer, ["lift"], 64, i)[0] for i in (None, "", "Given a claim:"))
     assert default == explicit
     assert len(none) < len(default)
+
+
+def test_fields_of_later_releases_leave_the_fingerprints_of_earlier_ones_as_they_are() -> None:
+    values = EncoderSpec(Template(), "mean", "mean").as_dict()
+    assert "thinking_weight" not in values
+    assert "cuts_left" not in values["template"]
+    cut = EncoderSpec(Template(cuts_left=True), "mean", "mean", thinking_weight=0.5)
+    assert EncoderSpec.from_dict(cut.as_dict()) == cut
 
 
 def test_a_token_that_is_not_in_the_vocabulary_is_named(tokenizer: Tokenizer) -> None:

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from debater_search.encoder.loading.files import read_json, weight_files
-from debater_search.errors import DamagedError, InvalidError
+from debater_search.encoder.loading.files import one_line, read_json, weight_files
+from debater_search.errors import DamagedError, DebaterError, InvalidError
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -59,11 +59,12 @@ def with_adapter(backbone: PreTrainedModel, adapter: Adapter) -> PreTrainedModel
     if backbone.device.type == "meta":
         settings.init_lora_weights = True  # nothing is there to compute the others from
     _require_vocabulary(backbone, weights, folder)
-    carrier = _under_head(backbone, adapter) if headed else backbone
     try:
-        adapted = get_peft_model(carrier, settings)
+        adapted = get_peft_model(_under_head(backbone, adapter) if headed else backbone, settings)
         report = set_peft_model_state_dict(adapted, weights)
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except DebaterError:
+        raise
+    except Exception as error:  # peft raises many kinds
         raise InvalidError(
             f"The adapter in {folder} does not fit its base model: {_reason(error)}", "Check `base_model`."
         ) from error
@@ -216,5 +217,4 @@ def _reason(error: Exception) -> str:
     """What peft or torch complain of, in one line."""
     if isinstance(error, KeyError):
         return f"it lacks the tensor {error.args[0]}."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+    return one_line(error)

@@ -12,7 +12,7 @@ from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedM
 from transformers.utils import logging
 
 from debater_search.encoder.families import is_causal, native_config
-from debater_search.encoder.loading.files import read_json, weight_files
+from debater_search.encoder.loading.files import one_line, read_json, weight_files
 from debater_search.encoder.speed.attention import choose_attention
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 
@@ -60,8 +60,9 @@ def load_backbone(
     except DebaterError:
         raise
     except Exception as error:  # transformers, safetensors and the hub's checks of types raise many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DamagedError(f"The model in {folder} cannot be loaded: {reason}", "Fetch the model again.") from error
+        raise DamagedError(
+            f"The model in {folder} cannot be loaded: {one_line(error)}", "Fetch the model again."
+        ) from error
     missing = sorted(k for k in report["missing_keys"] if "pooler" not in k and "position_ids" not in k)
     if missing:
         raise DamagedError(
@@ -73,11 +74,6 @@ def load_backbone(
 
 def require_states(config: PretrainedConfig, folder: Path) -> None:
     """Raise InvalidError unless a model takes the tokens of a text and gives a state of each."""
-    if config.is_encoder_decoder:
-        raise InvalidError(
-            f"{folder} holds an encoder-decoder (type {config.model_type!r}), which is not supported.",
-            "Use an encoder or a decoder.",
-        )
     classes = MODEL_MAPPING.get(type(config), ())
     for model in classes if isinstance(classes, tuple) else (classes,):
         if why := _unsupported(model, config):
@@ -91,8 +87,10 @@ def _unsupported(model: type[PreTrainedModel], config: PretrainedConfig) -> str 
     """What keeps a class from being read as an encoder; None if nothing does."""
     signature = inspect.signature(model.forward)
     returned = signature.return_annotation
-    outputs = [output for output in get_args(returned) or (returned,) if is_dataclass(output)]
-    states = not outputs or any("last_hidden_state" in output.__dataclass_fields__ for output in outputs)
+    outputs = [output.__dataclass_fields__ for output in get_args(returned) or (returned,) if is_dataclass(output)]
+    if config.is_encoder_decoder or any("encoder_last_hidden_state" in fields for fields in outputs):
+        return "is an encoder-decoder"
+    states = not outputs or any("last_hidden_state" in fields for fields in outputs)
     if model.main_input_name != "input_ids" or not states:
         return "gives no state of each token of a text"
     if not hasattr(config, "hidden_size"):
@@ -111,8 +109,9 @@ def _shapes_only(folder: Path, values: dict[str, Any], dtype: torch.dtype) -> Pr
     except DebaterError:
         raise
     except Exception as error:  # as many kinds as when weights are loaded
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DamagedError(f"The model in {folder} cannot be made: {reason}", "Fetch the model again.") from error
+        raise DamagedError(
+            f"The model in {folder} cannot be made: {one_line(error)}", "Fetch the model again."
+        ) from error
     return _without_pooler(backbone).eval()
 
 

@@ -28,6 +28,12 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def one_line(error: Exception) -> str:
+    """What a library complains of, without the title that torch puts above it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors of a model folder. Raises MissingError if there are none, InvalidError for pickles."""
     files = sorted(folder.glob("*.safetensors"))

@@ -233,7 +233,8 @@ def _require_pooling(request: Request, declared: str) -> None:
 
 def _require_no_other_task(folder: Path) -> None:
     """Raise InvalidError for a plain model that was trained for something else than one vector of a text."""
-    for name in read_json(folder / "config.json").get("architectures") or ():
+    named = read_json(folder / "config.json").get("architectures")
+    for name in named if isinstance(named, list) else ():
         for task, what in OTHER_TASKS.items():
             if task.lower() in str(name).lower():
                 raise InvalidError(

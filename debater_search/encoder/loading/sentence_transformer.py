@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from debater_search.encoder.loading.files import read_json, weight_files
+from debater_search.encoder.loading.files import one_line, read_json, weight_files
 from debater_search.encoder.spec import DECLARABLE_POOLINGS
 from debater_search.errors import DamagedError, InvalidError
 from debater_search.files import from_json
@@ -81,7 +81,7 @@ def read_declared(folder: Path, *, weights: bool = True) -> Declared:
     Raises InvalidError for anything that would change the vectors and cannot be reproduced.
     """
     settings = _read_if_there(folder / "config_sentence_transformers.json")
-    made_as = settings.get("model_type", "SentenceTransformer")
+    made_as = settings.get("model_type") or "SentenceTransformer"
     if made_as != "SentenceTransformer":
         raise InvalidError(
             f"{folder} is a {made_as} of sentence-transformers, which does not make one vector of a text.",
@@ -185,7 +185,7 @@ def _dense(path: Path, *, weights: bool) -> nn.Module:
         with torch.device("cpu" if weights else "meta"):
             layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
     except (KeyError, TypeError, RuntimeError) as error:
-        raise DamagedError(f"{path / 'config.json'} does not describe a dense layer ({error}).", "") from None
+        raise DamagedError(f"{path / 'config.json'} does not describe a dense layer ({one_line(error)}).", "") from None
     if weights:
         weight_files(path)
         try:
@@ -193,7 +193,7 @@ def _dense(path: Path, *, weights: bool) -> nn.Module:
             layer.load_state_dict({k.removeprefix("linear."): v.to(torch.float32) for k, v in stored.items()})
         except Exception as error:  # safetensors and torch raise many kinds
             raise DamagedError(
-                f"The dense layer in {path} cannot be loaded ({error}).", "Fetch the model again."
+                f"The dense layer in {path} cannot be loaded ({one_line(error)}).", "Fetch the model again."
             ) from error
     return nn.Sequential(layer, ACTIVATIONS[activation]())
 
@@ -209,12 +209,14 @@ def _require_whole_texts(path: Path) -> None:
 def _require_forward(body: Path) -> None:
     """Raise InvalidError if the transformer is not read plainly: text in, the last layer's states out."""
     for config in _body_configs(body):
-        text = (config.get("modality_config") or {"text": {}}).get("text")
+        modalities = config.get("modality_config") or {"text": {}}
+        text = modalities.get("text") if isinstance(modalities, dict) else None
+        if not isinstance(text, dict):
+            raise InvalidError(f"{body} reads no plain text (modality_config), which is not supported.", "")
         read = {
             "transformer_task": (config.get("transformer_task"), "feature-extraction"),
-            "modality_config": ("text" if text is not None else "no text", "text"),
-            "method": ((text or {}).get("method"), "forward"),
-            "method_output_name": ((text or {}).get("method_output_name"), "last_hidden_state"),
+            "method": (text.get("method"), "forward"),
+            "method_output_name": (text.get("method_output_name"), "last_hidden_state"),
             "module_output_name": (config.get("module_output_name"), "token_embeddings"),
         }
         for setting, (value, supported) in read.items():
@@ -248,7 +250,7 @@ def _prompts(settings: dict[str, Any], folder: Path) -> tuple[str, str]:
     declared = settings.get("prompts")
     prompts = {k: v for k, v in declared.items() if isinstance(v, str)} if isinstance(declared, dict) else {}
     name = settings.get("default_prompt_name")
-    if name and name not in prompts:
+    if name and (not isinstance(name, str) or name not in prompts):
         raise InvalidError(f"{folder} has no prompt {name!r} (default_prompt_name).", "Fetch the model again.")
     default = prompts[name] if name else ""
     query = next((prompts[name] for name in QUERY_PROMPTS if name in prompts), default)

@@ -59,7 +59,8 @@ def _declared(folder: Path) -> dict[str, Any]:
 
 def _content(token: Any) -> str | None:
     """A token as a tokenizer's config writes it: a string, or an object that holds one."""
-    return token.get("content") if isinstance(token, dict) else token
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -43,6 +43,8 @@ def prune_last_layer(backbone: PreTrainedModel) -> bool:
     ):
         return False
     last = body.get_submodule(LAYERS[body.config.model_type])[-1]
+    if "hidden_states" not in inspect.signature(last.forward).parameters:  # an adapter that saves it whole wraps it
+        return False
     last.register_forward_pre_hook(partial(_enter_twice, is_causal(body.config)), with_kwargs=True)
     return True
 
