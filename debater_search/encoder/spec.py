@@ -7,8 +7,10 @@ from debater_search.encoder.template import Template
 from debater_search.errors import DamagedError, InvalidError
 
 CHECKPOINT_FILE = "debater.json"
-FORMAT = 2
-"""2: the poolings `residual` and `body`, `thinking_weight`."""
+FORMAT = 3
+"""2: the poolings `residual` and `body`, `thinking_weight`. 3: weights of 8 bits."""
+BEFORE_INT8 = 2
+"""What checkpoints with other weights say, so that older versions read them."""
 POOLINGS = ("last", "residual", "mean", "body", "cls", "max", "mean_sqrt_len")
 """Which of the last layer's states make a view. `last`: each thinking token's, or the last token's. `residual`: the
 mean over the text at length 1, and each thinking token's at length `thinking_weight` beside it (ours, for encoders that

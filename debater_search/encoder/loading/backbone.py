@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel
 from transformers.utils import logging
 
 from debater_search.encoder.families import native_config
+from debater_search.encoder.loading.eight_bits import INT8_FILE, read_int8
 from debater_search.encoder.loading.files import read_json, weight_files
 from debater_search.errors import DamagedError, DebaterError
 
@@ -39,9 +40,12 @@ def load_backbone(folder: Path, *, dtype: torch.dtype, attention: str | None, we
     try:
         with quiet_transformers():
             config = native_config(values)
-            backbone, report = AutoModel.from_pretrained(
-                folder,
+            int8 = (folder / INT8_FILE).is_file()
+            family = MODEL_MAPPING[type(config)] if int8 else AutoModel  # AutoModel takes no weights from memory
+            backbone, report = family.from_pretrained(
+                None if int8 else folder,
                 config=config,
+                state_dict=read_int8(folder / INT8_FILE) if int8 else None,
                 dtype=dtype,
                 attn_implementation=attention,
                 use_safetensors=True,
