@@ -17,6 +17,9 @@ from debater_search.training.gather import gathered, mean_over_processes, world_
 
 Contrast = Literal["max", "last", "mean", "step"]
 
+ALL, DATA = -1, -2
+"""Teachers of a step beside those of `Labels.teacher_sizes`: the sum of these, and the scores that rows carry."""
+
 BLOCK = 2**19
 """Scores that are held at a time; more queries than give so many are taken in blocks."""
 
@@ -82,8 +85,8 @@ class DeliberationLoss(nn.Module):
         mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
         teacher: distill scores into the last step: the data's of a query's own candidates (`kl` or `margin_mse`), or
             those of teacher vectors in `Labels` over all candidates (`base`).
-        step_teachers: which of the teachers in `Labels.teacher_sizes` (-1: their sum) each thinking step learns from,
-            the first step first; repeated where there are more steps. () teaches the last step alone.
+        step_teachers: which of the teachers in `Labels.teacher_sizes` (or `ALL`, `DATA`) each thinking step learns
+            from, the first step first; repeated where there are more steps. () teaches the last step alone.
         teacher_scale: multiplies the teacher's scores; None: 1 for the data's (logits), `scale` for `base` (cosines).
         matryoshka: shorter dimensions whose loss is averaged with the whole's (arXiv 2205.13147).
     """
@@ -177,7 +180,9 @@ class DeliberationLoss(nn.Module):
             parts["distill"] = _mean(-(teacher * student.masked_fill(left_out, 0)).sum(-1))
             weighted, weights = weighted + self.distill_weight * parts["distill"], weights + self.distill_weight
         if self.teacher is not None:
-            parts["teacher"] = self._taught(last, batch.teacher_scores, batch)
+            whole, data = _scaled(batch.teacher_scores, self.teacher_scale), batch.data_scores
+            given = whole if self.teacher == "base" else _scaled(data, self.teacher_scale)
+            parts["teacher"] = self._taught(last, given, batch)
             weighted, weights = weighted + self.teacher_weight * parts["teacher"], weights + self.teacher_weight
         if self.step_teachers:
             parts["step_teachers"] = self._each_taught(cosines, batch)
@@ -197,12 +202,12 @@ class DeliberationLoss(nn.Module):
 
     def _each_taught(self, cosines: Tensor, batch: "_Gathered") -> Tensor:
         """Distillation of a teacher of its own into each thinking step, averaged over the steps."""
-        if batch.each_teacher is None:
-            return 0 * cosines.sum()
+        given = {ALL: _scaled(batch.teacher_scores, self.teacher_scale), DATA: batch.data_scores}
+        for number, scores in enumerate([] if batch.each_teacher is None else batch.each_teacher.unbind(1)):
+            given[number] = _scaled(scores, self.teacher_scale)
         steps = range(cosines.shape[-1])
         chosen = [self.step_teachers[step % len(self.step_teachers)] for step in steps]
-        scores = [batch.teacher_scores if n < 0 else batch.each_teacher[:, n] for n in chosen]
-        return torch.stack([self._taught(cosines[..., step], scores[step], batch) for step in steps]).mean()
+        return torch.stack([self._taught(cosines[..., n], given.get(chosen[n]), batch) for n in steps]).mean()
 
     def _left_out(self, cosines: Tensor, batch: "_Gathered") -> Tensor:
         """Which candidates are no negatives of which query: bool [Q, C]."""
@@ -216,11 +221,10 @@ class DeliberationLoss(nn.Module):
     def _taught(self, student: Tensor, scores: Tensor | None, batch: "_Gathered") -> Tensor:
         """Distillation of a teacher's scores over the candidates that it scored; 0 where it scored none.
 
-        `student` and `scores` are [Q, C]; scores are not a number where there is none.
+        `student` (cosines) and `scores` (logits) are [Q, C]; scores are not a number where there is none.
         """
         if scores is None:
             return 0 * student.sum()
-        scores = self.teacher_scale * scores
         if self.teacher == "base" and self.mask_duplicates and batch.known_positives is not None:
             scores = scores.masked_fill(batch.known_positives.scatter(1, batch.own[:, None], False), torch.nan)
         known = ~scores.isnan()
@@ -247,8 +251,9 @@ class _Gathered:
     own: Tensor  # [Q]: column of each query's positive
     share: float  # of these queries in the mean over those of all processes, times the number of processes
     known_positives: Tensor | None  # bool [Q, C]
-    teacher_scores: Tensor | None  # [Q, C], not a number where the teacher scored nothing
+    teacher_scores: Tensor | None  # [Q, C], of teacher vectors
     each_teacher: Tensor | None  # [Q, T, C]: the parts of that sum
+    data_scores: Tensor | None  # [Q, C], not a number where the data gives none
 
     @classmethod
     def of(cls, queries: Tensor, positives: Tensor, negatives: Tensor, labels: Labels) -> "_Gathered":
@@ -261,8 +266,9 @@ class _Gathered:
             own,
             len(queries) * world_size() / total,
             _known_positives(labels, len(queries)),
-            _teacher_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
+            _teacher_scores(labels, len(own)),
             _each_teacher(labels, len(own)),
+            _data_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
         )
 
     def blocks(self, size: int) -> list["_Gathered"]:
@@ -273,7 +279,7 @@ class _Gathered:
 
         parts = max(1, -(-len(self.own) // size))
         each = zip(self.queries.split(size), self.own.split(size), some(self.known_positives),
-                   some(self.teacher_scores), some(self.each_teacher), strict=True)  # fmt: skip
+                   some(self.teacher_scores), some(self.each_teacher), some(self.data_scores), strict=True)  # fmt: skip
         return [
             _Gathered(queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), *known)
             for queries, own, *known in each
@@ -291,9 +297,13 @@ def _known_positives(labels: Labels, queries: int) -> Tensor | None:
     return (equal_queries.float() @ equal_texts.float()) > 0
 
 
-def _teacher_scores(labels: Labels, own: Tensor, total: int, first_negative: int, candidates: int) -> Tensor | None:
-    if labels.teacher_queries is not None:
-        return labels.teacher_queries @ _teacher_documents(labels, len(own)).T
+def _teacher_scores(labels: Labels, queries: int) -> Tensor | None:
+    if labels.teacher_queries is None:
+        return None
+    return labels.teacher_queries @ _teacher_documents(labels, queries).T
+
+
+def _data_scores(labels: Labels, own: Tensor, total: int, first_negative: int, candidates: int) -> Tensor | None:
     if labels.positive_scores is None or labels.negative_scores is None or labels.owners is None:
         return None
     scores = torch.full((len(own), candidates), torch.nan, device=own.device)
@@ -318,6 +328,10 @@ def _teacher_documents(labels: Labels, queries: int) -> Tensor:
     assert labels.teacher_documents is not None
     own = labels.teacher_documents.split([queries, len(labels.teacher_documents) - queries])
     return torch.cat([gathered(part)[0] for part in own])
+
+
+def _scaled(scores: Tensor | None, scale: float) -> Tensor | None:
+    return None if scores is None else scale * scores
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -8,11 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 from debater_search.config import beside, load_settings
 from debater_search.data.training_sources import is_hub_name
+from debater_search.training.loss import ALL, DATA
 from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.released import is_released_config, settings_of
-
-ALL = -1
-"""The sum of all teachers, in `DeliberationLoss`."""
 
 
 class _Section(BaseModel):
@@ -92,14 +90,14 @@ class Loss(_Section):
     )
     step_teachers: list[str] = Field(
         [],
-        description="The teacher of each thinking step beside the last one's: base, words, a teacher model's name, or "
-        "all; begun again where there are more steps.",
+        description="The teacher of each thinking step beside the last one's: base, words, a teacher model's name, all "
+        "of these, or data (the scores that rows carry); begun again where there are more steps.",
     )
     matryoshka: list[PositiveInt] = Field([], description="Shorter dimensions that are trained along with the whole.")
 
     def arguments(self, teachers: Sequence[str] = ()) -> dict[str, Any]:
         """What `DeliberationLoss` takes; the rest is the teachers', whose names are given in order."""
-        numbers = {"all": ALL, **{name: number for number, name in enumerate(teachers)}}
+        numbers = {"all": ALL, "data": DATA, **{name: number for number, name in enumerate(teachers)}}
         values = self.model_dump(exclude={"teacher_lexical", "teacher_models", "teacher_cache"})
         return {**values, "step_teachers": [numbers[name] for name in self.step_teachers]}
 
@@ -238,10 +236,11 @@ class TrainingSettings(_Section):
             raise ValueError(
                 "teacher_models, teacher_cache and step_teachers go with a base model: set loss.teacher: base"
             )
-        if len({"all", *self.teachers}) <= len(self.teachers):
-            raise ValueError("teacher_models need names of their own, other than base, words and all")
-        if unknown := [name for name in loss.step_teachers if name not in ("all", *self.teachers)]:
-            raise ValueError(f"step_teachers names {unknown[0]!r}; the teachers are all, {', '.join(self.teachers)}")
+        known = ["all", "data", *self.teachers]
+        if len({*known}) < len(known):
+            raise ValueError("teacher_models need names of their own, other than base, words, all and data")
+        if unknown := [name for name in loss.step_teachers if name not in known]:
+            raise ValueError(f"step_teachers names {unknown[0]!r}; the teachers are {', '.join(known)}")
         if loss.step_scales and (loss.contrast != "step" or len(loss.step_scales) != self.thinking_steps):
             raise ValueError("step_scales needs contrast: step, and a number for each of thinking_steps")
         return self

@@ -248,6 +248,19 @@ def test_diversity_is_the_mean_cosine_between_different_steps() -> None:
     assert DeliberationLoss(diversity=1.0).terms(*many(1)).diversity.item() == 0
 
 
+def test_a_step_learns_from_the_scores_that_rows_carry() -> None:
+    inputs = many()
+    scores = torch.tensor([3.0, 2.0, 1.0, torch.nan])
+    labels = Labels(owners=torch.tensor([1, 0]), positive_scores=scores, negative_scores=torch.tensor([0.5, 2.5]))
+    terms = DeliberationLoss(10.0, teacher="base", step_teachers=[-2, -1, -1]).terms(*inputs, labels)
+    students = 10 * cosines_of(*inputs)[..., 0]
+    scored = [(students[0, [0, 5]], torch.tensor([3.0, 2.5])), (students[1, [1, 4]], torch.tensor([2.0, 0.5]))]
+    each = [torch.nn.functional.kl_div(learned.log_softmax(-1), given.softmax(-1), reduction="sum")
+            for learned, given in scored]  # fmt: skip
+    assert terms.step_teachers is not None
+    assert terms.step_teachers.item() == pytest.approx((each[0] + each[1]).item() / 4 / 3, abs=1e-6)
+
+
 @pytest.mark.parametrize("block", [2**19, 40])
 def test_each_step_learns_from_a_teacher_of_its_own(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("debater_search.training.loss.BLOCK", block)

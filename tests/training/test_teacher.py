@@ -159,7 +159,7 @@ def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again(
         ({"loss": {"step_teachers": ["base"]}}, "teacher: base"),
         (
             {"loss": {"teacher": "base", "step_teachers": ["base", "words"]}},
-            "names 'words'; the teachers are all, base",
+            "names 'words'; the teachers are all, data, base",
         ),
         ({"loss": {"teacher": "base", "teacher_models": [{"name": "base", "model": "x"}]}}, "names of their own"),
         ({"loss": {"step_scales": [1.0, 2.0, 3.0]}}, "contrast: step"),
