@@ -9,6 +9,7 @@ of the last step over the baseline with its 95% bootstrap interval, and the mean
 
 import argparse
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--instruction", help="before every query; each model's own by default")
     parser.add_argument("--results", type=Path, help="what was measured before, and is measured now")
     options = parser.parse_args()
+    warnings.simplefilter("ignore")  # peft's, of adapters on models without weights
     known = json.loads(options.results.read_text()) if options.results and options.results.exists() else {}
     samples = [Sample.of(folder, options.queries, options.documents) for folder in options.folders]
     found: dict[str, list[dict[str, Any]]] = {sample.name: [] for sample in samples}
