@@ -1,7 +1,9 @@
 """The base model and BM25 as teachers of a whole batch."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 from debater_search.data import open_training_set
 from debater_search.encoder import Encoder
 from debater_search.encoder.loading.hub import locate
+from debater_search.errors import UnavailableError
 from debater_search.training import DeliberationLoss, load_config, train
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.chunks import Text
@@ -93,6 +96,25 @@ def test_kept_vectors_are_made_once_for_queries_and_documents_each(
     assert len(encoded) == 1  # the query b; another teacher of the same model finds the rest
     labels(BaseTeacher(plain.base, 30, cached=True), first)
     assert len(encoded) == 5  # another length is another vector
+
+
+def test_a_damaged_cache_of_vectors_is_told_and_a_cut_vector_made_again(
+    tiny_model: Callable[..., Path], cache: Path
+) -> None:
+    given = batch(["d", "a"], ["a", "c c"])
+    base = Encoder.load(tiny_model("bert"), device="cpu")
+    teacher = BaseTeacher(base, 28, cached=True)
+    given = replace(given, targets=teacher.reads(given))
+    first = teacher.labelled(given).labels.teacher_queries
+    [path] = (cache / "debater" / "teachers").glob("*-28.sqlite")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE vectors SET vector = substr(vector, 1, 9)")
+    assert torch.equal(teacher.labelled(given).labels.teacher_queries, first)
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(UnavailableError, match="cannot be used") as told:
+        BaseTeacher(base, 28, cached=True)
+    assert "loss.teacher_cache=false" in told.value.hint
+    path.unlink()
 
 
 def test_words_weigh_in_each_set_as_it_says(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
