@@ -20,6 +20,9 @@ Contrast = Literal["max", "last", "mean", "step"]
 ALL, DATA = -1, -2
 """Teachers of a step beside those of `Labels.teacher_sizes`: the sum of these, and the scores that rows carry."""
 
+ALIKE = 1e-4
+"""Added to 1 - cosine of steps before its logarithm: equal steps have a finite one."""
+
 BLOCK = 2**19
 """Scores that are held at a time; more queries than give so many are taken in blocks."""
 
@@ -78,7 +81,7 @@ class DeliberationLoss(nn.Module):
         contrast: which step's score is contrasted: of each pair the best (the paper's `max`), the last, or their mean;
             `step`: of each query the step whose contrast is lowest, so that steps may take to different queries.
         step_scales: the scale of each step's contrast, where it is that of a `step`; () is `scale` for all.
-        diversity: weight of the mean cosine between different thinking steps of a document.
+        diversity: weight of a term that pushes the thinking steps of a document apart: `crowding`.
         distill_weight, teacher_weight: of these terms, beside a contrast of weight 1.
         combine: the terms' weighted `mean` (the released code) or `sum` (the paper's text).
         mask_duplicates: leave out of a query's negatives what `Labels` say is a positive of it.
@@ -188,7 +191,7 @@ class DeliberationLoss(nn.Module):
             parts["step_teachers"] = self._each_taught(cosines, batch)
             weighted, weights = weighted + self.teacher_weight * parts["step_teachers"], weights + self.teacher_weight
         if self.diversity:
-            parts["diversity"] = likeness(documents)
+            parts["diversity"] = crowding(documents)
             weighted, weights = weighted + self.diversity * parts["diversity"], weights + self.diversity
         return Terms(weighted if self.combine == "sum" else weighted / weights, **parts)
 
@@ -343,11 +346,15 @@ def _without(left_out: Tensor, scores: Tensor) -> Tensor:
     return scores.masked_fill(left_out, float("-inf"))
 
 
-def likeness(documents: Tensor) -> Tensor:
-    """Mean cosine between different thinking steps of documents [C, M, D] of length 1; 0 of one step."""
+def crowding(documents: Tensor) -> Tensor:
+    """-log(1 - c) of the mean cosine c between different thinking steps of documents [C, M, D] of length 1.
+
+    It is 0 where steps are orthogonal or there is one. Near c = 1, where the cosine itself has hardly any gradient and
+    training starts, it pushes hardest.
+    """
     steps = documents.shape[1]
-    together = documents.sum(1).square().sum(-1).mean()
-    return (together - steps) / max(1, steps * (steps - 1))
+    cosine = (documents.sum(1).square().sum(-1).mean() - steps) / max(1, steps * (steps - 1))
+    return -torch.log((1 - cosine + ALIKE) / (1 + ALIKE))
 
 
 def step_scores(queries: Tensor, documents: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Loss(_Section):
         [], description="Inverse temperature of each thinking step, where contrast is step; none: scale for all."
     )
     diversity: float = Field(
-        0.0, ge=0, description="Weight of the mean cosine between different thinking steps of a document."
+        0.0, ge=0, description="Weight of -log(1 - mean cosine between a document's thinking steps): keeps them apart."
     )
     distill: bool = Field(True, description="Let the best step teach the last one.")
     distill_weight: PositiveFloat = Field(1.0, description="Of self-distillation, beside a contrast of weight 1.")

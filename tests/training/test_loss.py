@@ -236,16 +236,29 @@ def test_the_step_that_is_contrasted_teaches_the_last_one() -> None:
     assert terms.distill.item() == pytest.approx(expected.item(), abs=1e-9)
 
 
-def test_diversity_is_the_mean_cosine_between_different_steps() -> None:
+def test_diversity_grows_as_steps_come_closer() -> None:
     inputs = many()
     terms = DeliberationLoss(10.0, diversity=0.5).terms(*inputs)
     documents = torch.nn.functional.normalize(torch.cat(inputs[1:]), dim=-1)
     pairs = [(documents[:, i] * documents[:, j]).sum(-1).mean() for i in range(3) for j in range(i)]
     assert terms.diversity is not None
-    assert terms.diversity.item() == pytest.approx(torch.stack(pairs).mean().item(), abs=1e-9)
+    cosine = torch.stack(pairs).mean().item()
+    assert terms.diversity.item() == pytest.approx(-np.log(1 - cosine), abs=1e-4)
     expected = (terms.contrast + terms.distill + 0.5 * terms.diversity) / 2.5
     assert terms.total.item() == pytest.approx(expected.item(), abs=1e-9)
-    assert DeliberationLoss(diversity=1.0).terms(*many(1)).diversity.item() == 0
+    assert DeliberationLoss(diversity=1.0).terms(*many(1)).diversity.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_diversity_pushes_steps_apart_that_are_nearly_alike() -> None:
+    queries, positives, negatives = many()
+    alike = positives.detach()[:, :1] + 0.01 * positives.detach()
+    alike.requires_grad_()
+    DeliberationLoss(diversity=1.0).terms(queries, alike, negatives.detach()[:0]).diversity.backward()
+    moved = torch.nn.functional.normalize(alike.detach() - 0.01 * alike.grad, dim=-1)
+    before = torch.nn.functional.normalize(alike.detach(), dim=-1)
+    assert 1 - (moved[:, 0] * moved[:, 1]).sum(-1).mean() > 4 * (1 - (before[:, 0] * before[:, 1]).sum(-1).mean())
+    same = positives.detach()[:, :1].expand(-1, 3, -1)
+    assert DeliberationLoss(diversity=1.0).terms(queries, same).diversity.isfinite()
 
 
 def test_a_step_learns_from_the_scores_that_rows_carry() -> None:
