@@ -7,8 +7,10 @@ from debater_search.encoder.template import Template
 from debater_search.errors import DamagedError, InvalidError
 
 CHECKPOINT_FILE = "debater.json"
-FORMAT = 2
-"""2: the poolings `residual` and `body`, `thinking_weight`."""
+FORMAT = 3
+"""2: the poolings `residual` and `body`, `thinking_weight`. 3: weights of 8 bits."""
+BEFORE_INT8 = 2
+"""What checkpoints with other weights say, so that older versions read them."""
 DECLARABLE_POOLINGS = ("mean", "cls", "last", "max", "mean_sqrt_len", "weightedmean")
 """Those that a sentence-transformers folder may declare; a plain model may be read by any of them."""
 POOLINGS = (*DECLARABLE_POOLINGS, "residual", "body")

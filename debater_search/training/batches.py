@@ -80,10 +80,13 @@ class TrainingData:
                 f"negatives is {settings.negatives}, but no row of the data has a negative.",
                 "Add negatives to the rows (see mining), or set negatives=0 to train with the other texts of a batch.",
             )
-        if settings.loss.teacher in ("kl", "margin_mse") and not any(s.scored for s in self.sets):
+        teachers = [str(settings.loss.teacher), *settings.loss.step_teachers]
+        by_rows = next((name for name in teachers if name in ("kl", "margin_mse", "data")), None)
+        if by_rows and not any(s.scored for s in self.sets):
             raise InvalidError(
-                f"loss.teacher is {settings.loss.teacher}, but no row of the data has a teacher's scores.",
-                "Give rows positive_scores and negative_scores (debater mine writes them), or set loss.teacher=null.",
+                f"The teacher is {by_rows}, but no row of the data has a teacher's scores.",
+                "Give rows positive_scores and negative_scores (debater mine writes them), or name another teacher "
+                "(loss.teacher, loss.step_teachers).",
             )
 
     @property

@@ -15,7 +15,13 @@ from torch.utils.checkpoint import checkpoint
 
 from debater_search.training.gather import gathered, mean_over_processes, world_size
 
-Contrast = Literal["max", "last", "mean"]
+Contrast = Literal["max", "last", "mean", "step"]
+
+ALL, DATA = -1, -2
+"""Teachers of a step beside those of `Labels.teacher_sizes`: the sum of these, and the scores that rows carry."""
+
+ALIKE = 1e-4
+"""Added to 1 - cosine of steps before its logarithm: equal steps have a finite one."""
 
 BLOCK = 2**19
 """Scores that are held at a time; more queries than give so many are taken in blocks."""
@@ -41,6 +47,8 @@ class Labels:
     """[Q, any size]: a teacher's vectors; dot products with `teacher_documents` are its scores in the whole batch."""
     teacher_documents: Tensor | None = None
     """[Q + K, same size], positives first."""
+    teacher_sizes: Tensor | None = None
+    """int64 [T]: how many numbers of these vectors are each teacher's, in their order."""
 
     def to(self, device: torch.device) -> "Labels":
         """The same on a device."""
@@ -55,9 +63,11 @@ class Terms:
     contrast: Tensor
     distill: Tensor | None = None
     teacher: Tensor | None = None
+    step_teachers: Tensor | None = None
+    diversity: Tensor | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        for name in ("total", "contrast", "distill", "teacher"):
+        for name in ("total", "contrast", "distill", "teacher", "step_teachers", "diversity"):
             if (value := getattr(self, name)) is not None:
                 yield name, value
 
@@ -68,13 +78,18 @@ class DeliberationLoss(nn.Module):
     Args:
         scale: inverse temperature s of the cosines.
         distill: teach the last step (used at search time) with the best one; False returns L_contrast alone.
-        contrast: which step's score is contrasted: the best of them (the paper's), the last, or their mean.
+        contrast: which step's score is contrasted: of each pair the best (the paper's `max`), the last, or their mean;
+            `step`: of each query the step whose contrast is lowest, so that steps may take to different queries.
+        step_scales: the scale of each step's contrast, where it is that of a `step`; () is `scale` for all.
+        diversity: weight of a term that pushes the thinking steps of a document apart: `crowding`.
         distill_weight, teacher_weight: of these terms, beside a contrast of weight 1.
         combine: the terms' weighted `mean` (the released code) or `sum` (the paper's text).
         mask_duplicates: leave out of a query's negatives what `Labels` say is a positive of it.
         mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
         teacher: distill scores into the last step: the data's of a query's own candidates (`kl` or `margin_mse`), or
             those of teacher vectors in `Labels` over all candidates (`base`).
+        step_teachers: which of the teachers in `Labels.teacher_sizes` (or `ALL`, `DATA`) each thinking step learns
+            from, the first step first; repeated where there are more steps. () teaches the last step alone.
         teacher_scale: multiplies the teacher's scores; None: 1 for the data's (logits), `scale` for `base` (cosines).
         matryoshka: shorter dimensions whose loss is averaged with the whole's (arXiv 2205.13147).
     """
@@ -92,6 +107,9 @@ class DeliberationLoss(nn.Module):
         teacher: Literal["kl", "margin_mse", "base"] | None = None,
         teacher_weight: float = 1.0,
         teacher_scale: float | None = None,
+        step_teachers: Sequence[int] = (),
+        step_scales: Sequence[float] = (),
+        diversity: float = 0.0,
         matryoshka: Sequence[int] = (),
     ) -> None:
         super().__init__()
@@ -100,6 +118,7 @@ class DeliberationLoss(nn.Module):
         self.mask_duplicates, self.mask_margin = mask_duplicates, mask_margin
         self.teacher, self.teacher_weight = teacher, teacher_weight
         self.teacher_scale = teacher_scale or (scale if teacher == "base" else 1.0)
+        self.step_teachers, self.step_scales, self.diversity = list(step_teachers), list(step_scales), diversity
         self.matryoshka = list(matryoshka)
 
     def forward(
@@ -150,9 +169,12 @@ class DeliberationLoss(nn.Module):
         queries = unit(batch.queries[:, : documents.shape[-1]])
         cosines = torch.einsum("qd,cmd->qcm", queries, documents)  # [Q, C, M]
         best, last = cosines.max(-1).values, cosines[..., -1]  # S_max: its gradient goes to one step; S_last
-        contrasted = {"max": best, "last": last, "mean": cosines.mean(-1)}[self.contrast]
+        contrasted = {"max": best, "step": best, "last": last, "mean": cosines.mean(-1)}[self.contrast]
         left_out = self._left_out(contrasted.detach(), batch)
-        contrast = cross_entropy(_without(left_out, self.scale * contrasted), batch.own, reduction="none")
+        if self.contrast == "step":
+            contrast, best = self._by_step(cosines, left_out, batch)
+        else:
+            contrast = cross_entropy(_without(left_out, self.scale * contrasted), batch.own, reduction="none")
         weighted, weights = _mean(contrast), 1.0
         parts = {"contrast": weighted}
         if self.distill:
@@ -161,9 +183,34 @@ class DeliberationLoss(nn.Module):
             parts["distill"] = _mean(-(teacher * student.masked_fill(left_out, 0)).sum(-1))
             weighted, weights = weighted + self.distill_weight * parts["distill"], weights + self.distill_weight
         if self.teacher is not None:
-            parts["teacher"] = self._taught(last, batch)
+            whole, data = _scaled(batch.teacher_scores, self.teacher_scale), batch.data_scores
+            given = whole if self.teacher == "base" else _scaled(data, self.teacher_scale)
+            parts["teacher"] = self._taught(last, given, batch)
             weighted, weights = weighted + self.teacher_weight * parts["teacher"], weights + self.teacher_weight
+        if self.step_teachers:
+            parts["step_teachers"] = self._each_taught(cosines, batch)
+            weighted, weights = weighted + self.teacher_weight * parts["step_teachers"], weights + self.teacher_weight
+        if self.diversity:
+            parts["diversity"] = crowding(documents)
+            weighted, weights = weighted + self.diversity * parts["diversity"], weights + self.diversity
         return Terms(weighted if self.combine == "sum" else weighted / weights, **parts)
+
+    def _by_step(self, cosines: Tensor, left_out: Tensor, batch: "_Gathered") -> tuple[Tensor, Tensor]:
+        """The lowest contrast of any thinking step [Q], and the cosines of that step [Q, C]."""
+        scales = cosines.new_tensor(self.step_scales or [self.scale])
+        logits = (cosines * scales).masked_fill(left_out[..., None], float("-inf"))  # [Q, C, M]
+        each = cross_entropy(logits, batch.own[:, None].expand(-1, cosines.shape[-1]), reduction="none")  # [Q, M]
+        lowest, step = each.min(-1)
+        return lowest, cosines.gather(-1, step[:, None, None].expand(-1, cosines.shape[1], 1)).squeeze(-1)
+
+    def _each_taught(self, cosines: Tensor, batch: "_Gathered") -> Tensor:
+        """Distillation of a teacher of its own into each thinking step, averaged over the steps."""
+        given = {ALL: _scaled(batch.teacher_scores, self.teacher_scale), DATA: batch.data_scores}
+        for number, scores in enumerate([] if batch.each_teacher is None else batch.each_teacher.unbind(1)):
+            given[number] = _scaled(scores, self.teacher_scale)
+        steps = range(cosines.shape[-1])
+        chosen = [self.step_teachers[step % len(self.step_teachers)] for step in steps]
+        return torch.stack([self._taught(cosines[..., n], given.get(chosen[n]), batch) for n in steps]).mean()
 
     def _left_out(self, cosines: Tensor, batch: "_Gathered") -> Tensor:
         """Which candidates are no negatives of which query: bool [Q, C]."""
@@ -174,11 +221,13 @@ class DeliberationLoss(nn.Module):
             out |= cosines > cosines.gather(1, batch.own[:, None]) + self.mask_margin
         return out.scatter(1, batch.own[:, None], False)
 
-    def _taught(self, last: Tensor, batch: "_Gathered") -> Tensor:
-        """Distillation of a teacher's scores over the candidates that it scored; 0 where it scored none."""
-        if batch.teacher_scores is None:
-            return 0 * last.sum()
-        scores = self.teacher_scale * batch.teacher_scores  # [Q, C], not a number where there is none
+    def _taught(self, student: Tensor, scores: Tensor | None, batch: "_Gathered") -> Tensor:
+        """Distillation of a teacher's scores over the candidates that it scored; 0 where it scored none.
+
+        `student` (cosines) and `scores` (logits) are [Q, C]; scores are not a number where there is none.
+        """
+        if scores is None:
+            return 0 * student.sum()
         if self.teacher == "base" and self.mask_duplicates and batch.known_positives is not None:
             scores = scores.masked_fill(batch.known_positives.scatter(1, batch.own[:, None], False), torch.nan)
         known = ~scores.isnan()
@@ -186,10 +235,10 @@ class DeliberationLoss(nn.Module):
         others = ~known & taught
         if self.teacher != "margin_mse":
             teacher = softmax(_without(others, scores.nan_to_num()), dim=-1)
-            student = log_softmax(_without(others, self.scale * last), dim=-1).masked_fill(others, 0)
-            each = kl_div(student, teacher, reduction="none").sum(-1)
+            learned = log_softmax(_without(others, self.scale * student), dim=-1).masked_fill(others, 0)
+            each = kl_div(learned, teacher, reduction="none").sum(-1)
         else:
-            margins = self.scale * (last.gather(1, batch.own[:, None]) - last)
+            margins = self.scale * (student.gather(1, batch.own[:, None]) - student)
             targets = (scores.gather(1, batch.own[:, None]) - scores).nan_to_num()
             negatives = known.scatter(1, batch.own[:, None], False)
             each = ((margins - targets).square() * negatives).sum(-1) / negatives.sum(-1).clamp(min=1)
@@ -205,7 +254,9 @@ class _Gathered:
     own: Tensor  # [Q]: column of each query's positive
     share: float  # of these queries in the mean over those of all processes, times the number of processes
     known_positives: Tensor | None  # bool [Q, C]
-    teacher_scores: Tensor | None  # [Q, C], not a number where the teacher scored nothing
+    teacher_scores: Tensor | None  # [Q, C], of teacher vectors
+    each_teacher: Tensor | None  # [Q, T, C]: the parts of that sum
+    data_scores: Tensor | None  # [Q, C], not a number where the data gives none
 
     @classmethod
     def of(cls, queries: Tensor, positives: Tensor, negatives: Tensor, labels: Labels) -> "_Gathered":
@@ -218,7 +269,9 @@ class _Gathered:
             own,
             len(queries) * world_size() / total,
             _known_positives(labels, len(queries)),
-            _teacher_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
+            _teacher_scores(labels, len(own)),
+            _each_teacher(labels, len(own)),
+            _data_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
         )
 
     def blocks(self, size: int) -> list["_Gathered"]:
@@ -229,10 +282,10 @@ class _Gathered:
 
         parts = max(1, -(-len(self.own) // size))
         each = zip(self.queries.split(size), self.own.split(size), some(self.known_positives),
-                   some(self.teacher_scores), strict=True)  # fmt: skip
+                   some(self.teacher_scores), some(self.each_teacher), some(self.data_scores), strict=True)  # fmt: skip
         return [
-            _Gathered(queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), known, scores)
-            for queries, own, known, scores in each
+            _Gathered(queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), *known)
+            for queries, own, *known in each
         ]
 
 
@@ -247,16 +300,41 @@ def _known_positives(labels: Labels, queries: int) -> Tensor | None:
     return (equal_queries.float() @ equal_texts.float()) > 0
 
 
-def _teacher_scores(labels: Labels, own: Tensor, total: int, first_negative: int, candidates: int) -> Tensor | None:
-    if labels.teacher_queries is not None and labels.teacher_documents is not None:
-        documents = labels.teacher_documents.split([len(own), len(labels.teacher_documents) - len(own)])
-        return labels.teacher_queries @ torch.cat([gathered(part)[0] for part in documents]).T
+def _teacher_scores(labels: Labels, queries: int) -> Tensor | None:
+    if labels.teacher_queries is None:
+        return None
+    return labels.teacher_queries @ _teacher_documents(labels, queries).T
+
+
+def _data_scores(labels: Labels, own: Tensor, total: int, first_negative: int, candidates: int) -> Tensor | None:
     if labels.positive_scores is None or labels.negative_scores is None or labels.owners is None:
         return None
     scores = torch.full((len(own), candidates), torch.nan, device=own.device)
     scores[torch.arange(len(own)), own] = labels.positive_scores
     scores[labels.owners, torch.arange(len(labels.owners), device=own.device) + first_negative] = labels.negative_scores
     return scores
+
+
+def _each_teacher(labels: Labels, queries: int) -> Tensor | None:
+    """The scores of each teacher [Q, T, C]; None if they are not told apart."""
+    if labels.teacher_queries is None or labels.teacher_sizes is None:
+        return None
+    sizes = labels.teacher_sizes.tolist()
+    parts = zip(
+        labels.teacher_queries.split(sizes, 1), _teacher_documents(labels, queries).split(sizes, 1), strict=True
+    )
+    return torch.stack([asked @ held.T for asked, held in parts], 1)
+
+
+def _teacher_documents(labels: Labels, queries: int) -> Tensor:
+    """The teachers' vectors of all candidates, those of all processes, positives first."""
+    assert labels.teacher_documents is not None
+    own = labels.teacher_documents.split([queries, len(labels.teacher_documents) - queries])
+    return torch.cat([gathered(part)[0] for part in own])
+
+
+def _scaled(scores: Tensor | None, scale: float) -> Tensor | None:
+    return None if scores is None else scale * scores
 
 
 def _mean(values: Tensor) -> Tensor:
@@ -266,6 +344,17 @@ def _mean(values: Tensor) -> Tensor:
 
 def _without(left_out: Tensor, scores: Tensor) -> Tensor:
     return scores.masked_fill(left_out, float("-inf"))
+
+
+def crowding(documents: Tensor) -> Tensor:
+    """-log(1 - c) of the mean cosine c between different thinking steps of documents [C, M, D] of length 1.
+
+    It is 0 where steps are orthogonal or there is one. Near c = 1, where the cosine itself has hardly any gradient and
+    training starts, it pushes hardest.
+    """
+    steps = documents.shape[1]
+    cosine = (documents.sum(1).square().sum(-1).mean() - steps) / max(1, steps * (steps - 1))
+    return -torch.log((1 - cosine + ALIKE) / (1 + ALIKE))
 
 
 def step_scores(queries: Tensor, documents: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from debater_search.training.loss import DeliberationLoss
 from debater_search.training.parallel import Parallel
 from debater_search.training.phases import SCHEDULES, Phase
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.starting import load_base, load_start, require_room
+from debater_search.training.starting import load_base, load_start, load_teacher, require_room
 from debater_search.training.steps import StepFacts, StepOptions, prepare, prepare_warm, train_step, warm_step
 from debater_search.training.teacher import BaseTeacher, texts_to_count
 
@@ -122,7 +122,7 @@ class Run:
 
     def _main_phase(self, done: int) -> Phase:
         s = self.settings
-        loss = DeliberationLoss(**s.loss.arguments())
+        loss = DeliberationLoss(**s.loss.arguments(s.teachers))
         horizon = self.data.steps_per_epoch if s.decay_steps == "epoch" else s.decay_steps or s.max_steps
         steps = max(horizon, s.max_steps)
         optimizer, schedule = self._optimizer(s.learning_rate, s.warmup_steps, steps, s.schedule, done)
@@ -161,7 +161,8 @@ class Run:
         texts = texts_to_count(self.data, s.seed) if any(s.lexical_weights) else []
         # What the student sees of a text.
         length = s.max_length.document - len(self.student.spec.template.thinking_tokens)
-        return BaseTeacher(base, length, texts)
+        others = [load_teacher(model, self.device) for model in s.loss.teacher_models]
+        return BaseTeacher(base, length, texts, others=others, cached=s.loss.teacher_cache)
 
     def _seed(self, step: int, *, main: bool) -> int:
         """Dropout is a function of seed, step and process (and of the chunk, see `train_step`)."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 from debater_search.config import beside, load_settings
 from debater_search.data.training_sources import is_hub_name
+from debater_search.training.loss import ALL, DATA
 from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.released import is_released_config, settings_of
 
@@ -32,11 +33,30 @@ class DataSet(_Section):
     )
 
 
+class TeacherModel(_Section):
+    """Another encoder whose cosines are taught beside the base model's."""
+
+    name: str = Field(description="What step_teachers calls it.")
+    model: str = Field(description="A hub id, an alias, or a folder relative to the config file.")
+    weight: PositiveFloat = Field(1.0, description="Of its cosines, beside the base model's with weight 1.")
+    dtype: Literal["auto", "int8"] = Field("auto", description="int8: faster on a CPU, vectors close to those of auto.")
+
+
 class Loss(_Section):
     """The objective: contrast and self-distillation over thinking steps, and what else composes with them."""
 
     scale: PositiveFloat = Field(30.0, description="Inverse temperature of the cosines.")
-    contrast: Literal["max", "last", "mean"] = Field("max", description="Which thinking step's score is contrasted.")
+    contrast: Literal["max", "last", "mean", "step"] = Field(
+        "max",
+        description="Which thinking step's score is contrasted: of each pair the best, the last, the mean; step: of "
+        "each query the one step whose contrast is lowest.",
+    )
+    step_scales: list[PositiveFloat] = Field(
+        [], description="Inverse temperature of each thinking step, where contrast is step; none: scale for all."
+    )
+    diversity: float = Field(
+        0.0, ge=0, description="Weight of -log(1 - mean cosine between a document's thinking steps): keeps them apart."
+    )
     distill: bool = Field(True, description="Let the best step teach the last one.")
     distill_weight: PositiveFloat = Field(
         1.0, description="Weight of self-distillation; the contrastive term has weight 1."
@@ -66,13 +86,26 @@ class Loss(_Section):
     teacher_lexical: float = Field(
         0.0, ge=0, description="Weight of BM25 (from 0 to 1) beside the base model's cosine, where the teacher is base."
     )
+    teacher_models: list[TeacherModel] = Field(
+        [], description="Other encoders whose cosines are added to the base model's, where the teacher is base."
+    )
+    teacher_cache: bool = Field(
+        False, description="Keep teachers' vectors in the cache on disk, for the next run on the same texts."
+    )
+    step_teachers: list[str] = Field(
+        [],
+        description="The teacher of each thinking step beside the last one's: base, words, a teacher model's name, all "
+        "of these, or data (the scores that rows carry); begun again where there are more steps.",
+    )
     matryoshka: list[PositiveInt] = Field(
         [], description="Shorter dimensions that are trained together with the full one."
     )
 
-    def arguments(self) -> dict[str, Any]:
-        """What `DeliberationLoss` takes; the rest is the teacher's."""
-        return self.model_dump(exclude={"teacher_lexical"})
+    def arguments(self, teachers: Sequence[str] = ()) -> dict[str, Any]:
+        """What `DeliberationLoss` takes; the rest is the teachers', whose names are given in order."""
+        numbers = {"all": ALL, "data": DATA, **{name: number for number, name in enumerate(teachers)}}
+        values = self.model_dump(exclude={"teacher_lexical", "teacher_models", "teacher_cache"})
+        return {**values, "step_teachers": [numbers[name] for name in self.step_teachers]}
 
 
 class Lora(_Section):
@@ -205,6 +238,30 @@ class TrainingSettings(_Section):
         """Of BM25 in what the base model teaches, a set each."""
         return [self.loss.teacher_lexical if d.teacher_lexical is None else d.teacher_lexical for d in self.data]
 
+    @property
+    def teachers(self) -> list[str]:
+        """The names of the teachers that score a whole batch, in the order of their vectors."""
+        words = ["words"] if any(self.lexical_weights) else []
+        return (
+            ["base", *words, *(model.name for model in self.loss.teacher_models)] if self.loss.teacher == "base" else []
+        )
+
+    @model_validator(mode="after")
+    def _known_teachers(self) -> Self:
+        loss = self.loss
+        if loss.teacher != "base" and (loss.teacher_models or loss.step_teachers or loss.teacher_cache):
+            raise ValueError(
+                "teacher_models, teacher_cache and step_teachers go with a base model: set loss.teacher: base"
+            )
+        known = ["all", "data", *self.teachers]
+        if len({*known}) < len(known):
+            raise ValueError("teacher_models need names of their own, other than base, words, all and data")
+        if unknown := [name for name in loss.step_teachers if name not in known]:
+            raise ValueError(f"step_teachers names {unknown[0]!r}; the teachers are {', '.join(known)}")
+        if loss.step_scales and (loss.contrast != "step" or len(loss.step_scales) != self.thinking_steps):
+            raise ValueError("step_scales needs contrast: step, and a number for each of thinking_steps")
+        return self
+
     @model_validator(mode="after")
     def _states_beside_the_mean(self) -> Self:
         if self.thinking_weight != 1 and self.readout != "residual":
@@ -241,9 +298,16 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingSett
             data.path = str(beside_it)
     if settings.eval is not None:
         settings.eval.task = str(beside(path, settings.eval.task))
-    if Path(beside(path, settings.model)).is_dir() and not Path(settings.model).is_dir():
-        settings.model = str(beside(path, settings.model))
+    settings.model = _found_beside(path, settings.model)
+    for teacher in settings.loss.teacher_models:
+        teacher.model = _found_beside(path, teacher.model)
     return settings
+
+
+def _found_beside(path: str | Path, model: str) -> str:
+    """A model's folder beside the config file, if it is one and not one of the working directory; else the name."""
+    folder = beside(path, model)
+    return str(folder) if Path(folder).is_dir() and not Path(model).is_dir() else model
 
 
 def _data_folder(path: str | Path, written: str | None, overrides: Sequence[str]) -> Path:

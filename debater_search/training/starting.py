@@ -7,7 +7,7 @@ from typing import Any
 
 from debater_search.encoder import Encoder
 from debater_search.errors import InvalidError
-from debater_search.training.settings import TrainingSettings
+from debater_search.training.settings import TeacherModel, TrainingSettings
 from debater_search.training.steps import cut_documents
 from debater_search.training.student import Student, read_beside_mean, with_instruction
 
@@ -40,6 +40,11 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
 def load_base(settings: TrainingSettings, device: str) -> Encoder:
     """The model as it is before training, without thinking tokens of ours: a teacher."""
     return _load(settings, device)
+
+
+def load_teacher(teacher: TeacherModel, device: str) -> tuple[Encoder, float]:
+    """Another encoder that teaches, and the weight of its cosines."""
+    return Encoder.load(teacher.model, device=device, dtype=teacher.dtype), teacher.weight
 
 
 def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:

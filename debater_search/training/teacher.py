@@ -14,6 +14,7 @@ from torch import Tensor
 from debater_search.encoder import Encoder
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.chunks import Text
+from debater_search.training.kept import KeptVectors
 from debater_search.training.steps import cut_documents, tokenized, vectors
 
 K1, B = 1.5, 0.75
@@ -28,10 +29,24 @@ class BaseTeacher:
     The weight is each query's own (`Labels.lexical`).
     """
 
-    def __init__(self, base: Encoder, document_length: int, texts: Sequence[str] = ()) -> None:
-        """`texts` are what words are counted over; without any, words do not count."""
+    def __init__(
+        self,
+        base: Encoder,
+        document_length: int,
+        texts: Sequence[str] = (),
+        *,
+        others: Sequence[tuple[Encoder, float]] = (),
+        cached: bool = False,
+    ) -> None:
+        """`texts` are what words are counted over; without any, words do not count.
+
+        `others` are encoders whose cosines are added, with the weight of each. `cached` keeps vectors on disk.
+        """
         self.base, self.document_length, self.knows_words = base, document_length, bool(texts)
-        base.expect_many()
+        self._models = [(base, 1.0), *others]
+        self._kept = [KeptVectors(encoder, document_length) if cached else None for encoder, _ in self._models]
+        for encoder, _ in self._models:
+            encoder.expect_many()
         if self.knows_words:
             self.idf, self.usual_length = self._counted(texts)
 
@@ -40,18 +55,32 @@ class BaseTeacher:
         return tokenized(self.base, batch, self.document_length)
 
     def labelled(self, batch: Batch) -> Batch:
-        """The batch with the teacher's vectors among its labels."""
-        found = vectors(self.base, batch.targets)
+        """The batch with the teachers' vectors among its labels: base, words if they count, the others."""
         count = len(batch.queries)
-        queries, documents = found[:count], found[count:]
+        parts = [self._vectors(number, batch) * weight**0.5 for number, (_, weight) in enumerate(self._models)]
+        queries, documents = [part[:count] for part in parts], [part[count:] for part in parts]
         if self.knows_words and batch.labels.lexical is not None:
             ids = [text.ids for text in batch.targets]
             asked, held = self.words_asked(ids[:count]), self.words_held(ids[count:])
-            weighted = batch.labels.lexical[:, None] * asked.to(queries.device)
-            queries = torch.cat([queries, weighted], 1)
-            documents = torch.cat([documents, held.to(documents.device)], 1)
-        labels = replace(batch.labels, teacher_queries=queries, teacher_documents=documents)
+            queries.insert(1, batch.labels.lexical[:, None] * asked.to(queries[0].device))
+            documents.insert(1, held.to(documents[0].device))
+        labels = replace(
+            batch.labels,
+            teacher_queries=torch.cat(queries, 1),
+            teacher_documents=torch.cat(documents, 1),
+            teacher_sizes=torch.tensor([part.shape[1] for part in queries]),
+        )
         return replace(batch, labels=labels)
+
+    def _vectors(self, number: int, batch: Batch) -> Tensor:
+        """Vectors of a batch's queries, positives and negatives by one of the models, length 1."""
+        encoder, kept = self._models[number][0], self._kept[number]
+
+        def encode(texts: Batch) -> Tensor:
+            same = encoder is self.base and texts is batch
+            return vectors(encoder, batch.targets if same else tokenized(encoder, texts, self.document_length))
+
+        return encode(batch) if kept is None else kept.of(batch, encode).to(self.base.device)
 
     def words_asked(self, queries: Sequence[Sequence[int]]) -> Tensor:
         """Weight of each word of each query, as a share of the query's: [queries, vocabulary]."""

@@ -197,3 +197,98 @@ def test_many_queries_are_scored_in_blocks_with_the_same_value_and_gradients(mon
         results.append([loss, *(tensor.grad for tensor in batch)])
     for one, other in zip(*results, strict=True):
         assert torch.allclose(one, other, atol=1e-12)
+
+
+def many(steps: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    shapes = [(4, 6), (4, steps, 6), (2, steps, 6)]
+    return tuple(torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes)
+
+
+def cosines_of(queries: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
+    return step_scores(queries, torch.cat([positives, negatives]))
+
+
+def test_each_query_is_contrasted_at_the_step_that_finds_its_positive_best() -> None:
+    inputs, scales = many(), [5.0, 10.0, 20.0]
+    loss = DeliberationLoss(distill=False, contrast="step", step_scales=scales)(*inputs)
+    logits = cosines_of(*inputs) * torch.tensor(scales)
+    each = torch.stack([torch.nn.functional.cross_entropy(logits[..., i], torch.arange(4), reduction="none")
+                        for i in range(3)])  # fmt: skip
+    assert loss.item() == pytest.approx(each.min(0).values.mean().item(), abs=1e-9)
+    loss.backward()
+    chosen = each.argmin(0)
+    assert len(set(chosen.tolist())) > 1
+    unused = {0, 1, 2} - set(chosen.tolist())
+    gradients = inputs[2].grad.abs().sum((0, 2))
+    assert all((gradients[i] == 0) == (i in unused) for i in range(3))
+
+
+def test_the_step_that_is_contrasted_teaches_the_last_one() -> None:
+    inputs = many()
+    terms = DeliberationLoss(10.0, contrast="step").terms(*inputs)
+    logits = 10 * cosines_of(*inputs)
+    each = torch.stack([torch.nn.functional.cross_entropy(logits[..., i], torch.arange(4), reduction="none")
+                        for i in range(3)])  # fmt: skip
+    best = torch.stack([logits[k, :, step] for k, step in enumerate(each.argmin(0))])
+    expected = -(best.softmax(-1) * logits[..., -1].log_softmax(-1)).sum(-1).mean()
+    assert terms.distill is not None
+    assert terms.distill.item() == pytest.approx(expected.item(), abs=1e-9)
+
+
+def test_diversity_grows_as_steps_come_closer() -> None:
+    inputs = many()
+    terms = DeliberationLoss(10.0, diversity=0.5).terms(*inputs)
+    documents = torch.nn.functional.normalize(torch.cat(inputs[1:]), dim=-1)
+    pairs = [(documents[:, i] * documents[:, j]).sum(-1).mean() for i in range(3) for j in range(i)]
+    assert terms.diversity is not None
+    cosine = torch.stack(pairs).mean().item()
+    assert terms.diversity.item() == pytest.approx(-np.log(1 - cosine), abs=1e-4)
+    expected = (terms.contrast + terms.distill + 0.5 * terms.diversity) / 2.5
+    assert terms.total.item() == pytest.approx(expected.item(), abs=1e-9)
+    assert DeliberationLoss(diversity=1.0).terms(*many(1)).diversity.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_diversity_pushes_steps_apart_that_are_nearly_alike() -> None:
+    queries, positives, negatives = many()
+    alike = positives.detach()[:, :1] + 0.01 * positives.detach()
+    alike.requires_grad_()
+    DeliberationLoss(diversity=1.0).terms(queries, alike, negatives.detach()[:0]).diversity.backward()
+    moved = torch.nn.functional.normalize(alike.detach() - 0.01 * alike.grad, dim=-1)
+    before = torch.nn.functional.normalize(alike.detach(), dim=-1)
+    assert 1 - (moved[:, 0] * moved[:, 1]).sum(-1).mean() > 4 * (1 - (before[:, 0] * before[:, 1]).sum(-1).mean())
+    same = positives.detach()[:, :1].expand(-1, 3, -1)
+    assert DeliberationLoss(diversity=1.0).terms(queries, same).diversity.isfinite()
+
+
+def test_a_step_learns_from_the_scores_that_rows_carry() -> None:
+    inputs = many()
+    scores = torch.tensor([3.0, 2.0, 1.0, torch.nan])
+    labels = Labels(owners=torch.tensor([1, 0]), positive_scores=scores, negative_scores=torch.tensor([0.5, 2.5]))
+    terms = DeliberationLoss(10.0, teacher="base", step_teachers=[-2, -1, -1]).terms(*inputs, labels)
+    students = 10 * cosines_of(*inputs)[..., 0]
+    scored = [(students[0, [0, 5]], torch.tensor([3.0, 2.5])), (students[1, [1, 4]], torch.tensor([2.0, 0.5]))]
+    each = [torch.nn.functional.kl_div(learned.log_softmax(-1), given.softmax(-1), reduction="sum")
+            for learned, given in scored]  # fmt: skip
+    assert terms.step_teachers is not None
+    assert terms.step_teachers.item() == pytest.approx((each[0] + each[1]).item() / 4 / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("block", [2**19, 40])
+def test_each_step_learns_from_a_teacher_of_its_own(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("debater_search.training.loss.BLOCK", block)
+    inputs = many()
+    generator = torch.Generator().manual_seed(3)
+    asked, held = (torch.randn(n, 5, generator=generator, dtype=torch.float64) for n in (4, 6))
+    labels = Labels(teacher_queries=asked, teacher_documents=held, teacher_sizes=torch.tensor([2, 3]))
+    loss = DeliberationLoss(10.0, teacher="base", step_teachers=[1, 0, -1], mask_duplicates=False)
+    scores = [asked[:, 2:] @ held[:, 2:].T, asked[:, :2] @ held[:, :2].T, asked @ held.T]
+    students = 10 * cosines_of(*inputs)
+    learned = [students[..., i].log_softmax(-1) for i in range(3)]
+    each = [torch.nn.functional.kl_div(learned[i], (10 * scores[i]).softmax(-1), reduction="batchmean")
+            for i in range(3)]  # fmt: skip
+    terms = loss.terms(*inputs, labels)
+    assert terms.step_teachers is not None
+    assert terms.step_teachers.item() == pytest.approx(torch.stack(each).mean().item(), abs=1e-9)
+    assert terms.teacher is not None
+    assert terms.teacher.item() == pytest.approx(each[2].item(), abs=1e-9)

@@ -1,5 +1,7 @@
 """Views beside the mean over the text: what thinking steps add to an encoder that pools by mean."""
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,8 @@ from debater_search.encoder import Encoder
 from debater_search.encoder.model import body_mean
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.errors import DebaterError
+from debater_search.training.settings import TrainingSettings
+from debater_search.training.starting import load_start
 from debater_search.training.student import Student, read_beside_mean
 
 TEXTS = ["lift of a wing", "drag", "a much longer text on the flow over a slender body of revolution"]
@@ -78,3 +82,23 @@ def test_a_model_that_does_not_pool_by_mean_is_refused(tiny_model: Callable[...,
     with pytest.raises(DebaterError, match="does not pool by mean") as told:
         read_beside_mean(encoder)
     assert "readout: null" in told.value.hint
+
+
+def test_an_encoder_that_pools_by_cls_thinks_in_copies_of_cls_and_keeps_its_queries(
+    tiny_model: Callable[..., Path], config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cls"
+    shutil.copytree(tiny_model("bert"), folder)
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"}
+               for path, kind in (("", "Transformer"), ("1_Pooling", "Pooling"))]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    student = load_start(config(model=str(folder)), "cpu")
+    assert (student.spec.query_pooling, student.spec.document_pooling) == ("cls", "last")
+    table = student.model.backbone.get_input_embeddings().weight
+    cls, *thinking = (table[student.tokenizer.token_to_id(token)] for token in ("[CLS]", "[unused1]", "[unused3]"))
+    assert all(0 < (token - cls).abs().max() < 0.3 for token in thinking)
+    base = Encoder.load(folder, device="cpu")
+    short = TEXTS[:2]  # within the limit of the config
+    assert np.allclose(student.encode_queries(short), base.encode_queries(short), atol=1e-6)

@@ -1,7 +1,9 @@
 """The base model and BM25 as teachers of a whole batch."""
 
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +15,14 @@ from pydantic import ValidationError
 from debater_search.data import open_training_set
 from debater_search.encoder import Encoder
 from debater_search.encoder.loading.hub import locate
+from debater_search.errors import UnavailableError
 from debater_search.training import DeliberationLoss, load_config, train
 from debater_search.training.batches import Batch, TrainingData
+from debater_search.training.chunks import Text
 from debater_search.training.loss import Labels
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.steps import prepare
+from debater_search.training.steps import prepare, vectors
 from debater_search.training.teacher import BaseTeacher
 from tests.training.topics import metrics
 
@@ -54,6 +58,65 @@ def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Pa
     )
 
 
+def test_other_encoders_cosines_are_added_with_their_weight(tiny_model: Callable[..., Path]) -> None:
+    given = batch(["d", "a b"], ["a d d", "c c"])
+    base, other = (Encoder.load(tiny_model(family), device="cpu") for family in ("bert", "llama"))
+    teacher = BaseTeacher(base, 32, COUNTED, others=[(other, 0.5)])
+    labels = teacher.labelled(replace(given, targets=teacher.reads(given))).labels
+    assert labels.teacher_sizes.tolist() == [32, 200, 32]  # base, words, the other
+    asked, held = labels.teacher_queries[:, -32:], labels.teacher_documents[:, -32:]
+    expected = 0.5 * other.encode_queries(given.queries) @ other.encode_documents(given.documents).T
+    assert np.allclose(asked @ held.T, expected, atol=1e-5)
+
+
+def test_kept_vectors_are_made_once_for_queries_and_documents_each(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    first = batch(["d", "a"], ["a", "c c"])
+    plain = BaseTeacher(Encoder.load(tiny_model("bert"), device="cpu"), 32)
+    kept = BaseTeacher(plain.base, 32, cached=True)
+    encoded: list[Text] = []
+
+    def labels(of: BaseTeacher, given: Batch) -> Labels:
+        return of.labelled(replace(given, targets=of.reads(given))).labels
+
+    def noted(encoder: Encoder, texts: Sequence[Text]) -> torch.Tensor:
+        encoded.extend(texts)
+        return vectors(encoder, texts)
+
+    expected = labels(plain, first)
+    monkeypatch.setattr("debater_search.training.teacher.vectors", noted)
+    for times in (4, 0):
+        encoded.clear()
+        found = labels(kept, first)
+        assert len(encoded) == times
+        assert torch.allclose(found.teacher_queries, expected.teacher_queries, atol=1e-6)
+        assert torch.allclose(found.teacher_documents, expected.teacher_documents, atol=1e-6)
+    labels(BaseTeacher(plain.base, 32, cached=True), batch(["a", "b"], ["c c", "a"]))
+    assert len(encoded) == 1  # the query b; another teacher of the same model finds the rest
+    labels(BaseTeacher(plain.base, 30, cached=True), first)
+    assert len(encoded) == 5  # another length is another vector
+
+
+def test_a_damaged_cache_of_vectors_is_told_and_a_cut_vector_made_again(
+    tiny_model: Callable[..., Path], cache: Path
+) -> None:
+    given = batch(["d", "a"], ["a", "c c"])
+    base = Encoder.load(tiny_model("bert"), device="cpu")
+    teacher = BaseTeacher(base, 28, cached=True)
+    given = replace(given, targets=teacher.reads(given))
+    first = teacher.labelled(given).labels.teacher_queries
+    [path] = (cache / "debater" / "teachers").glob("*-28.sqlite")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE vectors SET vector = substr(vector, 1, 9)")
+    assert torch.equal(teacher.labelled(given).labels.teacher_queries, first)
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(UnavailableError, match="cannot be used") as told:
+        BaseTeacher(base, 28, cached=True)
+    assert "loss.teacher_cache=false" in told.value.hint
+    path.unlink()
+
+
 def test_words_weigh_in_each_set_as_it_says(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
     rows = str(tmp_path / "rows.jsonl")
     loss = {"teacher": "base", "teacher_lexical": 0.3}
@@ -69,6 +132,19 @@ def test_a_run_is_taught_by_the_model_before_training(config: Callable[..., Trai
     taught = [row["teacher"] for row in metrics(folder)]
     assert np.mean(taught[-5:]) < 0.7 * np.mean(taught[:5])
     assert json.loads((folder / "debater.json").read_text())["document_pooling"] == "residual"
+
+
+def test_a_run_gives_steps_teachers_of_their_own(
+    config: Callable[..., TrainingSettings], tiny_model: Callable[..., Path]
+) -> None:
+    other = {"name": "other", "model": str(tiny_model("llama")), "weight": 0.5}
+    loss = {"teacher": "base", "teacher_lexical": 0.3, "teacher_models": [other], "teacher_cache": True,
+            "step_teachers": ["words", "other", "all"], "contrast": "step", "diversity": 0.1}  # fmt: skip
+    settings = config(loss=loss)
+    assert settings.loss.arguments(settings.teachers)["step_teachers"] == [1, 2, -1]
+    rows = metrics(train(settings))
+    assert len(rows) == 6
+    assert all(row["step_teachers"] > 0 and 0 < row["diversity"] < 10 for row in rows)
 
 
 def test_documents_are_longer_in_search_than_in_training(
@@ -101,6 +177,15 @@ def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again(
     [
         ({"loss": {"teacher_lexical": 0.3}}, "teacher: base"),
         ({"data": [{"path": "x", "teacher_lexical": 0.3}]}, "teacher: base"),
+        ({"loss": {"teacher_cache": True}}, "teacher: base"),
+        ({"loss": {"step_teachers": ["base"]}}, "teacher: base"),
+        (
+            {"loss": {"teacher": "base", "step_teachers": ["base", "words"]}},
+            "names 'words'; the teachers are all, data, base",
+        ),
+        ({"loss": {"teacher": "base", "teacher_models": [{"name": "base", "model": "x"}]}}, "names of their own"),
+        ({"loss": {"step_scales": [1.0, 2.0, 3.0]}}, "contrast: step"),
+        ({"loss": {"contrast": "step", "step_scales": [1.0, 2.0]}}, "each of thinking_steps"),
         ({"thinking_weight": 0.5}, "readout: residual"),
         ({"max_length": {"query": 32, "document": 40, "search": 39}}, "below document"),
         (

@@ -113,7 +113,21 @@ def test_paths_in_a_config_are_relative_to_it(config: Callable[..., TrainingSett
     assert (settings.loss.scale, settings.lora and settings.lora.r) == (20, 4)
 
 
-@pytest.mark.parametrize("name", ["demo", "minicpm2-2b", "minicpm3-4b", "smollm2-135m"])
+def test_models_in_a_config_are_folders_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "other").mkdir()
+    loss = {
+        "teacher": "base",
+        "teacher_models": [{"name": "one", "model": "other"}, {"name": "two", "model": "minilm"}],
+    }
+    values = {"model": "base", "output": "out", "data": [{"path": "rows.jsonl"}], "loss": loss}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
+    settings = load_config(tmp_path / "c.yaml")
+    found = [settings.model, *(teacher.model for teacher in settings.loss.teacher_models)]
+    assert found == [str(tmp_path / "base"), str(tmp_path / "other"), "minilm"]
+
+
+@pytest.mark.parametrize("name", ["debater-small", "demo", "minicpm2-2b", "minicpm3-4b", "smollm2-135m"])
 def test_every_shipped_config_is_valid(name: str) -> None:
     path = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
     assert load_config(path).thinking_steps == 8

@@ -12,6 +12,7 @@ from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedM
 from transformers.utils import logging
 
 from debater_search.encoder.families import is_causal, native_config
+from debater_search.encoder.loading.eight_bits import INT8_FILE, read_int8
 from debater_search.encoder.loading.files import one_line, read_json, weight_files
 from debater_search.encoder.speed.attention import choose_attention
 from debater_search.errors import DamagedError, DebaterError, InvalidError
@@ -47,9 +48,12 @@ def load_backbone(
             config = native_config(values)
             require_states(config, folder)
             weight_files(folder)
-            backbone, report = AutoModel.from_pretrained(
-                folder,
+            int8 = (folder / INT8_FILE).is_file()
+            family = MODEL_MAPPING[type(config)] if int8 else AutoModel  # AutoModel takes no weights from memory
+            backbone, report = family.from_pretrained(
+                None if int8 else folder,
                 config=config,
+                state_dict=read_int8(folder / INT8_FILE) if int8 else None,
                 dtype=dtype,
                 attn_implementation=choose_attention(attention, config, device, dtype),
                 use_safetensors=True,
