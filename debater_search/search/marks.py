@@ -9,8 +9,6 @@ from debater_search.store.words import characters, characters_in, folded, words_
 Span = tuple[int, int]
 """The first character, and the one behind the last."""
 
-_Key = str | tuple[str, ...]
-
 
 class QueryMarks:
     """The terms of a query, to be found in texts, whatever the endings of words."""
@@ -19,8 +17,11 @@ class QueryMarks:
         self._language = language
         terms = language.terms(query)
         self._words = {_key(term.text, language) for term in terms if not term.is_sequence}
-        self._sequences = {tuple(characters(term.text)) for term in terms if term.is_sequence}
-        self._lengths = sorted({len(sequence) for sequence in self._sequences})
+        self._sequences: dict[str, list[list[str]]] = {}  # by their first character
+        for term in terms:
+            if term.is_sequence:
+                sequence = characters(term.text)
+                self._sequences.setdefault(sequence[0], []).append(sequence)
 
     def different(self, text: str) -> int:
         """How many different terms the text holds."""
@@ -36,22 +37,26 @@ class QueryMarks:
                 merged.append((start, stop))
         return merged
 
-    def _found(self, text: str) -> Iterator[tuple[_Key, Span]]:
+    def _found(self, text: str) -> Iterator[tuple[str, Span]]:
         for found in words_and_runs(text):
             if found.lastgroup == "run":
                 yield from self._sequences_in(found[0], found.start())
             elif (key := _key(found[0], self._language)) in self._words:
                 yield key, found.span()
 
-    def _sequences_in(self, run: str, start: int) -> Iterator[tuple[_Key, Span]]:
+    def _sequences_in(self, run: str, start: int) -> Iterator[tuple[str, Span]]:
         if not self._sequences:
             return
         units = list(characters_in(run))
-        names = [folded(unit[0]) for unit in units]
-        for length in self._lengths:
-            for first in range(len(units) - length + 1):
-                if (key := tuple(names[first : first + length])) in self._sequences:
-                    yield key, (start + units[first].start(), start + units[first + length - 1].end())
+        names = [_folded(unit[0]) for unit in units]
+        for first, name in enumerate(names):
+            for sequence in self._sequences.get(name, ()):
+                last = first + len(sequence) - 1
+                if names[first : last + 1] == sequence:
+                    yield "".join(sequence), (start + units[first].start(), start + units[last].end())
+
+
+_folded = lru_cache(maxsize=50_000)(folded)
 
 
 @lru_cache(maxsize=50_000)

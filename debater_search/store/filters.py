@@ -72,6 +72,8 @@ def _allowed(tree: Filter, documents: DocumentStore) -> np.ndarray:
             return _present(field, documents) & ~passed if is_negative(operator) else passed
         case Missing(field):
             return _live(documents) & ~_present(field, documents)
+        case Not(Missing(field)) if field not in COLUMNS:
+            return _present(field, documents)
         case Not(operand):
             return _live(documents) & ~_allowed(operand, documents)
         case Junction(word, operands):

@@ -245,12 +245,14 @@ def test_any_text_has_a_snippet(query: str, text: str) -> None:
     assert len(best_snippet(QueryMarks(query, ENGLISH), text)) <= MAX_SNIPPET + 4
 
 
-@pytest.mark.parametrize("text", [" " * 10**6, "\n" * 10**6, "wing " * 10**6, "a" * 10**6, ". " * 10**6])
+@pytest.mark.parametrize(
+    "text", [" " * 10**6, "\n" * 10**6, "wing " * 10**6, "a" * 10**6, ". " * 10**6, "飛行" * 10**6]
+)
 def test_snippets_of_huge_texts_are_quick(text: str) -> None:
     import time
 
     start = time.perf_counter()
-    best_snippet(QueryMarks("wing flutter", ENGLISH), text)
+    best_snippet(QueryMarks("wing flutter 飛行機", ENGLISH), text)
     assert time.perf_counter() - start < 5  # linear: a fraction of a second; quadratic: minutes
 
 

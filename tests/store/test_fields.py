@@ -139,16 +139,14 @@ def test_the_table_follows_a_change_and_its_undoing(tmp_path: Path, committed: b
     assert table(path, "revised_fields") == []
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st.dictionaries(
-        st.text(),
-        st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        ),
-    )
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner), max_leaves=5
 )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4))
 def test_whatever_metadata_is_inserted_can_be_removed(metadata: dict[str, Any]) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         for statement in SCHEMA:
