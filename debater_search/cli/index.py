@@ -86,7 +86,7 @@ def index(
     """Encode a corpus and build its index."""
     with results(as_json) as out:
         from debater_search.data.files import require_exists
-        from debater_search.indexing import build, check_output, usual_workers
+        from debater_search.indexing import build, check_build, usual_workers
         from debater_search.indexing import update as update_index
         from debater_search.vectors.faiss import parse_memory, require_one_faiss
 
@@ -102,28 +102,31 @@ def index(
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
         if overlap != 32 and passages is None:
             raise DebaterError("--overlap is of passages.", "Give --passages too, such as --passages 256.")
-        check_output(folder, force=force, encode_only=encode_only)
         ready = embeddings is not None and model is None
         if ready and (dim is not None or int8):
             raise DebaterError(
                 "Ready embeddings are taken as they are.", "Leave --dim and --int8 out, or encode the corpus anew."
             )
+        settings: dict[str, Any] = {
+            "type": index_type,
+            "memory": choice[1],
+            "recall": recall,
+            "all_steps": all_steps,
+            "encode_only": encode_only,
+            "embeddings": embeddings,
+            "passages": passages,
+            "overlap": overlap,
+            "force": force,
+        }
+        check_build(folder, **settings, workers=workers or 1)
         dtype = "int8" if int8 else None
         encoder = None if ready else load_encoder(model, base_model, device, dim=dim, dtype=dtype)
         result = build(
             corpus,
             encoder,
             folder,
-            type=index_type,
-            memory=choice[1],
-            recall=recall,
-            all_steps=all_steps,
-            encode_only=encode_only,
-            embeddings=embeddings,
-            passages=passages,
-            overlap=overlap,
+            **settings,
             workers=workers or usual_workers(device),
-            force=force,
             progress=True,
         )
         if encode_only:

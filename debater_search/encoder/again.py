@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debater_search.encoder.loading.hub import require_model
 from debater_search.errors import DebaterError, UnavailableError
 from debater_search.identity import INT8, EncoderInfo, require_same
 
@@ -36,8 +37,6 @@ def load_again(
         InvalidError: it is not the model that made the index.
 
     """
-    from debater_search.encoder import Encoder
-
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     arguments: dict[str, Any] = {**info.recipe, **moved}
     if device != "auto":
@@ -50,6 +49,9 @@ def load_again(
         if choose_device(device).type == "cpu":
             arguments["dtype"] = INT8
     try:
+        require_model(arguments["model"], weights=weights)
+        from debater_search.encoder import Encoder
+
         encoder = Encoder.load(**arguments)
     except DebaterError as error:
         raise UnavailableError(
