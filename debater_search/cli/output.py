@@ -61,8 +61,10 @@ class Output:
         """Print text or tables; colours only on a terminal. A `str` is taken literally."""
         console = self._console()
         for part in parts:
-            literal = isinstance(part, str)
-            console.print(printable_lines(part) if literal else part, soft_wrap=literal or None)
+            if isinstance(part, str):
+                console.print(printable_lines(part), soft_wrap=True)
+            else:
+                console.print(part)
         self.stream.flush()
 
     def table(
