@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test test-slow check lint reference clean
+.PHONY: demo test test-slow test-campaign check lint reference clean
 
 demo: $(INSTALLED)
 	@$(BIN)/debater demo
@@ -18,6 +18,11 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	@$(BIN)/python -m pytest -m slow
+
+# Kills, damage, hostile input, many processes: SECONDS of each campaign, from where the last run ended (build/campaign).
+SECONDS ?= 600
+test-campaign: $(INSTALLED)
+	@$(BIN)/python -m tests.campaign --seconds $(SECONDS)
 
 check: lint test
 	@command -v chromium chromium-browser google-chrome >/dev/null || echo "The report's page was not tested, as no Chromium is installed (Debian, Ubuntu: apt install chromium)."

@@ -19,6 +19,10 @@ from debater_search.errors import DebaterError, InvalidError, MissingError, Unav
 Settings = TypeVar("Settings", bound=BaseModel)
 Key = tuple[str | int, ...]
 
+_DEPTH = 50
+"""Levels of a config; no setting lies as deep."""
+_NAMED = 8
+"""Settings that a message names where none is like the unknown one."""
 _DIGITS = 1000
 """Python reads and writes integers of some thousands of digits only."""
 
@@ -28,7 +32,23 @@ YAML_ERRORS = (
 """What safe YAML raises for text of a stranger: a wrong value of a tag (`!!bool x`) is a KeyError, and so on."""
 
 
-class _Loader(yaml.SafeLoader):
+class ShallowLoader(yaml.SafeLoader):
+    """Safe YAML that ends where values are nested deeply: reading on would take time by the square of the depth."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As PyYAML does; a YAMLError below a depth that no file of ours has."""
+        self._depth += 1
+        if self._depth > _DEPTH:
+            raise yaml.YAMLError("values are nested too deeply")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+class _Loader(ShallowLoader):
     """Safe YAML, in which 2e-4 is a number too (YAML 1.1 asks for 2.0e-4)."""
 
 
@@ -175,10 +195,7 @@ def _explain(
     where = _where(key, path, lines, given)
     fields = model.model_fields if model is not None else {}
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(key[-1]), fields, n=1, cutoff=0.5)
-        prefix = name.removesuffix(str(key[-1]))
-        hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known here: {', '.join(fields)}."
-        return DebaterError(f"{where}: there is no setting {name}.", hint)
+        return DebaterError(f"{where}: there is no setting {name}.", _nearest(str(key[-1]), name, model))
     if first["type"] == "missing":
         return DebaterError(f"{where}: the setting {name} is missing.", f"Add {key[-1]} to the config.")
     # a value that may be of several types is refused once for each of them
@@ -186,6 +203,19 @@ def _explain(
     what = f"{name} is {_short(first['input'])}, but " if key else ""
     description = fields[str(key[-1])].description if key and str(key[-1]) in fields else None
     return DebaterError(f"{where}: {what}{' or '.join(reasons)}.", description or "Mend it in the config.")
+
+
+def _nearest(last: str, name: str, model: type[BaseModel] | None) -> str:
+    """A hint with the setting that was probably meant by `name`, whose last part names none of `model`."""
+    fields = model.model_fields if model is not None else {}
+    meant = getattr(model, "synonyms", {}).get(last.lower())
+    near = [meant] if meant else difflib.get_close_matches(last, fields, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean {name.removesuffix(last)}{near[0]}?"
+    if len(fields) <= _NAMED:
+        return f"Known here: {', '.join(fields)}."
+    likely = difflib.get_close_matches(last, fields, n=_NAMED, cutoff=0)
+    return f"Known here: {', '.join(likely)}, and {len(fields) - _NAMED} more."
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 
 from debater_search.errors import BusyError, InvalidError, UnavailableError
-from debater_search.files import from_json
 
 LOCK_NAME = "writer.lock"
 _MAX_HOLDER = 10_000  # bytes that are read of what a holder says of itself
@@ -136,7 +135,7 @@ def _holder(descriptor: int) -> str:
     with os.fdopen(descriptor, "rb") as file:
         text = file.read(_MAX_HOLDER)
     try:
-        said = from_json(text)
+        said = json.loads(text)
         return f"process {int(said['pid'])} since {said['since']} ({said['command']})"
-    except (ValueError, KeyError, TypeError):  # it has the lock and has not written yet
+    except (ValueError, KeyError, TypeError, RecursionError):  # it has the lock and has not written yet
         return "another process"

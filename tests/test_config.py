@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -221,3 +222,39 @@ def test_reference_lists_every_setting() -> None:
     assert '| `data.N.instruction` | text or list of text | `""` |  |' in table
     assert "highest rate \\| after" in table
     assert "| `lora` | mapping or null | `null` |  |" in table
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 100_000, "a: " + "{a: " * 100_000, "[" * 60 + "]" * 60, "- " * 100_000])
+def test_deep_nesting_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    start = time.perf_counter()
+    with pytest.raises(DebaterError, match="this is not YAML"):
+        load_settings(Train, tmp_path / "c.yaml")
+    with pytest.raises(DebaterError, match="is not YAML"):
+        load_settings(Train, None, [f"loss={text}"])
+    assert time.perf_counter() - start < 1
+
+
+def test_the_usual_word_for_a_setting_is_understood_and_few_names_are_listed(tmp_path: Path) -> None:
+    from debater_search.training import load_config
+
+    (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: a}]\n", encoding="utf-8")
+    for given, meant in (
+        ("lr=1", "learning_rate"),
+        ("epochs=3", "max_steps"),
+        ("BF16=1", "dtype"),
+        ("lora_r=8", "lora.r"),
+    ):
+        with pytest.raises(DebaterError, match=rf"Did you mean {meant}\?"):
+            load_config(tmp_path / "c.yaml", [given])
+    with pytest.raises(DebaterError, match=r"Known here: (\w+, ){8}and \d+ more\."):
+        load_config(tmp_path / "c.yaml", ["foo=1"])
+
+
+def test_every_name_that_a_synonym_stands_for_is_a_setting() -> None:
+    from debater_search.training import TrainingSettings
+    from debater_search.training.synonyms import SYNONYMS
+
+    for theirs, ours in SYNONYMS.items():
+        assert theirs not in TrainingSettings.model_fields
+        assert f"| `{ours}` |" in schema_reference(TrainingSettings), ours

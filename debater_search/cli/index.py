@@ -93,7 +93,7 @@ def index(
     """Encode a corpus and build its index."""
     with results(as_json) as out:
         from debater_search.data.files import require_exists
-        from debater_search.indexing import build, check_output, usual_workers
+        from debater_search.indexing import build, check_build, usual_workers
         from debater_search.indexing import update as update_index
         from debater_search.store.lexical import language_of
         from debater_search.vectors.faiss import parse_memory, require_one_faiss
@@ -113,30 +113,33 @@ def index(
             raise DebaterError(
                 "--overlap has no effect without --passages.", "Give --passages too, such as --passages 256."
             )
-        check_output(folder, force=force, encode_only=encode_only)
         ready = embeddings is not None and model is None
         if ready and (dim is not None or int8 or pooling is not None):
             raise DebaterError(
                 "--dim, --int8 and --pooling cannot change ready embeddings.",
                 "Leave them out, or encode the corpus again.",
             )
+        settings: dict[str, Any] = {
+            "type": index_type,
+            "memory": choice[1],
+            "recall": recall,
+            "all_steps": all_steps,
+            "encode_only": encode_only,
+            "embeddings": embeddings,
+            "passages": passages,
+            "overlap": overlap,
+            "force": force,
+        }
+        check_build(folder, **settings, workers=workers or 1)
         how = {"pooling": pooling, "attention": attention, "dim": dim, "dtype": "int8" if int8 else None}
         encoder = None if ready else load_encoder(model, base_model, device, **how)
         result = build(
             corpus,
             encoder,
             folder,
-            type=index_type,
-            memory=choice[1],
-            recall=recall,
-            all_steps=all_steps,
-            encode_only=encode_only,
-            embeddings=embeddings,
-            passages=passages,
-            overlap=overlap,
+            **settings,
             language=language,
             workers=workers or usual_workers(device),
-            force=force,
             progress=True,
         )
         if encode_only:

@@ -127,11 +127,11 @@ def mine(
 def read_window(window: str) -> tuple[int, int]:
     """The first and the last rank of `10:100`. Raises DebaterError where it is something else."""
     first, colon, last = window.partition(":")
-    if not (colon and all(rank.strip().isdecimal() and len(rank) < 20 for rank in (first, last))):
+    if not (colon and all(rank.strip().isdecimal() and len(rank) < 19 for rank in (first, last))):
         raise DebaterError(
             f"{window!r} is not a range of ranks.", "Give the first and the last, as in --window 10:100."
         )
-    return int(first), int(last)
+    return int(first.strip()), int(last.strip())
 
 
 def _show(out: Output, summary: "Summary") -> None:

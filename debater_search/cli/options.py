@@ -72,6 +72,9 @@ def load_encoder(model: str | None, base_model: str | None, device: str, **more:
 
     Raises DebaterError where it cannot be.
     """
+    from debater_search.encoder.loading.hub import require_model
+
+    require_model(model or DEFAULT_MODEL)
     from debater_search.encoder import Encoder
 
     given = {name: value for name, value in more.items() if value is not None}

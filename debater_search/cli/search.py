@@ -96,7 +96,7 @@ def search(
     with results(as_json) as out:
         _check(query, like, queries, run, force)
         fusion = _parse_weights(weights)
-        with closing(open_engine(index, model, base_model, device)) as engine:
+        with closing(open_engine(index, model, base_model, device, where=where)) as engine:
             conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion, exact)
             conversation.restrict(where)
             if queries is not None and run is not None:
@@ -207,9 +207,10 @@ def _check(query: str | None, like: str | None, queries: Path | None, run: Path 
         raise DebaterError("--queries and --run go together.", "Give both: --queries FILE --run OUT.")
     if run is not None and run.exists() and not force:
         raise DebaterError(f"{run} exists.", "Give another --run, or --force to replace it.")
-    if run is not None:
-        from debater_search.data.files import require_writable
+    if run is not None and queries is not None:
+        from debater_search.data.files import require_exists, require_writable
 
+        require_exists(queries)
         require_writable(run)
     if query is not None:
         _require_text(query)
@@ -234,10 +235,12 @@ def _require_text(query: str) -> None:
         raise DebaterError("The query is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
 
 
-def open_engine(index: Path | None, model: str | None, base_model: str | None, device: str) -> "SearchEngine":
+def open_engine(
+    index: Path | None, model: str | None, base_model: str | None, device: str, *, where: str | None = None
+) -> "SearchEngine":
     """Open the index that the options name, or the newest one, with its own model or with that of the options.
 
-    Raises DebaterError if there is no such index, or another model made it.
+    Raises DebaterError if there is no such index, another model made it, or (before it is loaded) a filter is wrong.
     """
     from debater_search.search import SearchEngine, latest_index
     from debater_search.store.folders import open_manifest
@@ -249,6 +252,9 @@ def open_engine(index: Path | None, model: str | None, base_model: str | None, d
     info = open_manifest(index).encoder if chosen else None
     if info is None:
         return SearchEngine.open(index)
+    if where is not None:
+        with closing(SearchEngine.open(index)) as without_model:
+            without_model.check(where=where)
     from debater_search.encoder import load_again
 
     encoder = load_again(info, index, model=model, base_model=base_model, device=device, for_queries=True)

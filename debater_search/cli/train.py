@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from debater_search.cli.options import Device, Force, Json, examples
 from debater_search.cli.output import Output, results
+from debater_search.errors import MissingError
 from debater_search.terminal import printable
+
+if TYPE_CHECKING:
+    from debater_search.training import TrainingSettings
 
 EXAMPLES = examples(
     "debater train configs/demo.yaml",
@@ -44,17 +48,18 @@ def train(
     """
     with results(as_json) as out:
         from debater_search import training
+        from debater_search.training.checks import check
 
         released = training.is_released_config(config)
         translated = training.translate_released_config(config, overrides or []) if released else None
         if translated is not None:
             print("\n".join(map(printable, translated.splitlines())), file=sys.stderr)
-        settings = training.load_config(config, overrides or [])
+        settings = training.load_config(config, overrides or [], output=output)
         translation = {"translated": translated} if released else {}
         where: dict[str, Any] = {"output": output, "resume": resume, "force": force, "device": device}
         if dry_run:
-            plan = training.plan(settings, **where, processes=processes)
-            return out.json({"plan": plan.as_dict(), **translation}) if as_json else show_plan(out, plan.as_dict())
+            check(settings, processes=processes, dry_run=True)
+            return _dry_run(out, settings, {**where, "processes": processes}, translation)
         checkpoint = training.train(settings, **where, processes=processes, progress=True)
         if not training.is_main_process():  # one of several that torchrun has started
             return None
@@ -64,26 +69,46 @@ def train(
         return out.show(f"Next: debater index CORPUS --model {checkpoint}")
 
 
+def _dry_run(out: Output, settings: "TrainingSettings", arguments: dict[str, Any], translation: dict[str, Any]) -> None:
+    """Show the plan of a run; where its data is missing, show what is known without it, then raise MissingError."""
+    from debater_search import training
+
+    missing = None
+    try:
+        plan = training.plan(settings, **arguments).as_dict()
+    except MissingError as error:
+        missing = error
+        plan = training.plan(settings, **arguments, without_data=True).as_dict()
+    plan["missing"] = missing.message if missing is not None else None
+    if out.as_json:
+        out.json({"plan": plan, **translation})
+    else:
+        show_plan(out, plan)
+    if missing is not None:
+        raise missing
+
+
 def show_plan(out: Output, plan: dict[str, Any]) -> None:
     """What a training run would do, for people."""
     share = plan["trainable"] / plan["parameters"]
     unread = {name: f"; not read: {', '.join(fields)}" for name, fields in plan["ignored_fields"].items()}
     sets = [(f"  {name}", f"{rows:,} rows{unread.get(name, '')}") for name, rows in plan["sets"].items()]
+    missing = plan["missing"] is not None
+    examples = [("examples", f"{plan['rows']:,}, of which {plan['with_negatives']:,} have negatives"), *sets]
+    examples = [("examples", "not known: data is missing")] if missing else examples
+    epoch = "" if missing else f"; {plan['steps_per_epoch']:,} an epoch"
     together = f" in {plan['processes']} processes" if plan["processes"] > 1 else ""
     out.facts(
         [
             ("model", f"{plan['model']} ({plan['dtype']} on {plan['device']}{together})"),
             ("parameters", f"{plan['parameters']:,}, of which {plan['trainable']:,} are trained ({share:.1%})"),
             ("thinking steps", str(plan["thinking_steps"])),
-            ("examples", f"{plan['rows']:,}, of which {plan['with_negatives']:,} have negatives"),
-            *sets,
-            (
-                "steps",
-                f"{plan['steps']:,} of {plan['queries_per_step']:,} queries; {plan['steps_per_epoch']:,} an epoch",
-            ),
-            ("tokens a step", f"about {plan['tokens_per_step']:,}"),
+            *examples,
+            ("steps", f"{plan['steps']:,} of {plan['queries_per_step']:,} queries{epoch}"),
+            ("tokens a step", f"{'at most' if missing else 'about'} {plan['tokens_per_step']:,}"),
             ("memory", f"about {plan['memory_per_device'] / 1e9:,.1f} GB on each device"),
             ("checkpoint", f"{plan['checkpoint_bytes'] / 1e6:,.1f} MB each"),
+            ("output", plan["output"] + (f" ({plan['taken']})" if plan["taken"] else "")),
         ]
     )
     for example in plan["examples"]:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from debater_search.coerce import has_control_character, plain
-from debater_search.config import YAML_ERRORS
+from debater_search.config import YAML_ERRORS, ShallowLoader
 from debater_search.data.files import COMPRESSIONS, called, not_utf8, open_stream
 from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.extras import require
@@ -38,7 +38,7 @@ class _Read:
     metadata: dict[str, Any] | None = None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(ShallowLoader):
     """Safe YAML without aliases: a few lines of them can stand for gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:

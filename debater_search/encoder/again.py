@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debater_search.encoder.loading.hub import require_model
 from debater_search.errors import DebaterError, UnavailableError
 from debater_search.identity import INT8, EncoderInfo, require_same
 
@@ -36,22 +37,23 @@ def load_again(
         InvalidError: it is not the model that made the index.
 
     """
-    from debater_search.encoder import Encoder
-    from debater_search.encoder.speed.attention import FLASH
-    from debater_search.encoder.speed.hardware import choose_device
-
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     arguments: dict[str, Any] = {**info.recipe, **moved}
     if device != "auto":
         arguments["device"] = device
     if not weights:
         arguments["weights"] = False
-    kind = choose_device(device).type
-    if info.int8 and not for_queries and kind == "cpu":
-        arguments["dtype"] = INT8
-    if kind != "cuda" and arguments.get("attention") == FLASH:  # it was asked for where there was a GPU
-        del arguments["attention"]
     try:
+        require_model(arguments["model"], weights=weights)  # before torch is imported
+        from debater_search.encoder import Encoder
+        from debater_search.encoder.speed.attention import FLASH
+        from debater_search.encoder.speed.hardware import choose_device
+
+        kind = choose_device(device).type
+        if info.int8 and not for_queries and kind == "cpu":
+            arguments["dtype"] = INT8
+        if kind != "cuda" and arguments.get("attention") == FLASH:  # it was asked for where there was a GPU
+            del arguments["attention"]
         encoder = Encoder.load(**arguments)
     except DebaterError as error:
         raise UnavailableError(

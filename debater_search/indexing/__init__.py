@@ -3,7 +3,7 @@
 `build` is three calls: `store_documents`, `encode`, `index`.
 """
 
-from debater_search.indexing.building import BuildResult, build, index
+from debater_search.indexing.building import BuildResult, build, check_build, index
 from debater_search.indexing.change import Change, add, delete, update
 from debater_search.indexing.compaction import Compaction, compact
 from debater_search.indexing.documents import StoredDocuments, store_documents
@@ -22,6 +22,7 @@ __all__ = [
     "Verification",
     "add",
     "build",
+    "check_build",
     "check_output",
     "compact",
     "delete",

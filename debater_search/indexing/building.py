@@ -98,6 +98,7 @@ def build(
     cut = _passage_settings(passages, overlap, all_steps, lexical=lexical)
     settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine)
     settings.check()
+    vector_settings = VectorSettings(type, memory, recall)
     check_output(folder, force=force, encode_only=encode_only)
     ready = open_ready(embeddings, encoder, all_steps, cut, encode_only) if embeddings is not None else None
     if ready:  # the shards are what they are
@@ -106,7 +107,6 @@ def build(
     split = None
     if settings.passages is not None and info is not None:
         split = Splitter(encoder or load_again(info, Path(embeddings or folder), weights=False), settings.passages)
-    vector_settings = VectorSettings(type, memory, recall)
     if info is not None and not encode_only:
         find_backend(backend).validate(vector_settings, ready.manifest.dim if ready else info.dim)
 
@@ -134,6 +134,31 @@ def build(
                 result.manifest = index(stored, store, vector_settings, name=folder.name, backend=backend)
                 result.warnings = result.manifest.warnings
     return result
+
+
+def check_build(
+    folder: str | Path,
+    *,
+    type: str = "auto",
+    memory: int | None = None,
+    recall: float = 0.95,
+    all_steps: bool = False,
+    passages: int | None = None,
+    overlap: int = 32,
+    encode_only: bool = False,
+    embeddings: str | Path | None = None,
+    workers: int = 1,
+    force: bool = False,
+) -> None:
+    """Raise DebaterError for what `build` refuses whatever the corpus and the model: before a model is loaded."""
+    cut = _passage_settings(passages, overlap, all_steps, lexical=False)
+    EncodingSettings(all_steps=all_steps, passages=cut, workers=workers).check()
+    settings = VectorSettings(type, memory, recall)
+    check_output(folder, force=force, encode_only=encode_only)
+    if embeddings is not None:
+        open_ready(embeddings, None, all_steps, cut, encode_only)
+    if not encode_only:
+        find_backend("faiss").validate(settings, None)
 
 
 def index(

@@ -42,6 +42,9 @@ class Verification:
     damaged: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
 
+    repairable: bool = True
+    """Whether a repair can make again what is damaged: manifests and documents come from the corpus alone."""
+
     @property
     def sound(self) -> bool:
         """Whether nothing is left damaged."""
@@ -84,6 +87,7 @@ def verify(
             if record is not None:
                 found.damaged += backend(record.backend).check(folder, record)
                 bar.advance(len(record.files))
+        found.repairable = not {MANIFEST_NAME, manifest.documents} & set(found.damaged)
         if repair and found.damaged:
             if MANIFEST_NAME in found.damaged:
                 raise DamagedError(f"{folder / MANIFEST_NAME} contradicts what it describes.", MEND)

@@ -124,7 +124,7 @@ class LexicalCandidates:
 
     def __init__(self, documents: DocumentStore, texts: CorpusTexts, size: int, settings: MiningSettings) -> None:
         self.documents, self.texts = documents, texts
-        self._depth = settings.window[1]
+        self._depth = min(settings.window[1], size)
         self._candidates = np.arange(size) if size < len(documents) else None
 
     def search(self, questions: Sequence[Question]) -> list[tuple[Ranking, list[float]]]:

@@ -96,9 +96,18 @@ class DocumentStore:
             yield connection
 
     def read(self, positions: Sequence[int]) -> list[Document]:
-        """The documents at these positions, in the order asked for."""
-        found = self._by_position("position, id, title, text, metadata", positions)
-        return [document_of(found[position][1:]) for position in positions]
+        """The documents at these positions, in the order asked for; DamagedError if one is not as it was written."""
+        with self.reading() as connection:
+            hash = "hash" if connection.state is not None else "NULL"
+            found = self._by_position(f"position, {hash}, id, title, text, metadata", positions)
+            return [self._checked(position, *found[position][1:]) for position in positions]
+
+    def _checked(self, position: int, hash: bytes | None, *row: str) -> Document:
+        """The document of a row; `hash` None, in the layout before generations, is not compared."""
+        spans = self._spans(position) if self.split else ()
+        if hash is not None and row_hash(position, (*row,), spans) != hash:  # type: ignore[arg-type]
+            raise DamagedError(f"Document {row[0]!r} in {self.path} is damaged: its hash differs.", MEND)
+        return document_of((*row,))  # type: ignore[arg-type]
 
     def read_range(self, start: int, stop: int) -> list[Document]:
         """The documents at positions start … stop - 1, but for those that were deleted."""

@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from debater_search.training.checkpoints import run_config as run_config
     from debater_search.training.dry_run import plan as plan
     from debater_search.training.launch import is_main_process as is_main_process
     from debater_search.training.loss import DeliberationLoss as DeliberationLoss
     from debater_search.training.released import is_released_config as is_released_config
     from debater_search.training.released import translate_released_config as translate_released_config
+    from debater_search.training.run_folder import run_config as run_config
     from debater_search.training.settings import TrainingSettings as TrainingSettings
     from debater_search.training.settings import load_config as load_config
     from debater_search.training.trainer import train as train
@@ -25,7 +25,7 @@ _HOME = {
     "is_released_config": "debater_search.training.released",
     "load_config": "debater_search.training.settings",
     "plan": "debater_search.training.dry_run",
-    "run_config": "debater_search.training.checkpoints",
+    "run_config": "debater_search.training.run_folder",
     "train": "debater_search.training.trainer",
     "translate_released_config": "debater_search.training.released",
 }

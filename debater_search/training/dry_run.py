@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.encoder.speed.hardware import choose_device
-from debater_search.errors import UnavailableError
-from debater_search.training import checkpoints
+from debater_search.errors import InvalidError, UnavailableError
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.launch import processes_for
+from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
 from debater_search.training.steps import cut_documents, prepare
@@ -47,25 +47,25 @@ def plan(
     force: bool = False,
     device: str = "auto",
     processes: int | None = None,
+    without_data: bool = False,
 ) -> Plan:
     """What `train` with the same arguments would do. Loads no weights and writes nothing.
 
     Raises DebaterError for all that would fail at the start of training, or later: data, lengths, the development set,
-    trackers, processes without work, an output that is taken, a disk without room for checkpoints.
+    trackers, processes without work, an output that cannot be used, a disk without room for checkpoints. A run that
+    holds the output is named in the plan. `without_data` estimates by lengths alone, for data that is elsewhere.
     """
     folder = Path(output or settings.output)
     processes = processes_for(settings, processes, device)
-    checkpoints.is_finished(folder, settings, resume=resume, force=force)
+    taken = _held_by(folder, settings, resume=resume, force=force)
     require_trackers(settings.report_to)
-    data = TrainingData(settings)
+    data = None if without_data else TrainingData(settings)
     student = load_start(settings, device, weights=False)
     require_room(student, settings)
     make_trainable(student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
     if settings.eval is not None:
         DevelopmentSet(settings.eval, settings.seed).require_readable()
-    length = settings.max_length.document
-    steps = [prepare(student, data.batch(step), length) for step in range(min(SAMPLED_STEPS, settings.max_steps))]
-    tokens = sum(_tokens(step) for step in steps) // len(steps)
+    tokens = _tokens_per_step(student, settings, data)
     parameters = list(student.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     saved = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
@@ -78,18 +78,50 @@ def plan(
         "parameters": sum(p.numel() for p in parameters),
         "trainable": trained,
         "thinking_steps": student.thinking_steps,
-        "sets": {name: len(rows) for name, rows in zip(data.names, data.sets, strict=True)},
-        "with_negatives": sum(rows.with_negatives for rows in data.sets),
-        "ignored_fields": data.ignored,
-        "rows": data.examples,
+        **_counts(data),
         "steps": settings.max_steps,
-        "steps_per_epoch": data.steps_per_epoch,
         "queries_per_step": settings.batch_size,
         "tokens_per_step": tokens,
         "checkpoint_bytes": saved + trained * MOMENTS * FLOAT32,
         "memory_per_device": memory_per_device(student, settings, tokens // processes, processes),
+        "output": str(folder),
+        "taken": taken,
     }
-    return Plan(facts, [_rendered(student, length, *example) for example in data.first_examples()])
+    length = settings.max_length.document
+    examples = [] if data is None else [_rendered(student, length, *example) for example in data.first_examples()]
+    return Plan(facts, examples)
+
+
+def _held_by(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> str | None:
+    """What holds the output, if `force` would replace it or `resume` go on with it."""
+    try:
+        is_finished(folder, settings, resume=resume, force=force)
+    except InvalidError as error:
+        is_finished(folder, settings, resume=resume, force=True)  # for what nothing helps against
+        return error.message
+    return None
+
+
+def _counts(data: TrainingData | None) -> dict[str, Any]:
+    """What is known of the rows."""
+    if data is None:
+        return {"sets": {}, "with_negatives": 0, "ignored_fields": {}, "rows": 0, "steps_per_epoch": 0}
+    return {
+        "sets": {name: len(rows) for name, rows in zip(data.names, data.sets, strict=True)},
+        "with_negatives": sum(rows.with_negatives for rows in data.sets),
+        "ignored_fields": data.ignored,
+        "rows": data.examples,
+        "steps_per_epoch": data.steps_per_epoch,
+    }
+
+
+def _tokens_per_step(student: Student, settings: TrainingSettings, data: TrainingData | None) -> int:
+    """The mean over the first steps; without data the most that a step can have."""
+    lengths = settings.max_length
+    if data is None:
+        return settings.batch_size * (lengths.query + (1 + settings.negatives) * lengths.document)
+    steps = range(min(SAMPLED_STEPS, settings.max_steps))
+    return sum(_tokens(prepare(student, data.batch(step), lengths.document)) for step in steps) // len(steps)
 
 
 def memory_per_device(student: Student, settings: TrainingSettings, tokens: int, processes: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from debater_search.data.files import write_lines
 from debater_search.files import from_json
 from debater_search.progress import Progress
-from debater_search.training.checkpoints import METRICS_FILE, PICTURE_FILE
+from debater_search.training.run_folder import METRICS_FILE, PICTURE_FILE
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import StepFacts
 from debater_search.training.trackers import Trackers

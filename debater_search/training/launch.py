@@ -16,8 +16,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from debater_search.errors import KINDS, InvalidError, UnavailableError
+from debater_search.errors import KINDS, UnavailableError
 from debater_search.processes import share_of_threads
+from debater_search.training.checks import require_shares
 from debater_search.training.settings import TrainingSettings
 
 PATIENCE = timedelta(minutes=30)
@@ -40,23 +41,6 @@ def processes_for(settings: TrainingSettings, asked: int | None, device: str) ->
     processes = asked if asked is not None else max(1, cards)
     require_shares(settings, processes)
     return processes
-
-
-def require_shares(settings: TrainingSettings, processes: int) -> None:
-    """Raise InvalidError if there are no processes, or some would have no part in a step."""
-    if processes < 1:
-        raise InvalidError(f"processes is {processes}.", "Use 1 or more.")
-    if processes > settings.batch_size:
-        raise InvalidError(
-            f"There are more processes ({processes}) than queries in a batch ({settings.batch_size}).",
-            "Raise batch_size or lower `processes`.",
-        )
-    if settings.warm_start is not None and processes > settings.warm_start.batch_size:
-        raise InvalidError(
-            f"There are more processes ({processes}) than texts in a step of the warm start "
-            f"({settings.warm_start.batch_size}).",
-            "Raise warm_start.batch_size or lower `processes`.",
-        )
 
 
 @contextmanager

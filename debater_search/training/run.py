@@ -17,7 +17,7 @@ from debater_search.encoder.speed.linear import lay_out_frozen
 from debater_search.encoder.speed.memory import keep_freed_memory, return_freed_memory
 from debater_search.errors import InvalidError
 from debater_search.progress import progress as progress_line
-from debater_search.training import checkpoints
+from debater_search.training import checkpoints, run_folder
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import fitting_budget
@@ -53,7 +53,7 @@ class Run:
             log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
         self.provenance = checkpoints.describe_run(settings, self.data)
         self.development = DevelopmentSet(settings.eval, settings.seed) if settings.eval is not None else None
-        self.state: dict[str, Any] = checkpoints.saved_state(resume_from) if resume_from is not None else {"step": 0}
+        self.state: dict[str, Any] = run_folder.saved_state(resume_from) if resume_from is not None else {"step": 0}
         if resume_from is not None:
             checkpoints.restore_weights(resume_from, self.student)
         self.parallel = Parallel(self.student, settings.parallel)
@@ -79,7 +79,7 @@ class Run:
             self._save(0, None)
             warm, done = False, 0
             if self.parallel.is_main:
-                checkpoints.drop_warm(self.folder)
+                run_folder.drop_warm(self.folder)
         last = self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
         self.journal.close()
@@ -248,7 +248,7 @@ class Run:
             state={"cache_tokens": self.cache_tokens, "warm": warm},
         )
         if warm and self.parallel.is_main:
-            checkpoints.drop_warm(self.folder, before=step)
+            run_folder.drop_warm(self.folder, before=step)
 
     def _provenance_now(self) -> dict[str, object]:
         return {**self.provenance, "metrics": self.journal.last}
@@ -260,7 +260,7 @@ class Run:
         # If the loss is NaN, the weights that produced it cannot be trusted.
         spoiled = self.folder / f"{phase.folder}-{step}"
         what = "gradient" if is_finite(loss) else "loss"
-        good = checkpoints.newest_complete(self.folder, before=step if what == "loss" else math.inf)
+        good = run_folder.newest_complete(self.folder, before=step if what == "loss" else math.inf)
         hints = ["Lower learning_rate.", f"The last good checkpoint is {good}." if good else ""]
         if what == "loss" and spoiled.is_dir():
             hints.append(f"Remove {spoiled} before you `resume`: its weights gave this loss.")

@@ -1,20 +1,41 @@
 """What a training config may say. Names are those of the config file; the reference page is generated from here."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from debater_search.config import beside, load_settings
 from debater_search.data.training_sources import is_hub_name
 from debater_search.training.loss import ALL, DATA
 from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.released import is_released_config, settings_of
+from debater_search.training.synonyms import SYNONYMS
+
+_LARGEST = 2**53
+"""Whole numbers beyond it are no counts, and some libraries cannot hold them."""
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_huge_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int) and abs(value) > _LARGEST and info.field_name != "seed":
+            raise ValueError(f"it should be at most {_LARGEST}")
+        return value
 
 
 class DataSet(_Section):
@@ -111,7 +132,7 @@ class Loss(_Section):
 class Lora(_Section):
     """Low-rank adaptation of attention and MLP projections."""
 
-    r: PositiveInt = Field(16, description="Rank.")
+    r: PositiveInt = Field(16, le=100_000, description="Rank.")
     alpha: PositiveInt = Field(32, description="Scaling: updates are multiplied by alpha / r.")
     last_layers: PositiveInt | None = Field(
         None,
@@ -162,11 +183,13 @@ class WarmStart(_Section):
 class TrainingSettings(_Section):
     """A training run."""
 
+    synonyms: ClassVar[Mapping[str, str]] = SYNONYMS
+
     preset: Preset = Field(
         "default", description="Defaults that the file's own settings override: see training/presets.py."
     )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
-    thinking_steps: PositiveInt = Field(8, description="Thinking tokens; 1 trains the model's own pooling.")
+    thinking_steps: PositiveInt = Field(8, le=1000, description="Thinking tokens; 1 trains the model's own pooling.")
     readout: Literal["residual"] | None = Field(
         None,
         description="residual: a view combines the thinking token's state with the mean over the text (for encoders "
@@ -287,8 +310,15 @@ class TrainingSettings(_Section):
         return merged(preset, values) if preset else values
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingSettings:
-    """Read a config file; paths in it come back resolved. Raises DebaterError naming key and line of any mistake."""
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), *, output: str | Path | None = None
+) -> TrainingSettings:
+    """Read a config file; paths in it come back resolved. `output` stands for the file's own.
+
+    Raises DebaterError naming key and line of any mistake.
+    """
+    if output is not None:
+        overrides = [*overrides, f"output={json.dumps(str(output))}"]
     values = settings_of(path, overrides)[0] if is_released_config(path) else None
     settings = load_settings(TrainingSettings, path, overrides, values=values)
     folder = _data_folder(path, settings.data_folder, overrides)

@@ -1,17 +1,17 @@
-"""`train`: where a run goes, on how many processes, from which step."""
+"""`train`: where a run goes, on how many processes, from which step.
+
+What is heavy is imported inside the functions: mistakes are found before torch is loaded.
+"""
 
 import json
 from contextlib import ExitStack
 from pathlib import Path
 
+from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError
-from debater_search.extras import require
 from debater_search.locks import writing
-from debater_search.training import checkpoints
-from debater_search.training.batches import TrainingData
-from debater_search.training.gather import agreed, of_first, world_size
-from debater_search.training.launch import in_a_group, is_main_process, joined, launch, processes_for, require_shares
-from debater_search.training.run import Run
+from debater_search.training import run_folder
+from debater_search.training.checks import check, require_shares
 from debater_search.training.settings import TrainingSettings, load_config
 
 
@@ -40,8 +40,12 @@ def train(
         DebaterError: a config or data mistake, an output folder that is not free, a loss that is not a number, a
             process that died.
     """
-    settings = config if isinstance(config, TrainingSettings) else load_config(config)
-    require_libraries(settings)
+    settings = config if isinstance(config, TrainingSettings) else load_config(config, output=output)
+    check(settings, output=output, resume=resume, force=force, processes=processes)
+    from debater_search.training.batches import TrainingData
+    from debater_search.training.gather import world_size
+    from debater_search.training.launch import in_a_group, is_main_process, joined, launch, processes_for
+
     folder = Path(output or settings.output)
     if in_a_group():
         with joined(device) as own:
@@ -53,7 +57,7 @@ def train(
     if count == 1:
         return _train(settings, folder, resume=resume, force=force, device=device, progress=progress)
     # Mistakes are found, and data is indexed, before processes are started that would all do so.
-    if checkpoints.is_finished(folder, settings, resume=resume, force=force):
+    if run_folder.is_finished(folder, settings, resume=resume, force=force):
         return folder
     TrainingData(settings)
     launch(
@@ -70,31 +74,26 @@ def train(
     return folder
 
 
-def require_libraries(settings: TrainingSettings) -> None:
-    """Raise UnavailableError, before hours of work, for a library that the run needs at its end."""
-    require("matplotlib", extra="train")
-    if settings.eval is not None:
-        require("pytrec_eval", extra="train")
-
-
 def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: bool, device: str, progress: bool) -> Path:
     """Train in this process, which may be one of a group."""
-    finished = checkpoints.is_finished(folder, settings, resume=resume, force=force)
-    if of_first(finished):
+    from debater_search.training.gather import of_first
+    from debater_search.training.run import Run
+
+    if of_first(run_folder.is_finished(folder, settings, resume=resume, force=force)):
         return folder
     resume_from = _checkpoint_of_all(folder) if resume else None
     run = Run(settings, folder, device, progress, resume_from)  # finds mistakes before anything is dropped
     if resume_from is not None and not force:
-        checkpoints.require_same_data(resume_from, run.provenance)
+        run_folder.require_same_data(resume_from, run.provenance)
     run.parallel.wait()  # all processes have seen the folder as it was
     with ExitStack() as alone:
         if run.parallel.is_main:
             folder.mkdir(parents=True, exist_ok=True)
             alone.enter_context(writing(folder))
             if resume_from is None:
-                checkpoints.clear(folder)
+                run_folder.clear(folder)
             # A finished run that goes on is not finished.
-            (folder / checkpoints.CHECKPOINT_FILE).unlink(missing_ok=True)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         run.parallel.wait()
         return run.go()
 
@@ -104,11 +103,13 @@ def _checkpoint_of_all(folder: Path) -> Path | None:
 
     Raises InvalidError if another process does not see it, on a machine that does not share the output folder.
     """
-    newest = checkpoints.newest_complete(folder)
+    from debater_search.training.gather import agreed, of_first
+
+    newest = run_folder.newest_complete(folder)
     name = of_first(newest.name if newest is not None else None)
     if name is None:
         return None
-    if not agreed(int(checkpoints.is_complete(folder / name)), least=True):
+    if not agreed(int(run_folder.is_complete(folder / name)), least=True):
         raise InvalidError(
             f"Some processes do not find the checkpoint {folder / name}.",
             "Put `output` on a disk that all machines share, or copy the checkpoint to each of them.",

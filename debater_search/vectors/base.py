@@ -83,8 +83,11 @@ class VectorBackend(Protocol):
     takes: Literal["positions", "tree"]
     """The form in which a filter reaches a search: as the positions that pass it, or as the filter's tree."""
 
-    def validate(self, settings: VectorSettings, dim: int) -> None:
-        """Raise DebaterError for settings that cannot be built, before anything is encoded."""
+    def validate(self, settings: VectorSettings, dim: int | None) -> None:
+        """Raise DebaterError for settings that cannot be built, before anything is encoded.
+
+        `dim` is None while it is not known: then only for settings that are wrong whatever it is.
+        """
         ...
 
     def build(

@@ -85,6 +85,7 @@ BAD = {
     "standard input": (["-"], "standard input"),
     "a folder without judgements": (["empty"], "has no judgements"),
     "a row without a positive": (["half.jsonl"], "half.jsonl, line 1"),
+    "no number": (["train.jsonl", "--window", "1:" + "9" * 5000], "is not a range of ranks"),
     "no window": (["train.jsonl", "--window", "ten"], "'ten' is not a range of ranks"),
     "a window that ends before it begins": (["train.jsonl", "--window", "20:10"], "20:10"),
     "a window that is too small": (["train.jsonl", "--window", "1:2"], "fewer ranks"),

@@ -70,3 +70,41 @@ def test_closed_streams_end_no_command(index: Path, closed: str, arguments: str,
     assert Path("code").read_text() == "0"
     assert ("Propellers are loud" in ended.stdout) == ("1>&-" not in closed)
     assert "Traceback" not in ended.stderr
+
+
+MISTAKES = [
+    ["train", "nowhere.yaml"],
+    ["train", "train.yaml", "lr=1"],
+    ["train", "train.yaml"],  # its data is missing
+    ["train", "train.yaml", "data.0.path=rows.jsonl", "model=nowhere"],
+    ["train", "train.yaml", "data.0.path=rows.jsonl", "eval.task=nowhere"],
+    ["train", "train.yaml", "data.0.path=rows.jsonl", "--processes", "0"],
+    ["train", "train.yaml", "data.0.path=rows.jsonl", "--output", "taken"],
+    ["train", "train.yaml", "--dry-run", "model=nowhere"],
+    ["index", "nowhere.jsonl"],
+    ["index", "rows.jsonl", "--model", "nowhere"],
+    ["index", "rows.jsonl", "--type", "flatt"],
+    ["index", "rows.jsonl", "--type", "HNSW0"],
+    ["index", "rows.jsonl", "--recall", "7"],
+    ["index", "rows.jsonl", "--memory", "much"],
+    ["index", "rows.jsonl", "--passages", "0"],
+    ["index", "rows.jsonl", "--embeddings", "nowhere"],
+    ["index", "rows.jsonl", "--output", "taken"],
+    ["search", "wing", "-i", "nowhere"],
+    ["search", "wing", "-i", "indexes/flight", "--where", "year >"],
+    ["search", "wing", "-i", "indexes/flight", "--where", "yeer = 1", "--model", "minilm"],
+    ["search", "wing", "-i", "indexes/flight", "--model", "nowhere"],
+    ["search", "--queries", "nowhere.jsonl", "--run", "r.trec", "-i", "indexes/flight", "--model", "minilm"],
+]
+
+
+def test_mistakes_are_found_before_torch_is_imported(index: Path, workdir: Path) -> None:
+    (workdir / "train.yaml").write_text("model: minilm\noutput: o\ndata: [{path: nowhere.jsonl}]\n")
+    (workdir / "rows.jsonl").write_text('{"id": "1", "text": "t", "query": "q", "positive": "p"}\n')
+    (workdir / "taken").mkdir()
+    (workdir / "taken" / "thesis.tex").write_text("years of work")
+    in_a_fresh_process(
+        "import sys; from debater_search.cli import main\n"
+        f"for arguments in {MISTAKES!r}:\n"
+        "    assert (main(arguments), 'torch' in sys.modules) == (2, False), arguments"
+    )

@@ -92,3 +92,24 @@ def test_the_data_of_a_shipped_config_is_all_there_is_to_set(
     elsewhere, beside = ([data.path for data in settings.data] for settings, _ in trained)
     assert elsewhere[0] == "my/echo-data/allnli.jsonl"
     assert beside[0] == str(REPOSITORY / "configs" / ".." / "data" / "echo-data" / "allnli.jsonl")
+
+
+def test_an_output_on_the_command_line_need_not_be_in_the_config(
+    debater: Debater, config: str, trained: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    Path(config).write_text(CONFIG.replace("output: checkpoints/x\n", ""), encoding="utf-8")
+    assert "the setting output is missing" in debater("train", config).err
+    for output in ("a: b", "~", "caf\udce9", "[x"):
+        assert debater("train", config, "--output", output).code == 0
+        assert trained[-1][0].output == output
+
+
+def test_a_dry_run_without_the_data_shows_memory_and_fails(debater: Debater, config: str) -> None:
+    Path("train.jsonl").unlink()
+    outcome = debater("train", config, "--dry-run", "--json")
+    assert (outcome.code, outcome.json["plan"]["missing"]) == (2, "There is no file train.jsonl.")
+    assert outcome.json["plan"]["memory_per_device"] > 10**8
+    assert "train.jsonl" in outcome.err
+    outcome = debater("train", config, "--dry-run")
+    assert "tokens a step   at most" in outcome.out
+    assert "not known: data is missing" in outcome.out

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,3 +245,13 @@ def test_the_command_says_what_is_damaged_and_mends_it(index: Path, capfd: pytes
 def test_what_is_no_index_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DebaterError):
         verify(tmp_path / name)
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_a_damaged_document_is_never_shown_and_the_others_are(index: Path, mode: Any) -> None:
+    database = index / "documents.sqlite"
+    database.write_bytes(database.read_bytes().replace(b"wing number 5 lifts", b"wing number 5 lives"))
+    engine = SearchEngine.open(index)
+    with pytest.raises(DamagedError, match=r"Document 'd5' in .* is damaged"):
+        engine.search("wing", 7, mode=mode)
+    assert engine.search("number 4", 1, mode=mode, where="id != 'd5'")[0].id

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from debater_search.errors import DebaterError, InvalidError
-from debater_search.training import DeliberationLoss, checkpoints, plan, train, trainer
+from debater_search.training import DeliberationLoss, gather, plan, run_folder, train, trainer
 from debater_search.training.launch import explained, joined
 from debater_search.training.settings import TrainingSettings
 from tests.training.shares import SHARES, batch
@@ -277,11 +277,11 @@ def test_all_processes_resume_from_the_checkpoint_that_the_first_one_chooses(
 ) -> None:
     for step in (2, 6):  # this process, on a machine of its own, has a newer one
         (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / checkpoints.STATE_FILE).write_text("{}")
+        (tmp_path / f"checkpoint-{step}" / run_folder.STATE_FILE).write_text("{}")
     (tmp_path / "checkpoint-4").mkdir()
     if complete:
-        (tmp_path / "checkpoint-4" / checkpoints.STATE_FILE).write_text("{}")
-    monkeypatch.setattr(trainer, "of_first", lambda own: "checkpoint-4")
+        (tmp_path / "checkpoint-4" / run_folder.STATE_FILE).write_text("{}")
+    monkeypatch.setattr(gather, "of_first", lambda own: "checkpoint-4")
     if complete:
         assert trainer._checkpoint_of_all(tmp_path) == tmp_path / "checkpoint-4"
     else:

@@ -19,8 +19,8 @@ from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.locks import writing
 from debater_search.training import plan, train
-from debater_search.training.checkpoints import clear
 from debater_search.training.journal import Journal
+from debater_search.training.run_folder import clear
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.student import Student
 from tests.training.topics import metrics
@@ -445,7 +445,7 @@ def test_a_warm_start_goes_on_where_it_was_killed(
 def test_a_killed_warm_start_goes_on_as_training_where_a_changed_config_leaves_it_out(
     config: Callable[..., TrainingSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop = "debater_search.training.checkpoints.drop_warm"
+    drop = "debater_search.training.run_folder.drop_warm"
     monkeypatch.setattr(drop, lambda *_, **__: shutil.rmtree(tmp_path / "out" / "checkpoint-0", ignore_errors=True))
     unfinished(train(config(warm_start={"steps": 3, "batch_size": 4}, max_steps=1)))
     monkeypatch.undo()

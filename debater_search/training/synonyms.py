@@ -1,0 +1,29 @@
+"""What other trainers call settings of a run, and what they are called here: for hints."""
+
+_OURS = {
+    "learning_rate": "lr",
+    "max_steps": "epochs num_epochs num_train_epochs steps train_steps",
+    "warmup_steps": "warmup warmup_ratio",
+    "batch_size": "bs train_batch_size per_device_train_batch_size",
+    "gradient_cache": "gradient_accumulation_steps grad_cache chunk_size",
+    "model": "base_model model_name model_name_or_path backbone",
+    "output": "output_dir save_dir",
+    "data": "dataset train_file train_data dataset_file_path",
+    "lora.r": "lora_r",
+    "lora.alpha": "lora_alpha",
+    "lora.dropout": "lora_dropout",
+    "max_length.document": "max_seq_length passage_max_len",
+    "max_length.query": "query_max_len",
+    "dtype": "bf16 fp16 precision torch_dtype",
+    "schedule": "scheduler lr_scheduler_type",
+    "max_grad_norm": "clip grad_clip",
+    "negatives": "hard_negatives train_group_size",
+    "loss.scale": "tau loss_scale",
+    "search_instruction": "instruction",
+    "eval.every": "eval_steps",
+    "eval.task": "dev",
+    "thinking_steps": "num_thinking_tokens",
+}
+
+SYNONYMS = {theirs: ours for ours, names in _OURS.items() for theirs in names.split()}
+"""Their name → ours."""
