@@ -73,13 +73,14 @@ class Ended:
 def run(campaign: Campaign, results: Path, *, seconds: float, only: int | None = None) -> None:
     """Run trials from where the results end, until the target or the time is reached; each is a line of `results`."""
     done = read_results(results) if only is None else []
-    inputs, until = sum(line["inputs"] for line in done), time.monotonic() + seconds
+    inputs = sum(line["inputs"] for line in done)
     results.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"campaign-{campaign.name}-") as scratch:
         place = Path(scratch)
         os.environ["XDG_CACHE_HOME"] = str(place / "cache")
         (place / "prepared").mkdir()
         campaign.prepare(place / "prepared")
+        until = time.monotonic() + seconds
         for number in count(len(done)) if only is None else (only,):
             if inputs >= campaign.target or time.monotonic() > until:
                 return
