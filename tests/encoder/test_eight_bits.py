@@ -48,6 +48,9 @@ def test_a_model_is_a_quarter_as_large_and_nearly_the_same(start: Encoder, tmp_p
         name: sum(p.stat().st_size for p in (tmp_path / name).glob("*.safetensors")) for name in ("whole", "small")
     }
     assert sizes["small"] < 0.5 * sizes["whole"]  # rows of 32 numbers: names and scales weigh more than in real models
+    stored = load_file(tmp_path / "small" / INT8_FILE)
+    words, positions = (stored[f"embeddings.{name}_embeddings.weight"].dtype for name in ("word", "position"))
+    assert (words, positions) == (torch.int8, torch.float32)
     assert json.loads((tmp_path / "small" / "debater.json").read_text())["format"] == 3
     assert json.loads((tmp_path / "whole" / "debater.json").read_text())["format"] == 2
 

@@ -153,6 +153,8 @@ def test_equal_texts_share_a_key_and_negatives_know_their_query(tmp_path: Path) 
 def test_a_teacher_without_scores_in_the_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DebaterError, match=r"loss\.teacher is kl"):
         TrainingData(settings(tmp_path, loss={"teacher": "kl"}))
+    with pytest.raises(DebaterError, match=r"loss\.step_teachers names data"):
+        TrainingData(settings(tmp_path, loss={"teacher": "base", "step_teachers": ["base", "data"]}))
 
 
 def pairs(tmp_path: Path, **more: object) -> str:

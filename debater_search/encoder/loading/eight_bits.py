@@ -1,14 +1,15 @@
 """Weights of 8 bits on disk: a quarter of float32's size, and float32 again once they are loaded.
 
-A matrix is stored as integers of -127 to 127 with a scale for each output channel (row); biases and norms stay as they
-are. The file has a name of its own, so that no other program takes the integers for weights.
+The weights of linear layers and the table of words are stored as integers of -127 to 127 with a scale for each output
+channel (row). All else stays as it is: biases, norms, and the small tables of positions and kinds, whose error would be
+added to every token. The file has a name of its own, so that no other program takes the integers for weights.
 """
 
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 INT8_FILE = "model-int8.safetensors"
@@ -20,15 +21,24 @@ def write_int8(backbone: PreTrainedModel, path: Path) -> None:
     """Write the weights of a float32 model; adapters must be merged into them, and are not written."""
     stored: dict[str, Tensor] = {}
     base = backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
+    large = large_matrices(base)
     for name, weight in base.state_dict().items():
         if "lora_" in name or "trainable_tokens" in name:
             continue
         plain = name.replace(".token_adapter", "").replace(".base_layer", "")  # as they are called without an adapter
-        if weight.ndim == 2:
+        if name in large:
             stored[plain], stored[plain + SCALE] = quantised(weight)
         else:
             stored[plain] = weight.contiguous()
     save_file(stored, path, {"format": "debater-int8"})
+
+
+def large_matrices(model: nn.Module) -> set[str]:
+    """Names of the weights of linear layers, and of the embedding table with most rows."""
+    tables = {name: module for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    words = max(tables, key=lambda name: tables[name].num_embeddings)
+    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    return {f"{name}.weight" for name in {words, *linear}}
 
 
 def read_int8(path: Path) -> dict[str, Tensor]:
