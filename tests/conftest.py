@@ -32,7 +32,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _nothing_evaluated_yet(cache: Path) -> Iterator[None]:
     """Every test encodes for itself, though fake encoders of several tests have one fingerprint."""
     yield
-    shutil.rmtree(cache / "debater" / "evaluation", ignore_errors=True)
+    for kept in ("evaluation", "teachers"):
+        shutil.rmtree(cache / "debater" / kept, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
