@@ -6,6 +6,8 @@ import re
 from torch import nn
 from transformers import PreTrainedModel
 
+from debater_search.encoder.loading.adapter import is_merged
+from debater_search.errors import InvalidError
 from debater_search.training.settings import Lora
 from debater_search.training.student import Student
 
@@ -16,8 +18,11 @@ def make_trainable(student: Student, lora: Lora | None, *, gradient_checkpointin
     """Prepare a model for training, in place: LoRA (an adapter that it has already is trained on), or all weights."""
     backbone = student.model.backbone
     if hasattr(backbone, "peft_config"):
+        if is_merged(backbone):
+            raise InvalidError(
+                f"The adapter of {student.name} is merged into its base model.", "Load the model with `merged=False`."
+            )
         _tell_what_is_kept(backbone, lora)
-        backbone.unmerge_adapter()
     elif lora is None:
         backbone.requires_grad_(True)
     else:

@@ -19,7 +19,7 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
 
     Raises DebaterError for a model that cannot be loaded or could not be saved again.
     """
-    start = _load(settings, device, thinking_steps=settings.thinking_steps, weights=weights)
+    start = _load(settings, device, thinking_steps=settings.thinking_steps, merged=False, weights=weights)
     if start.model.head is not None:
         raise InvalidError(
             f"{settings.model} has dense layers behind its pooling, which cannot be trained.", "Use another model."

@@ -11,12 +11,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from debater_search.encoder import Encoder
+from debater_search.errors import InvalidError
 from debater_search.training import (
     train,
 )
 from debater_search.training.adapter import make_trainable, projections
 from debater_search.training.run import Run
 from debater_search.training.settings import Lora, TrainingSettings
+from debater_search.training.starting import load_start
 from debater_search.training.student import Student
 from tests.training.topics import metrics
 
@@ -130,6 +132,18 @@ def test_lora_is_on_every_projection(tiny_model: Callable[..., Path], family: st
     make_trainable(student, Lora(r=2, alpha=4, dropout=0), gradient_checkpointing=False)
     adapted = {n for n, _ in student.model.backbone.named_modules() if n.endswith("lora_A")}
     assert len(adapted) == len(inside)
+
+
+def test_training_goes_on_from_an_adapter_that_is_not_merged(config: Callable[..., TrainingSettings]) -> None:
+    first = config(max_steps=2)
+    folder = train(first)
+    start = load_start(config(model=str(folder)), "cpu")
+    before = Encoder.load(first.model, device="cpu", thinking_steps=3).model.backbone.state_dict()
+    layer = start.model.backbone.base_model.model.encoder.layer[0].attention.self.query
+    assert torch.equal(layer.base_layer.weight, before["encoder.layer.0.attention.self.query.weight"])
+    merged = Student(Encoder.load(folder, device="cpu"))
+    with pytest.raises(InvalidError, match="merged into its base model"):
+        make_trainable(merged, Lora(), gradient_checkpointing=False)
 
 
 def test_full_weights_are_trained_and_saved_without_lora(config: Callable[..., TrainingSettings]) -> None:

@@ -33,9 +33,17 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def load_backbone(
-    folder: Path, *, dtype: torch.dtype, attention: str, device: torch.device, weights: bool = True
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    attention: str,
+    device: torch.device,
+    weights: bool = True,
+    as_stored: bool = False,
 ) -> PreTrainedModel:
     """Load a model's body in evaluation mode; without `weights` its tensors have shapes only (device meta).
+
+    `as_stored` loads weights in the number type of their files; the caller brings them to `dtype`.
 
     Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles,
     for models that give no states of the tokens of a text and for an attention that is not possible for the model.
@@ -54,7 +62,7 @@ def load_backbone(
                 None if int8 else folder,
                 config=config,
                 state_dict=read_int8(folder / INT8_FILE) if int8 else None,
-                dtype=dtype,
+                dtype="auto" if as_stored else dtype,
                 attn_implementation=choose_attention(attention, config, device, dtype),
                 use_safetensors=True,
                 trust_remote_code=False,

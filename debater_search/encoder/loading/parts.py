@@ -70,6 +70,8 @@ class Request:
     """False loads shapes and tokenizer only."""
     pooling: str | None = None
     """One of `DECLARABLE_POOLINGS` for a model that declares none."""
+    merged: bool = True
+    """Whether an adapter will be merged into its base model."""
 
     @property
     def folder(self) -> Path:
@@ -80,10 +82,15 @@ class Request:
         """Find another model that this one is made of."""
         return locate(model, weights=self.weights)
 
-    def backbone(self, folder: Path) -> PreTrainedModel:
-        """The body of the model in a folder."""
+    def backbone(self, folder: Path, *, adapted: bool = False) -> PreTrainedModel:
+        """The body of the model in a folder; one that an adapter is merged into is rounded only after that."""
         return load_backbone(
-            folder, dtype=self.dtype, attention=self.attention, device=self.device, weights=self.weights
+            folder,
+            dtype=self.dtype,
+            attention=self.attention,
+            device=self.device,
+            weights=self.weights,
+            as_stored=adapted and self.merged and self.dtype != torch.float32,
         )
 
     def weight_files(self, folder: Path) -> list[Path]:
