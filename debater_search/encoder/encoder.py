@@ -82,6 +82,7 @@ class Encoder(TorchEncoder):
         dim: int | None = None,
         pooling: str | None = None,
         merged: bool = True,
+        weights_dtype: str | None = None,
         weights: bool = True,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
@@ -104,6 +105,7 @@ class Encoder(TorchEncoder):
                 weightedmean. None: last for decoders, mean for encoders.
             merged: add an adapter's updates to the weights, in float32 before they are rounded to `dtype`; False leaves
                 it beside its base model, as training needs it.
+            weights_dtype: keeps weights in another number type than `dtype`: float32 where they learn under autocast.
             weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
 
         Raises:
@@ -121,8 +123,9 @@ class Encoder(TorchEncoder):
             raise InvalidError(
                 f"There is no pooling called {pooling!r}.", f"Use one of {', '.join(DECLARABLE_POOLINGS)}."
             )
+        kept = choose_dtype(weights_dtype, where) if weights_dtype is not None else None
         parts = load_parts(
-            Request(source, base, thinking_steps, number_type, attention, where, weights, pooling, merged)
+            Request(source, base, thinking_steps, number_type, attention, where, weights, pooling, merged, kept)
         )
         if parts.assumes_pooling:
             pooling = parts.spec.query_pooling

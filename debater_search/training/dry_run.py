@@ -74,7 +74,7 @@ def plan(
         "model": settings.model,
         "device": str(choose_device(device)),
         "processes": processes,
-        "dtype": str(parameters[0].dtype).removeprefix("torch."),
+        "dtype": str(student.compute).removeprefix("torch."),
         "parameters": sum(p.numel() for p in parameters),
         "trainable": trained,
         "thinking_steps": student.thinking_steps,
@@ -104,7 +104,7 @@ def memory_per_device(student: Student, settings: TrainingSettings, tokens: int,
     config = student.model.backbone.config
     hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    size = parameters[0].element_size()
+    size = student.compute.itemsize
     a_layer = (ATTENTION_STATES * hidden + INNER_STATES * inner) * size  # bytes a token keeps for the backward pass
     if settings.lora is not None:
         a_layer += LORA_STATES * (hidden + inner) * size

@@ -26,6 +26,7 @@ from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finit
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.parallel import Parallel
 from debater_search.training.phases import SCHEDULES, Phase
+from debater_search.training.precision import LossScale, allow_tf32
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_base, load_start, load_teacher, require_room
 from debater_search.training.steps import StepFacts, StepOptions, prepare, prepare_warm, train_step, warm_step
@@ -56,6 +57,8 @@ class Run:
         self.state: dict[str, Any] = checkpoints.saved_state(resume_from) if resume_from is not None else {"step": 0}
         if resume_from is not None:
             checkpoints.restore_weights(resume_from, self.student)
+        allow_tf32(self.student.device)
+        self.loss_scale = LossScale(self.student.compute, self.state.get("loss_scale"))
         self.parallel = Parallel(self.student, settings.parallel)
         if self.student.device.type == "cpu" and not self.parallel.sharded:
             lay_out_frozen(self.student.model.backbone)  # last: restoring and sharing weights change them
@@ -197,9 +200,9 @@ class Run:
                     coming = ahead.submit(phase.read, step + 1)
                 if step == done:
                     phase.begin(batch)
-                facts = phase.work(batch, StepOptions(phase.seed(step), self.parallel, self.cache_tokens))
-                norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.settings.max_grad_norm)
-                self._check(facts.loss, checkpoints.local_copy(norm).item(), phase, step)
+                options = StepOptions(phase.seed(step), self.parallel, self.cache_tokens, self.loss_scale.scaled)
+                facts = phase.work(batch, options)
+                self._clip(facts.loss, phase, step)
                 rate = float(phase.schedule.get_last_lr()[0])
                 phase.optimizer.step()
                 phase.schedule.step()
@@ -210,6 +213,17 @@ class Run:
                 if phase.after(step + 1, phase.optimizer):
                     return step + 1
         return max(done, phase.steps)  # a changed config may end before the step it goes on from
+
+    def _clip(self, loss: float, phase: Phase, step: int) -> None:
+        """Clip the gradients of a step; drops them where they overflowed in float16, so that nothing is updated."""
+        trainable = self._trainable()
+        self.loss_scale.unscale(trainable)
+        norm = torch.nn.utils.clip_grad_norm_(trainable, self.settings.max_grad_norm)
+        length = checkpoints.local_copy(norm).item()
+        if is_finite(loss) and self.loss_scale.overflowed(length):
+            phase.optimizer.zero_grad(set_to_none=True)
+        else:
+            self._check(loss, length, phase, step)
 
     def _measure_and_save(self, step: int, optimizer: Optimizer) -> bool:
         """Measure and save where it is time; True where measurements say to stop."""
@@ -245,7 +259,7 @@ class Run:
             step=step,
             optimizer=fresh,
             parallel=self.parallel,
-            state={"cache_tokens": self.cache_tokens, "warm": warm},
+            state={"cache_tokens": self.cache_tokens, "warm": warm, "loss_scale": self.loss_scale.saved},
         )
         if warm and self.parallel.is_main:
             checkpoints.drop_warm(self.folder, before=step)
@@ -275,7 +289,7 @@ class Run:
         processes, steps = self.parallel.processes, self.student.thinking_steps
         log.info(
             "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
-            s.model, self.student.device, str(parameters[0].dtype).removeprefix("torch."),
+            s.model, self.student.device, str(self.student.compute).removeprefix("torch."),
             f", {processes} processes, {s.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
             f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size,
             f"{steps} thinking steps" if steps > 1 else "without thinking",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from debater_search.config import beside, load_settings
 from debater_search.data.training_sources import is_hub_name
 from debater_search.training.loss import ALL, DATA
+from debater_search.training.precision import DTYPES
 from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.released import is_released_config, settings_of
 
@@ -225,8 +226,10 @@ class TrainingSettings(_Section):
     )
     search_instruction: str = Field("", description="Default instruction of the checkpoint, put before each query.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the row order, dropout and initial values.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Number type of the frozen weights; auto: what the hardware multiplies fast."
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto",
+        description="What the model multiplies in, and the number type of frozen weights; weights that learn are kept "
+        "in fp32. auto: bf16 on GPUs that multiply it fast, else fp32.",
     )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="Attention kernel; auto: FlashAttention 2 for decoders on GPUs where it is installed."
@@ -278,6 +281,18 @@ class TrainingSettings(_Section):
                 "teacher_lexical and instruction exclude each other: BM25 would count the words of the instruction"
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_older_name(cls, values: Any) -> Any:
+        """Read `dtype`, as releases before called it, as `precision`."""
+        if not isinstance(values, dict) or "dtype" not in values:
+            return values
+        if "precision" in values:
+            raise ValueError("dtype is the older name of precision: leave it out")
+        written = values["dtype"]
+        known = next((ours for ours, theirs in DTYPES.items() if theirs == written), written)
+        return {**{name: value for name, value in values.items() if name != "dtype"}, "precision": known}
 
     @model_validator(mode="before")
     @classmethod

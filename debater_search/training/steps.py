@@ -15,6 +15,7 @@ from debater_search.training.chunks import Chunk, Text, cut, padding
 from debater_search.training.gather import gathered, mean_over_processes, world_size
 from debater_search.training.loss import DeliberationLoss, Terms
 from debater_search.training.parallel import Parallel
+from debater_search.training.precision import exactly
 from debater_search.training.student import Student
 
 CHUNK_TOKENS, CHUNK_TOKENS_CPU = 16384, 4096
@@ -42,6 +43,8 @@ class StepOptions:
     parallel: Parallel
     cache_tokens: int | None = None
     """Tokens of a chunk whose activations are dropped and made again; None: all are kept."""
+    scaled: Callable[[Tensor], Tensor] = lambda gradients: gradients
+    """Gradients of views as the backward pass takes them: `LossScale.scaled`."""
 
 
 def prepare(student: Student, batch: Batch, length: int) -> Batch:
@@ -132,14 +135,16 @@ def accumulate(
         kept += [] if cached else [views]
         for position, view in zip(chunk.positions, views.detach(), strict=True):
             leaves[position] = view.requires_grad_()
-    terms = objective(leaves)
-    terms.total.backward()
+    with exactly():
+        terms = objective(leaves)
+        terms.total.backward()
+    gradients = [options.scaled(_gradient(chunk, leaves)) for chunk in chunks]
     if cached:
-        for number, chunk in enumerate(chunks):
+        for number, (chunk, gradient) in enumerate(zip(chunks, gradients, strict=True)):
             with parallel.reducing(now=number == last):
-                _views(student, texts, chunk, options.seed + number).backward(_gradient(chunk, leaves))
+                _views(student, texts, chunk, options.seed + number).backward(gradient)
     else:
-        parallel.backward(kept, [_gradient(chunk, leaves) for chunk in chunks])
+        parallel.backward(kept, gradients)
     return terms, chunks
 
 

@@ -72,6 +72,8 @@ class Request:
     """One of `DECLARABLE_POOLINGS` for a model that declares none."""
     merged: bool = True
     """Whether an adapter will be merged into its base model."""
+    kept: torch.dtype | None = None
+    """The number type of weights, if it is not `dtype`."""
 
     @property
     def folder(self) -> Path:
@@ -84,13 +86,14 @@ class Request:
 
     def backbone(self, folder: Path, *, adapted: bool = False) -> PreTrainedModel:
         """The body of the model in a folder; one that an adapter is merged into is rounded only after that."""
+        merges = adapted and self.merged and self.dtype != torch.float32
         return load_backbone(
             folder,
             dtype=self.dtype,
             attention=self.attention,
             device=self.device,
             weights=self.weights,
-            as_stored=adapted and self.merged and self.dtype != torch.float32,
+            kept="auto" if merges else self.kept,
         )
 
     def weight_files(self, folder: Path) -> list[Path]:
