@@ -10,6 +10,7 @@ from debater_search.errors import UnavailableError
 from debater_search.training import checkpoints
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
+from debater_search.training.budget import MOMENTS
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.launch import processes_for
 from debater_search.training.settings import TrainingSettings
@@ -21,8 +22,6 @@ from debater_search.training.trackers import require_trackers
 SAMPLED_STEPS = 4
 SHOWN_CHARACTERS = 160
 FLOAT32 = 4
-MOMENTS = 2
-"""AdamW's, float32 as the gradient is."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
-from debater_search.training.budget import fitting_budget
+from debater_search.training.budget import fitting_budget, told_of_memory
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
 from debater_search.training.loss import DeliberationLoss
@@ -119,7 +119,7 @@ class Run:
             work=work,
             seed=partial(self._seed, main=False),
             describe=lambda step: "the warm start's texts",
-            begin=lambda batch: None,
+            begin=lambda: None,
             after=after,
         )
 
@@ -140,8 +140,13 @@ class Run:
         def work(batch: Batch, options: StepOptions) -> StepFacts:
             return train_step(self.student, loss, batch if teacher is None else teacher.labelled(batch), options)
 
-        def begin(batch: Batch) -> None:
-            self.cache_tokens = fitting_budget(self.student, batch, self.cache_tokens, self.parallel)
+        def longest() -> Batch:
+            batches = self.data.longest_batches(self.parallel.rank, self.parallel.processes)
+            prepared = [prepare(self.student, batch, s.max_length.document) for batch in batches]
+            return max(prepared, key=lambda batch: sum(len(text.ids) for text in batch.tokens))
+
+        def begin() -> None:
+            self.cache_tokens = fitting_budget(self.student, longest, self.cache_tokens, self.parallel, optimizer)
 
         return Phase(
             name="Training",
@@ -199,12 +204,13 @@ class Run:
                 if step + 1 < phase.steps:
                     coming = ahead.submit(phase.read, step + 1)
                 if step == done:
-                    phase.begin(batch)
+                    phase.begin()
                 options = StepOptions(phase.seed(step), self.parallel, self.cache_tokens, self.loss_scale.scaled)
-                facts = phase.work(batch, options)
-                self._clip(facts.loss, phase, step)
-                rate = float(phase.schedule.get_last_lr()[0])
-                phase.optimizer.step()
+                with told_of_memory(step, self.cache_tokens):
+                    facts = phase.work(batch, options)
+                    self._clip(facts.loss, phase, step)
+                    rate = float(phase.schedule.get_last_lr()[0])
+                    phase.optimizer.step()
                 phase.schedule.step()
                 phase.optimizer.zero_grad(set_to_none=True)
                 seconds = time.monotonic() - began
