@@ -41,7 +41,7 @@ def fitting_budget(
         found = chunk_tokens(student) // 2 if found is None else found // 2
         if found < LEAST_TOKENS:
             raise UnavailableError(
-                f"Memory does not hold the longest batch, even in the smallest chunks (gradient_cache: {LEAST_TOKENS}).",
+                "Memory does not hold the longest batch, even in the smallest chunks of gradient_cache.",
                 "Lower max_length, set gradient_checkpointing: true, or use parallel: fsdp on several cards.",
             )
     found_by_all = agreed(found or UNCHUNKED, least=True)

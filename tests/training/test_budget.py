@@ -40,7 +40,7 @@ def test_a_longer_batch_than_the_first_one_does_not_end_the_run(
         rows = [{"query": f"q {n}", "positive": f"{text} {n}"} for n in range(12)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sets = [{"path": str(tmp_path / f"{name}.jsonl")} for name in ("short", "long")]
-    card(120)
+    card(250)
     settings = config("llama", data=sets, batch_size=4, max_steps=6, max_length={"query": 40, "document": 100})
     settings = next(s for seed in range(9) if is_short(s := settings.model_copy(update={"seed": seed})))
     train(settings)
