@@ -36,7 +36,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def test_a_longer_batch_than_the_first_one_does_not_end_the_run(
     config: Callable[..., TrainingSettings], card: Callable[[int], None], tmp_path: Path
 ) -> None:
-    for name, text in (("short", "x"), ("long", "lift of a wing " * 4)):
+    for name, text in (("short", "x"), ("long", "lift of a wing " * 20)):
         rows = [{"query": f"q {n}", "positive": f"{text} {n}"} for n in range(12)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sets = [{"path": str(tmp_path / f"{name}.jsonl")} for name in ("short", "long")]
