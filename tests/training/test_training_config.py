@@ -183,6 +183,9 @@ def test_a_preset_lies_below_the_configs_own_settings(tmp_path: Path) -> None:
     assert (paper.loss.combine, paper.loss.scale, paper.schedule, paper.warmup_steps) == ("sum", 20, "cosine", 7)
     released = load_config(tmp_path / "c.yaml", ["preset=released-code"])
     assert (released.loss.combine, released.decay_steps, released.batch_size) == ("mean", "epoch", 256)
+    for recipe in (paper, released):  # as the published code
+        assert not recipe.loss.mask_duplicates
+        assert (recipe.max_length.query, recipe.max_length.document) == (512, 512)
     with pytest.raises(DebaterError, match="preset"):
         load_config(tmp_path / "c.yaml", ["preset=papers"])
 
