@@ -112,6 +112,11 @@ class Loss(_Section):
 class Lora(_Section):
     """Low-rank adaptation of attention and MLP projections."""
 
+    targets: list[str] | Literal["all-linear"] | None = Field(
+        None,
+        description="Linear layers to adapt, by the ends of their names (q_proj); all-linear: also those outside the "
+        "transformer blocks; null: all inside the blocks.",
+    )
     r: PositiveInt = Field(16, description="Rank.")
     alpha: PositiveInt = Field(32, description="Scaling: updates are multiplied by alpha / r.")
     last_layers: PositiveInt | None = Field(
