@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 
 from debater_search.errors import UnavailableError
 from debater_search.training.batches import Batch
-from debater_search.training.chunks import Chunk, cut
+from debater_search.training.chunks import Chunk
 from debater_search.training.gather import agreed
 from debater_search.training.parallel import Parallel
-from debater_search.training.steps import CHUNK_TOKENS, chunk_tokens
+from debater_search.training.steps import CHUNK_TOKENS, chunk_tokens, passes
 from debater_search.training.student import Student
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def has_limited_memory(student: Student) -> bool:
 
 def _fits(student: Student, batch: Batch, budget: int | None, optimizer: Optimizer) -> bool:
     """Whether gradients of one chunk (of the whole share, without a cache) can be made in this process alone."""
-    chunks = cut(batch.tokens, budget or chunk_tokens(student))
+    chunks = passes(student, batch.tokens, budget)
     tried = chunks if budget is None else [max(chunks, key=lambda chunk: chunk.tokens)]
     moments: list[torch.Tensor] = []
     try:

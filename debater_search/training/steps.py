@@ -23,6 +23,10 @@ CHUNK_TOKENS, CHUNK_TOKENS_CPU = 16384, 4096
 holds is computed an eighth faster."""
 
 
+LEAST_TOKENS_CUDA = 8192
+"""Padded tokens of one forward pass on a GPU, which smaller ones do not fill."""
+
+
 @dataclass(frozen=True)
 class StepFacts:
     """What a step is reported by, over all processes."""
@@ -106,11 +110,17 @@ def chunk_tokens(encoder: TorchEncoder) -> int:
     return CHUNK_TOKENS_CPU if encoder.device.type == "cpu" else CHUNK_TOKENS
 
 
+def passes(encoder: TorchEncoder, texts: Sequence[Text], budget: int | None = None) -> list[Chunk]:
+    """Texts cut into forward passes for the encoder's device, of at most `budget` tokens (None: `chunk_tokens`)."""
+    least = LEAST_TOKENS_CUDA if encoder.device.type == "cuda" else 0
+    return cut(texts, budget or chunk_tokens(encoder), least=least, packs=encoder.model.packs)
+
+
 @torch.no_grad()
 def vectors(encoder: TorchEncoder, texts: Sequence[Text]) -> Tensor:
     """Embeddings of texts by a model that does not learn: the last view, L2-normalised, [texts, D]."""
     found: list[Tensor] = [torch.empty(0)] * len(texts)
-    for chunk in cut(texts, chunk_tokens(encoder)):
+    for chunk in passes(encoder, texts):
         for position, view in zip(chunk.positions, _views(encoder, texts, chunk, seed=0), strict=True):
             found[position] = view[-1]
     return normalize(torch.stack(found), dim=-1)
@@ -125,7 +135,7 @@ def accumulate(
     made again (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
     """
     cached, parallel = options.cache_tokens is not None, options.parallel
-    chunks = parallel.even(cut(texts, options.cache_tokens or chunk_tokens(student)))
+    chunks = parallel.even(passes(student, texts, options.cache_tokens))
     last = len(chunks) - 1
     leaves: list[Tensor] = [torch.empty(0)] * len(texts)
     kept: list[Tensor] = []
