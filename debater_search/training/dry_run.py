@@ -12,6 +12,7 @@ from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import MOMENTS
 from debater_search.training.development import DevelopmentSet
+from debater_search.training.horizon import Horizon
 from debater_search.training.launch import processes_for
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
@@ -63,12 +64,13 @@ def plan(
     if settings.eval is not None:
         DevelopmentSet(settings.eval, settings.seed).require_readable()
     length = settings.max_length.document
-    steps = [prepare(student, data.batch(step), length) for step in range(min(SAMPLED_STEPS, settings.max_steps))]
+    ahead = Horizon.of(settings, data.steps_per_epoch)
+    steps = [prepare(student, data.batch(step), length) for step in range(min(SAMPLED_STEPS, ahead.steps))]
     tokens = sum(_tokens(step) for step in steps) // len(steps)
     parameters = list(student.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     saved = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
-    _require_disk(folder, saved + trained * MOMENTS * FLOAT32, settings)
+    _require_disk(folder, saved + trained * MOMENTS * FLOAT32, settings, ahead.steps)
     facts = {
         "model": settings.model,
         "device": str(choose_device(device)),
@@ -81,7 +83,7 @@ def plan(
         "with_negatives": sum(rows.with_negatives for rows in data.sets),
         "ignored_fields": data.ignored,
         "rows": data.examples,
-        "steps": settings.max_steps,
+        "steps": ahead.steps,
         "steps_per_epoch": data.steps_per_epoch,
         "queries_per_step": settings.batch_size,
         "tokens_per_step": tokens,
@@ -125,16 +127,19 @@ def _tokens(batch: Batch) -> int:
     return sum(len(text.ids) for text in batch.tokens)
 
 
-def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> None:
+def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings, steps: int) -> None:
     """Raise UnavailableError if the checkpoints to come do not fit on the disk."""
-    count = settings.max_steps // settings.save_steps + 2  # the final one and the best
+    kept = steps // settings.save_steps
+    if settings.save_total_limit is not None:
+        kept = min(kept, settings.save_total_limit + 1)  # a new one is written before the oldest is removed
+    count = kept + 2  # the final one and the best
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     if checkpoint * count > free:
         raise UnavailableError(
             f"{count} checkpoints of {checkpoint / 1e6:,.0f} MB do not fit on the disk of {folder} "
             f"({free / 1e6:,.0f} MB free).",
-            "Raise save_steps, or choose another `output`.",
+            "Raise save_steps, set save_total_limit, or choose another `output`.",
         )
 
 

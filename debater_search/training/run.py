@@ -22,6 +22,7 @@ from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import fitting_budget, told_of_memory
 from debater_search.training.development import DevelopmentSet
+from debater_search.training.horizon import Horizon
 from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.parallel import Parallel
@@ -44,6 +45,7 @@ class Run:
         self.settings, self.folder, self.device, self.progress = settings, folder, device, progress
         self.resume_from = resume_from
         self.data = TrainingData(settings)
+        self.horizon = Horizon.of(settings, self.data.steps_per_epoch)
         torch.manual_seed(settings.seed)
         self.student = load_start(settings, device)
         if self.student.device.type == "cpu":  # who bounds memory pays for it: a step takes two thirds more time
@@ -126,10 +128,8 @@ class Run:
     def _main_phase(self, done: int) -> Phase:
         s = self.settings
         loss = DeliberationLoss(**s.loss.arguments(s.teachers))
-        horizon = self.data.steps_per_epoch if s.decay_steps == "epoch" else s.decay_steps or s.max_steps
-        steps = max(horizon, s.max_steps)
-        optimizer, schedule = self._optimizer(s.learning_rate, s.warmup_steps, steps, s.schedule, done)
-
+        ahead = self.horizon
+        optimizer, schedule = self._optimizer(s.learning_rate, ahead.warmup, ahead.decay, s.schedule, done)
         teacher = self._teacher() if s.loss.teacher == "base" else None
 
         def read(step: int) -> Batch:
@@ -151,7 +151,7 @@ class Run:
         return Phase(
             name="Training",
             folder="checkpoint",
-            steps=s.max_steps,
+            steps=ahead.steps,
             batch_size=s.batch_size,
             optimizer=optimizer,
             schedule=schedule,
@@ -235,12 +235,12 @@ class Run:
         """Measure and save where it is time; True where measurements say to stop."""
         evaluation, stop = self.settings.eval, False
         # Measured before it is saved: a run that goes on from a checkpoint has its score.
-        if evaluation is not None and (step % evaluation.every == 0 or step == self.settings.max_steps):
+        if evaluation is not None and (step % evaluation.every == 0 or step == self.horizon.steps):
             self._evaluate(step)
             stop = evaluation.patience is not None and without_gain(self.scores) >= evaluation.patience
             if stop:
                 log.info("Stopped at step %d: %d measurements without a new best.", step, without_gain(self.scores))
-        if step % self.settings.save_steps == 0 and step < self.settings.max_steps and not stop:
+        if step % self.settings.save_steps == 0 and step < self.horizon.steps and not stop:
             self._save(step, optimizer)
         return stop
 
@@ -267,8 +267,12 @@ class Run:
             parallel=self.parallel,
             state={"cache_tokens": self.cache_tokens, "warm": warm, "loss_scale": self.loss_scale.saved},
         )
-        if warm and self.parallel.is_main:
+        if not self.parallel.is_main:
+            return
+        if warm:
             checkpoints.drop_warm(self.folder, before=step)
+        elif (limit := self.settings.save_total_limit) is not None:
+            checkpoints.keep_newest(self.folder, limit)
 
     def _provenance_now(self) -> dict[str, object]:
         return {**self.provenance, "metrics": self.journal.last}
@@ -297,13 +301,14 @@ class Run:
             "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
             s.model, self.student.device, str(self.student.compute).removeprefix("torch."),
             f", {processes} processes, {s.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
-            f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size,
+            f"{total:,}", f"{self.data.examples:,}", self.horizon.steps, s.batch_size,
             f"{steps} thinking steps" if steps > 1 else "without thinking",
         )  # fmt: skip
         for name, fields in self.data.ignored.items():
             log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
-        if s.warmup_steps >= s.max_steps:
-            log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", s.warmup_steps, s.max_steps)
+        warmup, last = self.horizon.warmup, self.horizon.steps
+        if warmup >= last:
+            log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", warmup, last)
 
 
 def without_gain(scores: list[float]) -> int:

@@ -214,15 +214,22 @@ class TrainingSettings(_Section):
     )
     learning_rate: PositiveFloat = Field(2e-4, description="Peak learning rate.")
     warmup_steps: int = Field(300, ge=0, description="Steps over which the learning rate rises.")
+    warmup_ratio: float | None = Field(
+        None, ge=0, lt=1, description="Share of all steps over which the learning rate rises; null: warmup_steps."
+    )
     schedule: Literal["linear", "cosine"] = Field("linear", description="Shape of the learning rate's decay to zero.")
     decay_steps: PositiveInt | Literal["epoch"] | None = Field(
         None,
-        description="Step at which the learning rate would reach zero; epoch: one pass over the data; null: max_steps.",
+        description="Step at which the learning rate would reach zero; epoch: one pass over the data; null: the last.",
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     max_steps: PositiveInt = Field(1000, description="Optimizer steps, not counting a warm start.")
+    epochs: PositiveFloat | None = Field(None, description="Passes over the data, instead of max_steps.")
     save_steps: PositiveInt = Field(200, description="Steps between two checkpoints.")
+    save_total_limit: PositiveInt | None = Field(
+        None, description="Checkpoints to keep, the newest ones; older ones are removed. null: all. best always stays."
+    )
     warm_start: WarmStart | None = Field(None, description="A first phase without labels; off in the paper's recipes.")
     eval: Evaluation | None = Field(None, description="Measurements of nDCG@10 during training.")
     report_to: list[str] = Field(
