@@ -101,7 +101,10 @@ def memory_per_device(student: Student, settings: TrainingSettings, tokens: int,
     parameters = list(student.model.parameters())
     share = processes if settings.parallel == "fsdp" else 1
     weights = sum(p.numel() * p.element_size() for p in parameters) // share
-    trained = sum(p.numel() for p in parameters if p.requires_grad) * (1 + MOMENTS) * FLOAT32 // share
+    learning = sum(p.numel() for p in parameters if p.requires_grad)
+    trained = learning * (1 + MOMENTS) * FLOAT32 // share
+    if student.compute.itemsize < FLOAT32:  # autocast keeps rounded copies for the time of a pass
+        trained += learning * student.compute.itemsize
     config = student.model.backbone.config
     hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)

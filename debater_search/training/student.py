@@ -41,7 +41,9 @@ class Student(TorchEncoder):
 
     def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
         """As any encoder's, under autocast in half precision."""
-        with torch.autocast(self.device.type, dtype=self.compute, enabled=self.compute != torch.float32):
+        if self.compute == torch.float32:
+            return super().views(sequences, kind)
+        with torch.autocast(self.device.type, dtype=self.compute):
             return super().views(sequences, kind)
 
     @property
