@@ -76,14 +76,21 @@ def _make_activations_again(backbone: PreTrainedModel) -> None:
 
 def _tell_what_is_kept(backbone: PreTrainedModel, lora: Lora | None) -> None:
     """Warn where an adapter that is trained on is not what the config asks for."""
+    adapters = backbone.peft_config.values()
+    in_some_layers = any(a.trainable_token_indices and a.layers_to_transform is not None for a in adapters)
+    if in_some_layers and (lora is None or lora.last_layers is None):
+        log.warning("The token embeddings of this adapter stay as they are, since it adapts only some layers.")
     if lora is None:
         log.warning("This checkpoint is an adapter: it is trained on, not the full weights that lora: null asks for.")
         return
-    for adapter in backbone.peft_config.values():
+    for adapter in adapters:
         layers = adapter.layers_to_transform
         count = None if layers is None else len(layers) if isinstance(layers, list) else 1
         own = {"r": adapter.r, "alpha": adapter.lora_alpha, "dropout": adapter.lora_dropout, "last_layers": count}
-        if other := [f"{name} {value}" for name, value in own.items() if getattr(lora, name) != value]:
+        other = [f"{name} {value}" for name, value in own.items() if getattr(lora, name) != value]
+        if lora.targets not in (None, "all-linear") and {*lora.targets} != {*(adapter.target_modules or ())}:
+            other.append("targets of its own")
+        if other:
             log.warning(
                 "This checkpoint is an adapter, which is trained on as it is: with %s, not what lora asks for.",
                 ", ".join(other),

@@ -115,3 +115,18 @@ def test_all_that_an_adapter_has_learns_in_float32(tiny_model: Callable[..., Pat
     assert any("trainable_tokens" in name for name in learning(made))
     made.save(tmp_path / "saved")
     assert any("LayerNorm" in name for name in load_file(tmp_path / "saved" / "adapter_model.safetensors"))
+
+
+def test_what_an_adapter_keeps_that_is_trained_on_is_said(
+    tiny_model: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = student(tiny_model("bert"), {"last_layers": 1}, thinking_steps=2)
+    start.save(tmp_path)
+    assert "stay as they are" not in caplog.text
+    student(tmp_path, {"targets": ["query"]})
+    assert "The token embeddings of this adapter stay as they are" in caplog.text
+    assert "last_layers 1, targets of its own, not what lora asks for" in caplog.text
+    caplog.clear()
+    again = student(tmp_path, {"last_layers": 1, "alpha": 32, "r": 2})
+    assert not caplog.text
+    assert not any("trainable_tokens" in name for name in learning(again))
