@@ -65,6 +65,16 @@ def test_layers_multiply_in_half_precision_and_gradients_are_float32(
     assert abs(one.norm() / other.norm() - 1) < 0.1
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_gradients_in_chunks_are_those_of_the_whole_batch(
+    config: Callable[..., TrainingSettings], precision: str
+) -> None:
+    settings = config("llama", lora={"r": 4, "dropout": 0}, precision=precision)
+    whole, chunks = gradients(settings), gradients(settings, cache_tokens=128)
+    one, other = (torch.cat([grads[name].flatten() for name in sorted(whole)]) for grads in (whole, chunks))
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.99
+
+
 def test_frozen_weights_are_kept_in_half_precision(config: Callable[..., TrainingSettings]) -> None:
     run = Run(config("llama", precision="bf16"), Path("unused"), "cpu", False)
     kinds = {p.requires_grad: p.dtype for p in run.student.model.parameters()}
