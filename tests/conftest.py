@@ -82,6 +82,12 @@ def save_random_model(family: str, folder: Path) -> Path:
             "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "eos_token_id": [2, 3],
         },
         "bert": {**small, "vocab_size": 200, "max_position_embeddings": 64},
+        "mpnet": {**small, "vocab_size": 200, "max_position_embeddings": 66},
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "vocab_size": 1156, "eos_token_id": 2},
+        "qwen3_moe": {
+            **small, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 1156, "eos_token_id": 2, "num_experts": 4,
+            "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        },
     }  # fmt: skip
     torch.manual_seed(0)
     model = AutoModel.from_config(native_config({"model_type": family, **configs[family]}))
@@ -89,7 +95,7 @@ def save_random_model(family: str, folder: Path) -> Path:
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(folder)
-    if family == "bert":
+    if family in ("bert", "mpnet"):
         save_wordpiece(folder)
     else:
         for name in ("tokenizer.json", "tokenizer_config.json"):

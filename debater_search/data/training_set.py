@@ -4,8 +4,11 @@ import logging
 import os
 import weakref
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from debater_search.data.training import no_examples
 from debater_search.data.training_cache import INDEX, ROWS, is_current, open_entry, read_contents
@@ -101,6 +104,13 @@ class TrainingSet:
         """How messages call a row: its file and line, or the query's id in a BEIR folder."""
         line, number = self._line(row)
         return place_of_line(line, number, self._path, self._contents.unit)
+
+    def longest(self, count: int) -> list[int]:
+        """The `count` rows of the most bytes, the longest first; all rows if there are fewer."""
+        columns = RECORD.size // np.dtype("<i8").itemsize
+        with mmap(self._index, 0, access=ACCESS_READ) as index:
+            lengths = np.frombuffer(index, "<i8", columns * len(self)).reshape(-1, columns)[:, 1].copy()
+        return [int(row) for row in np.argsort(-lengths, kind="stable")[:count]]
 
     def _line(self, row: int) -> tuple[bytes, int]:
         if not 0 <= row < len(self):

@@ -81,6 +81,8 @@ class Encoder(TorchEncoder):
         max_length: int | None = None,
         dim: int | None = None,
         pooling: str | None = None,
+        merged: bool = True,
+        weights_dtype: str | None = None,
         weights: bool = True,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
@@ -101,6 +103,9 @@ class Encoder(TorchEncoder):
                 the folder declares.
             pooling: how a model is read whose folder does not say it: mean, cls, last, max, mean_sqrt_len or
                 weightedmean. None: last for decoders, mean for encoders.
+            merged: add an adapter's updates to the weights, in float32 before they are rounded to `dtype`; False leaves
+                it beside its base model, as training needs it.
+            weights_dtype: keeps weights in another number type than `dtype`: float32 where they learn under autocast.
             weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
 
         Raises:
@@ -118,7 +123,10 @@ class Encoder(TorchEncoder):
             raise InvalidError(
                 f"There is no pooling called {pooling!r}.", f"Use one of {', '.join(DECLARABLE_POOLINGS)}."
             )
-        parts = load_parts(Request(source, base, thinking_steps, number_type, attention, where, weights, pooling))
+        kept = choose_dtype(weights_dtype, where) if weights_dtype is not None else None
+        parts = load_parts(
+            Request(source, base, thinking_steps, number_type, attention, where, weights, pooling, merged, kept)
+        )
         if parts.assumes_pooling:
             pooling = parts.spec.query_pooling
             log.info(
@@ -128,8 +136,8 @@ class Encoder(TorchEncoder):
             parts = parts.with_lengths(document=max_length)
         if not weights:
             where = torch.device("meta")
-        elif hasattr(parts.backbone, "merge_adapter") and number_type == torch.float32:
-            merge(parts.backbone)
+        elif hasattr(parts.backbone, "merge_adapter") and merged:
+            merge(parts.backbone, number_type)
         recipe = {
             "model": findable(str(model)),
             "base_model": findable(base) if base is not None else None,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import cycle, islice
 from math import nan
 
 import numpy as np
@@ -134,6 +135,18 @@ class TrainingData:
             )
             rows += [Row(chosen, number, turn) for number in numbers]
         return rows
+
+    def longest_batches(self, rank: int = 0, processes: int = 1) -> list[Batch]:
+        """A process's share of the longest batch of each set, or of all sets together if batches mix them."""
+        size = self.settings.batch_size
+        found = [
+            [Row(number, row, 0) for row in islice(cycle(rows.longest(size)), size)]
+            for number, rows in enumerate(self.sets)
+        ]
+        if not self.settings.homogeneous:
+            found = [[row for rank in zip(*found, strict=True) for row in rank][:size]]
+        share = np.array_split(np.arange(size), processes)[rank]
+        return [self._collate([rows[i] for i in share]) for rows in found]
 
     def describe_rows(self, step: int) -> str:
         """Where the rows of a step's whole batch come from, for messages."""

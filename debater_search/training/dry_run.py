@@ -9,7 +9,9 @@ from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError, UnavailableError
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
+from debater_search.training.budget import MOMENTS
 from debater_search.training.development import DevelopmentSet
+from debater_search.training.horizon import Horizon
 from debater_search.training.launch import processes_for
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
@@ -21,8 +23,6 @@ from debater_search.training.trackers import require_trackers
 SAMPLED_STEPS = 4
 SHOWN_CHARACTERS = 160
 FLOAT32 = 4
-MOMENTS = 2
-"""AdamW's, float32 as the gradient is."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,22 @@ def plan(
     make_trainable(student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
     if settings.eval is not None:
         DevelopmentSet(settings.eval, settings.seed).require_readable()
-    tokens = _tokens_per_step(student, settings, data)
+    ahead = Horizon.of(settings, 0 if data is None else data.steps_per_epoch)
+    tokens = _tokens_per_step(student, settings, data, ahead.steps)
     parameters = list(student.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     saved = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
-    _require_disk(folder, saved + trained * MOMENTS * FLOAT32, settings)
+    _require_disk(folder, saved + trained * MOMENTS * FLOAT32, settings, ahead.steps)
     facts = {
         "model": settings.model,
         "device": str(choose_device(device)),
         "processes": processes,
-        "dtype": str(parameters[0].dtype).removeprefix("torch."),
+        "dtype": str(student.compute).removeprefix("torch."),
         "parameters": sum(p.numel() for p in parameters),
         "trainable": trained,
         "thinking_steps": student.thinking_steps,
         **_counts(data),
-        "steps": settings.max_steps,
+        "steps": ahead.steps if data is not None or settings.epochs is None else 0,
         "queries_per_step": settings.batch_size,
         "tokens_per_step": tokens,
         "checkpoint_bytes": saved + trained * MOMENTS * FLOAT32,
@@ -115,12 +116,12 @@ def _counts(data: TrainingData | None) -> dict[str, Any]:
     }
 
 
-def _tokens_per_step(student: Student, settings: TrainingSettings, data: TrainingData | None) -> int:
-    """The mean over the first steps; without data the most that a step can have."""
+def _tokens_per_step(student: Student, settings: TrainingSettings, data: TrainingData | None, of: int) -> int:
+    """The mean over the first `of` steps; without data the most that a step can have."""
     lengths = settings.max_length
     if data is None:
         return settings.batch_size * (lengths.query + (1 + settings.negatives) * lengths.document)
-    steps = range(min(SAMPLED_STEPS, settings.max_steps))
+    steps = range(min(SAMPLED_STEPS, of))
     return sum(_tokens(prepare(student, data.batch(step), lengths.document)) for step in steps) // len(steps)
 
 
@@ -132,11 +133,14 @@ def memory_per_device(student: Student, settings: TrainingSettings, tokens: int,
     parameters = list(student.model.parameters())
     share = processes if settings.parallel == "fsdp" else 1
     weights = sum(p.numel() * p.element_size() for p in parameters) // share
-    trained = sum(p.numel() for p in parameters if p.requires_grad) * (1 + MOMENTS) * FLOAT32 // share
+    learning = sum(p.numel() for p in parameters if p.requires_grad)
+    trained = learning * (1 + MOMENTS) * FLOAT32 // share
+    if student.compute.itemsize < FLOAT32:  # autocast keeps rounded copies for the time of a pass
+        trained += learning * student.compute.itemsize
     config = student.model.backbone.config
     hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    size = parameters[0].element_size()
+    size = student.compute.itemsize
     a_layer = (ATTENTION_STATES * hidden + INNER_STATES * inner) * size  # bytes a token keeps for the backward pass
     if settings.lora is not None:
         a_layer += LORA_STATES * (hidden + inner) * size
@@ -158,16 +162,19 @@ def _tokens(batch: Batch) -> int:
     return sum(len(text.ids) for text in batch.tokens)
 
 
-def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings) -> None:
+def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings, steps: int) -> None:
     """Raise UnavailableError if the checkpoints to come do not fit on the disk."""
-    count = settings.max_steps // settings.save_steps + 2  # the final one and the best
+    kept = steps // settings.save_steps
+    if settings.save_total_limit is not None:
+        kept = min(kept, settings.save_total_limit + 1)  # a new one is written before the oldest is removed
+    count = kept + 2  # the final one and the best
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     if checkpoint * count > free:
         raise UnavailableError(
             f"{count} checkpoints of {checkpoint / 1e6:,.0f} MB do not fit on the disk of {folder} "
             f"({free / 1e6:,.0f} MB free).",
-            "Raise save_steps, or choose another `output`.",
+            "Raise save_steps, set save_total_limit, or choose another `output`.",
         )
 
 

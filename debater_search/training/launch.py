@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from debater_search.errors import KINDS, UnavailableError
+from debater_search.errors import KINDS, InvalidError, UnavailableError
 from debater_search.processes import share_of_threads
 from debater_search.training.checks import require_shares
 from debater_search.training.settings import TrainingSettings
@@ -39,8 +39,20 @@ def processes_for(settings: TrainingSettings, asked: int | None, device: str) ->
     """How many processes to start: as many as asked, or one a card. Raises InvalidError as `require_shares`."""
     cards = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     processes = asked if asked is not None else max(1, cards)
+    if processes > 1 and device.startswith("cuda:"):
+        raise InvalidError(f"{device} is one GPU, and there are {processes} processes.", "Use `device` cuda.")
+    if cards:
+        _require_cards(processes, cards)
     require_shares(settings, processes)
     return processes
+
+
+def _require_cards(processes: int, cards: int) -> None:
+    if processes > cards:
+        raise InvalidError(
+            f"There are more processes ({processes}) than GPUs ({cards}) on this machine.",
+            "Lower `processes`, or use `device` cpu.",
+        )
 
 
 @contextmanager
@@ -53,6 +65,7 @@ def joined(device: str) -> Iterator[str]:
     cards = device in ("auto", "cuda") and torch.cuda.is_available()
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cards else "cpu" if device == "auto" else device
     if cards:
+        _require_cards(int(os.environ.get("LOCAL_RANK", "0")) + 1, torch.cuda.device_count())
         torch.cuda.set_device(own)
     logger = logging.getLogger("debater_search")
     level = logger.level

@@ -29,7 +29,7 @@ class Parallel:
         self.sharded = self.processes > 1 and kind == "fsdp"
         self.ddp: DistributedDataParallel | None = None
         if self.sharded:
-            shard(student.model)
+            shard(student.model, student.compute)
         elif self.processes > 1:
             self.ddp = DistributedDataParallel(student.model, broadcast_buffers=False, gradient_as_bucket_view=True)
             student.wrap(self.ddp)
@@ -70,13 +70,17 @@ class Parallel:
             dist.barrier()
 
 
-def shard(model: nn.Module) -> None:
-    """Share a model's parameters among the processes: transformer blocks one by one, then what is around them."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+def shard(model: nn.Module, compute: torch.dtype) -> None:
+    """Share a model's parameters among the processes: transformer blocks one by one, then what is around them.
 
+    They are gathered in the number type that they are multiplied in; gradients are added up in float32.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
     mesh = init_device_mesh("cuda" if dist.get_backend() == "nccl" else "cpu", (dist.get_world_size(),))
     for name, module in model.named_modules():
         if BLOCK.search(name):
-            fully_shard(module, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)

@@ -32,7 +32,7 @@ class Phase:
     """Seed of a step's dropout."""
     describe: Callable[[int], str]
     """Where the rows of a step come from, for messages."""
-    begin: Callable[[Batch], None]
+    begin: Callable[[], None]
     """Runs before the first step."""
     after: Callable[[int, Optimizer], bool]
     """Measures and saves once so many steps are done; True ends the phase early."""

@@ -9,7 +9,8 @@ PRESETS: dict[Any, dict[str, Any]] = {
     # arXiv 2502.12974v2, section 4: the terms are summed, cosine decay after 3% of warm-up, one hard negative and seven
     # negatives of the batch (eight queries).
     "paper": {
-        "loss": {"combine": "sum"},
+        "loss": {"combine": "sum", "mask_duplicates": False},
+        "max_length": {"query": 512, "document": 512},
         "schedule": "cosine",
         "warmup_steps": 30,
         "max_steps": 1000,
@@ -20,7 +21,7 @@ PRESETS: dict[Any, dict[str, Any]] = {
     # The code published with it: the terms' mean, all documents of a batch of 4 x 64 queries are negatives, and a rate
     # that would reach zero at the end of the epoch while training stops after 1000 steps.
     "released-code": {
-        "loss": {"combine": "mean"},
+        "loss": {"combine": "mean", "mask_duplicates": False},
         "schedule": "linear",
         "decay_steps": "epoch",
         "warmup_steps": 300,

@@ -20,12 +20,14 @@ from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints, run_folder
 from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
-from debater_search.training.budget import fitting_budget
+from debater_search.training.budget import fitting_budget, told_of_memory
 from debater_search.training.development import DevelopmentSet
+from debater_search.training.horizon import Horizon
 from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.parallel import Parallel
 from debater_search.training.phases import SCHEDULES, Phase
+from debater_search.training.precision import LossScale, allow_tf32
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_base, load_start, load_teacher, require_room
 from debater_search.training.steps import StepFacts, StepOptions, prepare, prepare_warm, train_step, warm_step
@@ -43,6 +45,7 @@ class Run:
         self.settings, self.folder, self.device, self.progress = settings, folder, device, progress
         self.resume_from = resume_from
         self.data = TrainingData(settings)
+        self.horizon = Horizon.of(settings, self.data.steps_per_epoch)
         torch.manual_seed(settings.seed)
         self.student = load_start(settings, device)
         if self.student.device.type == "cpu":  # who bounds memory pays for it: a step takes two thirds more time
@@ -56,6 +59,8 @@ class Run:
         self.state: dict[str, Any] = run_folder.saved_state(resume_from) if resume_from is not None else {"step": 0}
         if resume_from is not None:
             checkpoints.restore_weights(resume_from, self.student)
+        allow_tf32(self.student.device)
+        self.loss_scale = LossScale(self.student.compute, self.state.get("loss_scale"))
         self.parallel = Parallel(self.student, settings.parallel)
         if self.student.device.type == "cpu" and not self.parallel.sharded:
             lay_out_frozen(self.student.model.backbone)  # last: restoring and sharing weights change them
@@ -116,17 +121,15 @@ class Run:
             work=work,
             seed=partial(self._seed, main=False),
             describe=lambda step: "the warm start's texts",
-            begin=lambda batch: None,
+            begin=lambda: None,
             after=after,
         )
 
     def _main_phase(self, done: int) -> Phase:
         s = self.settings
         loss = DeliberationLoss(**s.loss.arguments(s.teachers))
-        horizon = self.data.steps_per_epoch if s.decay_steps == "epoch" else s.decay_steps or s.max_steps
-        steps = max(horizon, s.max_steps)
-        optimizer, schedule = self._optimizer(s.learning_rate, s.warmup_steps, steps, s.schedule, done)
-
+        ahead = self.horizon
+        optimizer, schedule = self._optimizer(s.learning_rate, ahead.warmup, ahead.decay, s.schedule, done)
         teacher = self._teacher() if s.loss.teacher == "base" else None
 
         def read(step: int) -> Batch:
@@ -137,13 +140,18 @@ class Run:
         def work(batch: Batch, options: StepOptions) -> StepFacts:
             return train_step(self.student, loss, batch if teacher is None else teacher.labelled(batch), options)
 
-        def begin(batch: Batch) -> None:
-            self.cache_tokens = fitting_budget(self.student, batch, self.cache_tokens, self.parallel)
+        def longest() -> Batch:
+            batches = self.data.longest_batches(self.parallel.rank, self.parallel.processes)
+            prepared = [prepare(self.student, batch, s.max_length.document) for batch in batches]
+            return max(prepared, key=lambda batch: sum(len(text.ids) for text in batch.tokens))
+
+        def begin() -> None:
+            self.cache_tokens = fitting_budget(self.student, longest, self.cache_tokens, self.parallel, optimizer)
 
         return Phase(
             name="Training",
             folder="checkpoint",
-            steps=s.max_steps,
+            steps=ahead.steps,
             batch_size=s.batch_size,
             optimizer=optimizer,
             schedule=schedule,
@@ -196,12 +204,13 @@ class Run:
                 if step + 1 < phase.steps:
                     coming = ahead.submit(phase.read, step + 1)
                 if step == done:
-                    phase.begin(batch)
-                facts = phase.work(batch, StepOptions(phase.seed(step), self.parallel, self.cache_tokens))
-                norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.settings.max_grad_norm)
-                self._check(facts.loss, checkpoints.local_copy(norm).item(), phase, step)
-                rate = float(phase.schedule.get_last_lr()[0])
-                phase.optimizer.step()
+                    phase.begin()
+                options = StepOptions(phase.seed(step), self.parallel, self.cache_tokens, self.loss_scale.scaled)
+                with told_of_memory(step, self.cache_tokens):
+                    facts = phase.work(batch, options)
+                    self._clip(facts.loss, phase, step)
+                    rate = float(phase.schedule.get_last_lr()[0])
+                    phase.optimizer.step()
                 phase.schedule.step()
                 phase.optimizer.zero_grad(set_to_none=True)
                 seconds = time.monotonic() - began
@@ -211,16 +220,27 @@ class Run:
                     return step + 1
         return max(done, phase.steps)  # a changed config may end before the step it goes on from
 
+    def _clip(self, loss: float, phase: Phase, step: int) -> None:
+        """Clip the gradients of a step; drops them where they overflowed in float16, so that nothing is updated."""
+        trainable = self._trainable()
+        self.loss_scale.unscale(trainable)
+        norm = torch.nn.utils.clip_grad_norm_(trainable, self.settings.max_grad_norm)
+        length = checkpoints.local_copy(norm).item()
+        if is_finite(loss) and self.loss_scale.overflowed(length):
+            phase.optimizer.zero_grad(set_to_none=True)
+        else:
+            self._check(loss, length, phase, step)
+
     def _measure_and_save(self, step: int, optimizer: Optimizer) -> bool:
         """Measure and save where it is time; True where measurements say to stop."""
         evaluation, stop = self.settings.eval, False
         # Measured before it is saved: a run that goes on from a checkpoint has its score.
-        if evaluation is not None and (step % evaluation.every == 0 or step == self.settings.max_steps):
+        if evaluation is not None and (step % evaluation.every == 0 or step == self.horizon.steps):
             self._evaluate(step)
             stop = evaluation.patience is not None and without_gain(self.scores) >= evaluation.patience
             if stop:
                 log.info("Stopped at step %d: %d measurements without a new best.", step, without_gain(self.scores))
-        if step % self.settings.save_steps == 0 and step < self.settings.max_steps and not stop:
+        if step % self.settings.save_steps == 0 and step < self.horizon.steps and not stop:
             self._save(step, optimizer)
         return stop
 
@@ -245,10 +265,14 @@ class Run:
             step=step,
             optimizer=fresh,
             parallel=self.parallel,
-            state={"cache_tokens": self.cache_tokens, "warm": warm},
+            state={"cache_tokens": self.cache_tokens, "warm": warm, "loss_scale": self.loss_scale.saved},
         )
-        if warm and self.parallel.is_main:
+        if not self.parallel.is_main:
+            return
+        if warm:
             run_folder.drop_warm(self.folder, before=step)
+        elif (limit := self.settings.save_total_limit) is not None:
+            run_folder.keep_newest(self.folder, limit)
 
     def _provenance_now(self) -> dict[str, object]:
         return {**self.provenance, "metrics": self.journal.last}
@@ -275,15 +299,16 @@ class Run:
         processes, steps = self.parallel.processes, self.student.thinking_steps
         log.info(
             "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
-            s.model, self.student.device, str(parameters[0].dtype).removeprefix("torch."),
+            s.model, self.student.device, str(self.student.compute).removeprefix("torch."),
             f", {processes} processes, {s.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
-            f"{total:,}", f"{self.data.examples:,}", s.max_steps, s.batch_size,
+            f"{total:,}", f"{self.data.examples:,}", self.horizon.steps, s.batch_size,
             f"{steps} thinking steps" if steps > 1 else "without thinking",
         )  # fmt: skip
         for name, fields in self.data.ignored.items():
             log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
-        if s.warmup_steps >= s.max_steps:
-            log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", s.warmup_steps, s.max_steps)
+        warmup, last = self.horizon.warmup, self.horizon.steps
+        if warmup >= last:
+            log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", warmup, last)
 
 
 def without_gain(scores: list[float]) -> int:

@@ -69,6 +69,14 @@ def drop_warm(output: Path, before: float = math.inf) -> None:
             shutil.rmtree(path)
 
 
+def keep_newest(output: Path, count: int) -> None:
+    """Remove the checkpoints of training before the newest `count` that it can go on from."""
+    complete = sorted((step, path) for step, path in _numbered(output, "checkpoint") if is_complete(path))
+    for _, path in complete[:-count]:
+        (path / STATE_FILE).unlink()  # first: what a kill leaves is not complete
+        shutil.rmtree(path)
+
+
 def _numbered(output: Path, kind: str) -> list[tuple[int, Path]]:
     """Folders named after a step."""
     named = ((re.fullmatch(rf"{kind}-(\d+)", path.name), path) for path in output.glob(f"{kind}-*"))

@@ -23,6 +23,8 @@ from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.released import is_released_config, settings_of
 from debater_search.training.synonyms import SYNONYMS
 
+DTYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+"""Values of `precision` → `dtype` of `Encoder.load`: frozen weights are kept in it."""
 _LARGEST = 2**53
 """Whole numbers beyond it are no counts, and some libraries cannot hold them."""
 
@@ -132,6 +134,11 @@ class Loss(_Section):
 class Lora(_Section):
     """Low-rank adaptation of attention and MLP projections."""
 
+    targets: list[str] | Literal["all-linear"] | None = Field(
+        None,
+        description="Linear layers to adapt, by the ends of their names (q_proj); all-linear: also those outside the "
+        "transformer blocks; null: all inside the blocks.",
+    )
     r: PositiveInt = Field(16, le=100_000, description="Rank.")
     alpha: PositiveInt = Field(32, description="Scaling: updates are multiplied by alpha / r.")
     last_layers: PositiveInt | None = Field(
@@ -231,15 +238,22 @@ class TrainingSettings(_Section):
     )
     learning_rate: PositiveFloat = Field(2e-4, description="Peak learning rate.")
     warmup_steps: int = Field(300, ge=0, description="Steps over which the learning rate rises.")
+    warmup_ratio: float | None = Field(
+        None, ge=0, lt=1, description="Share of all steps over which the learning rate rises; null: warmup_steps."
+    )
     schedule: Literal["linear", "cosine"] = Field("linear", description="Shape of the learning rate's decay to zero.")
     decay_steps: PositiveInt | Literal["epoch"] | None = Field(
         None,
-        description="Step at which the learning rate would reach zero; epoch: one pass over the data; null: max_steps.",
+        description="Step at which the learning rate would reach zero; epoch: one pass over the data; null: the last.",
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     max_steps: PositiveInt = Field(1000, description="Optimizer steps, not counting a warm start.")
+    epochs: PositiveFloat | None = Field(None, description="Passes over the data, instead of max_steps.")
     save_steps: PositiveInt = Field(200, description="Steps between two checkpoints.")
+    save_total_limit: PositiveInt | None = Field(
+        None, description="Checkpoints to keep, the newest ones; older ones are removed. null: all. best always stays."
+    )
     warm_start: WarmStart | None = Field(None, description="A first phase without labels; off in the paper's recipes.")
     eval: Evaluation | None = Field(None, description="Measurements of nDCG@10 during training.")
     report_to: list[str] = Field(
@@ -248,8 +262,10 @@ class TrainingSettings(_Section):
     )
     search_instruction: str = Field("", description="Default instruction of the checkpoint, put before each query.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the row order, dropout and initial values.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Number type of the frozen weights; auto: what the hardware multiplies fast."
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto",
+        description="What the model multiplies in, and the number type of frozen weights; weights that learn are kept "
+        "in fp32. auto: bf16 on GPUs that multiply it fast, else fp32.",
     )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="Attention kernel; auto: FlashAttention 2 for decoders on GPUs where it is installed."
@@ -301,6 +317,18 @@ class TrainingSettings(_Section):
                 "teacher_lexical and instruction exclude each other: BM25 would count the words of the instruction"
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_older_name(cls, values: Any) -> Any:
+        """Read `dtype`, as releases before called it, as `precision`."""
+        if not isinstance(values, dict) or "dtype" not in values:
+            return values
+        if "precision" in values:
+            raise ValueError("dtype is the older name of precision: leave it out")
+        written = values["dtype"]
+        known = next((ours for ours, theirs in DTYPES.items() if theirs == written), written)
+        return {**{name: value for name, value in values.items() if name != "dtype"}, "precision": known}
 
     @model_validator(mode="before")
     @classmethod

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError
-from debater_search.training.settings import TeacherModel, TrainingSettings
+from debater_search.training.precision import computes_in
+from debater_search.training.settings import DTYPES, TeacherModel, TrainingSettings
 from debater_search.training.steps import cut_documents
 from debater_search.training.student import Student, read_beside_mean, with_instruction
 
@@ -19,7 +21,14 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
 
     Raises DebaterError for a model that cannot be loaded or could not be saved again.
     """
-    start = _load(settings, device, thinking_steps=settings.thinking_steps, weights=weights)
+    start = _load(
+        settings,
+        device,
+        thinking_steps=settings.thinking_steps,
+        merged=False,
+        weights_dtype="float32" if settings.lora is None else None,  # small updates vanish in half precision
+        weights=weights,
+    )
     if start.model.head is not None:
         raise InvalidError(
             f"{settings.model} has dense layers behind its pooling, which cannot be trained.", "Use another model."
@@ -34,7 +43,7 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
     parts = parts.with_lengths(query=lengths.query, document=lengths.search or lengths.document)
     if instructed and (bare := [Path(data.path).name for data in settings.data if not data.instruction]):
         log.warning("No instruction is set for %s, while other sets have one.", ", ".join(bare))
-    return Student(start, parts)
+    return Student(start, parts, compute=computes_in(settings.precision, choose_device(device)))
 
 
 def load_base(settings: TrainingSettings, device: str) -> Encoder:
@@ -48,8 +57,7 @@ def load_teacher(teacher: TeacherModel, device: str) -> tuple[Encoder, float]:
 
 
 def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
-    full = settings.lora is None and settings.dtype == "auto"
-    dtype = "float32" if full else settings.dtype  # small updates of all weights vanish in half precision
+    dtype = DTYPES[settings.precision]
     return Encoder.load(settings.model, device=device, dtype=dtype, attention=settings.attention, **more)
 
 

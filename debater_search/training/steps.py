@@ -15,11 +15,16 @@ from debater_search.training.chunks import Chunk, Text, cut, padding
 from debater_search.training.gather import gathered, mean_over_processes, world_size
 from debater_search.training.loss import DeliberationLoss, Terms
 from debater_search.training.parallel import Parallel
+from debater_search.training.precision import exactly
 from debater_search.training.student import Student
 
 CHUNK_TOKENS, CHUNK_TOKENS_CPU = 16384, 4096
 """Padded tokens of one forward pass where gradients are not cached: cuts padding, not memory; on a CPU what its cache
 holds is computed an eighth faster."""
+
+
+LEAST_TOKENS_CUDA = 8192
+"""Padded tokens of one forward pass on a GPU, which smaller ones do not fill."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class StepOptions:
     parallel: Parallel
     cache_tokens: int | None = None
     """Tokens of a chunk whose activations are dropped and made again; None: all are kept."""
+    scaled: Callable[[Tensor], Tensor] = lambda gradients: gradients
+    """Gradients of views as the backward pass takes them: `LossScale.scaled`."""
 
 
 def prepare(student: Student, batch: Batch, length: int) -> Batch:
@@ -103,11 +110,17 @@ def chunk_tokens(encoder: TorchEncoder) -> int:
     return CHUNK_TOKENS_CPU if encoder.device.type == "cpu" else CHUNK_TOKENS
 
 
+def passes(encoder: TorchEncoder, texts: Sequence[Text], budget: int | None = None) -> list[Chunk]:
+    """Texts cut into forward passes for the encoder's device, of at most `budget` tokens (None: `chunk_tokens`)."""
+    least = LEAST_TOKENS_CUDA if encoder.device.type == "cuda" else 0
+    return cut(texts, budget or chunk_tokens(encoder), least=least, packs=encoder.model.packs)
+
+
 @torch.no_grad()
 def vectors(encoder: TorchEncoder, texts: Sequence[Text]) -> Tensor:
     """Embeddings of texts by a model that does not learn: the last view, L2-normalised, [texts, D]."""
     found: list[Tensor] = [torch.empty(0)] * len(texts)
-    for chunk in cut(texts, chunk_tokens(encoder)):
+    for chunk in passes(encoder, texts):
         for position, view in zip(chunk.positions, _views(encoder, texts, chunk, seed=0), strict=True):
             found[position] = view[-1]
     return normalize(torch.stack(found), dim=-1)
@@ -122,7 +135,7 @@ def accumulate(
     made again (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
     """
     cached, parallel = options.cache_tokens is not None, options.parallel
-    chunks = parallel.even(cut(texts, options.cache_tokens or chunk_tokens(student)))
+    chunks = parallel.even(passes(student, texts, options.cache_tokens))
     last = len(chunks) - 1
     leaves: list[Tensor] = [torch.empty(0)] * len(texts)
     kept: list[Tensor] = []
@@ -132,14 +145,16 @@ def accumulate(
         kept += [] if cached else [views]
         for position, view in zip(chunk.positions, views.detach(), strict=True):
             leaves[position] = view.requires_grad_()
-    terms = objective(leaves)
-    terms.total.backward()
+    with exactly():
+        terms = objective(leaves)
+        terms.total.backward()
+    gradients = [options.scaled(_gradient(chunk, leaves)) for chunk in chunks]
     if cached:
-        for number, chunk in enumerate(chunks):
+        for number, (chunk, gradient) in enumerate(zip(chunks, gradients, strict=True)):
             with parallel.reducing(now=number == last):
-                _views(student, texts, chunk, options.seed + number).backward(_gradient(chunk, leaves))
+                _views(student, texts, chunk, options.seed + number).backward(gradient)
     else:
-        parallel.backward(kept, [_gradient(chunk, leaves) for chunk in chunks])
+        parallel.backward(kept, gradients)
     return terms, chunks
 
 

@@ -1,7 +1,7 @@
 """A model in training: what changes while it learns, which an `Encoder` never does."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +30,21 @@ class Student(TorchEncoder):
     cacheable = False
     """Each step makes another model of it: nothing may be cached under its fingerprint."""
 
-    def __init__(self, start: Encoder, parts: Parts | None = None) -> None:
-        """`parts` are those of `start` with another spec; None keeps the spec."""
+    def __init__(self, start: Encoder, parts: Parts | None = None, *, compute: torch.dtype = torch.float32) -> None:
+        """`parts` are those of `start` with another spec; None keeps the spec.
+
+        `compute` is what float32 weights are multiplied in, by autocast.
+        """
         super().__init__(parts or start.parts, start.model, name=start.name, recipe=start.recipe, device=start.device)
+        self.compute = compute
         self._wrapped: nn.Module | None = None
+
+    def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
+        """As any encoder's, under autocast in half precision."""
+        if self.compute == torch.float32:
+            return super().views(sequences, kind)
+        with torch.autocast(self.device.type, dtype=self.compute):
+            return super().views(sequences, kind)
 
     @property
     def fingerprint(self) -> str:

@@ -2,8 +2,9 @@
 
 _OURS = {
     "learning_rate": "lr",
-    "max_steps": "epochs num_epochs num_train_epochs steps train_steps",
-    "warmup_steps": "warmup warmup_ratio",
+    "max_steps": "steps train_steps",
+    "epochs": "num_epochs num_train_epochs",
+    "warmup_steps": "warmup",
     "batch_size": "bs train_batch_size per_device_train_batch_size",
     "gradient_cache": "gradient_accumulation_steps grad_cache chunk_size",
     "model": "base_model model_name model_name_or_path backbone",
@@ -14,7 +15,7 @@ _OURS = {
     "lora.dropout": "lora_dropout",
     "max_length.document": "max_seq_length passage_max_len",
     "max_length.query": "query_max_len",
-    "dtype": "bf16 fp16 precision torch_dtype",
+    "precision": "bf16 fp16 torch_dtype",
     "schedule": "scheduler lr_scheduler_type",
     "max_grad_norm": "clip grad_clip",
     "negatives": "hard_negatives train_group_size",

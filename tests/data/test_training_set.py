@@ -72,6 +72,12 @@ def test_rows_are_read_by_position(tmp_path: Path) -> None:
             rows.example(row)
 
 
+def test_the_longest_rows_are_known_without_reading_them(tmp_path: Path) -> None:
+    path = saved(tmp_path / "set.jsonl", *({"query": "q", "positive": "x" * n} for n in (3, 9, 1, 9, 5)))
+    rows = open_training_set(path)
+    assert [rows.longest(count) for count in (0, 1, 3, 99)] == [[], [1], [1, 3, 4], [1, 3, 4, 0, 2]]
+
+
 def test_it_reads_what_the_streaming_reader_reads(tmp_path: Path) -> None:
     path = tmp_path / "set.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + lines(ROWS[0]) + b"\r\n" + lines(*ROWS[1:4]) + lines(ROWS[4]).rstrip())

@@ -140,6 +140,37 @@ def test_an_adapter_of_a_bert_with_its_head_fits_its_body(tiny_model: Callable[.
     assert abs(encoder.encode_documents(["lift"])[0] - torch.nn.functional.normalize(state, dim=0).numpy()).max() < 1e-5
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"use_dora": True}, {"modules_to_save": ["norm"], "trainable_token_indices": [5, 40]}],
+    ids=lambda settings: "-".join(settings) or "plain",
+)
+def test_an_adapter_is_added_in_float32_and_rounded_once(
+    base: Path, tmp_path: Path, settings: dict[str, Any], dtype: str
+) -> None:
+    adapter = save_adapter(base, tmp_path / "adapter", head=True, **settings)
+    whole, half = (Encoder.load(adapter, base_model=base, device="cpu", dtype=kind) for kind in ("float32", dtype))
+    rounded = dict(half.model.named_parameters())
+    for name, weight in whole.model.named_parameters():
+        own = any(part in name for part in ("lora_", "trainable_tokens_"))
+        assert torch.equal(rounded[name], weight if own else weight.to(getattr(torch, dtype))), name
+    assert (half.dtype, half.fingerprint) == (dtype, whole.fingerprint)
+    assert (whole.encode_documents(TEXTS) * half.encode_documents(TEXTS)).sum(-1).min() > 0.999
+    half.save(tmp_path / "saved")
+    again = Encoder.load(tmp_path / "saved", device="cpu")
+    assert abs(again.encode_documents(TEXTS) - whole.encode_documents(TEXTS)).max() < 0.01
+
+
+def test_an_adapter_stays_beside_its_base_where_that_is_asked_for(base: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(base, tmp_path, head=True)
+    beside = Encoder.load(adapter, base_model=base, device="cpu", dtype="bfloat16", merged=False)
+    layer = beside.model.backbone.base_model.model.layers[0].self_attn.q_proj
+    stored = load_file(base / "model.safetensors")["model.layers.0.self_attn.q_proj.weight"]
+    assert torch.equal(layer.base_layer.weight, stored.bfloat16())
+    assert not layer.merged
+
+
 def test_layers_that_share_weights_stay_apart_when_many_texts_are_encoded(base: Path, tmp_path: Path) -> None:
     adapter = save_adapter(base, tmp_path, head=True, layer_replication=[[0, 2], [0, 2]])
     encoder = Encoder.load(adapter, base_model=base, device="cpu")

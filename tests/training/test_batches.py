@@ -183,3 +183,26 @@ def test_fields_that_are_not_read_are_known_by_set(tmp_path: Path) -> None:
     assert TrainingData(settings(tmp_path)).ignored == {}
     data = TrainingData(settings(tmp_path, data=[{"path": pairs(tmp_path, type="normal", label=1)}]))
     assert data.ignored == {"pairs": ["type"]}
+
+
+@pytest.mark.parametrize("homogeneous", [True, False])
+def test_the_longest_batches_hold_the_longest_rows_of_every_set(tmp_path: Path, homogeneous: bool) -> None:
+    for letter in "xy":
+        rows = [{"query": "q", "positive": letter * (1 + n * 7 % 10)} for n in range(10)]
+        (tmp_path / f"{letter}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = [{"path": str(tmp_path / f"{name}.jsonl")} for name in "xy"]
+    data = TrainingData(settings(tmp_path, data=sets, batch_size=4, homogeneous=homogeneous))
+    longest = [batch.positives for batch in data.longest_batches()]
+    if homogeneous:
+        assert longest == [[letter * n for n in (10, 9, 8, 7)] for letter in "xy"]
+    else:
+        assert longest == [["x" * 10, "y" * 10, "x" * 9, "y" * 9]]
+    shares = [data.longest_batches(rank, 2) for rank in (0, 1)]
+    assert [[*one.positives, *other.positives] for one, other in zip(*shares, strict=True)] == longest
+
+
+def test_a_set_smaller_than_a_batch_repeats_its_longest_rows(tmp_path: Path) -> None:
+    sets = [{"path": write_rows(tmp_path / "few.jsonl", "few", 3), "weight": 100.0}]
+    sets.append({"path": write_rows(tmp_path / "many.jsonl", "many", 40)})
+    few, _ = TrainingData(settings(tmp_path, data=sets, batch_size=4)).longest_batches()
+    assert len(few.queries) == 4

@@ -2,13 +2,19 @@
 
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from debater_search.encoder.base import TorchEncoder
 from debater_search.training.chunks import MOST_PADDING, Text, cut, padding
+from debater_search.training.steps import passes
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +35,44 @@ def test_every_text_is_encoded_once_with_its_kind_and_little_padding(
         assert chunk.tokens <= budget or len(chunk.positions) == 1
         assert {texts[position].kind for position in chunk.positions} == {chunk.kind}
     assert padding(sum(n for n, _ in lengths), sum(chunk.tokens for chunk in chunks)) <= MOST_PADDING
+
+
+LENGTHS = st.lists(st.tuples(st.integers(1, 300), st.sampled_from(["query", "document"])), min_size=1, max_size=60)
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 2000), least=st.integers(1, 2000))
+def test_padding_is_not_saved_by_passes_too_small_for_a_gpu(
+    lengths: list[tuple[int, str]], budget: int, least: int
+) -> None:
+    texts = [Text([7] * n, kind) for n, kind in lengths]
+    chunks, whole = cut(texts, budget, least=least), cut(texts, budget, least=10**9)
+    assert sorted(position for chunk in chunks for position in chunk.positions) == list(range(len(texts)))
+    assert sum(chunk.tokens < least for chunk in chunks) <= sum(chunk.tokens < least for chunk in whole)
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 2000))
+def test_texts_that_are_packed_fill_as_few_passes_as_their_tokens_need(
+    lengths: list[tuple[int, str]], budget: int
+) -> None:
+    texts = [Text([7] * n, kind) for n, kind in lengths]
+    chunks = cut(texts, budget, packs=True)
+    assert sorted(position for chunk in chunks for position in chunk.positions) == list(range(len(texts)))
+    for chunk in chunks:
+        assert chunk.tokens == sum(len(texts[position].ids) for position in chunk.positions)
+        assert chunk.tokens <= budget or len(chunk.positions) == 1
+    for one, following in pairwise(chunks):
+        assert one.kind != following.kind or one.tokens + len(texts[following.positions[0]].ids) > budget
+
+
+@pytest.mark.parametrize(
+    ("device", "packs", "passes_needed"), [("cpu", False, 12), ("cuda", False, 3), ("cuda", True, 2)]
+)
+def test_a_gpu_gets_few_and_large_passes(device: str, packs: bool, passes_needed: int) -> None:
+    encoder = SimpleNamespace(device=torch.device(device), model=SimpleNamespace(packs=packs))
+    lengths = [16 + (n * n) % 240 for n in range(128)]
+    texts = [Text([1] * n, "document") for n in lengths] + [Text([1] * 9, "query")] * 64
+    chunks = passes(cast(TorchEncoder, encoder), texts)
+    assert len(chunks) == passes_needed
 
 
 def test_texts_of_like_length_stay_in_one_pass() -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from debater_search.errors import DebaterError, InvalidError
 from debater_search.training import DeliberationLoss, gather, plan, run_folder, train, trainer
-from debater_search.training.launch import explained, joined
+from debater_search.training.launch import explained, joined, processes_for
 from debater_search.training.settings import TrainingSettings
 from tests.training.shares import SHARES, batch
 from tests.training.topics import WORDS, metrics
@@ -254,6 +254,29 @@ def test_processes_without_work_are_refused(
     ):
         with pytest.raises(DebaterError, match=sentence):
             start(settings, output=tmp_path / "out", processes=processes)
+
+
+@pytest.mark.parametrize(
+    ("device", "cards", "sentence"),
+    [("auto", 1, r"more processes \(2\) than GPUs \(1\)"), ("cuda:1", 2, "cuda:1 is one GPU")],
+)
+def test_processes_that_would_share_a_gpu_are_refused(
+    longer: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch, device: str, cards: int, sentence: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    settings = longer("bert", LORA, "ddp", None)
+    with pytest.raises(InvalidError, match=sentence):
+        processes_for(settings, 2, device)
+    assert processes_for(settings, 2, "cpu") == 2
+
+
+def test_under_torchrun_processes_that_would_share_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(InvalidError, match="than GPUs"), joined("auto"):
+        pass
 
 
 def test_under_torchrun_one_process_speaks_and_too_many_are_refused(

@@ -132,9 +132,13 @@ def test_another_data_folder_is_looked_into(workdir: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "key", "wanted"),
     [
-        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "last_layers": None, "dropout": 0.05}),
-        ({"lora_r": 8, "lora_dropout": 0.1}, "lora", {"r": 8, "alpha": 16, "last_layers": None, "dropout": 0.1}),
-        ({}, "lora", {"r": 16, "alpha": 32, "last_layers": None, "dropout": 0.05}),
+        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "targets": None, "last_layers": None, "dropout": 0.05}),
+        (
+            {"lora_r": 8, "lora_dropout": 0.1},
+            "lora",
+            {"r": 8, "alpha": 16, "targets": None, "last_layers": None, "dropout": 0.1},
+        ),
+        ({}, "lora", {"r": 16, "alpha": 32, "targets": None, "last_layers": None, "dropout": 0.05}),
         ({"max_steps": -1, "num_train_epochs": 1}, "max_steps", 1000),
         ({"max_steps": 500, "stop_after_n_steps": 100}, "max_steps", 100),
         ({"max_steps": 500, "stop_after_n_steps": 100}, "decay_steps", 500),

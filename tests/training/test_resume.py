@@ -187,7 +187,7 @@ def test_a_changed_chunk_size_is_not_overruled_by_the_checkpoint(
     unfinished(train(config(gradient_cache=200)))
     budgets: list[int | None] = []
 
-    def noted(_encoder: object, _batch: object, budget: int | None, _parallel: object) -> int | None:
+    def noted(_student: object, _longest: object, budget: int | None, *_: object) -> int | None:
         budgets.append(budget)
         return budget
 

@@ -11,12 +11,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from debater_search.encoder import Encoder
-from debater_search.training import (
-    train,
-)
+from debater_search.errors import InvalidError
+from debater_search.training import plan, train
 from debater_search.training.adapter import make_trainable, projections
+from debater_search.training.checkpoints import keep_newest
+from debater_search.training.horizon import Horizon
 from debater_search.training.run import Run
 from debater_search.training.settings import Lora, TrainingSettings
+from debater_search.training.starting import load_start
 from debater_search.training.student import Student
 from tests.training.topics import metrics
 
@@ -66,6 +68,49 @@ def test_the_rate_rises_and_decays_over_the_steps_really_run(config: Callable[..
     assert rates[0] == 0
     assert max(rates) == rates[2] == 1e-2
     assert rates[-1] == pytest.approx(1e-2 / 8)
+
+
+def test_epochs_and_a_share_of_warmup_follow_the_data(config: Callable[..., TrainingSettings]) -> None:
+    settings = config(epochs=2.5, warmup_ratio=0.4, save_steps=100)  # twelve rows: two steps per epoch
+    assert plan(settings).facts["steps"] == 5
+    rates = [row["learning_rate"] for row in metrics(train(settings))]
+    assert rates == pytest.approx([0, 0.5e-2, 1e-2, 1e-2 * 2 / 3, 1e-2 / 3])
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({}, Horizon(6, 2, 6)),
+        ({"epochs": 1e-9}, Horizon(1, 2, 1)),
+        ({"epochs": 3, "decay_steps": "epoch"}, Horizon(30, 2, 30)),
+        ({"epochs": 0.5, "decay_steps": "epoch"}, Horizon(5, 2, 10)),
+        ({"decay_steps": 50, "warmup_ratio": 0.0}, Horizon(6, 0, 50)),
+    ],
+)
+def test_steps_are_those_that_the_settings_ask_for(
+    config: Callable[..., TrainingSettings], more: dict[str, Any], wanted: Horizon
+) -> None:
+    assert Horizon.of(config(**more), 10) == wanted
+
+
+def test_only_the_newest_checkpoints_and_the_best_are_kept(
+    config: Callable[..., TrainingSettings], development: Path
+) -> None:
+    evaluation = {"task": str(development), "every": 2}
+    folder = train(config(save_steps=1, save_total_limit=2, max_steps=5, eval=evaluation))
+    assert sorted(path.name for path in folder.glob("*[0-9]")) == ["checkpoint-3", "checkpoint-4"]
+    assert (folder / "best").is_dir()
+
+
+def test_checkpoints_without_a_state_do_not_count_as_kept(tmp_path: Path) -> None:
+    for step in (2, 4, 6, 8):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if step != 8:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    keep_newest(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-4", "checkpoint-6", "checkpoint-8"]
+    keep_newest(tmp_path, 5)
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 def test_a_checkpoint_loads_in_plain_peft(config: Callable[..., TrainingSettings]) -> None:
@@ -130,6 +175,18 @@ def test_lora_is_on_every_projection(tiny_model: Callable[..., Path], family: st
     make_trainable(student, Lora(r=2, alpha=4, dropout=0), gradient_checkpointing=False)
     adapted = {n for n, _ in student.model.backbone.named_modules() if n.endswith("lora_A")}
     assert len(adapted) == len(inside)
+
+
+def test_training_goes_on_from_an_adapter_that_is_not_merged(config: Callable[..., TrainingSettings]) -> None:
+    first = config(max_steps=2)
+    folder = train(first)
+    start = load_start(config(model=str(folder)), "cpu")
+    before = Encoder.load(first.model, device="cpu", thinking_steps=3).model.backbone.state_dict()
+    layer = start.model.backbone.base_model.model.encoder.layer[0].attention.self.query
+    assert torch.equal(layer.base_layer.weight, before["encoder.layer.0.attention.self.query.weight"])
+    merged = Student(Encoder.load(folder, device="cpu"))
+    with pytest.raises(InvalidError, match="merged into its base model"):
+        make_trainable(merged, Lora(), gradient_checkpointing=False)
 
 
 def test_full_weights_are_trained_and_saved_without_lora(config: Callable[..., TrainingSettings]) -> None:

@@ -156,7 +156,7 @@ def test_a_released_config_is_recognised_and_its_translation_is_valid(tmp_path: 
 @pytest.mark.parametrize(
     ("more", "key", "wanted"),
     [
-        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "last_layers": None, "dropout": 0.05}),
+        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "targets": None, "last_layers": None, "dropout": 0.05}),
         ({"max_steps": -1, "num_train_epochs": 1}, "max_steps", 1000),
         ({"lr_scheduler_type": "constant"}, "schedule", "linear"),
         ({"per_device_train_batch_size": "16", "gradient_accumulation_steps": 2}, "batch_size", 128),
@@ -183,6 +183,9 @@ def test_a_preset_lies_below_the_configs_own_settings(tmp_path: Path) -> None:
     assert (paper.loss.combine, paper.loss.scale, paper.schedule, paper.warmup_steps) == ("sum", 20, "cosine", 7)
     released = load_config(tmp_path / "c.yaml", ["preset=released-code"])
     assert (released.loss.combine, released.decay_steps, released.batch_size) == ("mean", "epoch", 256)
+    for recipe in (paper, released):  # as the published code
+        assert not recipe.loss.mask_duplicates
+        assert (recipe.max_length.query, recipe.max_length.document) == (512, 512)
     with pytest.raises(DebaterError, match="preset"):
         load_config(tmp_path / "c.yaml", ["preset=papers"])
 

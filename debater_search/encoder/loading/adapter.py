@@ -1,9 +1,11 @@
 """A LoRA adapter on its base model, put there by peft itself."""
 
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -25,6 +27,9 @@ READ = frozenset((
 
 INITIAL_WEIGHTS = (None, True, False, "gaussian", "eva", "orthogonal", "olora", "pissa")
 """Values of init_lora_weights. Of those that change the base, only the ones that change it alike at every load."""
+
+ADAPTERS_OWN = ("lora_", "trainable_tokens_")
+"""Parts of the names of an adapter's own tensors, beside the modules that it replaces whole."""
 
 MERGE = "Merge it into its base model with peft, and use the merged model."
 
@@ -81,11 +86,33 @@ def with_adapter(backbone: PreTrainedModel, adapter: Adapter) -> PreTrainedModel
     return adapted.eval()
 
 
-def merge(backbone: PreTrainedModel) -> None:
-    """Add an adapter's updates to the weights, where that gives the same values: it saves multiplications."""
+def merge(backbone: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Add an adapter's updates to the weights, where that gives the same values, and round all weights to `dtype`.
+
+    It saves multiplications. Sums are made in float32, layer by layer, and rounded once. The adapter's own tensors
+    stay as they are, so that it is saved as it was.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     [settings] = backbone.peft_config.values()
     if not any(getattr(settings, name) for name in UNMERGEABLE):
-        backbone.merge_adapter()
+        for layer in [module for module in backbone.modules() if isinstance(module, BaseTunerLayer)]:
+            layer.get_base_layer().float()
+            layer.merge()
+            _round(layer, dtype)
+    _round(backbone, dtype, backbone._get_dtype_plan(dtype))  # what transformers itself keeps in float32
+
+
+def is_merged(backbone: PreTrainedModel) -> bool:
+    """Whether an adapter's updates were added to the weights."""
+    return any(getattr(module, "merged", False) for module in backbone.modules())
+
+
+def _round(module: nn.Module, dtype: torch.dtype, kept: Iterable[str] = ()) -> None:
+    """Bring weights to a number type, but for an adapter's own and those that have one of `kept` in their names."""
+    for name, parameter in module.named_parameters():
+        if not any(part in name for part in (*ADAPTERS_OWN, *kept)):
+            parameter.data = parameter.data.to(dtype)
 
 
 def read_adapter(folder: Path) -> Adapter:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedModel
@@ -33,16 +33,25 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def load_backbone(
-    folder: Path, *, dtype: torch.dtype, attention: str, device: torch.device, weights: bool = True
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    attention: str,
+    device: torch.device,
+    weights: bool = True,
+    kept: torch.dtype | Literal["auto"] | None = None,
 ) -> PreTrainedModel:
     """Load a model's body in evaluation mode; without `weights` its tensors have shapes only (device meta).
+
+    Weights are `kept` in another number type than the model computes in where the caller or autocast brings them to
+    `dtype`; auto: in that of their files.
 
     Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles,
     for models that give no states of the tokens of a text and for an attention that is not possible for the model.
     """
     values = read_json(folder / "config.json")
     if not weights:
-        return _shapes_only(folder, values, dtype)
+        return _shapes_only(folder, values, kept if isinstance(kept, torch.dtype) else dtype)
     try:
         with quiet_transformers():
             config = native_config(values)
@@ -54,7 +63,7 @@ def load_backbone(
                 None if int8 else folder,
                 config=config,
                 state_dict=read_int8(folder / INT8_FILE) if int8 else None,
-                dtype=dtype,
+                dtype=kept or dtype,
                 attn_implementation=choose_attention(attention, config, device, dtype),
                 use_safetensors=True,
                 trust_remote_code=False,

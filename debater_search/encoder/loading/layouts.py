@@ -59,7 +59,7 @@ def load_checkpoint(request: Request) -> Parts:
     else:
         adapter = read_adapter(folder)
         base = request.locate(request.base_model or saved["base_model"])
-        backbone = request.backbone(base.folder)
+        backbone = request.backbone(base.folder, adapted=True)
         below = request.weight_files(base.folder)
         if tokenizer.get_vocab_size() > backbone.get_input_embeddings().weight.shape[0]:
             backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
@@ -168,7 +168,7 @@ def _load_body(request: Request) -> Parts:
     if (folder / ADAPTER_FILE).is_file():
         adapter = read_adapter(folder)
         base = request.locate(request.base_model or request.source.base_model or adapter.base_model)
-    backbone = request.backbone(base.folder)
+    backbone = request.backbone(base.folder, adapted=adapter is not None)
     tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else base.folder
     tokenizer = load_tokenizer(tokenizer_folder)
     pooling = request.pooling or ("last" if is_decoder(backbone.config) else "mean")

@@ -70,6 +70,10 @@ class Request:
     """False loads shapes and tokenizer only."""
     pooling: str | None = None
     """One of `DECLARABLE_POOLINGS` for a model that declares none."""
+    merged: bool = True
+    """Whether an adapter will be merged into its base model."""
+    kept: torch.dtype | None = None
+    """The number type of weights, if it is not `dtype`."""
 
     @property
     def folder(self) -> Path:
@@ -80,10 +84,16 @@ class Request:
         """Find another model that this one is made of."""
         return locate(model, weights=self.weights)
 
-    def backbone(self, folder: Path) -> PreTrainedModel:
-        """The body of the model in a folder."""
+    def backbone(self, folder: Path, *, adapted: bool = False) -> PreTrainedModel:
+        """The body of the model in a folder; one that an adapter is merged into is rounded only after that."""
+        merges = adapted and self.merged and self.dtype != torch.float32
         return load_backbone(
-            folder, dtype=self.dtype, attention=self.attention, device=self.device, weights=self.weights
+            folder,
+            dtype=self.dtype,
+            attention=self.attention,
+            device=self.device,
+            weights=self.weights,
+            kept="auto" if merges else self.kept,
         )
 
     def weight_files(self, folder: Path) -> list[Path]:
