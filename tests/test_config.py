@@ -241,8 +241,8 @@ def test_the_usual_word_for_a_setting_is_understood_and_few_names_are_listed(tmp
     (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: a}]\n", encoding="utf-8")
     for given, meant in (
         ("lr=1", "learning_rate"),
-        ("epochs=3", "max_steps"),
-        ("BF16=1", "dtype"),
+        ("num_epochs=3", "epochs"),
+        ("BF16=1", "precision"),
         ("lora_r=8", "lora.r"),
     ):
         with pytest.raises(DebaterError, match=rf"Did you mean {meant}\?"):

@@ -18,7 +18,6 @@ from pydantic import (
 
 from debater_search.config import beside, load_settings
 from debater_search.data.training_sources import is_hub_name
-from debater_search.training.loss import ALL, DATA
 from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.released import is_released_config, settings_of
 from debater_search.training.synonyms import SYNONYMS
@@ -126,6 +125,8 @@ class Loss(_Section):
 
     def arguments(self, teachers: Sequence[str] = ()) -> dict[str, Any]:
         """What `DeliberationLoss` takes; the rest is the teachers', whose names are given in order."""
+        from debater_search.training.loss import ALL, DATA  # it imports torch
+
         numbers = {"all": ALL, "data": DATA, **{name: number for number, name in enumerate(teachers)}}
         values = self.model_dump(exclude={"teacher_lexical", "teacher_models", "teacher_cache"})
         return {**values, "step_teachers": [numbers[name] for name in self.step_teachers]}

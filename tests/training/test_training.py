@@ -14,9 +14,9 @@ from debater_search.encoder import Encoder
 from debater_search.errors import InvalidError
 from debater_search.training import plan, train
 from debater_search.training.adapter import make_trainable, projections
-from debater_search.training.checkpoints import keep_newest
 from debater_search.training.horizon import Horizon
 from debater_search.training.run import Run
+from debater_search.training.run_folder import keep_newest
 from debater_search.training.settings import Lora, TrainingSettings
 from debater_search.training.starting import load_start
 from debater_search.training.student import Student
