@@ -104,7 +104,7 @@ def index(
         require_exists(corpus)  # before the model is loaded
         require_one_faiss()
         if update:
-            given = (embeddings, pooling, dim, int8, passages, overlap != 32, language != "english", workers)
+            given = (embeddings, pooling, attention, dim, int8, passages, overlap != 32, language != "english", workers)
             if force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
@@ -114,9 +114,9 @@ def index(
                 "--overlap has no effect without --passages.", "Give --passages too, such as --passages 256."
             )
         ready = embeddings is not None and model is None
-        if ready and (dim is not None or int8 or pooling is not None):
+        if ready and (dim is not None or int8 or pooling is not None or attention is not None):
             raise DebaterError(
-                "--dim, --int8 and --pooling cannot change ready embeddings.",
+                "--dim, --int8, --pooling and --attention cannot change ready embeddings.",
                 "Leave them out, or encode the corpus again.",
             )
         settings: dict[str, Any] = {
