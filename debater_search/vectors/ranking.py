@@ -4,8 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from debater_search.vectors.base import Selection
+
 # Queries [q, dim] and a number of hits → scores and positions [q, hits], best first, -1 where there are no more.
 Look = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+NONE = np.empty(0, np.int64)
+"""No position."""
 
 _SPARE = 4  # hits that are fetched beyond k, at least, where vectors are left out
 
@@ -48,10 +53,32 @@ def without(look: Look, left_out: np.ndarray, total: int) -> Look:
                 return scores[:, :k], positions[:, :k]
             found = kept & (positions >= 0)
             if wide >= min(k + len(left_out), total) or found.sum(axis=1).min() >= k or (positions[:, -1] < 0).all():
-                return _first_kept(scores, positions, found, k)
+                return first_kept(scores, positions, found, k)
             wide = min(2 * wide, k + len(left_out), total)
 
     return look_past
+
+
+def narrowed(within: Selection | None, dropped: np.ndarray, total: int) -> tuple[np.ndarray | None, np.ndarray]:
+    """The positions that may be found; or None and those that may not, if they are few enough to look past them.
+
+    `dropped`, int64 ascending, are never found.
+    """
+    left_out = dropped
+    if within is not None:
+        low, high = within.positions.searchsorted([0, total])
+        named = within.positions[low:high]
+        if not within.exclude:
+            return (named[~contains(left_out, named)] if len(left_out) else named), NONE
+        left_out = np.union1d(left_out, named)
+    return (None, left_out) if 2 * len(left_out) <= total else (others(left_out, total), NONE)
+
+
+def others(positions: np.ndarray, total: int) -> np.ndarray:
+    """All positions but these, ascending."""
+    mask = np.ones(total, np.bool_)
+    mask[positions] = False
+    return np.flatnonzero(mask)
 
 
 def merged(parts: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +106,7 @@ def contains(ascending: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.asarray(ascending[places] == values)
 
 
-def _first_kept(scores: np.ndarray, positions: np.ndarray, kept: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def first_kept(scores: np.ndarray, positions: np.ndarray, kept: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The first k columns of each row that are kept; -inf and -1 where there are fewer."""
     order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
     there = np.take_along_axis(kept, order, axis=1)

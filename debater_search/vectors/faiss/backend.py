@@ -19,17 +19,16 @@ from debater_search.files import atomic, sha256_file
 from debater_search.store.generations import delta_name, vectors_name
 from debater_search.store.manifest import MEND, FileInfo, VectorRecord
 from debater_search.vectors.base import VectorIndex, VectorSettings
+from debater_search.vectors.dropped import Part, read_positions, replaced, trailing, with_dropped
 from debater_search.vectors.faiss.build import build_index, read_floats, write_floats
 from debater_search.vectors.faiss.index import FaissIndex
 from debater_search.vectors.faiss.segments import SegmentedIndex
-from debater_search.vectors.faiss.state import FaissState, Part, read_positions, trailing, write_positions
+from debater_search.vectors.faiss.state import FaissState
 from debater_search.vectors.faiss.trial import check_type
-from debater_search.vectors.ranking import contains
 
 logger = logging.getLogger(__name__)
 
 _INDEX = "index.faiss"
-_DROPPED = "dropped.npy"
 _CHUNK = 8192  # rows that are copied at once
 
 
@@ -97,27 +96,14 @@ class FaissBackend:
         kept = state.segments[: len(state.segments) - len(merged)]
         state.segments = [*kept, Part(file=name, rows=rows)]
         counts = {"rows": record.rows + added, "added": record.added + added}
-        return _changed(folder, record, state, merged, name, counts)
+        files = replaced(folder, record, merged, name)
+        return record.model_copy(update={**counts, "state": state.as_json(), "files": files})
 
     def drop(self, folder: Path, record: VectorRecord, positions: np.ndarray, generation: int) -> VectorRecord:
         """As `VectorBackend.drop`."""
         state = FaissState.of(record)
-        new = np.unique(np.asarray(positions, np.int64))
-        if len(new) and (new[0] < 0 or new[-1] >= record.rows):
-            raise ValueError(f"positions to drop must be from 0 to {record.rows - 1}")
-        new = new[~contains(read_positions(folder, state.dropped, record.rows), new)]
-        if not len(new):
-            return record
-        merged = trailing(state.dropped, len(new))
-        listed = np.union1d(read_positions(folder, merged, record.rows), new)
-        name = f"{delta_name(generation)}/{_DROPPED}"
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        with atomic(path) as temporary:
-            write_positions(temporary, listed)
-        kept = state.dropped[: len(state.dropped) - len(merged)]
-        state.dropped = [*kept, Part(file=name, rows=len(listed))]
-        return _changed(folder, record, state, merged, name, {"dropped": record.dropped + len(new)})
+        record, state.dropped = with_dropped(folder, record, state.dropped, positions, generation)
+        return record.model_copy(update={"state": state.as_json()})
 
     def open(self, folder: Path, record: VectorRecord, device: str = "cpu") -> VectorIndex:
         """As `VectorBackend.open`. The base alone goes to GPUs: what was added to it is small."""
@@ -174,16 +160,6 @@ class FaissBackend:
             "parameters": state.parameters,
             "recall": {f"@{depth}": value for depth, value in state.recall.items()},
         }
-
-
-def _changed(
-    folder: Path, record: VectorRecord, state: FaissState, gone: list[Part], name: str, counts: dict[str, int]
-) -> VectorRecord:
-    """The record after a change that wrote the file `name` in place of the files of `gone`."""
-    left = {part.file for part in gone}
-    files = {file: info for file, info in record.files.items() if file not in left}
-    files[name] = FileInfo.of(folder / name)
-    return record.model_copy(update={**counts, "state": state.as_json(), "files": files})
 
 
 def _prepend(path: Path, segments: list[Path], dim: int) -> None:

@@ -13,7 +13,7 @@ from debater_search.store.manifest import MEND
 from debater_search.vectors.base import Selection
 from debater_search.vectors.faiss.gpu import GpuCopy, gpus_of, has_gpu_form
 from debater_search.vectors.faiss.library import import_faiss, read_mapped, write
-from debater_search.vectors.ranking import Look, all_different, contains, in_order, ranked, without
+from debater_search.vectors.ranking import NONE, Look, all_different, in_order, narrowed, others, ranked, without
 
 EXACT_UP_TO = 50_000
 """A filter that allows no more vectors than this is answered by a scan of them all."""
@@ -21,7 +21,6 @@ EXACT_UP_TO = 50_000
 _DEPTH = 128  # hits; recall was measured down to about here
 _LINKS_A_STEP = 32  # vectors that a graph search compares for each that it keeps, about
 _FEW = 0.05  # share of left-out vectors that does not change recall noticeably
-_NONE = np.empty(0, np.int64)
 
 
 class FaissIndex:
@@ -32,7 +31,7 @@ class FaissIndex:
     """
 
     def __init__(self, dim: int) -> None:
-        self._take(import_faiss().IndexFlatIP(dim), _NONE)
+        self._take(import_faiss().IndexFlatIP(dim), NONE)
 
     def _take(self, index: Any, dropped: np.ndarray) -> None:
         """Find the parts of an index: rescoring over (rotation over (lists or graph)), and its float vectors."""
@@ -108,20 +107,13 @@ class FaissIndex:
 
     def _choice(self, within: Selection | None) -> tuple[np.ndarray | None, np.ndarray]:
         """The positions that may be found, or None and those that may not: they are few enough to look past them."""
-        left_out = self._dropped
-        if within is not None:
-            low, high = within.positions.searchsorted([0, self.total])
-            named = within.positions[low:high]
-            if not within.exclude:
-                return (named[~contains(left_out, named)] if len(left_out) else named), _NONE
-            left_out = np.union1d(left_out, named)
-        if 2 * len(left_out) <= self.total:
-            return None, left_out
-        return self._live if within is None else _others(left_out, self.total), _NONE
+        if within is None and 2 * len(self._dropped) > self.total:
+            return self._live, NONE
+        return narrowed(within, self._dropped, self.total)
 
     @cached_property
     def _live(self) -> np.ndarray:
-        return _others(self._dropped, self.total)
+        return others(self._dropped, self.total)
 
     def _better_scanned(self, allowed: int, widening: float) -> bool:
         if allowed <= EXACT_UP_TO or not self._filters:
@@ -252,14 +244,14 @@ class FaissIndex:
             ) from None
 
     @classmethod
-    def of(cls, index: Any, dropped: np.ndarray = _NONE) -> Self:
+    def of(cls, index: Any, dropped: np.ndarray = NONE) -> Self:
         """Wrap an index of the FAISS library."""
         wrapped = cls.__new__(cls)
         wrapped._take(index, dropped)
         return wrapped
 
     @classmethod
-    def load(cls, path: Path, dropped: np.ndarray = _NONE) -> Self:
+    def load(cls, path: Path, dropped: np.ndarray = NONE) -> Self:
         """Open an index file without reading it into memory.
 
         Raises:
@@ -275,10 +267,3 @@ class FaissIndex:
             return cls.of(read_mapped(path), dropped)
         except RuntimeError:
             raise DamagedError(f"{path} is damaged: FAISS cannot read it.", MEND) from None
-
-
-def _others(positions: np.ndarray, total: int) -> np.ndarray:
-    """All positions but these, ascending."""
-    mask = np.ones(total, np.bool_)
-    mask[positions] = False
-    return np.flatnonzero(mask)
