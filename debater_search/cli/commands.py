@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import change, eval, index, info, mine, search, train, verify
+from debater_search.cli import change, drop, eval, index, info, mine, search, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -60,6 +60,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "add": (change.add, change.ADD_EXAMPLES),
     "delete": (change.delete, change.DELETE_EXAMPLES),
     "compact": (change.compact, change.COMPACT_EXAMPLES),
+    "drop": (drop.drop, drop.EXAMPLES),
     "search": (search.search, search.EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
     "mine": (mine.mine, mine.EXAMPLES),

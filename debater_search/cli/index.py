@@ -28,6 +28,7 @@ EXAMPLES = examples(
     "debater index papers.jsonl.gz --model checkpoints/debater-2b --output indexes/papers",
     "debater index papers.jsonl --memory 4GB --recall 0.98",
     "debater index books.jsonl --passages 256 --overlap 32 --workers 4",
+    "debater index papers.jsonl --backend milvus --uri http://localhost:19530",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
     "debater index --update papers.jsonl.gz --output indexes/papers",
@@ -53,6 +54,13 @@ def index(
             metavar="TYPE",
         ),
     ] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="What keeps the vectors: faiss (in the index's folder) or milvus (at --uri).")
+    ] = "faiss",
+    uri: Annotated[
+        str | None,
+        typer.Option(help="Address of Milvus: http://HOST:19530, or a file NAME.db of milvus-lite.", metavar="URI"),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -102,10 +110,11 @@ def index(
         choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
         folder = output or INDEXES / corpus_name(corpus)
         require_exists(corpus)  # before the model is loaded
-        require_one_faiss()
+        if backend == "faiss":
+            require_one_faiss()
         if update:
             given = (embeddings, pooling, attention, dim, int8, passages, overlap != 32, language != "english", workers)
-            if force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
+            if uri or force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
@@ -123,6 +132,8 @@ def index(
             "type": index_type,
             "memory": choice[1],
             "recall": recall,
+            "backend": backend,
+            "uri": uri,
             "all_steps": all_steps,
             "encode_only": encode_only,
             "embeddings": embeddings,

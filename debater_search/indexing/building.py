@@ -57,6 +57,7 @@ def build(
     memory: int | None = None,
     recall: float = 0.95,
     backend: str = "faiss",
+    uri: str | None = None,
     all_steps: bool = False,
     shard_size: int = SHARD_SIZE,
     dtype: DType = "float32",
@@ -73,8 +74,9 @@ def build(
     """Build the index of a corpus in `folder`; killed and called again with the same arguments, it resumes.
 
     Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
-    from. `backend` keeps the vectors, and `type` is how it searches them: `auto`, or a type that the backend knows; for
-    FAISS a name of `vectors.faiss.TYPES` or a factory string. `auto` keeps within `memory`, in bytes, and recall@10 is
+    from. `backend` keeps the vectors: `faiss` in the folder, `milvus` at the address `uri` (a server, or a file NAME.db
+    of milvus-lite). `type` is how it searches them: `auto`, or a type that the backend knows; for FAISS a name of
+    `vectors.faiss.TYPES` or a factory string. `auto` keeps within `memory`, in bytes, and recall@10 is
     tuned to reach `recall`. `encode_only` stops when the shards are complete. `all_steps` stores every thinking step.
 
     `engine` says where encoding tasks run: `local`, in this process or in as many as `workers` says (on the GPUs in
@@ -98,7 +100,7 @@ def build(
     cut = _passage_settings(passages, overlap, all_steps, lexical=lexical)
     settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine)
     settings.check()
-    vector_settings = VectorSettings(type, memory, recall)
+    vector_settings = VectorSettings(type, memory, recall, uri)
     check_output(folder, force=force, encode_only=encode_only)
     ready = open_ready(embeddings, encoder, all_steps, cut, encode_only) if embeddings is not None else None
     if ready:  # the shards are what they are
@@ -142,6 +144,8 @@ def check_build(
     type: str = "auto",
     memory: int | None = None,
     recall: float = 0.95,
+    backend: str = "faiss",
+    uri: str | None = None,
     all_steps: bool = False,
     passages: int | None = None,
     overlap: int = 32,
@@ -153,12 +157,12 @@ def check_build(
     """Raise DebaterError for what `build` refuses whatever the corpus and the model: before a model is loaded."""
     cut = _passage_settings(passages, overlap, all_steps, lexical=False)
     EncodingSettings(all_steps=all_steps, passages=cut, workers=workers).check()
-    settings = VectorSettings(type, memory, recall)
+    settings = VectorSettings(type, memory, recall, uri)
     check_output(folder, force=force, encode_only=encode_only)
     if embeddings is not None:
         open_ready(embeddings, None, all_steps, cut, encode_only)
     if not encode_only:
-        find_backend("faiss").validate(settings, None)
+        find_backend(backend).validate(settings, None)
 
 
 def index(

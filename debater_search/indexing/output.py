@@ -13,7 +13,7 @@ from pathlib import Path
 from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError, InvalidError, UnavailableError
 from debater_search.files import TEMPORARY_SUFFIX, rename_folder
-from debater_search.indexing.vectors import remove_vectors
+from debater_search.indexing.vectors import forget_vectors
 from debater_search.locks import LOCK_NAME, writing
 from debater_search.store.generations import is_part
 from debater_search.store.manifest import (
@@ -42,7 +42,7 @@ def check_output(folder: str | Path, *, force: bool = False, encode_only: bool =
     require_writable(folder)
     if not _occupied(folder):
         return
-    if not _is_ours(folder):
+    if not is_ours(folder):
         raise InvalidError(f"{folder} is not empty and not an index.", "Choose another `folder`; nothing was changed.")
     if force:
         return
@@ -67,7 +67,7 @@ def workplace(folder: Path, *, force: bool, encode_only: bool = False) -> Iterat
             yield folder
             return
         place = _sibling(folder, "building")
-        if _occupied(place) and not _is_ours(place):
+        if _occupied(place) and not is_ours(place):
             raise InvalidError(f"{place} is in the way: it is not an index.", "Move it elsewhere.")
         with _made(place):
             yield place
@@ -147,7 +147,8 @@ def _occupied(folder: Path) -> bool:
         raise UnavailableError(f"{folder} cannot be used: {error.strerror}.", "Choose another `folder`.") from None
 
 
-def _is_ours(folder: Path) -> bool:
+def is_ours(folder: Path) -> bool:
+    """Whether a folder holds an index, finished or not, and nothing else."""
     names = set(os.listdir(folder)) - {LOCK_NAME}
     if not all(map(is_part, names)):
         return False
@@ -179,10 +180,11 @@ def _sibling(folder: Path, role: str) -> Path:
 
 def _swap(new: Path, folder: Path) -> None:
     old = _sibling(folder, "replaced")
+    forget_vectors(old)  # of a swap that was killed after its renames
     shutil.rmtree(old, ignore_errors=True)
     rename_folder(folder, old)
     rename_folder(new, folder)
-    remove_vectors(old)
+    forget_vectors(old)
     shutil.rmtree(old, ignore_errors=True)
 
 

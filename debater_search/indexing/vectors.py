@@ -1,16 +1,19 @@
 """The vectors of an index: from embeddings to a record in its manifest, by way of whichever backend keeps them."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, UnavailableError
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import MANIFEST_NAME, IndexManifest, VectorRecord, read_manifest
 from debater_search.store.rows import deleted_rows
-from debater_search.vectors import VectorSettings, backend
+from debater_search.vectors import BACKENDS, VectorSettings, backend
+
+logger = logging.getLogger(__name__)
 
 
 def build_vectors(
@@ -51,6 +54,20 @@ def remove_vectors(folder: Path) -> None:
     remove_superseded(folder, manifest)
     if manifest.vectors is not None:
         backend(manifest.vectors.backend).remove(folder, manifest.vectors)
+
+
+def remove_lost(folder: Path) -> None:
+    """Remove what killed changes left with the backends, of which no manifest tells."""
+    for make in BACKENDS.values():
+        make().remove_lost(folder, None)
+
+
+def forget_vectors(folder: Path) -> None:
+    """Remove the vectors of an index that was replaced; a server that does not answer keeps them, which is said."""
+    try:
+        remove_vectors(folder)
+    except UnavailableError as error:
+        logger.warning("The vectors of the index before this one were not removed. %s", error)
 
 
 def unlisted_rows(folder: Path, manifest: IndexManifest) -> np.ndarray:

@@ -25,11 +25,15 @@ from debater_search.store.manifest import (
     MEND,
     EmbeddingsManifest,
     IndexManifest,
+    VectorRecord,
     read_manifest,
     write_manifest,
 )
 from debater_search.store.rows import deleted_rows
-from debater_search.vectors import backend
+from debater_search.vectors import Selection, backend
+
+_SAMPLE = 1000  # vectors that are compared with the shards where they lie elsewhere
+_EQUAL = 1e-4
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +89,9 @@ def verify(
                 logger.warning("%s: %s.", folder / MANIFEST_NAME, contradiction)
                 found.damaged.append(MANIFEST_NAME)
             if record is not None:
-                found.damaged += backend(record.backend).check(folder, record)
+                keeper = backend(record.backend)
+                wrong = keeper.check(folder, record)
+                found.damaged += wrong or (_strayed(folder, manifest, record) if keeper.remote else [])
                 bar.advance(len(record.files))
         found.repairable = not {MANIFEST_NAME, manifest.documents} & set(found.damaged)
         if repair and found.damaged:
@@ -114,6 +120,24 @@ def _shard_manifests(folder: Path, manifest: IndexManifest) -> dict[str, Embeddi
     return {name: read_manifest(folder / name / MANIFEST_NAME, EmbeddingsManifest) for name in manifest.embeddings}
 
 
+def _strayed(folder: Path, manifest: IndexManifest, record: VectorRecord) -> list[str]:
+    """The collection's name if a sample of its vectors differs from the shards: no hash of a file covers them."""
+    documents = DocumentStore(folder / manifest.documents, manifest.generation)
+    live = np.setdiff1d(np.arange(record.rows), deleted_rows(documents, manifest.rows))
+    documents.close()
+    sample = np.sort(np.random.default_rng(0).choice(live, min(_SAMPLE, len(live)), replace=False))
+    store = EmbeddingStore.open(*(folder / name for name in manifest.embeddings))
+    parts = []
+    for start, rows in store.around(sample):
+        low, high = sample.searchsorted([start, start + len(rows)])
+        parts.append(rows[sample[low:high] - start])
+    wanted = np.concatenate(parts).astype(np.float32)
+    index = backend(record.backend).open(folder, record)
+    scores, _ = index.search(wanted, 1, Selection(sample), exact=True)
+    own = np.einsum("nd,nd->n", wanted, wanted)
+    return [record.backend] if (scores[:, 0] < own - _EQUAL).any() else []
+
+
 def _missing_shards(manifest: IndexManifest, shards: dict[str, EmbeddingsManifest]) -> str | None:
     """How the rows of the embeddings differ from the manifest's; None if they do not."""
     rows = sum(shard.rows for of in shards.values() for shard in of.shards)
@@ -138,7 +162,8 @@ def _repair(
 ) -> None:
     """Shards first, then their manifest, then the vectors, then the index's manifest: killed, it can be run again."""
     assert manifest.vectors is not None
-    broken = [name for name in found.damaged if name not in manifest.all_files]
+    in_shards = {f"{name}/{shard.file}" for name, of in shards.items() for shard in of.shards}
+    broken = [name for name in found.damaged if name in in_shards]
     if broken:
         _encode_again(folder, manifest, shards, broken, load(), show)
     first, *later = (folder / name for name in manifest.embeddings)

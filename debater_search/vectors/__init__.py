@@ -5,8 +5,9 @@ from collections.abc import Callable
 from debater_search.errors import InvalidError
 from debater_search.vectors.base import Selection, VectorBackend, VectorIndex, VectorSettings
 from debater_search.vectors.faiss import FaissBackend
+from debater_search.vectors.milvus import MilvusBackend
 
-BACKENDS: dict[str, Callable[[], VectorBackend]] = {"faiss": FaissBackend}
+BACKENDS: dict[str, Callable[[], VectorBackend]] = {"faiss": FaissBackend, "milvus": MilvusBackend}
 """The backends by the name that records keep."""
 
 

@@ -31,12 +31,13 @@ class VectorSettings:
     """How an index is built: its type (`auto`, or a name that the backend knows), and what bounds the choice.
 
     `memory` is in bytes, None for half of the machine's. An approximate index is tuned until its recall@10 reaches
-    `recall`.
+    `recall`. `uri` is where a backend keeps vectors that do not lie in the folder of the index.
     """
 
     type: str = "auto"
     memory: int | None = None
     recall: float = 0.95
+    uri: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:
@@ -82,6 +83,8 @@ class VectorBackend(Protocol):
     name: str
     takes: Literal["positions", "tree"]
     """The form in which a filter reaches a search: as the positions that pass it, or as the filter's tree."""
+    remote: bool
+    """Whether the vectors lie outside the folder of the index, where no hash of a file covers them."""
 
     def validate(self, settings: VectorSettings, dim: int | None) -> None:
         """Raise DebaterError for settings that cannot be built, before anything is encoded.
@@ -129,6 +132,10 @@ class VectorBackend(Protocol):
 
     def remove(self, folder: Path, record: VectorRecord) -> None:
         """Delete what belongs to this record; what is gone already is no error."""
+        ...
+
+    def remove_lost(self, folder: Path, record: VectorRecord | None) -> None:
+        """Remove what killed changes left outside the folder; with `record`, all but what belongs to it."""
         ...
 
     def settings(self, record: VectorRecord) -> VectorSettings:

@@ -90,8 +90,8 @@ def test_what_a_backend_kept_elsewhere_goes_with_the_index(tmp_path: Path, monke
 
 def test_an_unknown_backend_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
     encoder = FakeEncoder()
-    with pytest.raises(DebaterError, match="no vector backend 'milvus'"):
-        build(CORPUS, encoder, tmp_path / "i", backend="milvus")
+    with pytest.raises(DebaterError, match="no vector backend 'nowhere'"):
+        build(CORPUS, encoder, tmp_path / "i", backend="nowhere")
     assert encoder.encoded == 0
     assert not (tmp_path / "i").exists()
 

@@ -25,7 +25,7 @@ class NumpyIndex:
 
 
 class NumpyBackend(VectorBackend):
-    name, takes = "numpy", "positions"
+    name, takes, remote = "numpy", "positions", False
 
     def build(self, folder: Path, chunks: Iterable, dim: int, settings: object, generation: int) -> VectorRecord:
         empty = VectorRecord(backend="numpy", type="numpy", dim=dim, rows=0, state={"dropped": []})

@@ -9,7 +9,8 @@ from debater_search.errors import DebaterError
 from debater_search.vectors.faiss import TYPES
 from debater_search.vectors.faiss.index import FaissIndex
 from debater_search.vectors.faiss.library import import_faiss
-from debater_search.vectors.faiss.recall import RecallTest, tune
+from debater_search.vectors.faiss.tuning import tune
+from debater_search.vectors.recall import RecallTest
 from tests.vectors.vector_sets import ALL_TYPES, DIM, built, clustered, exact, share_found, vectors
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from debater_search.errors import DamagedError, UnavailableError
+from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.files import atomic, sha256_file
 from debater_search.store.generations import delta_name, vectors_name
 from debater_search.store.manifest import MEND, FileInfo, VectorRecord
@@ -37,9 +37,12 @@ class FaissBackend:
 
     name = "faiss"
     takes: Literal["positions", "tree"] = "positions"
+    remote = False
 
     def validate(self, settings: VectorSettings, dim: int | None) -> None:
         """As `VectorBackend.validate`. A FAISS factory string is tried on a few vectors in another process."""
+        if settings.uri is not None:
+            raise InvalidError("FAISS keeps its vectors in the folder of the index.", "Leave `uri` out.")
         check_type(settings.type, dim)
 
     def build(
@@ -145,6 +148,9 @@ class FaissBackend:
             path.unlink(missing_ok=True)
             with suppress(OSError):  # it holds other files, or is gone
                 path.parent.rmdir()
+
+    def remove_lost(self, folder: Path, record: VectorRecord | None) -> None:
+        """As `VectorBackend.remove_lost`: nothing lies outside the folder."""
 
     def settings(self, record: VectorRecord) -> VectorSettings:
         """As `VectorBackend.settings`."""

@@ -14,7 +14,8 @@ from debater_search.vectors.faiss.gpu import assigner, cagra_graph, cluster_on_g
 from debater_search.vectors.faiss.index import FaissIndex
 from debater_search.vectors.faiss.library import gpu_count, has_cuvs, import_faiss, read_mapped
 from debater_search.vectors.faiss.planner import CAGRA, POINTS_A_LIST, Plan, make_plan
-from debater_search.vectors.faiss.recall import DEPTHS, RecallTest, tune
+from debater_search.vectors.faiss.tuning import tune
+from debater_search.vectors.recall import DEPTHS, RecallTest
 
 _CHUNK = 8192  # vectors that are added at once
 _CONSTRUCTION = 100  # efConstruction of graphs

@@ -1,0 +1,245 @@
+"""Milvus as a vector backend: vectors in a collection, everything else in the folder of the index.
+
+The manifest is the truth; the collection holds at least what it names. A change upserts rows behind those of the
+manifest, so that a killed one leaves surplus rows only: readers look past them, and the next change removes them.
+Dropped positions are lists in the index's folder, as with FAISS; `compact` writes a new collection without them.
+The name of a collection is in `vectors-N/collection.json` before the collection exists, so that none is ever lost.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from debater_search.errors import DamagedError, InvalidError
+from debater_search.files import atomic, sha256_file
+from debater_search.store.generations import vectors_name
+from debater_search.store.manifest import MEND, FileInfo, FileName, VectorRecord
+from debater_search.vectors.base import VectorSettings
+from debater_search.vectors.dropped import Part, read_positions, with_dropped
+from debater_search.vectors.milvus.client import connect, place_of
+from debater_search.vectors.milvus.collection import Collection
+from debater_search.vectors.milvus.index import MilvusIndex
+from debater_search.vectors.milvus.kinds import TYPES, breadths, check_type, choose
+from debater_search.vectors.recall import DEPTHS, RecallTest, sample_positions
+
+_COLLECTION = "collection.json"
+
+
+class MilvusState(BaseModel):
+    """Where the vectors are, how they are searched and how well, as measured when the collection was built."""
+
+    uri: str
+    collection: Annotated[str, Field(pattern=r"^debater_[A-Za-z0-9_]+$")]
+    reason: str
+    target: float
+    breadth: Annotated[int, Field(gt=0)] | None = None
+    recall: dict[int, float] = {}
+    asked: str
+    """The type as it was asked for, `auto` included: a compacted index may choose another."""
+    base: FileName
+    dropped: list[Part] = []
+
+    @classmethod
+    def of(cls, record: VectorRecord) -> Self:
+        """The state in a record; DamagedError if it is not one of this backend."""
+        try:
+            return cls.model_validate(record.state)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DamagedError(f"The manifest is damaged: vectors.state.{where}: {first['msg']}.", MEND) from None
+
+    @property
+    def place(self) -> Collection:
+        """The collection of the vectors."""
+        return Collection(self.uri, self.collection)
+
+
+class MilvusBackend:
+    """`VectorBackend` on Milvus."""
+
+    name = "milvus"
+    takes: Literal["positions", "tree"] = "positions"
+    remote = True
+
+    def validate(self, settings: VectorSettings, dim: int | None) -> None:
+        """As `VectorBackend.validate`; also that Milvus answers."""
+        check_type(settings.type)
+        if settings.uri is None:
+            raise InvalidError(
+                "The Milvus backend needs an address.",
+                "Give `uri`: a server such as http://localhost:19530, or a file of milvus-lite such as papers.db.",
+            )
+        connect(place_of(settings.uri))
+
+    def build(
+        self, folder: Path, chunks: Iterable[np.ndarray], dim: int, settings: VectorSettings, generation: int
+    ) -> VectorRecord:
+        """As `VectorBackend.build`."""
+        assert settings.uri is not None  # `validate` comes first
+        base = f"{vectors_name(generation)}/{_COLLECTION}"
+        place = _new_collection(folder, base, place_of(settings.uri), generation)
+        place.create(dim)
+        rows = place.put(0, chunks)
+        type, reason = choose(settings.type, rows, lite=place.lite)
+        place.make_searchable(type, rows)
+        state = MilvusState(
+            uri=place.uri, collection=place.name, reason=reason, target=settings.recall, asked=settings.type, base=base
+        )
+        warnings = _tune(state, type, rows)
+        return VectorRecord(
+            backend=self.name,
+            type=type,
+            dim=dim,
+            rows=rows,
+            state=state.model_dump(mode="json"),
+            files={base: FileInfo.of(folder / base)},
+            warnings=warnings,
+        )
+
+    def extend(self, folder: Path, record: VectorRecord, chunks: Iterable[np.ndarray], generation: int) -> VectorRecord:
+        """As `VectorBackend.extend`."""
+        state = MilvusState.of(record)
+        self.remove_lost(folder, record)
+        added = state.place.put(record.rows, chunks)
+        return record.model_copy(update={"rows": record.rows + added, "added": record.added + added})
+
+    def drop(self, folder: Path, record: VectorRecord, positions: np.ndarray, generation: int) -> VectorRecord:
+        """As `VectorBackend.drop`. The rows stay in the collection until `compact`."""
+        state = MilvusState.of(record)
+        record, state.dropped = with_dropped(folder, record, state.dropped, positions, generation)
+        return record.model_copy(update={"state": state.model_dump(mode="json")})
+
+    def open(self, folder: Path, record: VectorRecord, device: str = "cpu") -> MilvusIndex:
+        """As `VectorBackend.open`; Milvus decides what it searches on."""
+        state = MilvusState.of(record)
+        if not (folder / state.base).is_file():
+            raise DamagedError(f"{folder / state.base} is missing.", MEND)
+        if sha256_file(folder / state.base) != record.files[state.base].sha256:
+            raise DamagedError(f"{folder / state.base} is damaged.", MEND)
+        dropped = read_positions(folder, state.dropped, record.rows)
+        if wrong := _contradiction(state.place, record):
+            raise DamagedError(f"{wrong}.", MEND)
+        return MilvusIndex(state.place, record.rows, dropped, record.type, state.breadth)
+
+    def check(self, folder: Path, record: VectorRecord) -> list[str]:
+        """As `VectorBackend.check`; the collection is named as well if it is gone or too small."""
+        damaged = [
+            name
+            for name, info in record.files.items()
+            if not (folder / name).is_file() or sha256_file(folder / name) != info.sha256
+        ]
+        state = MilvusState.of(record)
+        return [*damaged, state.collection] if _contradiction(state.place, record) else damaged
+
+    def remove(self, folder: Path, record: VectorRecord) -> None:
+        """As `VectorBackend.remove`: the collection, then the files."""
+        MilvusState.of(record).place.drop()
+        for name in record.files:
+            (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds other files, or is gone
+                (folder / name).parent.rmdir()
+
+    def remove_lost(self, folder: Path, record: VectorRecord | None) -> None:
+        """As `VectorBackend.remove_lost`: collections whose file no record names."""
+        for path in folder.glob(f"vectors*/{_COLLECTION}"):
+            if record is not None and f"{path.parent.name}/{path.name}" in record.files:
+                continue
+            if (lost := _named(path)) is not None:
+                lost.drop()
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()
+
+    def settings(self, record: VectorRecord) -> VectorSettings:
+        """As `VectorBackend.settings`."""
+        state = MilvusState.of(record)
+        return VectorSettings(type=state.asked, recall=state.target, uri=state.uri)
+
+    def describe(self, record: VectorRecord) -> dict[str, Any]:
+        """As `VectorBackend.describe`."""
+        state = MilvusState.of(record)
+        facts: dict[str, Any] = {"vectors": state.reason, "server": state.uri, "collection": state.collection}
+        if state.breadth is not None:
+            facts["parameters"] = {TYPES[record.type].breadth: state.breadth}
+            facts["recall"] = {f"@{depth}": value for depth, value in state.recall.items()}
+        return facts
+
+
+def _new_collection(folder: Path, base: str, uri: str, generation: int) -> Collection:
+    """A collection that does not exist yet; the one that a killed run of the same change has begun is removed."""
+    path = folder / base
+    path.parent.mkdir(exist_ok=True)
+    if (begun := _named(path)) is not None:
+        begun.drop()
+    stem = re.sub(r"\W+", "_", folder.name.removesuffix(".building"), flags=re.ASCII).strip("_")[:100] or "index"
+    place = Collection(uri, f"debater_{stem}_{uuid.uuid4().hex[:8]}_g{generation}")
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps({"uri": place.uri, "collection": place.name}) + "\n", encoding="utf-8")
+    return place
+
+
+def _named(path: Path) -> Collection | None:
+    """The collection that a file names, if it is one of ours."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        uri, name = place_of(found["uri"]), found["collection"]
+    except (OSError, ValueError, TypeError, KeyError, InvalidError):
+        return None
+    return Collection(uri, name) if isinstance(name, str) and name.startswith("debater_") else None
+
+
+def _tune(state: MilvusState, type: str, rows: int) -> list[str]:
+    """Choose the least breadth that reaches the target, and note the recall; returns a warning if none does."""
+    steps = breadths(type, rows)
+    if not steps or rows < 2:
+        return []
+    none = np.empty(0, np.int64)
+    index = MilvusIndex(state.place, rows, none, type, steps[-1])
+    own = sample_positions(rows)
+    test = RecallTest.of(own, index.read(own), _Exact(index))
+    for step in steps:
+        index.breadth = state.breadth = step
+        if test.recall(index, DEPTHS[0]) >= state.target:
+            break
+    state.recall = {depth: test.recall(index, depth) for depth in DEPTHS}
+    if state.recall[DEPTHS[0]] >= state.target:
+        return []
+    return [
+        f"A recall@10 of {state.target:g} cannot be reached with type {type}: it is {state.recall[DEPTHS[0]]:.3f} at "
+        "most. Choose type flat."
+    ]
+
+
+class _Exact:
+    """An index whose every search is exact."""
+
+    def __init__(self, index: MilvusIndex) -> None:
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def search(
+        self, queries: np.ndarray, k: int, within: Any = None, *, exact: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self._index.search(queries, k, within, exact=True)
+
+
+def _contradiction(place: Collection, record: VectorRecord) -> str | None:
+    """How the collection differs from what the record says of it; None if it does not."""
+    found = place.rows()
+    if found is None:
+        return f"The collection {place.name} is gone from {place.uri}"
+    if found < record.rows:
+        return f"The collection {place.name} at {place.uri} holds {found:,} vectors instead of {record.rows:,}"
+    if place.dim() != record.dim:
+        return f"The collection {place.name} at {place.uri} holds vectors of {place.dim()} dimensions"
+    return None
