@@ -21,7 +21,10 @@ from debater_search.store.manifest import DOCUMENTS_NAME, MANIFEST_NAME, IndexMa
 
 _LOGS = ("-wal", "-shm")  # what SQLite keeps beside a database that is in use
 _OF_A_GENERATION = re.compile(rf"(documents(-\d+)?\.sqlite({'|'.join(_LOGS)})?|(embeddings|vectors|delta)(-\d+)?)")
-_BESIDE = {MANIFEST_NAME, "results.json"}  # what evaluating an index found may lie in it
+COLLECTIONS_NAME = "collections.json"
+"""What the index keeps on a server: written by the vector backend, never swept."""
+
+_BESIDE = {MANIFEST_NAME, COLLECTIONS_NAME, "results.json"}  # what evaluating an index found may lie in it
 
 
 def documents_name(generation: int) -> str:

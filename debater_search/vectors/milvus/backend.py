@@ -3,10 +3,8 @@
 The manifest is the truth; the collection holds at least what it names. A change upserts rows behind those of the
 manifest, so that a killed one leaves surplus rows only: readers look past them, and the next change removes them.
 Dropped positions are lists in the index's folder, as with FAISS; `compact` writes a new collection without them.
-The name of a collection is in `vectors-N/collection.json` before the collection exists, so that none is ever lost.
 """
 
-import json
 import re
 import uuid
 from collections.abc import Iterable
@@ -18,32 +16,29 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from debater_search.errors import DamagedError, InvalidError
-from debater_search.files import atomic, sha256_file
-from debater_search.store.generations import vectors_name
-from debater_search.store.manifest import MEND, FileInfo, FileName, VectorRecord
+from debater_search.files import sha256_file
+from debater_search.store.manifest import MEND, VectorRecord
 from debater_search.vectors.base import VectorSettings
 from debater_search.vectors.dropped import Part, read_positions, with_dropped
+from debater_search.vectors.milvus import ledger
 from debater_search.vectors.milvus.client import connect, place_of
-from debater_search.vectors.milvus.collection import Collection
+from debater_search.vectors.milvus.collection import NAME, Collection
 from debater_search.vectors.milvus.index import MilvusIndex
 from debater_search.vectors.milvus.kinds import TYPES, breadths, check_type, choose
 from debater_search.vectors.recall import DEPTHS, RecallTest, sample_positions
-
-_COLLECTION = "collection.json"
 
 
 class MilvusState(BaseModel):
     """Where the vectors are, how they are searched and how well, as measured when the collection was built."""
 
     uri: str
-    collection: Annotated[str, Field(pattern=r"^debater_[A-Za-z0-9_]+$")]
+    collection: Annotated[str, Field(pattern=f"^{NAME}$")]
     reason: str
     target: float
     breadth: Annotated[int, Field(gt=0)] | None = None
     recall: dict[int, float] = {}
     asked: str
     """The type as it was asked for, `auto` included: a compacted index may choose another."""
-    base: FileName
     dropped: list[Part] = []
 
     @classmethod
@@ -84,14 +79,13 @@ class MilvusBackend:
     ) -> VectorRecord:
         """As `VectorBackend.build`."""
         assert settings.uri is not None  # `validate` comes first
-        base = f"{vectors_name(generation)}/{_COLLECTION}"
-        place = _new_collection(folder, base, place_of(settings.uri), generation)
+        place = _new_collection(folder, place_of(settings.uri), generation)
         place.create(dim)
         rows = place.put(0, chunks)
         type, reason = choose(settings.type, rows, lite=place.lite)
         place.make_searchable(type, rows)
         state = MilvusState(
-            uri=place.uri, collection=place.name, reason=reason, target=settings.recall, asked=settings.type, base=base
+            uri=place.uri, collection=place.name, reason=reason, target=settings.recall, asked=settings.type
         )
         warnings = _tune(state, type, rows)
         return VectorRecord(
@@ -100,7 +94,6 @@ class MilvusBackend:
             dim=dim,
             rows=rows,
             state=state.model_dump(mode="json"),
-            files={base: FileInfo.of(folder / base)},
             warnings=warnings,
         )
 
@@ -120,10 +113,6 @@ class MilvusBackend:
     def open(self, folder: Path, record: VectorRecord, device: str = "cpu") -> MilvusIndex:
         """As `VectorBackend.open`; Milvus decides what it searches on."""
         state = MilvusState.of(record)
-        if not (folder / state.base).is_file():
-            raise DamagedError(f"{folder / state.base} is missing.", MEND)
-        if sha256_file(folder / state.base) != record.files[state.base].sha256:
-            raise DamagedError(f"{folder / state.base} is damaged.", MEND)
         dropped = read_positions(folder, state.dropped, record.rows)
         if wrong := _contradiction(state.place, record):
             raise DamagedError(f"{wrong}.", MEND)
@@ -141,22 +130,17 @@ class MilvusBackend:
 
     def remove(self, folder: Path, record: VectorRecord) -> None:
         """As `VectorBackend.remove`: the collection, then the files."""
-        MilvusState.of(record).place.drop()
+        ledger.remove(folder, MilvusState.of(record).place)
         for name in record.files:
             (folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # it holds other files, or is gone
                 (folder / name).parent.rmdir()
 
     def remove_lost(self, folder: Path, record: VectorRecord | None) -> None:
-        """As `VectorBackend.remove_lost`: collections whose file no record names."""
-        for path in folder.glob(f"vectors*/{_COLLECTION}"):
-            if record is not None and f"{path.parent.name}/{path.name}" in record.files:
-                continue
-            if (lost := _named(path)) is not None:
-                lost.drop()
-            path.unlink(missing_ok=True)
-            with suppress(OSError):
-                path.parent.rmdir()
+        """As `VectorBackend.remove_lost`: the collections that the folder notes and the record does not name."""
+        kept = MilvusState.of(record).place if record is not None else None
+        if lost := [place for place in ledger.listed(folder) if place != kept]:
+            ledger.remove(folder, *lost)
 
     def settings(self, record: VectorRecord) -> VectorSettings:
         """As `VectorBackend.settings`."""
@@ -173,27 +157,12 @@ class MilvusBackend:
         return facts
 
 
-def _new_collection(folder: Path, base: str, uri: str, generation: int) -> Collection:
-    """A collection that does not exist yet; the one that a killed run of the same change has begun is removed."""
-    path = folder / base
-    path.parent.mkdir(exist_ok=True)
-    if (begun := _named(path)) is not None:
-        begun.drop()
+def _new_collection(folder: Path, uri: str, generation: int) -> Collection:
+    """A collection that does not exist yet, noted in the folder."""
     stem = re.sub(r"\W+", "_", folder.name.removesuffix(".building"), flags=re.ASCII).strip("_")[:100] or "index"
     place = Collection(uri, f"debater_{stem}_{uuid.uuid4().hex[:8]}_g{generation}")
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps({"uri": place.uri, "collection": place.name}) + "\n", encoding="utf-8")
+    ledger.note(folder, place)
     return place
-
-
-def _named(path: Path) -> Collection | None:
-    """The collection that a file names, if it is one of ours."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        uri, name = place_of(found["uri"]), found["collection"]
-    except (OSError, ValueError, TypeError, KeyError, InvalidError):
-        return None
-    return Collection(uri, name) if isinstance(name, str) and name.startswith("debater_") else None
 
 
 def _tune(state: MilvusState, type: str, rows: int) -> list[str]:

@@ -1,5 +1,6 @@
 """One collection of Milvus: positions and vectors, nothing else."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from debater_search.vectors.milvus.kinds import TYPES, build_parameters
 
 LIMIT = 16_384
 """Hits per query, and rows per reading, that Milvus allows."""
+
+NAME = r"debater_\w{1,100}_[0-9a-f]{8}_g\d+"
 
 _BYTES = 16_000_000  # of vectors in one call; a call may have 64 MB
 _HITS = 250_000  # of one call, over its queries
@@ -122,6 +125,11 @@ class Collection:
     def lite(self) -> bool:
         """Whether it lies in a file of milvus-lite."""
         return is_lite(self.uri)
+
+
+def is_name(name: object) -> bool:
+    """Whether this is the name of a collection that this program makes: no other is ever dropped."""
+    return isinstance(name, str) and re.fullmatch(NAME, name, re.ASCII) is not None
 
 
 def among(positions: np.ndarray) -> str:
