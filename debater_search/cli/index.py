@@ -31,6 +31,7 @@ EXAMPLES = examples(
     "debater index papers.jsonl --backend milvus --uri http://localhost:19530",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
+    "debater index papers.jsonl --engine ray --encode-only --output s3://bucket/papers",
     "debater index --update papers.jsonl.gz --output indexes/papers",
 )
 
@@ -45,7 +46,15 @@ def index(
     base_model: BaseModel = None,
     pooling: Pooling = None,
     attention: Attention = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: indexes/CORPUS'S NAME.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Default: indexes/CORPUS'S NAME; with --encode-only also s3://BUCKET/NAME.",
+            metavar="DIR",
+        ),
+    ] = None,
     index_type: Annotated[
         str,
         typer.Option(
@@ -87,9 +96,18 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Encoding processes. Default: one per GPU, else 1.", metavar="N")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where encoding runs: local, or ray (on a cluster, or on one started here).")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster: auto or HOST:6379.", metavar="ADDRESS")
+    ] = None,
+    shard_size: Annotated[
+        int | None, typer.Option(help="Texts per shard. Default: 1,000; on object storage 50,000.", metavar="N")
+    ] = None,
     encode_only: Annotated[bool, typer.Option("--encode-only", help="Write embeddings/ and build no index.")] = False,
     embeddings: Annotated[
-        Path | None, typer.Option(help="Build from ready shards instead of encoding.", metavar="DIR")
+        str | None, typer.Option(help="Build from ready shards: a folder, or s3://BUCKET/NAME.", metavar="DIR")
     ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Change an index: encode what is new or changed, drop what is gone.")
@@ -101,20 +119,23 @@ def index(
     """Encode a corpus and build its index."""
     with results(as_json) as out:
         from debater_search.data.files import require_exists
-        from debater_search.indexing import build, check_build, usual_workers
+        from debater_search.indexing import build, check_build, encode_to, usual_workers
         from debater_search.indexing import update as update_index
+        from debater_search.indexing.engines.ray import usual_workers as usual_ray_workers
         from debater_search.store.lexical import language_of
         from debater_search.vectors.faiss import parse_memory, require_one_faiss
 
         language_of(language)
         choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
-        folder = output or INDEXES / corpus_name(corpus)
+        remote = output is not None and "://" in output
+        folder = INDEXES / corpus_name(corpus) if output is None else Path(output)
         require_exists(corpus)  # before the model is loaded
         if backend == "faiss":
             require_one_faiss()
         if update:
             given = (embeddings, pooling, attention, dim, int8, passages, overlap != 32, language != "english", workers)
-            if uri or force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
+            elsewhere = remote or ray_address or engine != "local" or shard_size or uri
+            if elsewhere or force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
             return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
@@ -141,21 +162,28 @@ def index(
             "overlap": overlap,
             "force": force,
         }
-        check_build(folder, **settings, workers=workers or 1)
+        if not remote:
+            check_build(folder, **settings, workers=workers or 1)
+        elif not encode_only or embeddings is not None or backend != "faiss":
+            raise DebaterError("Only embeddings lie on object storage.", "Give --encode-only, then build from them.")
         how = {"pooling": pooling, "attention": attention, "dim": dim, "dtype": "int8" if int8 else None}
         encoder = None if ready else load_encoder(model, base_model, device, **how)
-        result = build(
-            corpus,
-            encoder,
-            folder,
-            **settings,
-            language=language,
-            workers=workers or usual_workers(device),
-            progress=True,
-        )
+        if workers is None:
+            workers = usual_ray_workers(ray_address) if engine == "ray" else usual_workers(device)
+        where: dict[str, Any] = {"workers": workers, "engine": engine, "ray_address": ray_address, "progress": True}
+        if shard_size is not None:
+            where["shard_size"] = shard_size
+        if remote:
+            assert encoder is not None
+            assert output is not None
+            kept = {name: settings[name] for name in ("all_steps", "passages", "overlap", "force")}
+            result: Any = encode_to(corpus, encoder, output, **kept, **where)
+        else:
+            result = build(corpus, encoder, folder, **settings, language=language, **where)
         if encode_only:
-            facts: dict[str, Any] = {"embeddings": str(folder / "embeddings"), "documents": result.documents}
-            following = f"debater index {corpus} --embeddings {folder} --output indexes/NAME"
+            place = output if remote else str(folder)
+            facts: dict[str, Any] = {"embeddings": f"{place}/embeddings", "documents": result.documents}
+            following = f"debater index {corpus} --embeddings {place} --output indexes/NAME"
         else:
             facts, following = describe(folder), f'debater search "…" --index {folder}'
         if as_json:

@@ -26,6 +26,7 @@ from debater_search.indexing import EncodingSettings, StoredDocuments, encode
 from debater_search.locks import one_at_a_time
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME
+from debater_search.store.places import Folder
 from debater_search.types import Query
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def kept_embeddings(
                 ).store
             if all_steps:
                 shutil.rmtree(last_only, ignore_errors=True)
-        os.utime(found.folder.parent)  # it is in use
+        os.utime(_folder_of(found))  # it is in use
     return found
 
 
@@ -108,6 +109,11 @@ def kept_size() -> tuple[Path, int]:
     return cache, size
 
 
+def _folder_of(store: EmbeddingStore) -> Path:
+    assert isinstance(store.place, Folder)
+    return store.place.path.parent
+
+
 def _key(encoder: TextEncoder, content: str) -> str:
     """A name by model, number type and content: what 16 or 8 bits encoded does not pass for exact."""
     return f"{encoder.fingerprint[:16]}-{encoder.dtype}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
@@ -117,7 +123,9 @@ def _undamaged(entry: Path) -> EmbeddingStore | None:
     """The finished embeddings of an entry; None if they are unfinished or damaged."""
     try:
         store = EmbeddingStore.open(entry / EMBEDDINGS_NAME)
-        sound = all(sha256_file(store.folder / shard.file) == shard.sha256 for shard in store.manifest.shards)
+        sound = all(
+            sha256_file(entry / EMBEDDINGS_NAME / shard.file) == shard.sha256 for shard in store.manifest.shards
+        )
     except (DebaterError, OSError):
         return None
     return store if sound else None

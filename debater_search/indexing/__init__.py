@@ -10,6 +10,7 @@ from debater_search.indexing.documents import StoredDocuments, store_documents
 from debater_search.indexing.encoding import Encoded, EncodingSettings, encode
 from debater_search.indexing.engines.pool import usual_workers
 from debater_search.indexing.output import check_output
+from debater_search.indexing.remote import encode_to
 from debater_search.indexing.removal import drop
 from debater_search.indexing.verification import Verification, verify
 
@@ -29,6 +30,7 @@ __all__ = [
     "delete",
     "drop",
     "encode",
+    "encode_to",
     "index",
     "store_documents",
     "update",

@@ -30,6 +30,7 @@ from debater_search.store.manifest import (
     PassageSettings,
     write_manifest,
 )
+from debater_search.store.places import Folder, is_remote
 from debater_search.types import Document
 from debater_search.vectors import VectorSettings
 from debater_search.vectors import backend as find_backend
@@ -68,6 +69,7 @@ def build(
     embeddings: str | Path | None = None,
     workers: int = 1,
     engine: str = LOCAL,
+    ray_address: str | None = None,
     force: bool = False,
     progress: bool = False,
 ) -> BuildResult:
@@ -80,7 +82,8 @@ def build(
     tuned to reach `recall`. `encode_only` stops when the shards are complete. `all_steps` stores every thinking step.
 
     `engine` says where encoding tasks run: `local`, in this process or in as many as `workers` says (on the GPUs in
-    turn if the encoder is on one), or a name of `indexing.engines.ENGINES`; ids and vectors are the same everywhere.
+    turn if the encoder is on one), or `ray`, on the cluster at `ray_address` or on one that it starts here; ids and
+    vectors are the same everywhere. `embeddings` may be an address of object storage (`encode_to`).
     With `passages` documents are cut into passages of at most that many tokens, title and the model's own tokens
     included, with up to `overlap` tokens in common; a search still answers with documents, by the best passage of each.
     `language` says how words are compared: `english`, with English stems and stop words, or `any`, as they stand,
@@ -92,13 +95,15 @@ def build(
             are damaged or belong to another corpus or model; the model gives NaN.
 
     """
+    if is_remote(folder):
+        raise InvalidError("An index lies in a folder of this machine.", "Encode there with `encode_to`.")
     folder = Path(folder).resolve()
     spoken = language_of(language)
     lexical = encoder is None and embeddings is None
     if encode_only and lexical:
         raise InvalidError("There is no model to encode with.", "Give an `encoder`.")
-    cut = _passage_settings(passages, overlap, all_steps, lexical=lexical)
-    settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine)
+    cut = passage_settings(passages, overlap, all_steps, lexical=lexical)
+    settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine, ray_address)
     settings.check()
     vector_settings = VectorSettings(type, memory, recall, uri)
     check_output(folder, force=force, encode_only=encode_only)
@@ -108,7 +113,7 @@ def build(
     info = ready.manifest.encoder if ready else EncoderInfo.of(encoder) if encoder is not None else None
     split = None
     if settings.passages is not None and info is not None:
-        split = Splitter(encoder or load_again(info, Path(embeddings or folder), weights=False), settings.passages)
+        split = Splitter(encoder or load_again(info, Path(str(embeddings or folder)), weights=False), settings.passages)
     if info is not None and not encode_only:
         find_backend(backend).validate(vector_settings, ready.manifest.dim if ready else info.dim)
 
@@ -155,7 +160,7 @@ def check_build(
     force: bool = False,
 ) -> None:
     """Raise DebaterError for what `build` refuses whatever the corpus and the model: before a model is loaded."""
-    cut = _passage_settings(passages, overlap, all_steps, lexical=False)
+    cut = passage_settings(passages, overlap, all_steps, lexical=False)
     EncodingSettings(all_steps=all_steps, passages=cut, workers=workers).check()
     settings = VectorSettings(type, memory, recall, uri)
     check_output(folder, force=force, encode_only=encode_only)
@@ -187,7 +192,7 @@ def index(
     record = None
     if embeddings is not None:
         require_same_corpus(embeddings, stored.corpus, stored.rows)
-        if embeddings.folder.resolve() != (folder / EMBEDDINGS_NAME).resolve():
+        if not _is_at(embeddings, folder / EMBEDDINGS_NAME):
             embeddings = embeddings.copy_to(folder / EMBEDDINGS_NAME)
         record = build_vectors(folder, embeddings, settings or VectorSettings(), backend_name=backend)
     passages = embeddings.manifest.passages if embeddings is not None else None
@@ -207,7 +212,12 @@ def index(
     return manifest
 
 
-def _passage_settings(tokens: int | None, overlap: int, all_steps: bool, *, lexical: bool) -> PassageSettings | None:
+def _is_at(store: EmbeddingStore, folder: Path) -> bool:
+    return isinstance(store.place, Folder) and store.place.path.resolve() == folder.resolve()
+
+
+def passage_settings(tokens: int | None, overlap: int, all_steps: bool, *, lexical: bool) -> PassageSettings | None:
+    """How documents are cut; None if they are not. Raises InvalidError for what cannot be."""
     if tokens is None:
         return None
     if tokens < 1 or overlap < 0:

@@ -11,8 +11,8 @@ from typing import get_args
 from debater_search.encoder.protocol import Calibrating, TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.identity import EncoderInfo
-from debater_search.indexing.engines import LOCAL, check_engine, find_engine
-from debater_search.indexing.output import claim
+from debater_search.indexing.engines import LOCAL, RAY, check_engine, find_engine
+from debater_search.indexing.output import claim, claim_place
 from debater_search.indexing.tasks import EncodingTask, tasks_of
 from debater_search.progress import Progress, progress
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
@@ -23,8 +23,9 @@ from debater_search.store.manifest import (
     EncodingJob,
     PassageSettings,
     ShardInfo,
-    write_manifest,
+    manifest_bytes,
 )
+from debater_search.store.places import ObjectStore, place_at
 from debater_search.types import Document
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class EncodingSettings:
     passages: PassageSettings | None = None
     workers: int = 1
     engine: str = LOCAL
+    ray_address: str | None = None
 
     def check(self) -> None:
         """Raise InvalidError for a value that there is not."""
@@ -58,6 +60,8 @@ class EncodingSettings:
                 f"Embeddings cannot be stored as {self.dtype!r}.", f"Types: {', '.join(get_args(DType))}."
             )
         check_engine(self.engine)
+        if self.ray_address is not None and self.engine != RAY:
+            raise InvalidError("`ray_address` has no effect without the engine ray.", "Use `engine` ray too.")
 
     def job(self, encoder: EncoderInfo, corpus: CorpusInfo) -> EncodingJob:
         """What makes two runs the same: only such a run adds to the shards of the other."""
@@ -83,7 +87,7 @@ class Encoded:
 def encode(
     documents: Iterable[Document],
     encoder: TextEncoder,
-    folder: str | Path,
+    folder: str | Path | ObjectStore,
     corpus: CorpusInfo,
     settings: EncodingSettings = EncodingSettings(),
     *,
@@ -103,14 +107,18 @@ def encode(
     """
     settings.check()
     info = EncoderInfo.of(encoder)
-    folder = Path(folder)
-    job = claim(folder, settings.job(info, corpus), force=force)
-    assert job is not None
+    place = place_at(folder)
+    wanted = settings.job(info, corpus)
+    if isinstance(place, ObjectStore):
+        job = claim_place(place, wanted, force=force)
+    else:
+        job = claim(Path(str(place)), wanted, force=force) or wanted
     if job.batch_tokens is None:
         job.batch_tokens = choose_batch_tokens(documents, encoder)
-        write_manifest(folder / JOB_NAME, job)
+        with place.writing(JOB_NAME) as file:
+            file.write(manifest_bytes(job))
     steps = encoder.thinking_steps if settings.all_steps else 0
-    writer = EmbeddingWriter(folder, encoder.dim, dtype=settings.dtype, thinking_steps=steps)
+    writer = EmbeddingWriter(place, encoder.dim, dtype=settings.dtype, thinking_steps=steps)
     run = _Run(documents, writer, settings)
     run.encode(encoder, job.batch_tokens, show=progress)
     store = writer.finish([run.shards[number] for number in range(len(run.shards))], info, corpus, settings.passages)
@@ -151,7 +159,7 @@ class _Run:
             logger.info("Resuming: %s%s %s are encoded already.", f"{self.reused:,}", of, self._unit)
         if not first:
             return
-        engine = find_engine(self._settings.engine, len(first))
+        engine = find_engine(self._settings.engine, len(first), self._settings.ray_address)
         left = None if total is None else total - self.reused
         with progress("Encoding", left, self._unit, enabled=show) as self._bar:
             made = engine(

@@ -16,6 +16,7 @@ from debater_search.files import TEMPORARY_SUFFIX, rename_folder
 from debater_search.indexing.vectors import forget_vectors
 from debater_search.locks import LOCK_NAME, writing
 from debater_search.store.generations import is_part
+from debater_search.store.lease import LEASE_NAME
 from debater_search.store.manifest import (
     DOCUMENTS_NAME,
     EMBEDDINGS_NAME,
@@ -23,9 +24,12 @@ from debater_search.store.manifest import (
     MANIFEST_NAME,
     EncodingJob,
     IndexManifest,
+    manifest_bytes,
+    parse_manifest,
     read_manifest,
     write_manifest,
 )
+from debater_search.store.places import ObjectStore
 from debater_search.store.shard import is_shard_name
 
 
@@ -113,6 +117,30 @@ def claim(embeddings: Path, job: EncodingJob | None, *, force: bool) -> Encoding
     if job is not None:
         embeddings.mkdir(parents=True, exist_ok=True)
         write_manifest(embeddings / JOB_NAME, job)
+    return job
+
+
+def claim_place(place: ObjectStore, job: EncodingJob, *, force: bool) -> EncodingJob:
+    """As `claim`, for a place on object storage; the caller holds its lease."""
+    names = place.names() - {LEASE_NAME}
+    found = None
+    if JOB_NAME in names:
+        try:
+            found = parse_manifest(place.read(JOB_NAME), EncodingJob, f"{place}/{JOB_NAME}")
+        except DebaterError:
+            if not force:
+                raise
+    if found is not None and found.model_copy(update={"batch_tokens": None}) == job:
+        return found
+    if names and not force:
+        raise InvalidError(
+            f"{place} holds the unfinished work of another command ({_difference(found, job)}).",
+            "Run that command again, choose another place, or start over with `force`.",
+        )
+    for name in names:
+        place.remove(name)
+    with place.writing(JOB_NAME) as file:
+        file.write(manifest_bytes(job))
     return job
 
 

@@ -15,6 +15,7 @@ from debater_search.store.manifest import (
     PassageSettings,
     read_manifest,
 )
+from debater_search.store.places import ObjectStore, place_at
 
 
 def open_ready(
@@ -34,10 +35,8 @@ def open_ready(
     """
     if encode_only:
         raise InvalidError("`embeddings` and `encode_only` exclude each other.", "The embeddings are there already.")
-    folder = Path(embeddings)
-    if not folder.is_dir():
-        raise MissingError(f"The embeddings folder {folder} does not exist.", "Make it with `encode_only`.")
-    store = EmbeddingStore.open(_shards_in(folder))
+    store = _opened(embeddings)
+    folder = store.place
     made_by = store.manifest.encoder
     if encoder is not None and made_by.fingerprint not in fingerprints_of(encoder):
         raise InvalidError(
@@ -54,6 +53,17 @@ def open_ready(
     return store
 
 
+def _opened(where: str | Path) -> EmbeddingStore:
+    """The shards in a folder or at an address, or in `embeddings` there."""
+    place = place_at(where)
+    if isinstance(place, ObjectStore):
+        return EmbeddingStore.open(place if MANIFEST_NAME in place.names() else place / EMBEDDINGS_NAME)
+    folder = Path(where)
+    if not folder.is_dir():
+        raise MissingError(f"The embeddings folder {folder} does not exist.", "Make it with `encode_only`.")
+    return EmbeddingStore.open(_shards_in(folder))
+
+
 def _shards_in(folder: Path) -> Path:
     """Where the shards of an `encode_only` output lie, or of an index's base; or the folder itself."""
     with suppress(DebaterError):
@@ -65,6 +75,6 @@ def require_same_corpus(ready: EmbeddingStore, corpus: CorpusInfo, rows: int) ->
     """Raise InvalidError unless the shards are of this corpus, which has so many `rows`."""
     if ready.manifest.corpus.fingerprint != corpus.fingerprint or len(ready) != rows:
         raise InvalidError(
-            f"The embeddings in {ready.folder} were made of another corpus ({ready.manifest.corpus.source}).",
+            f"The embeddings in {ready.place} were made of another corpus ({ready.manifest.corpus.source}).",
             "Give the corpus they were made of, or encode this one.",
         )

@@ -5,15 +5,16 @@ A shard holds `id: string`, `embedding: fixed_size_list<float32|float16>[dim]` a
 """
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from debater_search.errors import DamagedError, InvalidError
-from debater_search.files import atomic, sha256_file
+from debater_search.errors import DamagedError, InvalidError, MissingError
 from debater_search.identity import EncoderInfo
 from debater_search.store.manifest import (
     MANIFEST_NAME,
@@ -23,36 +24,42 @@ from debater_search.store.manifest import (
     EmbeddingsManifest,
     PassageSettings,
     ShardInfo,
+    manifest_bytes,
+    parse_manifest,
     read_manifest,
-    write_manifest,
 )
+from debater_search.store.places import Folder, Place, place_at
 from debater_search.store.shard import Shard, read_groups, read_shard, shard_name, write_shard
+
+_PIECE = 1 << 20  # bytes that are copied at once
+_NOTE = ".done.json"
 
 
 class EmbeddingStore:
-    """Reads finished embeddings folders, a shard at a time; every shard is checked against its hash.
+    """Reads finished embeddings, a shard at a time; every shard is checked against its hash.
 
-    `manifest` is the first folder's; the rows of `later` ones, made by changes to an index, follow its own.
+    `manifest` is that of the first place; the rows of `later` ones, made by changes to an index, follow its own.
     """
 
-    def __init__(self, folder: Path, manifest: EmbeddingsManifest, later: "Sequence[EmbeddingStore]" = ()) -> None:
-        self.folder, self.manifest, self.later = folder, manifest, later
+    def __init__(self, place: Place, manifest: EmbeddingsManifest, later: "Sequence[EmbeddingStore]" = ()) -> None:
+        self.place, self.manifest, self.later = place, manifest, later
         self._checked: set[str] = set()  # shards whose hash was compared: they never change
 
     @classmethod
-    def open(cls, folder: str | Path, *later: str | Path) -> "EmbeddingStore":
-        """Open folders of shards by one model.
+    def open(cls, where: str | Path | Place, *later: str | Path | Place) -> "EmbeddingStore":
+        """Open folders of shards by one model, or addresses of such places on object storage.
 
         Raises:
             DebaterError: the manifest is missing or damaged, or a shard that it names is missing.
 
         """
-        folder = Path(folder)
-        manifest = read_manifest(folder / MANIFEST_NAME, EmbeddingsManifest)
+        place = place_at(where)
+        manifest = _manifest_of(place)
+        there = place.names()
         for shard in manifest.shards:
-            if not (folder / shard.file).is_file():
-                raise DamagedError(f"The shard {folder / shard.file} is missing.", MEND)
-        return cls(folder, manifest, [cls.open(other) for other in later])
+            if shard.file not in there:
+                raise DamagedError(f"The shard {place}/{shard.file} is missing.", MEND)
+        return cls(place, manifest, [cls.open(other) for other in later])
 
     def __len__(self) -> int:
         return sum(shard.rows for shard in self.manifest.shards) + sum(map(len, self.later))
@@ -106,7 +113,7 @@ class EmbeddingStore:
         """Raise DebaterError where only the last thinking step was stored."""
         if not self.manifest.thinking_steps:
             raise InvalidError(
-                f"{self.folder} holds only the last thinking step.",
+                f"{self.place} holds only the last thinking step.",
                 "Index the corpus again with --all-steps.",
             )
 
@@ -129,78 +136,112 @@ class EmbeddingStore:
             DebaterError: a shard is truncated or damaged.
 
         """
-        folder.mkdir(exist_ok=True)
+        copy = Folder(folder)
+        copy.make()
         for info in self.manifest.shards:
-            with atomic(folder / info.file) as temporary:
-                shutil.copyfile(self.folder / info.file, temporary)
-                self._require_hash(sha256_file(temporary), info)
-        write_manifest(folder / MANIFEST_NAME, self.manifest)
-        return EmbeddingStore(folder, self.manifest)
+            with self._reading(info) as source, copy.writing(info.file) as target:
+                shutil.copyfileobj(source, target, _PIECE)
+                source.seek(0)
+                self._require_hash(_hash_of(source), info)
+        _write_manifest(copy, self.manifest)
+        return EmbeddingStore(copy, self.manifest)
 
     def _require_hash(self, sha256: str, info: ShardInfo) -> None:
         if sha256 != info.sha256:
             raise DamagedError(
-                f"The shard {self.folder / info.file} is damaged: its hash is not the one in the manifest.", MEND
+                f"The shard {self.place}/{info.file} is damaged: its hash is not the one in the manifest.", MEND
             )
 
     def _read(self, info: ShardInfo) -> Shard:
         manifest = self.manifest
-        with self._reading(info) as path:
-            data = path.read_bytes()
+        with self._reading(info) as file:
+            data = file.read()
             self._require_hash(hashlib.sha256(data).hexdigest(), info)
             return read_shard(data, info.rows, manifest.dim, manifest.dtype, manifest.thinking_steps)
 
     def _read_groups(self, info: ShardInfo, rows: np.ndarray, *, steps: bool) -> Iterator[tuple[int, np.ndarray]]:
         manifest = self.manifest
         thinking_steps = manifest.thinking_steps if steps else 0
-        with self._reading(info) as path:
+        with self._reading(info) as file:
             if info.file not in self._checked:
-                self._require_hash(sha256_file(path), info)
+                self._require_hash(_hash_of(file), info)
                 self._checked.add(info.file)
-            yield from read_groups(path, rows, info.rows, manifest.dim, manifest.dtype, thinking_steps)
+                file.seek(0)
+            yield from read_groups(file, rows, info.rows, manifest.dim, manifest.dtype, thinking_steps)
 
     @contextmanager
-    def _reading(self, info: ShardInfo) -> Iterator[Path]:
-        """The path of a shard; what cannot be read of it is a sentence."""
+    def _reading(self, info: ShardInfo) -> Iterator[BinaryIO]:
+        """A shard, open; what cannot be read of it is a sentence."""
         import pyarrow as pa
 
-        path = self.folder / info.file
         try:
-            yield path
+            with self.place.reading(info.file) as file:
+                yield file
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise DamagedError(f"The shard {path} cannot be read: {error}", MEND) from None
+            raise DamagedError(f"The shard {self.place}/{info.file} cannot be read: {error}", MEND) from None
 
 
 class EmbeddingWriter:
     """Fills an embeddings folder shard by shard; `find` gives what an interrupted job finished.
 
-    `thinking_steps` is how many steps to store beside the embedding, 0 for none.
+    On object storage a shard has a note beside it, written after it, so that a resumed job reads notes instead of
+    shards; `finish` removes them. `thinking_steps` is how many steps to store beside the embedding, 0 for none.
     """
 
-    def __init__(self, folder: Path, dim: int, *, dtype: DType = "float32", thinking_steps: int = 0) -> None:
-        self.folder, self.dim, self.dtype, self.thinking_steps = folder, dim, dtype, thinking_steps
-        folder.mkdir(exist_ok=True)
+    def __init__(
+        self, where: str | Path | Place, dim: int, *, dtype: DType = "float32", thinking_steps: int = 0
+    ) -> None:
+        self.place, self.dim, self.dtype, self.thinking_steps = place_at(where), dim, dtype, thinking_steps
+        self.place.make()
+        self._there = self.place.names() if self.place.remote else set[str]()
 
     def find(self, number: int, ids: Sequence[str]) -> ShardInfo | None:
         """The shard of this number if it is there, undamaged, with exactly these ids; else None."""
         import pyarrow as pa
 
-        path = self.folder / shard_name(number)
+        name = shard_name(number)
+        if self.place.remote:
+            return self._noted(name, ids)
         try:
-            data = path.read_bytes()
+            data = self.place.read(name)
             shard = read_shard(data, len(ids), self.dim, self.dtype, self.thinking_steps)
         except (OSError, ValueError, pa.ArrowException):
             return None
         if shard.ids != list(ids):
             return None
-        return ShardInfo(file=path.name, rows=len(ids), sha256=hashlib.sha256(data).hexdigest())
+        return ShardInfo(file=name, rows=len(ids), sha256=hashlib.sha256(data).hexdigest())
 
     def write(self, number: int, ids: Sequence[str], embeddings: np.ndarray) -> ShardInfo:
         """Write one shard from vectors [rows, dim], or from every thinking step [rows, steps, dim]."""
-        path = self.folder / shard_name(number)
-        with atomic(path) as temporary:
-            sha256 = write_shard(temporary, ids, embeddings, self.dtype)
-        return ShardInfo(file=path.name, rows=len(ids), sha256=sha256)
+        name = shard_name(number)
+        with self.place.writing(name) as file:
+            sha256 = write_shard(file, ids, embeddings, self.dtype)
+        return self._kept(name, ids, sha256)
+
+    def take(self, number: int, ids: Sequence[str], shard: bytes) -> ShardInfo:
+        """Write one shard that was made elsewhere, from its bytes."""
+        name = shard_name(number)
+        with self.place.writing(name) as file:
+            file.write(shard)
+        return self._kept(name, ids, hashlib.sha256(shard).hexdigest())
+
+    def _kept(self, name: str, ids: Sequence[str], sha256: str) -> ShardInfo:
+        info = ShardInfo(file=name, rows=len(ids), sha256=sha256)
+        if self.place.remote:
+            with self.place.writing(_note_name(name)) as file:
+                file.write(json.dumps({**info.model_dump(), "ids": _digest(ids)}).encode())
+        return info
+
+    def _noted(self, name: str, ids: Sequence[str]) -> ShardInfo | None:
+        """The shard of this name if its note says that it holds these ids."""
+        if not {name, _note_name(name)} <= self._there:
+            return None
+        try:
+            note = json.loads(self.place.read(_note_name(name)))
+            info = ShardInfo(file=note["file"], rows=note["rows"], sha256=note["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return info if (info.file, info.rows, note.get("ids")) == (name, len(ids), _digest(ids)) else None
 
     def finish(
         self,
@@ -219,5 +260,44 @@ class EmbeddingWriter:
             passages=passages,
             shards=list(shards),
         )
-        write_manifest(self.folder / MANIFEST_NAME, manifest)
-        return EmbeddingStore(self.folder, manifest)
+        _write_manifest(self.place, manifest)
+        if self.place.remote:
+            for name in self.place.names():
+                if name.endswith(_NOTE):
+                    self.place.remove(name)
+        return EmbeddingStore(self.place, manifest)
+
+
+def _manifest_of(place: Place) -> EmbeddingsManifest:
+    if isinstance(place, Folder):
+        return read_manifest(place.path / MANIFEST_NAME, EmbeddingsManifest)
+    try:
+        content = place.read(MANIFEST_NAME)
+    except FileNotFoundError:
+        raise MissingError(
+            f"{place} is unfinished: it has no {MANIFEST_NAME}.", "Run the command that encodes it again: it resumes."
+        ) from None
+    return parse_manifest(content, EmbeddingsManifest, f"{place}/{MANIFEST_NAME}")
+
+
+def _write_manifest(place: Place, manifest: EmbeddingsManifest) -> None:
+    with place.writing(MANIFEST_NAME) as file:
+        file.write(manifest_bytes(manifest))
+
+
+def _hash_of(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _note_name(shard: str) -> str:
+    return shard.removesuffix(".parquet") + _NOTE
+
+
+def _digest(ids: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for id in ids:
+        digest.update(f"{len(id)} {id}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -187,7 +187,12 @@ M = TypeVar("M", bound=Manifest)
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest so that a reader finds either the whole of it or none."""
     with atomic(path) as temporary:
-        temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        temporary.write_bytes(manifest_bytes(manifest))
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """A manifest as it lies on disk."""
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
 
 
 def read_manifest(path: Path, kind: type[M]) -> M:
@@ -210,6 +215,17 @@ def read_manifest(path: Path, kind: type[M]) -> M:
         raise UnavailableError(
             f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions."
         ) from None
+    return parse_manifest(content, kind, path)
+
+
+def parse_manifest(content: bytes, kind: type[M], path: object) -> M:
+    """Read a manifest's bytes; `path` is what messages call it.
+
+    Raises:
+        DamagedError: it is not a manifest of this kind.
+        InvalidError: it is of a newer version.
+
+    """
     try:
         version = Manifest.model_validate_json(content).schema_version
         if version > kind.newest:

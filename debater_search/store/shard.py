@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -28,7 +27,7 @@ class Shard:
     steps: np.ndarray | None
 
 
-def write_shard(path: Path, ids: Sequence[str], embeddings: np.ndarray, dtype: str) -> str:
+def write_shard(file: BinaryIO, ids: Sequence[str], embeddings: np.ndarray, dtype: str) -> str:
     """Write vectors [rows, dim], or every thinking step [rows, steps, dim], of which the last is the embedding.
 
     Returns the sha256 of the file, in hex, made while writing.
@@ -42,17 +41,16 @@ def write_shard(path: Path, ids: Sequence[str], embeddings: np.ndarray, dtype: s
         columns[STEPS] = _column(embeddings.reshape(len(ids), -1), dtype)
     # Page checksums let `EmbeddingWriter.find` trust a shard before there is a manifest with its hash. Embeddings do
     # not compress (8% by zstd); as they are they are read much faster.
-    with path.open("wb") as file:  # pyarrow itself would take `papers:v2` for a URI and `~` for the user's home
-        hashing = _Hashing(file)
-        pq.write_table(
-            pa.table(columns),
-            hashing,
-            row_group_size=_GROUP,
-            compression="none",
-            use_dictionary=False,
-            write_page_checksum=True,
-        )
-        return hashing.digest.hexdigest()
+    hashing = _Hashing(file)
+    pq.write_table(
+        pa.table(columns),
+        hashing,
+        row_group_size=_GROUP,
+        compression="none",
+        use_dictionary=False,
+        write_page_checksum=True,
+    )
+    return hashing.digest.hexdigest()
 
 
 class _Hashing:
@@ -81,7 +79,7 @@ class _Hashing:
 
 
 def read_groups(
-    path: Path, rows: np.ndarray, count: int, dim: int, dtype: str, thinking_steps: int
+    opened: BinaryIO, rows: np.ndarray, count: int, dim: int, dtype: str, thinking_steps: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The row groups of a shard of `count` rows that hold any of `rows`, each with the number of its first row.
 
@@ -90,7 +88,7 @@ def read_groups(
     import pyarrow.parquet as pq
 
     name = STEPS if thinking_steps else EMBEDDING
-    with path.open("rb") as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
+    with pq.ParquetFile(opened, page_checksum_verification=True) as file:
         _require_rows(file.metadata.num_rows, count)
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         ends = np.cumsum(sizes)

@@ -11,6 +11,7 @@ import pytest
 from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
 from debater_search.identity import EncoderInfo
+from debater_search.store import embeddings
 from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
 from debater_search.store.manifest import (
     CorpusInfo,
@@ -140,7 +141,7 @@ def test_a_shard_is_hashed_once_and_its_pages_are_checked_each_time(
     folder, steps = large(tmp_path / "e")
     hashed: list[str] = []
     monkeypatch.setattr(
-        "debater_search.store.embeddings.sha256_file", lambda path: hashed.append(path.name) or sha256_file(path)
+        embeddings, "_hash_of", lambda file, real=embeddings._hash_of: hashed.append(Path(file.name).name) or real(file)
     )
     store = EmbeddingStore.open(folder)
     for _ in range(3):
@@ -191,7 +192,7 @@ def test_the_hash_made_while_writing_is_that_of_the_file(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["papers:v2", "~", "http:", "caf\udce9", "100%#?"])
 def test_a_folder_of_any_name_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    store = EmbeddingStore.open(written(Path(name)).folder)
+    store = EmbeddingStore.open(written(Path(name)).place)
     np.testing.assert_array_equal(store.vectors(), STEPS[:, -1])
     [(_, rows)] = store.around(np.array([4]))
     np.testing.assert_array_equal(rows, STEPS[3:, -1])

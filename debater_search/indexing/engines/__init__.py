@@ -5,6 +5,7 @@ it is complete on disk. A new engine is a function of this form and a line in th
 """
 
 from collections.abc import Generator, Iterator
+from functools import partial
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -42,9 +43,11 @@ class Engine(Protocol):
 
 LOCAL = "local"
 """The engine of this machine: `here` for one worker, `pool` for several."""
+RAY = "ray"
 ENGINES = {
     "here": "debater_search.indexing.engines.here:run",
     "pool": "debater_search.indexing.engines.pool:run",
+    "ray": "debater_search.indexing.engines.ray:run",
 }
 """Where the function of each engine is; it is imported when it is first used."""
 
@@ -55,10 +58,11 @@ def check_engine(name: str) -> None:
         raise InvalidError(f"There is no encoding engine {name!r}.", f"`engine` is {', '.join([LOCAL, *ENGINES])}.")
 
 
-def find_engine(name: str, workers: int) -> Engine:
-    """The engine of that name; raises InvalidError as `check_engine` does."""
+def find_engine(name: str, workers: int, address: str | None = None) -> Engine:
+    """The engine of that name, at the address of its cluster; raises InvalidError as `check_engine` does."""
     check_engine(name)
     if name == LOCAL:
         name = "here" if workers == 1 else "pool"
     module, _, function = ENGINES[name].partition(":")
-    return cast(Engine, getattr(import_module(module), function))
+    run = getattr(import_module(module), function)
+    return cast(Engine, partial(run, address=address) if name == RAY else run)

@@ -208,7 +208,7 @@ def _job(encoder: TextEncoder, writer: EmbeddingWriter, batch_tokens: int | None
         "model": {**encoder.recipe, "device": device, "dtype": encoder.dtype},
         "fingerprint": encoder.fingerprint,
         "batch_tokens": batch_tokens,
-        "folder": str(writer.folder.absolute()),
+        "place": str(writer.place) if writer.place.remote else os.path.abspath(str(writer.place)),
         "dim": writer.dim,
         "stored_as": writer.dtype,
         "thinking_steps": writer.thinking_steps,

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -47,9 +46,7 @@ def _work(job: dict[str, Any], tell: Tell) -> None:
             f"Workers load {job['model']['model']} from its files, which are not the model that is in memory.",
             "Save the model and load it from there, or take one worker.",
         )
-    writer = EmbeddingWriter(
-        Path(job["folder"]), job["dim"], dtype=job["stored_as"], thinking_steps=job["thinking_steps"]
-    )
+    writer = EmbeddingWriter(job["place"], job["dim"], dtype=job["stored_as"], thinking_steps=job["thinking_steps"])
     for writing in execute(_coming(tasks), encoder, writer, job["batch_tokens"], _Relay(tell)):
         writing.add_done_callback(partial(_written, tell))
 

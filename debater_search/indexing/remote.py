@@ -1,0 +1,80 @@
+"""Encode a corpus straight to object storage: shards there, nothing else; an index is built from them later."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from debater_search.encoder.protocol import TextEncoder
+from debater_search.errors import InvalidError
+from debater_search.indexing.building import passage_settings, timed
+from debater_search.indexing.documents import storing
+from debater_search.indexing.encoding import EncodingSettings, encode
+from debater_search.indexing.engines import LOCAL
+from debater_search.indexing.passages import Splitter
+from debater_search.store.lease import leasing
+from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME, DType
+from debater_search.store.places import ObjectStore, place_at
+from debater_search.types import Document
+
+SHARD_SIZE = 50_000
+"""Texts in a shard on object storage, where each object costs a request."""
+
+
+@dataclass
+class EncodedPlace:
+    """What `encode_to` did; `reused` counts documents encoded by an earlier run."""
+
+    address: str
+    documents: int = 0
+    reused: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def encode_to(
+    corpus: str | Path | Iterable[Document],
+    encoder: TextEncoder,
+    address: str,
+    *,
+    all_steps: bool = False,
+    shard_size: int = SHARD_SIZE,
+    dtype: DType = "float32",
+    passages: int | None = None,
+    overlap: int = 32,
+    workers: int = 1,
+    engine: str = LOCAL,
+    ray_address: str | None = None,
+    force: bool = False,
+    progress: bool = False,
+) -> EncodedPlace:
+    """Encode a corpus into `address`/embeddings, such as `s3://bucket/papers`; the arguments are those of `build`.
+
+    Killed and called again, it resumes with the shards that are there. `build(…, embeddings="s3://…")` makes the index.
+    The documents are numbered in a temporary database of this machine, so that they are read in the order of `build`.
+
+    Raises:
+        DebaterError: the corpus is bad or empty; the place cannot be used, is being written to, or holds other
+            embeddings (without `force`); the model gives NaN.
+
+    """
+    place = place_at(address)
+    if not isinstance(place, ObjectStore):
+        raise InvalidError(f"{address} is not a place on object storage.", "Use `build` with `encode_only`.")
+    place = place / EMBEDDINGS_NAME
+    cut = passage_settings(passages, overlap, all_steps, lexical=False)
+    settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine, ray_address)
+    settings.check()
+    split = Splitter(encoder, cut) if cut is not None else None
+    result = EncodedPlace(str(place))
+    with leasing(place, force=force), tempfile.TemporaryDirectory() as scratch:
+        if not force and MANIFEST_NAME in place.names():
+            raise InvalidError(
+                f"{place} holds finished embeddings.", "Choose another place, or replace them with `force`."
+            )
+        with timed(result.seconds, "read"), storing(corpus, Path(scratch), split) as stored:
+            result.documents, result.warnings = stored.corpus.documents, list(stored.warnings)
+        with timed(result.seconds, "encode"), stored.opened() as rows:
+            encoded = encode(rows, encoder, place, stored.corpus, settings, force=force, progress=progress)
+        result.reused = encoded.reused
+    return result
