@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,19 @@ class TorchEncoder:
 
     def expect_many(self) -> None:
         """Prepare for many texts, if that pays."""
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Inside, the weights lie in memory instead of on a GPU, which other processes fill; nothing can be encoded."""
+        if self.device.type != "cuda":
+            yield
+            return
+        self.model.to("cpu")
+        torch.cuda.empty_cache()
+        try:
+            yield
+        finally:
+            self.model.to(self.device)
 
     @property
     def _module(self) -> nn.Module:

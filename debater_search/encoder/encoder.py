@@ -45,9 +45,11 @@ class Encoder(TorchEncoder):
         device: torch.device,
         dim: int | None = None,
         int8: bool = False,
+        placed: bool = True,
     ) -> None:
         model = DeliberationModel(parts.backbone, causal=is_causal(parts.backbone.config), head=parts.head)
-        super().__init__(parts, model.to(device).eval(), name=name, recipe=recipe, device=device)
+        model = model.to(device) if placed else model
+        super().__init__(parts, model.eval(), name=name, recipe=recipe, device=device)
         if int8:
             lay_out(self.model.backbone, int8=True)
         self._int8 = int8
@@ -84,6 +86,7 @@ class Encoder(TorchEncoder):
         merged: bool = True,
         weights_dtype: str | None = None,
         weights: bool = True,
+        placed: bool = True,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
 
@@ -107,6 +110,7 @@ class Encoder(TorchEncoder):
                 it beside its base model, as training needs it.
             weights_dtype: keeps weights in another number type than `dtype`: float32 where they learn under autocast.
             weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
+            placed: False leaves weights in memory, as they will compute on `device`, for a caller who spreads them.
 
         Raises:
             MissingError: there is no such model, or files of it are missing.
@@ -148,7 +152,7 @@ class Encoder(TorchEncoder):
             "attention": attention if attention != "auto" else None,
         }
         recipe = {k: v for k, v in recipe.items() if v is not None}
-        return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim, int8=dtype == INT8)
+        return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim, int8=dtype == INT8, placed=placed)
 
     @property
     def dim(self) -> int:

@@ -6,6 +6,7 @@ ONNX session, a remote endpoint or a fake in a test. A stage that profits from a
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -72,6 +73,14 @@ class Calibrating(Protocol):
 
     def calibrate(self, texts_or_documents: Texts) -> int:
         """The `batch_tokens` that encodes documents like these fastest on this machine; takes about two seconds."""
+
+
+@runtime_checkable
+class Releasing(Protocol):
+    """An encoder that can leave its device to other processes for a while."""
+
+    def released(self) -> AbstractContextManager[None]:
+        """Inside, nothing of it lies on its device, and it cannot encode."""
 
 
 def device_of(encoder: Any) -> str:

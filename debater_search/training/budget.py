@@ -12,7 +12,7 @@ from debater_search.training.batches import Batch
 from debater_search.training.chunks import Chunk
 from debater_search.training.gather import agreed
 from debater_search.training.parallel import Parallel
-from debater_search.training.steps import CHUNK_TOKENS, chunk_tokens, passes
+from debater_search.training.steps import CHUNK_TOKENS, UNLIMITED, chunk_tokens, passes
 from debater_search.training.student import Student
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 LEAST_TOKENS = 256
 MOMENTS = 2
 """AdamW's, of each parameter that learns."""
-UNCHUNKED = 2**40
-"""Stands for no gradient cache where processes compare their budgets."""
 
 
 def fitting_budget(
@@ -44,8 +42,8 @@ def fitting_budget(
                 "Memory does not hold the longest batch, even in the smallest chunks of gradient_cache.",
                 "Lower max_length, set gradient_checkpointing: true, or use parallel: fsdp on several cards.",
             )
-    found_by_all = agreed(found or UNCHUNKED, least=True)
-    found = None if found_by_all == UNCHUNKED else found_by_all
+    found_by_all = agreed(found or UNLIMITED, least=True)  # no cache is the largest budget
+    found = None if found_by_all == UNLIMITED else found_by_all
     if found != budget:
         log.warning(
             "Memory does not hold the longest batch: continuing in chunks of %s tokens (gradient_cache).", f"{found:,}"

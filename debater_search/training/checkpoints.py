@@ -56,10 +56,11 @@ def write_checkpoint(
     All processes call it, the main one writes. `state` is the rest of what resuming needs. Raises UnavailableError
     if the disk is full or fails; earlier checkpoints stay.
     """
+    writes = parallel is None or parallel.is_main
     sharded = parallel is not None and parallel.sharded
-    weights = {n: local_copy(t) for n, t in student.model.backbone.state_dict().items()} if sharded else None
-    moments = _optimizer_tensors(optimizer) if optimizer is not None else None
-    if parallel is None or parallel.is_main:
+    weights = _whole(_saved_weights(student), keep=writes) if sharded else None
+    moments = _whole(_optimizer_tensors(optimizer), keep=writes) if optimizer is not None else None
+    if writes:
         with _told_of_the_disk(folder), atomic_folder(folder) as unfinished:
             student.save(unfinished, provenance={**provenance, "step": step}, weights=weights)
             if moments is not None:
@@ -140,7 +141,31 @@ def restore_optimizer(checkpoint: Path, optimizer: Optimizer) -> None:
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": local_copy(value) for number, values in state.items() for name, value in values.items()}
+    return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
+
+
+def _saved_weights(student: Student) -> dict[str, torch.Tensor]:
+    """The tensors of a backbone that a checkpoint holds: an adapter's, or all."""
+    from peft import get_peft_model_state_dict
+
+    backbone = student.model.backbone
+    tensors: dict[str, torch.Tensor] = backbone.state_dict()
+    if not hasattr(backbone, "peft_config"):
+        return tensors
+    saved = get_peft_model_state_dict(backbone, state_dict=tensors, save_embedding_layers=False)  # under other names
+    wanted = {id(tensor) for tensor in saved.values()}
+    return {name: tensor for name, tensor in tensors.items() if id(tensor) in wanted}
+
+
+def _whole(tensors: dict[str, torch.Tensor], *, keep: bool) -> dict[str, torch.Tensor] | None:
+    """Copies in memory of tensors that processes may share, one after the other; all ask, and those that `keep` get."""
+    copies: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        if keep:
+            copies[name] = local_copy(tensor)
+        elif isinstance(tensor, DTensor):
+            tensor.full_tensor()  # takes part
+    return copies if keep else None
 
 
 def local_copy(tensor: torch.Tensor) -> torch.Tensor:

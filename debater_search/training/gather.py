@@ -1,5 +1,8 @@
 """Tensors across the processes that train together; with one process everything is returned as it is."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -73,3 +76,15 @@ def agreed(number: int, *, least: bool = False) -> int:
     shared = torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(shared, dist.ReduceOp.MIN if least else dist.ReduceOp.MAX)
     return int(shared.item())
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Inside is one process of each machine at a time, in the order of their numbers there."""
+    own = int(os.environ.get("LOCAL_RANK", "0"))
+    turns = agreed(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    for _ in range(own):
+        dist.barrier()
+    yield
+    for _ in range(own, turns):
+        dist.barrier()

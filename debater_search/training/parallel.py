@@ -1,19 +1,17 @@
 """The processes that train together: who this one is, and how gradients are added up, once per optimizer step."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from debater_search.training.chunks import Chunk
 from debater_search.training.gather import agreed, world_size
 from debater_search.training.student import Student
-
-BLOCK = re.compile(r"\.layers?\.\d+$")
 
 
 class Parallel:
@@ -22,15 +20,13 @@ class Parallel:
     Wraps the student's model, so that gradients are averaged over the processes.
     """
 
-    def __init__(self, student: Student, kind: str = "ddp") -> None:
+    def __init__(self, student: Student, *, sharded: bool = False) -> None:
+        """`sharded`: the student's model was spread over the processes by `shard`."""
         self.processes = world_size()
         self.rank = dist.get_rank() if self.processes > 1 else 0
-        self.student = student
-        self.sharded = self.processes > 1 and kind == "fsdp"
+        self.student, self.sharded = student, sharded
         self.ddp: DistributedDataParallel | None = None
-        if self.sharded:
-            shard(student.model, student.compute)
-        elif self.processes > 1:
+        if self.processes > 1 and not sharded:
             self.ddp = DistributedDataParallel(student.model, broadcast_buffers=False, gradient_as_bucket_view=True)
             student.wrap(self.ddp)
 
@@ -70,17 +66,40 @@ class Parallel:
             dist.barrier()
 
 
-def shard(model: nn.Module, compute: torch.dtype) -> None:
+def mesh_for(kind: str) -> DeviceMesh | None:
+    """The processes that parameters are spread over; None where each process holds the whole model.
+
+    All processes ask together.
+    """
+    if kind != "fsdp" or world_size() == 1:
+        return None
+    return init_device_mesh("cuda" if dist.get_backend() == "nccl" else "cpu", (dist.get_world_size(),))
+
+
+def shard(model: nn.Module, compute: torch.dtype, mesh: DeviceMesh) -> None:
     """Share a model's parameters among the processes: transformer blocks one by one, then what is around them.
 
-    They are gathered in the number type that they are multiplied in; gradients are added up in float32.
+    The model may lie in memory: a card then holds this process's shares and one whole block at a time. Parameters are
+    gathered in the number type that they are multiplied in; gradients are added up in float32.
     """
-    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
-    mesh = init_device_mesh("cuda" if dist.get_backend() == "nccl" else "cpu", (dist.get_world_size(),))
-    for name, module in model.named_modules():
-        if BLOCK.search(name):
-            fully_shard(module, mesh=mesh, mp_policy=policy)
+    for block in blocks(model):
+        fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of a model, whatever its family calls them.
+
+    They are the modules in a list that have parts of their own, and are not inside another block.
+    """
+    found: dict[nn.Module, None] = {}  # a layer may stand in several places
+    for child in model.children():
+        is_list = isinstance(child, nn.ModuleList | nn.ModuleDict)
+        if isinstance(model, nn.ModuleList) and not is_list and any(child.children()):
+            found[child] = None
+        else:
+            found.update(dict.fromkeys(blocks(child)))
+    return list(found)

@@ -18,18 +18,17 @@ from debater_search.encoder.speed.memory import keep_freed_memory, return_freed_
 from debater_search.errors import InvalidError
 from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints, run_folder
-from debater_search.training.adapter import make_trainable
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import fitting_budget, told_of_memory
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.horizon import Horizon
 from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
 from debater_search.training.loss import DeliberationLoss
-from debater_search.training.parallel import Parallel
+from debater_search.training.parallel import Parallel, mesh_for
 from debater_search.training.phases import SCHEDULES, Phase
 from debater_search.training.precision import LossScale, allow_tf32
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.starting import load_base, load_start, load_teacher, require_room
+from debater_search.training.starting import load_base, load_student, load_teacher
 from debater_search.training.steps import StepFacts, StepOptions, prepare, prepare_warm, train_step, warm_step
 from debater_search.training.teacher import BaseTeacher, texts_to_count
 
@@ -47,21 +46,18 @@ class Run:
         self.data = TrainingData(settings)
         self.horizon = Horizon.of(settings, self.data.steps_per_epoch)
         torch.manual_seed(settings.seed)
-        self.student = load_start(settings, device)
+        mesh = mesh_for(settings.parallel)
+        self.student = load_student(settings, device, mesh, resume_from)
         if self.student.device.type == "cpu":  # who bounds memory pays for it: a step takes two thirds more time
             (return_freed_memory if settings.gradient_cache else keep_freed_memory)()
-        require_room(self.student, settings)
-        make_trainable(self.student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
         if settings.warm_start is not None and not self.student.spec.deliberates:
             log.warning("warm_start is left out: it teaches thinking tokens, and this model has none.")
         self.provenance = checkpoints.describe_run(settings, self.data)
         self.development = DevelopmentSet(settings.eval, settings.seed) if settings.eval is not None else None
         self.state: dict[str, Any] = run_folder.saved_state(resume_from) if resume_from is not None else {"step": 0}
-        if resume_from is not None:
-            checkpoints.restore_weights(resume_from, self.student)
         allow_tf32(self.student.device)
         self.loss_scale = LossScale(self.student.compute, self.state.get("loss_scale"))
-        self.parallel = Parallel(self.student, settings.parallel)
+        self.parallel = Parallel(self.student, sharded=mesh is not None)
         if self.student.device.type == "cpu" and not self.parallel.sharded:
             lay_out_frozen(self.student.model.backbone)  # last: restoring and sharing weights change them
         self.scores: list[float] = []

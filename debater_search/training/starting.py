@@ -1,13 +1,20 @@
 """What a run starts from: the model as the settings want it, and whether its limits leave room for texts."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch.distributed.device_mesh import DeviceMesh
+
 from debater_search.encoder import Encoder
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError
+from debater_search.training.adapter import make_trainable
+from debater_search.training.checkpoints import restore_weights
+from debater_search.training.gather import in_turn
+from debater_search.training.parallel import shard
 from debater_search.training.precision import computes_in
 from debater_search.training.settings import DTYPES, TeacherModel, TrainingSettings
 from debater_search.training.steps import cut_documents
@@ -16,8 +23,29 @@ from debater_search.training.student import Student, read_beside_mean, with_inst
 log = logging.getLogger(__name__)
 
 
-def load_start(settings: TrainingSettings, device: str, *, weights: bool = True) -> Student:
+def load_student(
+    settings: TrainingSettings, device: str, mesh: DeviceMesh | None = None, resume_from: Path | None = None
+) -> Student:
+    """The model to train, with what learns made trainable, and the weights of a checkpoint if a run resumes.
+
+    It is spread over the processes of `mesh`, if there is one: no card, and no machine more than once at a time, holds
+    the whole. Raises InvalidError as `require_room`, `make_trainable` and `restore_weights`.
+    """
+    with in_turn() if mesh is not None else nullcontext():
+        student = load_start(settings, device, placed=mesh is None)
+        require_room(student, settings)
+        make_trainable(student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
+        if resume_from is not None:
+            restore_weights(resume_from, student)
+        if mesh is not None:
+            shard(student.model, student.compute, mesh)
+    return student
+
+
+def load_start(settings: TrainingSettings, device: str, *, weights: bool = True, placed: bool = True) -> Student:
     """The model to train, with its lengths and instruction; without `weights` it has shapes only.
+
+    `placed` False leaves it in memory, as it will compute on `device`.
 
     Raises DebaterError for a model that cannot be loaded or could not be saved again.
     """
@@ -28,6 +56,7 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
         merged=False,
         weights_dtype="float32" if settings.lora is None else None,  # small updates vanish in half precision
         weights=weights,
+        placed=placed,
     )
     if start.model.head is not None:
         raise InvalidError(

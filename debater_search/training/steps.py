@@ -23,6 +23,8 @@ CHUNK_TOKENS, CHUNK_TOKENS_CPU = 16384, 4096
 holds is computed an eighth faster."""
 
 
+UNLIMITED = 2**40
+"""Tokens; more than any batch has."""
 LEAST_TOKENS_CUDA = 8192
 """Padded tokens of one forward pass on a GPU, which smaller ones do not fill."""
 
@@ -110,8 +112,15 @@ def chunk_tokens(encoder: TorchEncoder) -> int:
     return CHUNK_TOKENS_CPU if encoder.device.type == "cpu" else CHUNK_TOKENS
 
 
-def passes(encoder: TorchEncoder, texts: Sequence[Text], budget: int | None = None) -> list[Chunk]:
-    """Texts cut into forward passes for the encoder's device, of at most `budget` tokens (None: `chunk_tokens`)."""
+def passes(
+    encoder: TorchEncoder, texts: Sequence[Text], budget: int | None = None, *, gathers: bool = False
+) -> list[Chunk]:
+    """Texts cut into forward passes for the encoder's device, of at most `budget` tokens (None: `chunk_tokens`).
+
+    Where each pass `gathers` the model's weights from other processes, only a budget cuts, not padding.
+    """
+    if gathers:
+        return cut(texts, budget or UNLIMITED, least=UNLIMITED, packs=encoder.model.packs)
     least = LEAST_TOKENS_CUDA if encoder.device.type == "cuda" else 0
     return cut(texts, budget or chunk_tokens(encoder), least=least, packs=encoder.model.packs)
 
@@ -135,7 +144,7 @@ def accumulate(
     made again (gradient caching, arXiv 2101.06983): same gradients, memory of one chunk.
     """
     cached, parallel = options.cache_tokens is not None, options.parallel
-    chunks = parallel.even(passes(student, texts, options.cache_tokens))
+    chunks = parallel.even(passes(student, texts, options.cache_tokens, gathers=parallel.sharded))
     last = len(chunks) - 1
     leaves: list[Tensor] = [torch.empty(0)] * len(texts)
     kept: list[Tensor] = []

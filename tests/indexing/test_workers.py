@@ -6,11 +6,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from debater_search.cli.info import describe
 from debater_search.encoder import Encoder
@@ -147,6 +149,57 @@ def test_a_disk_that_is_full_is_an_os_error(fake_workers: None, tmp_path: Path) 
     (embeddings / "shard-00003.parquet").unlink()
     with pytest.raises(IsADirectoryError, match=r"shard-00002\.parquet\.tmp"):
         encode(CORPUS, FakeEncoder(), embeddings, info, settings)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cuda:1", ["cuda:1", "cuda:2", "cuda:1"]),
+        ("cuda:2", ["cuda:2"] * 3),
+        ("cuda", ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cpu", ["cpu"] * 3),
+    ],
+)
+def test_workers_take_the_gpu_of_the_encoder_and_those_after_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    encoder = FakeEncoder()
+    encoder.device = device
+    assert pool._devices(encoder, 3) == expected
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_encoder_leaves_its_gpu_to_the_workers_and_is_back_when_they_are_gone(
+    fake_workers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    events: list[str] = []
+
+    class OnGpu(FakeEncoder):
+        @contextmanager
+        def released(self) -> Iterator[None]:
+            events.append("released")
+            try:
+                yield
+            finally:
+                events.append(f"back, {len(own_workers())} workers")
+
+    if fails:
+        trouble(monkeypatch, "nan", "d10", tmp_path / "log")
+    with pytest.raises(DebaterError) if fails else nullcontext():
+        build(CORPUS, OnGpu(), tmp_path / "i", shard_size=5, workers=2)
+    assert events == ["released", "back, 0 workers"]
+
+
+def test_a_model_is_moved_to_memory_and_back(tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder.load(tiny_model("bert"), device="cpu")
+    student = Student(encoder)
+    student.device = torch.device("cuda:1")
+    places: list[str] = []
+    monkeypatch.setattr(student.model, "to", lambda place: places.append(str(place)))
+    with student.released():
+        assert places == ["cpu"]
+    assert places == ["cpu", "cuda:1"]
 
 
 def test_a_model_that_differs_from_its_files_is_refused(tiny_model: Callable[..., Path], tmp_path: Path) -> None:

@@ -21,11 +21,10 @@ from debater_search.errors import DebaterError, InvalidError
 from debater_search.training import DeliberationLoss, gather, plan, run_folder, train, trainer
 from debater_search.training.launch import explained, joined, processes_for
 from debater_search.training.settings import TrainingSettings
+from tests.training.groups import LORA, ROOT, settings_of, torchrun
 from tests.training.shares import SHARES, batch
 from tests.training.topics import WORDS, metrics
 
-ROOT = Path(__file__).parents[2]
-LORA = {"r": 4, "alpha": 8, "dropout": 0.0}
 WAYS = [
     {"family": family, "lora": lora, "cache_tokens": cache, "parallel": parallel}
     for family, lora in (("bert", LORA), ("llama", None), ("llama", LORA))
@@ -55,32 +54,6 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     path.write_text("".join(json.dumps({k: v for k, v in row.items() if v}) + "\n" for row in rows))
     return path
-
-
-def settings_of(way: dict[str, Any], rows: Path, model: Path, **more: Any) -> dict[str, Any]:
-    return {
-        "model": str(model),
-        "thinking_steps": 3,
-        "data": [{"path": str(rows)}],
-        "lora": way["lora"],
-        "max_length": {"query": 32, "document": 60},
-        "batch_size": 10,
-        "negatives": 2,
-        "parallel": way["parallel"],
-        "output": "unused",
-        "report_to": [],
-        **way.get("more", {}),
-        **more,
-    }
-
-
-def torchrun(processes: int, *program: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """A program in a group of processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([*command, *program], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stderr
-    return done
 
 
 def gradients_of(processes: int, folder: Path, jobs: list[dict[str, Any]]) -> dict[str, tuple[dict, dict]]:

@@ -2,8 +2,6 @@
 
 import logging
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,77 +15,8 @@ from debater_search.vectors.faiss.library import import_faiss
 from debater_search.vectors.faiss.planner import make_plan
 from debater_search.vectors.faiss.trial import check_type
 from tests.fakes import FakeEncoder, tiny_corpus
+from tests.vectors.cards import Cards, on
 from tests.vectors.vector_sets import DIM, built, clustered, exact, only, share_found
-
-
-class Cards:
-    """Two GPUs that hold clones on the CPU; says which clones were asked for, and how much one takes."""
-
-    def __init__(self) -> None:
-        self.faiss, self.clones, self.room, self.cuvs = import_faiss(), [], 10**9, False
-        self.searches: list[int] = []
-
-    def clone(self, index: Any, options: Any, gpus: list[int]) -> Any:
-        faiss, index = self.faiss, self.faiss.downcast_index(index)
-        kind = type(index).__name__
-        if isinstance(index, faiss.IndexIVFFastScan | faiss.IndexHNSW | faiss.IndexRefine):
-            raise RuntimeError("This index type is not implemented on GPU.")
-        if options.use_cuvs and "ScalarQuantizer" in kind:
-            raise RuntimeError("this type of index is not implemented for cuVS")
-        if index.ntotal / (len(gpus) if options.shard else 1) > self.room:
-            raise RuntimeError("Error in alloc:\ncudaMalloc error out of memory [2]")
-        self.clones.append({"type": kind, "shard": options.shard, "cuvs": options.use_cuvs, "gpus": gpus})
-        return self.watched(faiss.clone_index(index))
-
-    def watched(self, index: Any) -> Any:
-        search = index.search
-
-        def counted(queries: np.ndarray, k: int, **settings: Any) -> Any:
-            self.searches.append(k)
-            return search(queries, k, **settings)
-
-        index.search = counted
-        return index
-
-
-class Graph:
-    """GpuIndexCagra: its graph is made by HNSW's own insertion."""
-
-    def __init__(self, resources: object, dim: int, metric: int, config: Any) -> None:
-        assert (config.graph_degree, config.intermediate_graph_degree) == (64, 128)
-        self.dim, self.metric = dim, metric
-
-    def train(self, rows: np.ndarray) -> None:
-        if len(rows) > 2500:
-            raise RuntimeError("Error in train:\nout of memory")
-        self.rows = rows
-
-    def copyTo(self, graph: Any) -> None:  # noqa: N802 (FAISS's name)
-        faiss = import_faiss()
-        assert not graph.base_level_only
-        made = faiss.IndexHNSWCagra(self.dim, 32, self.metric)
-        made.base_level_only = False
-        made.add(self.rows)
-        graph.__dict__.update(this=made.this)
-        made.this.disown()
-
-
-@pytest.fixture
-def cards(monkeypatch: pytest.MonkeyPatch) -> Cards:
-    found, faiss = Cards(), import_faiss()
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
-    monkeypatch.setattr(faiss, "get_compile_options", lambda: "GPU NVIDIA_CUVS " if found.cuvs else "GPU ")
-    played = {
-        "index_cpu_to_gpus_list": found.clone,
-        "GpuMultipleClonerOptions": SimpleNamespace,
-        "GpuParameterSpace": faiss.ParameterSpace,
-        "GpuIndexCagra": Graph,
-        "GpuIndexCagraConfig": SimpleNamespace,
-        "StandardGpuResources": SimpleNamespace,
-    }
-    for name, play in played.items():
-        monkeypatch.setattr(faiss, name, play, raising=False)
-    return found
 
 
 @pytest.mark.parametrize("type", [*TYPES, "IVF8_HNSW8,Flat"])
@@ -141,15 +70,6 @@ def test_a_deeper_search_looks_into_more_lists_and_the_next_into_as_few_as_befor
     assert share_found(index.search(queries, 1000)[1], exact(queries, rows, 1000)) > 0.9
 
 
-def test_where_one_gpu_does_not_hold_the_index_each_holds_a_part(cards: Cards, tmp_path: Path) -> None:
-    index, _ = built(clustered(3000), "flat", tmp_path / "i")
-    cards.room = 2000
-    index.to_gpus("cuda")
-    assert [clone["shard"] for clone in cards.clones] == [True]
-    with pytest.raises(DebaterError, match="does not take the index: cudaMalloc error out of memory"):
-        index.to_gpus("cuda:0")
-
-
 @pytest.mark.parametrize("type", ["hnsw", "ivfpq", "binary"])
 def test_a_type_that_no_gpu_knows_is_a_sentence(type: str, cards: Cards, tmp_path: Path) -> None:
     index, _ = built(clustered(1500), type, tmp_path / "i")
@@ -173,19 +93,6 @@ def test_cuvs_is_used_where_faiss_has_it_for_the_type(type: str, used: bool, car
 # The engine
 
 
-class Device(SimpleNamespace):
-    """As torch.device: says itself how it is called."""
-
-    def __str__(self) -> str:
-        return str(self.name)
-
-
-def on(device: str) -> FakeEncoder:
-    encoder = FakeEncoder()
-    encoder.device = Device(type=device.partition(":")[0], name=device)
-    return encoder
-
-
 def test_an_engine_searches_where_its_encoder_is_also_after_a_change(cards: Cards, tmp_path: Path) -> None:
     corpus = tiny_corpus(1200)
     build(corpus[:-1], FakeEncoder(), tmp_path / "i", type="ivf", recall=0.9)
@@ -199,7 +106,7 @@ def test_an_engine_searches_where_its_encoder_is_also_after_a_change(cards: Card
     assert 20 in cards.searches
     add(tmp_path / "i", corpus[-1:], encoder=FakeEncoder())
     assert near.search(corpus[-1].content, 1)[0].id == "d1199"
-    assert len(cards.clones) == 2
+    assert len(cards.clones) == 1  # the base is what it was
 
 
 def test_an_index_that_no_gpu_searches_is_searched_on_the_cpu_and_a_line_says_so(

@@ -13,11 +13,12 @@ import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from debater_search.encoder.protocol import TextEncoder, device_of
+from debater_search.encoder.protocol import Releasing, TextEncoder, device_of
 from debater_search.errors import KINDS, UnavailableError
 from debater_search.indexing.tasks import EncodedShard, EncodingTask
 from debater_search.processes import share_of_threads
@@ -44,9 +45,10 @@ def run(
     batch_tokens: int | None,
     progress: Progress,
 ) -> Generator[EncodedShard]:
-    """Execute tasks in `workers` processes, on all GPUs in turn if the encoder is on one.
+    """Execute tasks in `workers` processes, on the encoder's GPU and those after it in turn if it is on one.
 
-    A worker that dies is started again on its task, three times. However this ends, no worker is left.
+    The encoder leaves its GPU to the workers meanwhile. A worker that dies is started again on its task, three times.
+    However this ends, no worker is left.
 
     Raises:
         DebaterError: an error of a worker; or workers died again and again, on documents that the message names.
@@ -55,7 +57,8 @@ def run(
 
     """
     jobs = [_job(encoder, writer, batch_tokens, device) for device in _devices(encoder, workers)]
-    return _Pool(tasks, jobs, progress).run()
+    with encoder.released() if isinstance(encoder, Releasing) else nullcontext():
+        yield from _Pool(tasks, jobs, progress).run()
 
 
 def usual_workers(device: str) -> int:
@@ -193,13 +196,14 @@ class _Pool:
 
 
 def _devices(encoder: TextEncoder, workers: int) -> list[str]:
-    """A device for each worker: the GPUs in turn, or the one device that there is."""
-    device = device_of(encoder).partition(":")[0]
+    """A device for each worker: the encoder's GPU and those after it in turn, or the one device that there is."""
+    device, _, first = device_of(encoder).partition(":")
     if device != "cuda":
         return [device] * workers
     import torch
 
-    return [f"cuda:{worker % torch.cuda.device_count()}" for worker in range(workers)]
+    gpus = range(int(first or 0), torch.cuda.device_count())
+    return [f"cuda:{gpus[worker % len(gpus)]}" for worker in range(workers)]
 
 
 def _job(encoder: TextEncoder, writer: EmbeddingWriter, batch_tokens: int | None, device: str) -> Message:

@@ -128,7 +128,7 @@ class FaissBackend:
             start += rows
         if device.startswith("cuda"):
             try:
-                opened[0].to_gpus(device)
+                opened[0].to_gpus(device, record.files[state.base].sha256)
             except UnavailableError as error:
                 logger.info("Vectors are searched on the CPU. %s", error.message)
         return opened[0] if len(opened) == 1 else SegmentedIndex(opened[0], opened[1:])

@@ -10,7 +10,7 @@ import numpy as np
 
 from debater_search.errors import InvalidError
 from debater_search.vectors.base import VectorSettings
-from debater_search.vectors.faiss.gpu import assigner, cagra_graph, cluster_on_gpus
+from debater_search.vectors.faiss.gpu_build import assigner, cagra_graph, train
 from debater_search.vectors.faiss.index import FaissIndex
 from debater_search.vectors.faiss.library import gpu_count, has_cuvs, import_faiss, read_mapped
 from debater_search.vectors.faiss.planner import CAGRA, POINTS_A_LIST, Plan, make_plan
@@ -116,8 +116,7 @@ def _fill(plan: Plan, rows: np.ndarray) -> Any:
     if isinstance(codes, faiss.IndexPQ):
         codes.do_polysemous_training = False  # takes minutes, for a kind of search that is not used here
     if not index.is_trained:
-        with cluster_on_gpus(inner):
-            _train(index, _sample(rows, getattr(inner, "nlist", 0), _least_training(index, plan)), plan)
+        _train(index, inner, _sample(rows, getattr(inner, "nlist", 0), _least_training(index, plan)), plan)
     if isinstance(index, faiss.IndexIVF) and _plain_lists(index):
         _add_to_lists(index, rows)
         return index
@@ -145,9 +144,9 @@ def _sample(rows: np.ndarray, lists: int, least: int) -> np.ndarray:
     return sample if wanted >= least else np.resize(sample, (least, rows.shape[1]))
 
 
-def _train(index: Any, sample: np.ndarray, plan: Plan) -> None:
+def _train(index: Any, inner: Any, sample: np.ndarray, plan: Plan) -> None:
     try:
-        index.train(sample)
+        train(index, inner, sample)
     except RuntimeError as error:
         hint = "Choose a type with fewer lists or shorter codes, or type auto; the embeddings are kept."
         if "training points" in str(error):

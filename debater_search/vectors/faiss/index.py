@@ -1,5 +1,6 @@
 """One FAISS index file: opened without reading it, searched with the parameters that it holds."""
 
+import logging
 import os
 from functools import cached_property
 from math import ceil
@@ -11,9 +12,11 @@ import numpy as np
 from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.store.manifest import MEND
 from debater_search.vectors.base import Selection
-from debater_search.vectors.faiss.gpu import GpuCopy, gpus_of, has_gpu_form
+from debater_search.vectors.faiss.gpu import GpuCopy, copy_on, memory_is_full
 from debater_search.vectors.faiss.library import import_faiss, read_mapped, write
 from debater_search.vectors.ranking import NONE, Look, all_different, in_order, narrowed, others, ranked, without
+
+logger = logging.getLogger(__name__)
 
 EXACT_UP_TO = 50_000
 """A filter that allows no more vectors than this is answered by a scan of them all."""
@@ -163,36 +166,30 @@ class FaissIndex:
         """Search on the GPUs if there is a copy that takes this, else here."""
 
         def look(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-            if self._copy is not None and self._copy.takes(k, probes):
-                return self._copy.search(queries, k, probes)
+            copy = self._copy
+            if copy is not None and copy.takes(k, probes):
+                try:
+                    return copy.search(queries, k, probes)
+                except (RuntimeError, MemoryError) as error:
+                    if not memory_is_full(error):
+                        raise
+                    logger.warning("The memory of the GPU is full: vectors are searched on the CPU.")
+                    self._copy = None
             scores, positions = self._index.search(queries, k, params=parameters)
             return scores, positions
 
         return look
 
-    def to_gpus(self, device: str) -> None:
+    def to_gpus(self, device: str, content: str | None = None) -> None:
         """Keep a copy on a GPU ("cuda:N") or on all GPUs ("cuda") for searches that no filter narrows.
 
+        `content` is the sha256 of the index's file: a copy of the same content that is still in use is shared.
+
         Raises:
-            UnavailableError: FAISS has no GPU, no GPU form of this type, or not enough memory there.
+            UnavailableError: FAISS has no GPU, no GPU form of this index, or not enough memory there.
 
         """
-        gpus = gpus_of(device)
-        if not gpus:
-            raise UnavailableError(
-                "This build of FAISS finds no GPU.", "Exchange it: pip uninstall -y faiss-cpu && pip install faiss-gpu."
-            )
-        if not has_gpu_form(self._index):
-            raise UnavailableError(
-                "FAISS does not search this type of index on GPUs.", "Types for GPUs: flat, ivf, sq8."
-            )
-        try:
-            self._copy = GpuCopy(self._index, gpus)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise UnavailableError(
-                f"The GPU does not take the index: {reason}", "Choose a smaller type: sq8."
-            ) from None
+        self._copy = copy_on(device, self._index, content)
 
     def _selector(self, allowed: np.ndarray | None) -> dict[str, Any]:
         if allowed is None:
