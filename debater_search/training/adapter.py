@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from debater_search.encoder.loading.adapter import is_merged
 from debater_search.errors import InvalidError
-from debater_search.training.settings import Lora
+from debater_search.training.sections import Lora
 from debater_search.training.student import Student
 
 INSIDE = re.compile(r"(?:^|\.)(?P<blocks>[^.]+)\.\d+\.(?P<layer>.+)$")

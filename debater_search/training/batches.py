@@ -13,8 +13,8 @@ import torch
 
 from debater_search.data import TrainingSet, open_training_set
 from debater_search.errors import InvalidError
+from debater_search.training.candidates import Labels
 from debater_search.training.chunks import Text
-from debater_search.training.loss import Labels
 from debater_search.training.settings import TrainingSettings
 from debater_search.types import TrainingExample
 

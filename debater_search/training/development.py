@@ -21,7 +21,7 @@ from debater_search.progress import Progress
 from debater_search.training.gather import gathered
 from debater_search.training.journal import SCORE
 from debater_search.training.parallel import Parallel
-from debater_search.training.settings import Evaluation
+from debater_search.training.sections import Evaluation
 from debater_search.training.student import Student
 from debater_search.types import Document, Qrels, Query
 

@@ -8,10 +8,14 @@ from typing import Any
 from debater_search.encoder import Encoder
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError
+from debater_search.training.batches import TrainingData
+from debater_search.training.horizon import Horizon
 from debater_search.training.precision import computes_in
-from debater_search.training.settings import DTYPES, TeacherModel, TrainingSettings
+from debater_search.training.sections import TeacherModel
+from debater_search.training.settings import DTYPES, TrainingSettings
 from debater_search.training.steps import cut_documents
 from debater_search.training.student import Student, read_beside_mean, with_instruction
+from debater_search.training.teacher import BaseTeacher, texts_to_count
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +55,17 @@ def load_base(settings: TrainingSettings, device: str) -> Encoder:
     return _load(settings, device)
 
 
-def load_teacher(teacher: TeacherModel, device: str) -> tuple[Encoder, float]:
-    """Another encoder that teaches, and the weight of its cosines."""
-    return Encoder.load(teacher.model, device=device, dtype=teacher.dtype), teacher.weight
+def load_teachers(settings: TrainingSettings, data: TrainingData, student: Student, device: str) -> BaseTeacher:
+    """The model as it is before training, words, and the other encoders that teach with it."""
+    texts = texts_to_count(data, settings.seed) if any(settings.lexical_weights) else []
+    # What the student sees of a text.
+    length = settings.max_length.document - len(student.spec.template.thinking_tokens)
+    others = [(_load_teacher(model, device), model.weight) for model in settings.loss.teacher_models]
+    return BaseTeacher(load_base(settings, device), length, texts, others=others, cached=settings.loss.teacher_cache)
+
+
+def _load_teacher(teacher: TeacherModel, device: str) -> Encoder:
+    return Encoder.load(teacher.model, device=device, dtype=teacher.dtype)
 
 
 def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
@@ -83,3 +95,22 @@ def require_room(student: Student, settings: TrainingSettings) -> None:
         )
     if settings.warm_start is not None:
         cut_documents(student, [""], settings.warm_start.length)
+
+
+def describe_start(
+    settings: TrainingSettings, data: TrainingData, student: Student, horizon: Horizon, processes: int
+) -> None:
+    """Log what a run trains, on what and for how long, and what may surprise."""
+    parameters, steps = list(student.model.parameters()), student.thinking_steps
+    trainable, total = sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+    log.info(
+        "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
+        settings.model, student.device, str(student.compute).removeprefix("torch."),
+        f", {processes} processes, {settings.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
+        f"{total:,}", f"{data.examples:,}", horizon.steps, settings.batch_size,
+        f"{steps} thinking steps" if steps > 1 else "without thinking",
+    )  # fmt: skip
+    for name, fields in data.ignored.items():
+        log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
+    if horizon.warmup >= horizon.steps:
+        log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", horizon.warmup, horizon.steps)

@@ -15,7 +15,8 @@ from debater_search.training import (
 )
 from debater_search.training.development import DevelopmentSet, SampledTask
 from debater_search.training.run import Run
-from debater_search.training.settings import Evaluation, TrainingSettings
+from debater_search.training.sections import Evaluation
+from debater_search.training.settings import TrainingSettings
 from tests.training.topics import WORDS, metrics
 
 

@@ -18,8 +18,8 @@ from debater_search.encoder.loading.hub import locate
 from debater_search.errors import UnavailableError
 from debater_search.training import DeliberationLoss, load_config, train
 from debater_search.training.batches import Batch, TrainingData
+from debater_search.training.candidates import Labels
 from debater_search.training.chunks import Text
-from debater_search.training.loss import Labels
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import prepare, vectors
