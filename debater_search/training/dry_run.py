@@ -16,7 +16,7 @@ from debater_search.training.launch import processes_for
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
-from debater_search.training.steps import cut_documents, prepare
+from debater_search.training.steps import prepare
 from debater_search.training.student import Student
 from debater_search.training.trackers import require_trackers
 
@@ -89,7 +89,7 @@ def plan(
         "taken": taken,
     }
     length = settings.max_length.document
-    examples = [] if data is None else [_rendered(student, length, *example) for example in data.first_examples()]
+    examples = [] if data is None else [_rendered(student, length, name, row) for name, row in data.first_rows()]
     return Plan(facts, examples)
 
 
@@ -178,9 +178,8 @@ def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings, ste
         )
 
 
-def _rendered(student: Student, length: int, source: str, query: str, example: Any) -> dict[str, Any]:
-    [query_ids] = student.token_ids([query], "query", instruction="")
-    documents = cut_documents(student, [example.positive, *example.negatives], length)
+def _rendered(student: Student, length: int, source: str, row: Batch) -> dict[str, Any]:
+    query_ids, *documents = [text.ids for text in prepare(student, row, length).tokens]
     return {
         "set": source,
         "query": _readable(student, query_ids),

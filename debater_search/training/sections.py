@@ -39,7 +39,12 @@ class DataSet(Section):
         "or a data set of the hub, as owner/name."
     )
     instruction: str | list[str] = Field(
-        "", description="Instruction put before each query of this set; a list alternates over the rows."
+        "",
+        description="Instruction put before each query of this set; a list alternates over the rows. Without one: the "
+        "query prompt that the model's folder declares.",
+    )
+    document_prompt: str | None = Field(
+        None, description="Put before each document of this set while training; null: the config's document_prompt."
     )
     weight: PositiveFloat = Field(1.0, description="Share of batches relative to the set's size.")
     teacher_lexical: float | None = Field(

@@ -87,6 +87,11 @@ class TrainingSettings(Section):
         description="Experiment trackers, if installed: tensorboard, wandb, mlflow, … (transformers' own).",
     )
     search_instruction: str = Field("", description="Default instruction of the checkpoint, put before each query.")
+    document_prompt: str | None = Field(
+        None,
+        description='Put before each document, in training and by the checkpoint ("passage: "); null: what the '
+        "model's folder declares.",
+    )
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the row order, dropout and initial values.")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto",

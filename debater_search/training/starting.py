@@ -42,6 +42,8 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
         spec = read_beside_mean(start, settings.thinking_weight)
     instructed = any(data.instruction for data in settings.data)
     spec = with_instruction(spec, settings.search_instruction, trained_with_instructions=instructed)
+    if settings.document_prompt is not None:
+        spec = replace(spec, template=replace(spec.template, document_prompt=settings.document_prompt))
     lengths = settings.max_length
     parts = replace(start.parts, spec=spec)
     parts = parts.with_lengths(query=lengths.query, document=lengths.search or lengths.document)
@@ -76,7 +78,7 @@ def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
 def require_room(student: Student, settings: TrainingSettings) -> None:
     """Raise InvalidError if a limit leaves no room for texts, which would all be the same, or a vector is too short."""
     given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
-    for instruction in [settings.search_instruction, *(lead for leads in given for lead in leads)]:
+    for instruction in [settings.search_instruction or None, *(lead or None for leads in given for lead in leads)]:
         if not student.leaves_room(instruction):
             raise InvalidError(
                 f"max_length.query ({settings.max_length.query}) leaves no room for a query"
@@ -84,11 +86,12 @@ def require_room(student: Student, settings: TrainingSettings) -> None:
                 "Raise max_length.query.",
             )
     # Refuses a limit below the prompt and the thinking tokens.
-    [empty] = cut_documents(student, [""], settings.max_length.document)
-    if len(empty) >= settings.max_length.document:
-        raise InvalidError(
-            f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
-        )
+    for prompt in {data.document_prompt for data in settings.data} | {None}:
+        [empty] = cut_documents(student, [""], settings.max_length.document, prompt)
+        if len(empty) >= settings.max_length.document:
+            raise InvalidError(
+                f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
+            )
     if too_long := [dim for dim in settings.loss.matryoshka if dim > student.dim]:
         raise InvalidError(
             f"loss.matryoshka names {too_long[0]} dimensions, and the model has {student.dim}.", "Name shorter ones."
