@@ -42,6 +42,8 @@ def require_libraries(settings: TrainingSettings) -> None:
     require("matplotlib", extra="train")
     if settings.eval is not None:
         require("pytrec_eval", extra="train")
+    if settings.quantize is not None:
+        require("bitsandbytes", extra="quantize")
 
 
 def require_shares(settings: TrainingSettings, processes: int) -> None:

@@ -23,6 +23,8 @@ from debater_search.training.trackers import require_trackers
 SAMPLED_STEPS = 4
 SHOWN_CHARACTERS = 160
 FLOAT32 = 4
+FOUR_BITS = 0.52
+"""Bytes of a weight in 4 bits, its share of the scales included."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ def memory_per_device(student: Student, settings: TrainingSettings, tokens: int,
     share = processes if settings.parallel == "fsdp" else 1
     weights = sum(p.numel() * p.element_size() for p in parameters) // share
     learning = sum(p.numel() for p in parameters if p.requires_grad)
+    if settings.quantize is not None:  # linear layers, but not embeddings
+        quantized = sum(p.numel() for n, p in student.model.named_parameters() if "base_layer.weight" in n)
+        weights -= round(quantized * (student.model.backbone.dtype.itemsize - FOUR_BITS))
     trained = learning * (1 + MOMENTS) * FLOAT32 // share
     if student.compute.itemsize < FLOAT32:  # autocast keeps rounded copies for the time of a pass
         trained += learning * student.compute.itemsize

@@ -139,6 +139,12 @@ class Lora(Section):
     )
     r: PositiveInt = Field(16, le=100_000, description="Rank.")
     alpha: PositiveInt = Field(32, description="Scaling: updates are multiplied by alpha / r.")
+    rslora: bool = Field(
+        False, description="Rank-stabilised LoRA: updates are multiplied by alpha / √r, for ranks of 64 and more."
+    )
+    dora: bool = Field(
+        False, description="DoRA: the length of each weight's columns learns apart from their direction; slower."
+    )
     last_layers: PositiveInt | None = Field(
         None,
         description="Adapt only this many of the last layers, and keep the initial embeddings of new thinking "

@@ -50,6 +50,11 @@ class TrainingSettings(Section):
     )
     loss: Loss = Field(Loss(), description="The loss.")
     lora: Lora | None = Field(Lora(), description="LoRA settings; null trains all weights.")
+    quantize: Literal["4bit"] | None = Field(
+        None,
+        description="4bit: hold the frozen weights below LoRA in 4 bits while training (QLoRA), on an NVIDIA GPU. The "
+        "checkpoint is an adapter for the model as it is.",
+    )
     max_length: MaxLength = Field(MaxLength(), description="Maximum lengths in tokens.")
     negatives: int = Field(1, ge=0, description="Hard negatives taken per query, where a row has them.")
     batch_size: PositiveInt = Field(256, description="Queries per optimizer step, over all processes.")
@@ -130,6 +135,14 @@ class TrainingSettings(Section):
             raise ValueError(f"step_teachers names {unknown[0]!r}; the teachers are {', '.join(known)}")
         if loss.step_scales and (loss.contrast != "step" or len(loss.step_scales) != self.thinking_steps):
             raise ValueError("step_scales needs contrast: step, and a number for each of thinking_steps")
+        return self
+
+    @model_validator(mode="after")
+    def _adapter_on_four_bits(self) -> Self:
+        if self.quantize is not None and self.lora is None:
+            raise ValueError("quantize needs lora: weights of 4 bits do not learn")
+        if self.quantize is not None and self.parallel == "fsdp":
+            raise ValueError("quantize and parallel: fsdp exclude each other: weights of 4 bits are not shared out")
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from transformers.utils import logging
 from debater_search.encoder.families import is_causal, native_config
 from debater_search.encoder.loading.eight_bits import INT8_FILE, read_int8
 from debater_search.encoder.loading.files import one_line, read_json, weight_files
+from debater_search.encoder.loading.four_bits import in_four_bits
 from debater_search.encoder.speed.attention import choose_attention
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 
@@ -40,11 +41,12 @@ def load_backbone(
     device: torch.device,
     weights: bool = True,
     kept: torch.dtype | Literal["auto"] | None = None,
+    quantize: str | None = None,
 ) -> PreTrainedModel:
     """Load a model's body in evaluation mode; without `weights` its tensors have shapes only (device meta).
 
     Weights are `kept` in another number type than the model computes in where the caller or autocast brings them to
-    `dtype`; auto: in that of their files.
+    `dtype`; auto: in that of their files. With `quantize` linear layers are made 4-bit while they are read.
 
     Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles,
     for models that give no states of the tokens of a text and for an attention that is not possible for the model.
@@ -69,6 +71,7 @@ def load_backbone(
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **(in_four_bits(device, dtype) if quantize else {}),
             )
     except DebaterError:
         raise
