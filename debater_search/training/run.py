@@ -172,7 +172,7 @@ class Run:
     ) -> tuple[Optimizer, LRScheduler]:
         return make_optimizer(
             self._trainable(), rate=rate, weight_decay=self.settings.weight_decay, schedule=schedule, warmup=warmup,
-            steps=steps, done=done, resume_from=self.resume_from,
+            steps=steps, decay_ratio=self.settings.decay_ratio, done=done, resume_from=self.resume_from,
         )  # fmt: skip
 
     def _trainable(self) -> list[torch.nn.Parameter]:

@@ -72,12 +72,18 @@ class TrainingSettings(Section):
     warmup_ratio: float | None = Field(
         None, ge=0, lt=1, description="Share of all steps over which the learning rate rises; null: warmup_steps."
     )
-    schedule: Literal["linear", "cosine"] = Field("linear", description="Shape of the learning rate's decay to zero.")
+    schedule: Literal["linear", "cosine", "constant", "wsd"] = Field(
+        "linear",
+        description="Course of the learning rate after warm-up: to zero as a line or a cosine; constant; wsd: "
+        "constant, then to zero over the last decay_ratio of the steps.",
+    )
+    decay_ratio: float = Field(0.1, gt=0, le=1, description="Share of all steps over which wsd's rate falls to zero.")
     decay_steps: PositiveInt | Literal["epoch"] | None = Field(
         None,
-        description="Step at which the learning rate would reach zero; epoch: one pass over the data; null: the last.",
+        description="Step at which the learning rate would reach zero (not where schedule is constant); epoch: one pass "
+        "over the data; null: the last.",
     )
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW; norms and biases have none.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     max_steps: PositiveInt = Field(1000, description="Optimizer steps, not counting a warm start.")
     epochs: PositiveFloat | None = Field(None, description="Passes over the data, instead of max_steps.")
@@ -143,6 +149,12 @@ class TrainingSettings(Section):
             raise ValueError("quantize needs lora: weights of 4 bits do not learn")
         if self.quantize is not None and self.parallel == "fsdp":
             raise ValueError("quantize and parallel: fsdp exclude each other: weights of 4 bits are not shared out")
+        return self
+
+    @model_validator(mode="after")
+    def _decay_of_the_schedule(self) -> Self:
+        if self.schedule != "wsd" and "decay_ratio" in self.model_fields_set:
+            raise ValueError("decay_ratio needs schedule: wsd")
         return self
 
     @model_validator(mode="after")
