@@ -34,7 +34,8 @@ def check(
             training_source(data.path)
     require_model(settings.model, weights=not dry_run)
     if settings.eval is not None and "torch" not in sys.modules:  # else the run says it as soon
-        load_task(settings.eval.task).qrels(settings.eval.split)
+        for task in settings.eval.tasks:
+            load_task(task).qrels(settings.eval.split)
 
 
 def require_libraries(settings: TrainingSettings) -> None:

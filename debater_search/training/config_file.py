@@ -27,7 +27,8 @@ def load_config(
         if beside_it.exists() or not is_hub_name(data.path):
             data.path = str(beside_it)
     if settings.eval is not None:
-        settings.eval.task = str(beside(path, settings.eval.task))
+        found = [str(beside(path, task)) for task in settings.eval.tasks]
+        settings.eval.task = found[0] if isinstance(settings.eval.task, str) else found
     settings.model = _found_beside(path, settings.model)
     for teacher in settings.loss.teacher_models:
         teacher.model = _found_beside(path, teacher.model)

@@ -19,6 +19,7 @@ from debater_search.errors import InvalidError
 from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints, run_folder
 from debater_search.training.adapter import make_trainable
+from debater_search.training.averaging import average_weights
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import fitting_budget, told_of_memory
 from debater_search.training.development import DevelopmentSet
@@ -87,6 +88,9 @@ class Run:
                 run_folder.drop_warm(self.folder)
         last = self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
+        if self.settings.average_last > 1:
+            before = run_folder.complete_checkpoints(self.folder, after=0, before=last)
+            average_weights(self.student, before[-(self.settings.average_last - 1) :])
         self.journal.close()
         checkpoints.publish(self.folder, self.student, self._provenance_now(), step=last, parallel=self.parallel)
         return self.folder

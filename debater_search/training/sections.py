@@ -1,7 +1,7 @@
 """The sections of a training config: data, loss, LoRA, lengths, measurements, warm start."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -172,13 +172,26 @@ class MaxLength(Section):
 class Evaluation(Section):
     """Measure nDCG@10 while training and keep the best checkpoint in OUTPUT/best."""
 
-    task: str = Field(description="A folder in BEIR layout, relative to the config file.")
+    task: str | Annotated[list[str], Field(min_length=1)] = Field(
+        description="A folder in BEIR layout, relative to the config file; of a list of folders the mean counts."
+    )
     every: PositiveInt = Field(100, description="Steps between two measurements.")
     split: str = Field("test", description="Split whose judgements are used: qrels/SPLIT.tsv.")
     sample: PositiveInt | None = Field(
         None, description="Sample of the corpus: the judged documents and this many others; null: the whole corpus."
     )
     patience: PositiveInt | None = Field(None, description="Stop after this many measurements without a new best.")
+
+    @property
+    def tasks(self) -> list[str]:
+        """The folders."""
+        return [self.task] if isinstance(self.task, str) else self.task
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if twice := [task for n, task in enumerate(self.tasks) if task in self.tasks[:n]]:
+            raise ValueError(f"task names {twice[0]} more than once")
+        return self
 
 
 class WarmStart(Section):

@@ -80,8 +80,8 @@ class TrainingSettings(Section):
     decay_ratio: float = Field(0.1, gt=0, le=1, description="Share of all steps over which wsd's rate falls to zero.")
     decay_steps: PositiveInt | Literal["epoch"] | None = Field(
         None,
-        description="Step at which the learning rate would reach zero (not where schedule is constant); epoch: one pass "
-        "over the data; null: the last.",
+        description="Step at which the learning rate would reach zero (not where schedule is constant); epoch: one "
+        "pass over the data; null: the last.",
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW; norms and biases have none.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
@@ -90,6 +90,11 @@ class TrainingSettings(Section):
     save_steps: PositiveInt = Field(200, description="Steps between two checkpoints.")
     save_total_limit: PositiveInt | None = Field(
         None, description="Checkpoints to keep, the newest ones; older ones are removed. null: all. best always stays."
+    )
+    average_last: PositiveInt = Field(
+        1,
+        description="Checkpoints whose mean the final one is: its own weights and those of the last ones before it. 1: "
+        "its own alone.",
     )
     warm_start: WarmStart | None = Field(None, description="A first phase without labels; off in the paper's recipes.")
     eval: Evaluation | None = Field(None, description="Measurements of nDCG@10 during training.")
@@ -155,6 +160,15 @@ class TrainingSettings(Section):
     def _decay_of_the_schedule(self) -> Self:
         if self.schedule != "wsd" and "decay_ratio" in self.model_fields_set:
             raise ValueError("decay_ratio needs schedule: wsd")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_to_average(self) -> Self:
+        if self.save_total_limit is not None and self.save_total_limit < self.average_last - 1:
+            raise ValueError(
+                f"average_last ({self.average_last}) needs {self.average_last - 1} checkpoints, and save_total_limit "
+                f"keeps {self.save_total_limit}"
+            )
         return self
 
     @model_validator(mode="after")
