@@ -52,10 +52,14 @@ class Candidates:
     teacher_scores: Tensor | None  # [Q, C], of teacher vectors
     each_teacher: Tensor | None  # [Q, T, C]: the parts of that sum
     data_scores: Tensor | None  # [Q, C], not a number where the data gives none
+    all_queries: Tensor | None = None  # [all Q, D], those of all processes, if they are asked for
+    same_answer: Tensor | None = None  # bool [Q, all Q]: equal queries, and queries of an equal positive
 
     @classmethod
-    def of(cls, queries: Tensor, positives: Tensor, negatives: Tensor, labels: Labels) -> "Candidates":
-        """Own queries [Q, D] beside the documents of all processes; every process must call it."""
+    def of(
+        cls, queries: Tensor, positives: Tensor, negatives: Tensor, labels: Labels, *, queried: bool = False
+    ) -> "Candidates":
+        """Own queries [Q, D] beside the documents (`queried`: and queries) of all processes, which all must call it."""
         all_positives, first, total = gathered(positives)
         all_negatives, first_negative, _ = gathered(negatives)
         own = torch.arange(first, first + len(queries), device=queries.device)
@@ -68,6 +72,8 @@ class Candidates:
             _teacher_scores(labels, len(own)),
             _each_teacher(labels, len(own)),
             _data_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
+            gathered(queries)[0] if queried else None,
+            _same_answer(labels, len(own)) if queried else None,
         )
 
     def blocks(self, size: int) -> list["Candidates"]:
@@ -78,11 +84,15 @@ class Candidates:
 
         parts = max(1, -(-len(self.own) // size))
         each = zip(self.queries.split(size), self.own.split(size), some(self.known_positives),
-                   some(self.teacher_scores), some(self.each_teacher), some(self.data_scores), strict=True)  # fmt: skip
+                   some(self.teacher_scores), some(self.each_teacher), some(self.data_scores),
+                   some(self.same_answer), strict=True)  # fmt: skip
         return [
-            Candidates(queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), *known)
-            for queries, own, *known in each
-        ]
+            Candidates(
+                queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), *known,
+                self.all_queries, same_answer,
+            )
+            for queries, own, *known, same_answer in each
+        ]  # fmt: skip
 
 
 def _known_positives(labels: Labels, queries: int) -> Tensor | None:
@@ -94,6 +104,14 @@ def _known_positives(labels: Labels, queries: int) -> Tensor | None:
     equal_queries = labels.same_query[:, None] == all_queries  # [Q, all Q]
     equal_texts = texts[: len(all_queries), None] == texts  # [all Q, C]: which positive has which candidate's text
     return (equal_queries.float() @ equal_texts.float()) > 0
+
+
+def _same_answer(labels: Labels, queries: int) -> Tensor | None:
+    """Queries that a query's positive answers too: equal ones, and those with an equal positive. bool [Q, all Q]."""
+    if labels.same_text is None or labels.same_query is None:
+        return None
+    texts, asked = labels.same_text[:queries], labels.same_query
+    return (texts[:, None] == gathered(texts)[0]) | (asked[:, None] == gathered(asked)[0])
 
 
 def _teacher_scores(labels: Labels, queries: int) -> Tensor | None:

@@ -59,6 +59,9 @@ class DeliberationLoss(nn.Module):
         combine: the terms' weighted `mean` (the released code) or `sum` (the paper's text).
         mask_duplicates: leave out of a query's negatives what `Labels` say is a positive of it.
         mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
+        guide: the number of a teacher in `Labels.teacher_sizes`; left out are negatives that it scores above the positive
+            plus `guide_margin` (arXiv 2402.16829).
+        symmetric: average the contrast with that of each positive among the queries of the batch.
         teacher: distill scores into the last step: the data's of a query's own candidates (`kl` or `margin_mse`), or
             those of teacher vectors in `Labels` over all candidates (`base`).
         step_teachers: which of the teachers in `Labels.teacher_sizes` (or `ALL`, `DATA`) each thinking step learns
@@ -77,6 +80,9 @@ class DeliberationLoss(nn.Module):
         combine: Literal["mean", "sum"] = "mean",
         mask_duplicates: bool = True,
         mask_margin: float | None = None,
+        guide: int | None = None,
+        guide_margin: float = 0.0,
+        symmetric: bool = False,
         teacher: Literal["kl", "margin_mse", "base"] | None = None,
         teacher_weight: float = 1.0,
         teacher_scale: float | None = None,
@@ -89,6 +95,7 @@ class DeliberationLoss(nn.Module):
         self.scale, self.distill, self.contrast = scale, distill, contrast
         self.distill_weight, self.combine = distill_weight, combine
         self.mask_duplicates, self.mask_margin = mask_duplicates, mask_margin
+        self.guide, self.guide_margin, self.symmetric = guide, guide_margin, symmetric
         self.teacher, self.teacher_weight = teacher, teacher_weight
         self.teacher_scale = teacher_scale or (scale if teacher == "base" else 1.0)
         self.step_teachers, self.step_scales, self.diversity = list(step_teachers), list(step_scales), diversity
@@ -120,7 +127,7 @@ class DeliberationLoss(nn.Module):
         """The loss and its parts for this process's queries; their mean over the processes is the whole batch's."""
         if negatives is None:
             negatives = positives[:0]
-        whole = Candidates.of(queries, positives, negatives, labels or Labels())
+        whole = Candidates.of(queries, positives, negatives, labels or Labels(), queried=self.symmetric)
         blocks = whole.blocks(max(1, BLOCK // whole.documents.shape[:2].numel()))
         dims = [d for d in self.matryoshka if d < queries.shape[-1]]
         sums: dict[str, Tensor] = {}
@@ -148,6 +155,8 @@ class DeliberationLoss(nn.Module):
             contrast, best = self._by_step(cosines, left_out, batch)
         else:
             contrast = cross_entropy(_without(left_out, self.scale * contrasted), batch.own, reduction="none")
+        if self.symmetric:
+            contrast = (contrast + self._contrast_back(batch, documents)) / 2
         weighted, weights = _mean(contrast), 1.0
         parts = {"contrast": weighted}
         if self.distill:
@@ -176,6 +185,17 @@ class DeliberationLoss(nn.Module):
         lowest, step = each.min(-1)
         return lowest, cosines.gather(-1, step[:, None, None].expand(-1, cosines.shape[1], 1)).squeeze(-1)
 
+    def _contrast_back(self, batch: Candidates, documents: Tensor) -> Tensor:
+        """The contrast of each query's positive among the queries of all processes: [Q]."""
+        assert batch.all_queries is not None
+        asked = unit(batch.all_queries[:, : documents.shape[-1]])
+        cosines = torch.einsum("qmd,ad->qam", documents[batch.own], asked)  # [Q, all Q, M]
+        scores = {"last": cosines[..., -1], "mean": cosines.mean(-1)}.get(self.contrast, cosines.max(-1).values)
+        out = torch.zeros_like(scores, dtype=torch.bool)
+        if self.mask_duplicates and batch.same_answer is not None:
+            out = batch.same_answer.scatter(1, batch.own[:, None], False)
+        return cross_entropy(_without(out, self.scale * scores), batch.own, reduction="none")
+
     def _each_taught(self, cosines: Tensor, batch: Candidates) -> Tensor:
         """Distillation of a teacher of its own into each thinking step, averaged over the steps."""
         given = {ALL: _scaled(batch.teacher_scores, self.teacher_scale), DATA: batch.data_scores}
@@ -192,6 +212,9 @@ class DeliberationLoss(nn.Module):
             out |= batch.known_positives
         if self.mask_margin is not None:
             out |= cosines > cosines.gather(1, batch.own[:, None]) + self.mask_margin
+        if self.guide is not None and batch.each_teacher is not None:
+            guided = batch.each_teacher[:, self.guide]
+            out |= guided > guided.gather(1, batch.own[:, None]) + self.guide_margin
         return out.scatter(1, batch.own[:, None], False)
 
     def _taught(self, student: Tensor, scores: Tensor | None, batch: Candidates) -> Tensor:

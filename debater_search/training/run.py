@@ -134,7 +134,7 @@ class Run:
         loss = DeliberationLoss(**s.loss.arguments(s.teachers))
         ahead = self.horizon
         optimizer, schedule = self._optimizer(s.learning_rate, ahead.warmup, ahead.decay, s.schedule, done)
-        teacher = load_teachers(s, self.data, self.student, self.device) if s.loss.teacher == "base" else None
+        teacher = load_teachers(s, self.data, self.student, self.device) if s.teachers else None
 
         def read(step: int) -> Batch:
             batch = self.data.batch(step, self.parallel.rank, self.parallel.processes)

@@ -90,6 +90,17 @@ class Loss(Section):
         None,
         description="Exclude negatives whose cosine exceeds the positive's by more than this (-0.05: also below it).",
     )
+    guide: str | None = Field(
+        None,
+        description="Exclude negatives that a guide scores above the positive (GISTEmbed): base (the untrained model), or "
+        "the name of one of teacher_models, which may but need not teach.",
+    )
+    guide_margin: float = Field(
+        0.0, description="Exclude those whose cosine, by the guide, exceeds the positive's by more than this."
+    )
+    symmetric: bool = Field(
+        False, description="Contrast both ways: also each positive with the batch's queries; the two are averaged."
+    )
     teacher: Literal["kl", "margin_mse", "base"] | None = Field(
         None,
         description="Distill a teacher's scores into the last step. kl, margin_mse: the data's scores of a query's "
@@ -106,7 +117,9 @@ class Loss(Section):
         0.0, ge=0, description="Weight of BM25 (from 0 to 1) beside the base model's cosine, where the teacher is base."
     )
     teacher_models: list[TeacherModel] = Field(
-        [], description="Other encoders whose cosines are added to the base model's, where the teacher is base."
+        [],
+        description="Other encoders: their cosines are added to the base model's where the teacher is base, and one may be "
+        "the guide.",
     )
     teacher_cache: bool = Field(
         False, description="Keep teachers' vectors in the cache on disk, for the next run on the same texts."
@@ -126,7 +139,11 @@ class Loss(Section):
 
         numbers = {"all": ALL, "data": DATA, **{name: number for number, name in enumerate(teachers)}}
         values = self.model_dump(exclude={"teacher_lexical", "teacher_models", "teacher_cache"})
-        return {**values, "step_teachers": [numbers[name] for name in self.step_teachers]}
+        values |= {"step_teachers": [numbers[name] for name in self.step_teachers]}
+        if self.guide is not None:
+            weights = {model.name: model.weight for model in self.teacher_models if self.teacher == "base"}
+            values |= {"guide": numbers[self.guide], "guide_margin": self.guide_margin * weights.get(self.guide, 1.0)}
+        return values
 
 
 class Lora(Section):

@@ -126,19 +126,24 @@ class TrainingSettings(Section):
 
     @property
     def teachers(self) -> list[str]:
-        """The names of the teachers that score a whole batch, in the order of their vectors."""
+        """The names of the teachers (or the guide) that score a whole batch, in the order of their vectors."""
         words = ["words"] if any(self.lexical_weights) else []
-        return (
-            ["base", *words, *(model.name for model in self.loss.teacher_models)] if self.loss.teacher == "base" else []
-        )
+        if self.loss.teacher == "base":
+            return ["base", *words, *(model.name for model in self.loss.teacher_models)]
+        return [self.loss.guide] if self.loss.guide is not None else []
 
     @model_validator(mode="after")
     def _known_teachers(self) -> Self:
         loss = self.loss
-        if loss.teacher != "base" and (loss.teacher_models or loss.step_teachers or loss.teacher_cache):
+        idle = [model for model in loss.teacher_models if model.name != loss.guide]
+        if loss.teacher != "base" and (idle or loss.step_teachers or (loss.teacher_cache and loss.guide is None)):
             raise ValueError(
                 "teacher_models, teacher_cache and step_teachers go with a base model: set loss.teacher: base"
             )
+        if loss.guide not in (None, "base", *(model.name for model in loss.teacher_models)):
+            raise ValueError(f"guide names {loss.guide!r}, which is neither base nor one of teacher_models")
+        if loss.guide_margin and loss.guide is None:
+            raise ValueError("guide_margin needs a guide")
         known = ["all", "data", *self.teachers]
         if len({*known}) < len(known):
             raise ValueError("teacher_models need names of their own, other than base, words, all and data")

@@ -59,12 +59,17 @@ def load_base(settings: TrainingSettings, device: str) -> Encoder:
 
 
 def load_teachers(settings: TrainingSettings, data: TrainingData, student: Student, device: str) -> BaseTeacher:
-    """The model as it is before training, words, and the other encoders that teach with it."""
+    """The model as it is before training, words, and the other encoders that teach with it; or the guide alone."""
     texts = texts_to_count(data, settings.seed) if any(settings.lexical_weights) else []
     # What the student sees of a text.
     length = settings.max_length.document - len(student.spec.template.thinking_tokens)
+    cached, guide = settings.loss.teacher_cache, settings.loss.guide
+    if settings.loss.teacher != "base":
+        [named] = [model for model in settings.loss.teacher_models if model.name == guide] or [None]
+        alone = load_base(settings, device) if named is None else _load_teacher(named, device)
+        return BaseTeacher(alone, length, cached=cached)
     others = [(_load_teacher(model, device), model.weight) for model in settings.loss.teacher_models]
-    return BaseTeacher(load_base(settings, device), length, texts, others=others, cached=settings.loss.teacher_cache)
+    return BaseTeacher(load_base(settings, device), length, texts, others=others, cached=cached)
 
 
 def _load_teacher(teacher: TeacherModel, device: str) -> Encoder:
