@@ -59,8 +59,8 @@ class DeliberationLoss(nn.Module):
         combine: the terms' weighted `mean` (the released code) or `sum` (the paper's text).
         mask_duplicates: leave out of a query's negatives what `Labels` say is a positive of it.
         mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
-        guide: the number of a teacher in `Labels.teacher_sizes`; left out are negatives that it scores above the positive
-            plus `guide_margin` (arXiv 2402.16829).
+        guide: the number of a teacher in `Labels.teacher_sizes`; negatives that it scores above the positive plus
+            `guide_margin` are left out (arXiv 2402.16829).
         symmetric: average the contrast with that of each positive among the queries of the batch.
         teacher: distill scores into the last step: the data's of a query's own candidates (`kl` or `margin_mse`), or
             those of teacher vectors in `Labels` over all candidates (`base`).

@@ -92,8 +92,8 @@ class Loss(Section):
     )
     guide: str | None = Field(
         None,
-        description="Exclude negatives that a guide scores above the positive (GISTEmbed): base (the untrained model), or "
-        "the name of one of teacher_models, which may but need not teach.",
+        description="Exclude negatives that a guide scores above the positive (GISTEmbed): base (the untrained model), "
+        "or the name of one of teacher_models, which may but need not teach.",
     )
     guide_margin: float = Field(
         0.0, description="Exclude those whose cosine, by the guide, exceeds the positive's by more than this."
@@ -118,8 +118,8 @@ class Loss(Section):
     )
     teacher_models: list[TeacherModel] = Field(
         [],
-        description="Other encoders: their cosines are added to the base model's where the teacher is base, and one may be "
-        "the guide.",
+        description="Other encoders: their cosines are added to the base model's where the teacher is base, and one "
+        "may be the guide.",
     )
     teacher_cache: bool = Field(
         False, description="Keep teachers' vectors in the cache on disk, for the next run on the same texts."

@@ -163,7 +163,7 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _decay_of_the_schedule(self) -> Self:
-        if self.schedule != "wsd" and "decay_ratio" in self.model_fields_set:
+        if self.schedule != "wsd" and self.decay_ratio != type(self).model_fields["decay_ratio"].default:
             raise ValueError("decay_ratio needs schedule: wsd")
         return self
 

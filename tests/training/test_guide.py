@@ -1,6 +1,7 @@
 """Negatives that a guide takes for positives, and the contrast of positives with queries."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,8 +76,6 @@ def test_a_guide_need_not_teach(config: Callable[..., TrainingSettings], guide: 
     data, student = TrainingData(settings), load_start(settings, "cpu")
     teacher = load_teachers(settings, data, student, "cpu")
     batch = data.batch(0)
-    from dataclasses import replace
-
     labels = teacher.labelled(replace(prepare(student, batch, 60), targets=teacher.reads(batch))).labels
     cosines = labels.teacher_queries @ labels.teacher_documents.T
     encoder = teacher.base
