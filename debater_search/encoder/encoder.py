@@ -86,6 +86,7 @@ class Encoder(TorchEncoder):
         weights_dtype: str | None = None,
         weights: bool = True,
         quantize: str | None = None,
+        bidirectional: bool = False,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
 
@@ -110,6 +111,8 @@ class Encoder(TorchEncoder):
             weights_dtype: keeps weights in another number type than `dtype`: float32 where they learn under autocast.
             quantize: 4bit holds linear layers in 4 bits, as training of an adapter may (QLoRA); it needs an NVIDIA GPU
                 and merged False.
+            bidirectional: let all tokens of a plain decoder see each other, and pool by mean (LLM2Vec). A checkpoint
+                that was trained so says it itself.
             weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
 
         Raises:
@@ -131,7 +134,18 @@ class Encoder(TorchEncoder):
         kept = choose_dtype(weights_dtype, where) if weights_dtype is not None else None
         parts = load_parts(
             Request(
-                source, base, thinking_steps, number_type, attention, where, weights, pooling, merged, kept, quantize
+                source,
+                base,
+                thinking_steps,
+                number_type,
+                attention,
+                where,
+                weights,
+                pooling,
+                merged,
+                kept,
+                quantize,
+                bidirectional,
             )
         )
         if parts.assumes_pooling:
@@ -153,6 +167,7 @@ class Encoder(TorchEncoder):
             "dim": dim,
             "pooling": pooling,
             "attention": attention if attention != "auto" else None,
+            "bidirectional": bidirectional or None,
         }
         recipe = {k: v for k, v in recipe.items() if v is not None}
         return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim, int8=dtype == INT8)

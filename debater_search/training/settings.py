@@ -23,6 +23,10 @@ class TrainingSettings(Section):
     )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
     thinking_steps: PositiveInt = Field(8, le=1000, description="Thinking tokens; 1 trains the model's own pooling.")
+    bidirectional: bool = Field(
+        False,
+        description="Let all tokens of a decoder see each other, and pool by mean (LLM2Vec); needs thinking_steps: 1.",
+    )
     readout: Literal["residual"] | None = Field(
         None,
         description="residual: a view combines the thinking token's state with the mean over the text (for encoders "
@@ -174,6 +178,12 @@ class TrainingSettings(Section):
                 f"average_last ({self.average_last}) needs {self.average_last - 1} checkpoints, and save_total_limit "
                 f"keeps {self.save_total_limit}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _both_ways_without_thinking(self) -> Self:
+        if self.bidirectional and self.thinking_steps != 1:
+            raise ValueError("bidirectional needs thinking_steps: 1, since it pools by mean")
         return self
 
     @model_validator(mode="after")

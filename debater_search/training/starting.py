@@ -33,6 +33,7 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
         weights_dtype="float32" if settings.lora is None else None,  # small updates vanish in half precision
         weights=weights,
         quantize=settings.quantize if weights else None,
+        bidirectional=settings.bidirectional,
     )
     if start.model.head is not None:
         raise InvalidError(

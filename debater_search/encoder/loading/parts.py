@@ -76,6 +76,8 @@ class Request:
     """The number type of weights, if it is not `dtype`."""
     quantize: str | None = None
     """4bit, or None."""
+    bidirectional: bool = False
+    """Whether a decoder's tokens all see each other."""
 
     @property
     def folder(self) -> Path:
@@ -97,6 +99,7 @@ class Request:
             weights=self.weights,
             kept="auto" if merges else self.kept,
             quantize=self.quantize,
+            bidirectional=self.bidirectional,
         )
 
     def weight_files(self, folder: Path) -> list[Path]:
