@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from debater_search.config import schema_reference
+from debater_search.schema import schema_reference
 from debater_search.training import TrainingSettings
 
 INTRODUCTION = """# Training settings

@@ -7,17 +7,16 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_core import ErrorDetails
 
 from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
+from debater_search.schema import Key, followed
 
 Settings = TypeVar("Settings", bound=BaseModel)
-Key = tuple[str | int, ...]
 
 _DEPTH = 50
 """Levels of a config; no setting lies as deep."""
@@ -190,7 +189,7 @@ def _explain(
     """Pydantic's gravest complaint as a sentence with key and line, and a hint with the nearest key."""
     # an unknown key first: it is often the misspelt name of one that is then missing
     first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
-    key, model = _follow(schema, first["loc"])
+    key, model = followed(schema, first["loc"])
     name = ".".join(map(str, key))
     where = _where(key, path, lines, given)
     fields = model.model_fields if model is not None else {}
@@ -199,7 +198,7 @@ def _explain(
     if first["type"] == "missing":
         return DebaterError(f"{where}: the setting {name} is missing.", f"Add {key[-1]} to the config.")
     # a value that may be of several types is refused once for each of them
-    reasons = dict.fromkeys(_reason(error) for error in errors if _follow(schema, error["loc"])[0] == key)
+    reasons = dict.fromkeys(_reason(error) for error in errors if followed(schema, error["loc"])[0] == key)
     what = f"{name} is {_short(first['input'])}, but " if key else ""
     description = fields[str(key[-1])].description if key and str(key[-1]) in fields else None
     return DebaterError(f"{where}: {what}{' or '.join(reasons)}.", description or "Mend it in the config.")
@@ -234,88 +233,9 @@ def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict
     return str(path) if path is not None else "Settings"
 
 
-def _follow(schema: type[BaseModel], location: Key) -> tuple[Key, type[BaseModel] | None]:
-    """The key that pydantic's `loc` means (it also names members of unions), and the model that its last part is of."""
-    key: list[str | int] = []
-    holder: type[BaseModel] | None = schema
-    annotation: Any = schema
-    for position, part in enumerate(location):
-        model = next(_models(annotation), None)
-        inner = get_args(_without_none(annotation))
-        if isinstance(part, int):
-            annotation = inner[0] if inner else Any
-        elif get_origin(_without_none(annotation)) is dict:
-            annotation = inner[1]
-        elif model is not None and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-        elif model is None or position < len(location) - 1:
-            continue
-        key.append(part)
-        holder = model
-    return tuple(key), holder
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The settings models in an annotation such as `list[Loss] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models(argument)
-
-
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) not in (Union, UnionType):
-        return annotation
-    return next((member for member in get_args(annotation) if get_args(member)), annotation)
-
-
 def _short(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:
         text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def schema_reference(schema: type[BaseModel]) -> str:
-    """A Markdown table of all settings of `schema`, nested ones by dotted key: type, default, description."""
-    rows = ["| setting | type | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([*rows, *_reference_rows(schema, "")]) + "\n"
-
-
-def _reference_rows(schema: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in schema.model_fields.items():
-        nested = list(_models(field.annotation))
-        if field.is_required():
-            default = "required"
-        elif field.default is PydanticUndefined or isinstance(field.default, BaseModel):
-            default = "below" if nested else _cell(field.get_default(call_default_factory=True))
-        else:
-            default = _cell(field.default)
-        description = (field.description or "").replace("|", "\\|")
-        yield f"| `{prefix}{name}` | {_type_name(field.annotation)} | {default} | {description} |"
-        in_list = get_origin(_without_none(field.annotation)) is list
-        for model in nested:
-            yield from _reference_rows(model, f"{prefix}{name}.{'N.' if in_list else ''}")
-
-
-def _cell(value: Any) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value) or '""'
-    return "`" + text.replace("|", "\\|") + "`"
-
-
-def _type_name(annotation: Any) -> str:
-    """`list[str] | None` as people read it: list of text, or null."""
-    plain = {str: "text", int: "whole number", float: "number", bool: "true or false", NoneType: "null", Path: "path"}
-    if annotation in plain:
-        return plain[annotation]
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in (Union, UnionType):
-        return " or ".join(_type_name(argument) for argument in arguments)
-    if origin is Annotated:
-        return _type_name(arguments[0])
-    if origin is list:
-        return f"list of {_type_name(arguments[0])}"
-    if arguments and origin is not dict:
-        return " or ".join(_cell(argument) for argument in arguments)
-    return "mapping"

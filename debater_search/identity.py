@@ -52,6 +52,7 @@ class Recipe(TypedDict, total=False):
     dim: int
     pooling: str
     attention: str
+    bidirectional: bool
 
 
 class EncoderInfo(BaseModel):

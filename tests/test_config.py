@@ -5,8 +5,9 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from debater_search.config import beside, load_settings, read_mapping, schema_reference
+from debater_search.config import beside, load_settings, read_mapping
 from debater_search.errors import DebaterError
+from debater_search.schema import schema_reference
 
 
 class Part(BaseModel):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from debater_search.cli.commands import COMMANDS
-from debater_search.config import schema_reference
+from debater_search.schema import schema_reference
 from debater_search.training import TrainingSettings
 
 ROOT = Path(__file__).parent.parent

@@ -11,6 +11,7 @@ from debater_search.encoder.base import TorchEncoder
 from debater_search.encoder.families import is_causal
 from debater_search.encoder.fingerprint import definition_of, encoder_sha256, unusual_scales, weights_sha256
 from debater_search.encoder.loading.adapter import merge
+from debater_search.encoder.loading.four_bits import require_quantization
 from debater_search.encoder.loading.hub import findable, locate
 from debater_search.encoder.loading.layouts import load_parts
 from debater_search.encoder.loading.parts import Parts, Request
@@ -87,6 +88,8 @@ class Encoder(TorchEncoder):
         weights_dtype: str | None = None,
         weights: bool = True,
         placed: bool = True,
+        quantize: str | None = None,
+        bidirectional: bool = False,
     ) -> "Encoder":
         """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
 
@@ -109,6 +112,10 @@ class Encoder(TorchEncoder):
             merged: add an adapter's updates to the weights, in float32 before they are rounded to `dtype`; False leaves
                 it beside its base model, as training needs it.
             weights_dtype: keeps weights in another number type than `dtype`: float32 where they learn under autocast.
+            quantize: 4bit holds linear layers in 4 bits, as training of an adapter may (QLoRA); it needs an NVIDIA GPU
+                and merged False.
+            bidirectional: let all tokens of a plain decoder see each other, and pool by mean (LLM2Vec). A checkpoint
+                that was trained so says it itself.
             weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
             placed: False leaves weights in memory, as they will compute on `device`, for a caller who spreads them.
 
@@ -123,13 +130,27 @@ class Encoder(TorchEncoder):
         source = locate(model, weights=weights)
         base = str(base_model) if base_model is not None else None
         require_attention(attention)
+        require_quantization(quantize, where, merged=merged)
         if pooling not in (None, *DECLARABLE_POOLINGS):
             raise InvalidError(
                 f"There is no pooling called {pooling!r}.", f"Use one of {', '.join(DECLARABLE_POOLINGS)}."
             )
         kept = choose_dtype(weights_dtype, where) if weights_dtype is not None else None
         parts = load_parts(
-            Request(source, base, thinking_steps, number_type, attention, where, weights, pooling, merged, kept)
+            Request(
+                source,
+                base,
+                thinking_steps,
+                number_type,
+                attention,
+                where,
+                weights,
+                pooling,
+                merged,
+                kept,
+                quantize,
+                bidirectional,
+            )
         )
         if parts.assumes_pooling:
             pooling = parts.spec.query_pooling
@@ -150,6 +171,7 @@ class Encoder(TorchEncoder):
             "dim": dim,
             "pooling": pooling,
             "attention": attention if attention != "auto" else None,
+            "bidirectional": bidirectional or None,
         }
         recipe = {k: v for k, v in recipe.items() if v is not None}
         return cls(parts, name=str(model), recipe=recipe, device=where, dim=dim, int8=dtype == INT8, placed=placed)

@@ -20,6 +20,12 @@ PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 LEARNED_POSITIONS = ("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt", "opt")
 """Decoders with a table of positions, beyond which they cannot read; those of other decoders are computed."""
 
+BOTH_WAYS = (
+    "bloom", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "granite", "llama",
+    "minicpm3", "mistral", "opt", "phi", "phi3", "qwen2", "qwen3", "qwen3_moe",
+)  # fmt: skip
+"""Decoders whose tokens all see each other if the config says so: each is in the tests."""
+
 ENCODERS: dict[str, Callable[[PretrainedConfig], bool]] = {
     "bert-generation": lambda config: not config.is_decoder,
     "cpmant": lambda config: True,
@@ -88,6 +94,19 @@ def is_causal(config: PretrainedConfig) -> bool:
     A decoder whose config says `is_causal: false` is read in both directions.
     """
     return is_decoder(config) and getattr(config, "is_causal", None) is not False
+
+
+def read_both_ways(config: PretrainedConfig) -> None:
+    """Let all tokens of a decoder see each other (LLM2Vec, arXiv 2404.05961).
+
+    Raises InvalidError for encoders, which do so anyway, and for families that cannot.
+    """
+    if not is_decoder(config) or config.model_type not in BOTH_WAYS:
+        raise InvalidError(
+            f"bidirectional is for decoders, and not possible for models of type {config.model_type!r}.",
+            f"Leave it out, or use one of {', '.join(BOTH_WAYS)}.",
+        )
+    config.is_causal = False
 
 
 def positions(config: PretrainedConfig) -> int | None:

@@ -11,7 +11,7 @@ from debater_search.encoder.loading.eight_bits import INT8_FILE, write_int8
 from debater_search.encoder.loading.files import read_json, write_json
 from debater_search.encoder.loading.parts import Parts
 from debater_search.encoder.model import DeliberationModel
-from debater_search.encoder.spec import BEFORE_INT8, CHECKPOINT_FILE, FORMAT
+from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError
 
 
@@ -57,7 +57,7 @@ def save_checkpoint(
         if (parts.tokenizer_folder / name).is_file():
             shutil.copyfile(parts.tokenizer_folder / name, folder / name)
     described = {
-        "format": FORMAT if int8 else BEFORE_INT8,
+        "format": parts.spec.format(int8=int8),
         "base_model": base_name,
         "base_revision": base.revision,
         **parts.spec.as_dict(),

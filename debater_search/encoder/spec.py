@@ -7,10 +7,8 @@ from debater_search.encoder.template import Template
 from debater_search.errors import DamagedError, InvalidError
 
 CHECKPOINT_FILE = "debater.json"
-FORMAT = 3
-"""2: the poolings `residual` and `body`, `thinking_weight`. 3: weights of 8 bits."""
-BEFORE_INT8 = 2
-"""What checkpoints with other weights say, so that older versions read them."""
+FORMAT = 4
+"""2: the poolings `residual` and `body`, `thinking_weight`. 3: weights of 8 bits. 4: `bidirectional`."""
 DECLARABLE_POOLINGS = ("mean", "cls", "last", "max", "mean_sqrt_len", "weightedmean")
 """Those that a sentence-transformers folder may declare; a plain model may be read by any of them."""
 POOLINGS = (*DECLARABLE_POOLINGS, "residual", "body")
@@ -51,6 +49,8 @@ class EncoderSpec:
     trained_with_instructions: bool = False
     thinking_weight: float = 1.0
     """Of a thinking token's state beside the mean of length 1, where documents are pooled by `residual`."""
+    bidirectional: bool = False
+    """Whether the tokens of a decoder all see each other."""
     start: dict[str, Any] = field(default_factory=dict)
     """How untrained thinking tokens were set (`start_thinking_tokens`); {} = as the vocabulary has them."""
 
@@ -88,6 +88,10 @@ class EncoderSpec:
             document_length=self.document_length - dropped,  # the body stays as long as it was
         )
 
+    def format(self, *, int8: bool = False) -> int:
+        """The oldest format that says all of it, so that older versions read what they can."""
+        return 4 if self.bidirectional else 3 if int8 else 2
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types; newer fields only where they are not as before, so that older fingerprints hold."""
         values = asdict(self)
@@ -95,6 +99,8 @@ class EncoderSpec:
             del values["template"]["cuts_left"]
         if self.thinking_weight == 1:
             del values["thinking_weight"]
+        if not self.bidirectional:
+            del values["bidirectional"]
         return values
 
     @classmethod
@@ -110,7 +116,7 @@ class EncoderSpec:
                 f"debater.json names an unknown pooling: {unknown.pop()}.", f"Known: {', '.join(POOLINGS)}."
             )
         try:
-            values = {"thinking_weight": cls.thinking_weight, **values}
+            values = {"thinking_weight": cls.thinking_weight, "bidirectional": cls.bidirectional, **values}
             kept = {k: values[k] for k in cls.__dataclass_fields__ if k != "template"}
             return cls(template=Template.from_dict(values["template"]), **kept)
         except (KeyError, TypeError, AttributeError) as error:

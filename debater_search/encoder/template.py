@@ -62,12 +62,18 @@ class Template:
         lead = self.query_prompt if instruction is None else f"{instruction} " if instruction else ""
         return self._render(tokenizer, queries, max_length, lead, "", self.query_suffix)
 
-    def document_ids(self, tokenizer: Tokenizer, documents: Sequence[str], max_length: int) -> list[list[int]]:
-        """Token ids of documents, given as title and text joined; the last `thinking_steps` ids are thinking tokens."""
+    def document_ids(
+        self, tokenizer: Tokenizer, documents: Sequence[str], max_length: int, lead: str | None = None
+    ) -> list[list[int]]:
+        """Token ids of documents, given as title and text joined; the last `thinking_steps` ids are thinking tokens.
+
+        `lead` stands before each document; None is the template's own `document_prompt`.
+        """
         if self.prompt:  # as published: a blank at the end would make another token of the prompt's first blank
             documents = [text.strip() for text in documents]
         suffix = self.document_suffix + self.thinking_tokens
-        return self._render(tokenizer, documents, max_length, self.document_prompt, self.prompt, suffix)
+        lead = self.document_prompt if lead is None else lead
+        return self._render(tokenizer, documents, max_length, lead, self.prompt, suffix)
 
     def _render(
         self,

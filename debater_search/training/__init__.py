@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from debater_search.training.config_file import load_config as load_config
     from debater_search.training.dry_run import plan as plan
     from debater_search.training.launch import is_main_process as is_main_process
     from debater_search.training.loss import DeliberationLoss as DeliberationLoss
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from debater_search.training.released import translate_released_config as translate_released_config
     from debater_search.training.run_folder import run_config as run_config
     from debater_search.training.settings import TrainingSettings as TrainingSettings
-    from debater_search.training.settings import load_config as load_config
     from debater_search.training.trainer import train as train
 
 _HOME = {
@@ -23,7 +23,7 @@ _HOME = {
     "TrainingSettings": "debater_search.training.settings",
     "is_main_process": "debater_search.training.launch",
     "is_released_config": "debater_search.training.released",
-    "load_config": "debater_search.training.settings",
+    "load_config": "debater_search.training.config_file",
     "plan": "debater_search.training.dry_run",
     "run_config": "debater_search.training.run_folder",
     "train": "debater_search.training.trainer",

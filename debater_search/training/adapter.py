@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from debater_search.encoder.loading.adapter import is_merged
 from debater_search.errors import InvalidError
-from debater_search.training.settings import Lora
+from debater_search.training.sections import Lora
 from debater_search.training.student import Student
 
 INSIDE = re.compile(r"(?:^|\.)(?P<blocks>[^.]+)\.\d+\.(?P<layer>.+)$")
@@ -86,7 +86,8 @@ def _tell_what_is_kept(backbone: PreTrainedModel, lora: Lora | None) -> None:
     for adapter in adapters:
         layers = adapter.layers_to_transform
         count = None if layers is None else len(layers) if isinstance(layers, list) else 1
-        own = {"r": adapter.r, "alpha": adapter.lora_alpha, "dropout": adapter.lora_dropout, "last_layers": count}
+        own = {"r": adapter.r, "alpha": adapter.lora_alpha, "rslora": adapter.use_rslora, "dora": adapter.use_dora,
+               "dropout": adapter.lora_dropout, "last_layers": count}  # fmt: skip
         other = [f"{name} {value}" for name, value in own.items() if getattr(lora, name) != value]
         if lora.targets not in (None, "all-linear") and {*lora.targets} != {*(adapter.target_modules or ())}:
             other.append("targets of its own")
@@ -135,6 +136,8 @@ def _with_lora(student: Student, backbone: PreTrainedModel, lora: Lora) -> PreTr
     settings = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
         lora_dropout=lora.dropout,
         bias="none",
         target_modules=_targets(backbone, lora),

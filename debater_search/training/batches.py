@@ -13,8 +13,8 @@ import torch
 
 from debater_search.data import TrainingSet, open_training_set
 from debater_search.errors import InvalidError
+from debater_search.training.candidates import Labels
 from debater_search.training.chunks import Text
-from debater_search.training.loss import Labels
 from debater_search.training.settings import TrainingSettings
 from debater_search.types import TrainingExample
 
@@ -40,6 +40,10 @@ class Batch:
     """Aligned with the queries; in a warm start, which has no queries, its texts."""
     negatives: list[str]
     labels: Labels = field(default_factory=Labels)
+    query_prompts: tuple[str | None, ...] = ()
+    """Put before each query: "" where it has its instruction, None for the reader's own prompt. () is None for all."""
+    document_prompts: tuple[str | None, ...] = ()
+    """Put before each of `documents` as the student reads them; None for its own prompt. () is None for all."""
     tokens: tuple[Text, ...] = ()
     """Queries, positives and negatives as the student reads them."""
     targets: tuple[Text, ...] = ()
@@ -167,24 +171,28 @@ class TrainingData:
             texts.append(candidates[int(rng.integers(len(candidates)))])
         return [texts[i] for i in np.array_split(np.arange(len(texts)), processes)[rank]]
 
-    def first_examples(self) -> list[tuple[str, str, TrainingExample]]:
-        """The first row of every set: its name, the query as it will be read, and the row."""
-        rows = [Row(chosen, 0, 0) for chosen in range(len(self.sets))]
-        return [(self.names[r.set], self._query(r, e := self._example(r)), e) for r in rows]
+    def first_rows(self) -> list[tuple[str, Batch]]:
+        """The name of every set, and a batch of its first row."""
+        return [(name, self._collate([Row(chosen, 0, 0)])) for chosen, name in enumerate(self.names)]
 
     def _example(self, row: Row) -> TrainingExample:
         return self.sets[row.set].example(row.number, pick=row.turn)
 
-    def _query(self, row: Row, example: TrainingExample) -> str:
+    def _query(self, row: Row, example: TrainingExample) -> tuple[str, str | None]:
+        """A query with its instruction, and what the reader puts before it: its own prompt (None) if there is none."""
         given = self.settings.data[row.set].instruction
         instructions = given if isinstance(given, list) else [given]
         lead = instructions[row.number % len(instructions)] if instructions else ""
         lead = lead if example.instruction is None else example.instruction
-        return f"{lead} {example.query}" if lead else example.query
+        if lead:
+            return f"{lead} {example.query}", ""
+        # A default for searches that the config sets is no prompt of queries that it leaves without instruction.
+        return example.query, "" if self.settings.search_instruction else None
 
     def _collate(self, rows: Sequence[Row]) -> Batch:
         examples = [self._example(row) for row in rows]
-        queries = [self._query(row, e) for row, e in zip(rows, examples, strict=True)]
+        read = [self._query(row, e) for row, e in zip(rows, examples, strict=True)]
+        queries = [query for query, _ in read]
         negatives = [(n, text, score) for n, (row, e) in enumerate(zip(rows, examples, strict=True))
                      for text, score in taken(e, self.settings.negatives, row.turn)]  # fmt: skip
         positives = [e.positive for e in examples]
@@ -198,7 +206,15 @@ class TrainingData:
             negative_scores=torch.tensor([score for _, _, score in negatives]),
             lexical=torch.tensor([lexical[row.set] for row in rows]),
         )
-        return Batch(queries, positives, texts, labels)
+        of_sets = [self.settings.data[row.set].document_prompt for row in rows]
+        return Batch(
+            queries,
+            positives,
+            texts,
+            labels,
+            query_prompts=tuple(prompt for _, prompt in read),
+            document_prompts=(*of_sets, *(of_sets[owner] for owner, _, _ in negatives)),
+        )
 
 
 def effective_rows(rows: Sequence[int], weights: Sequence[float], temperature: float) -> list[float]:

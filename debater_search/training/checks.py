@@ -34,7 +34,8 @@ def check(
             training_source(data.path)
     require_model(settings.model, weights=not dry_run)
     if settings.eval is not None and "torch" not in sys.modules:  # else the run says it as soon
-        load_task(settings.eval.task).qrels(settings.eval.split)
+        for task in settings.eval.tasks:
+            load_task(task).qrels(settings.eval.split)
 
 
 def require_libraries(settings: TrainingSettings) -> None:
@@ -42,6 +43,8 @@ def require_libraries(settings: TrainingSettings) -> None:
     require("matplotlib", extra="train")
     if settings.eval is not None:
         require("pytrec_eval", extra="train")
+    if settings.quantize is not None:
+        require("bitsandbytes", extra="quantize")
 
 
 def require_shares(settings: TrainingSettings, processes: int) -> None:

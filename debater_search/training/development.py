@@ -21,7 +21,7 @@ from debater_search.progress import Progress
 from debater_search.training.gather import gathered
 from debater_search.training.journal import SCORE
 from debater_search.training.parallel import Parallel
-from debater_search.training.settings import Evaluation
+from debater_search.training.sections import Evaluation
 from debater_search.training.student import Student
 from debater_search.types import Document, Qrels, Query
 
@@ -29,42 +29,57 @@ T = TypeVar("T")
 
 
 class DevelopmentSet:
-    """A task that is measured again and again."""
+    """Tasks that are measured again and again, and whose mean counts."""
 
     def __init__(self, settings: Evaluation, seed: int) -> None:
         """Raises DebaterError for a task or split that there is not: it must not wait for the first measurement."""
-        task = load_task(settings.task)
         self.split = settings.split
-        task.qrels(self.split)
-        self.task: RetrievalTask = task if settings.sample is None else SampledTask(task, settings.sample, seed)
+        self.tasks: list[RetrievalTask] = []
+        for folder in settings.tasks:
+            task = load_task(folder)
+            task.qrels(self.split)
+            self.tasks.append(task if settings.sample is None else SampledTask(task, settings.sample, seed))
+        names = [task.name for task in self.tasks]
+        self._names = names if len({*names}) == len(names) else settings.tasks
 
     def require_readable(self) -> None:
-        """Read all of it once. Raises DebaterError for what measuring would fail on."""
-        judged_queries(self.task, self.split, self.task.qrels(self.split))
-        for _ in self.task.corpus(self.split):
-            pass
+        """Read all of them once. Raises DebaterError for what measuring would fail on."""
+        for task in self.tasks:
+            judged_queries(task, self.split, task.qrels(self.split))
+            for _ in task.corpus(self.split):
+                pass
 
     def measure(self, student: Student, parallel: Parallel) -> dict[str, Any]:
-        """nDCG@10 of the last step, and of each step alone if the model deliberates.
+        """nDCG@10 of the last step, and of each step alone if the model deliberates; of several tasks also each one's.
 
         Documents are encoded and searched exactly, a block at a time; nothing is written.
         """
         # Under FSDP2 every forward pass is one of all processes: they encode the same texts in step.
         alone = parallel.sharded or parallel.processes == 1
         encoder: TextEncoder = student if alone else SharedEncoder(student, parallel)
-        qrels = self.task.qrels(self.split)
-        queries = judged_queries(self.task, self.split, qrels)
-        instruction = choose_instruction(self.task, encoder, None)
+        each = np.array([self._measured(task, encoder) for task in self.tasks])  # [tasks, steps]
+        steps = [float(score) for score in each.mean(0)]
+        found: dict[str, Any] = {SCORE: steps[-1]}
+        if student.spec.deliberates:
+            found["steps"] = steps
+        if len(self.tasks) > 1:
+            found |= {f"{SCORE} {name}": float(score) for name, score in zip(self._names, each[:, -1], strict=True)}
+        return found
+
+    def _measured(self, task: RetrievalTask, encoder: TextEncoder) -> list[float]:
+        """nDCG@10 of each step on one task."""
+        qrels = task.qrels(self.split)
+        queries = judged_queries(task, self.split, qrels)
+        instruction = choose_instruction(task, encoder, None)
         vectors = encoder.encode_queries([query.text for query in queries], instruction=instruction)
         ids: list[str] = []
-        blocks = _blocks(self.task.corpus(self.split), encoder, ids)
+        blocks = _blocks(task.corpus(self.split), encoder, ids)
         runs = search_blocks([query.id for query in queries], ids, blocks, step_scores(vectors), DEPTH)
         if not runs:
-            raise InvalidError(f"The corpus of {self.task.name} is empty.", "Measure on another task.")
-        if self.task.ignore_identical_ids:
+            raise InvalidError(f"The corpus of {task.name} is empty.", "Measure on another task.")
+        if task.ignore_identical_ids:
             runs = [without_identical_ids(run) for run in runs]
-        steps = [score_run(run, qrels).metrics[SCORE] for run in runs]
-        return {SCORE: steps[-1], "steps": steps} if student.spec.deliberates else {SCORE: steps[-1]}
+        return [score_run(run, qrels).metrics[SCORE] for run in runs]
 
 
 def _blocks(documents: Iterable[Document], encoder: TextEncoder, ids: list[str]) -> Iterator[Block]:

@@ -16,13 +16,15 @@ from debater_search.training.launch import processes_for
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
-from debater_search.training.steps import cut_documents, prepare
+from debater_search.training.steps import prepare
 from debater_search.training.student import Student
 from debater_search.training.trackers import require_trackers
 
 SAMPLED_STEPS = 4
 SHOWN_CHARACTERS = 160
 FLOAT32 = 4
+FOUR_BITS = 0.52
+"""Bytes of a weight in 4 bits, its share of the scales included."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def plan(
         "taken": taken,
     }
     length = settings.max_length.document
-    examples = [] if data is None else [_rendered(student, length, *example) for example in data.first_examples()]
+    examples = [] if data is None else [_rendered(student, length, name, row) for name, row in data.first_rows()]
     return Plan(facts, examples)
 
 
@@ -134,6 +136,9 @@ def memory_per_device(student: Student, settings: TrainingSettings, tokens: int,
     share = processes if settings.parallel == "fsdp" else 1
     weights = sum(p.numel() * p.element_size() for p in parameters) // share
     learning = sum(p.numel() for p in parameters if p.requires_grad)
+    if settings.quantize is not None:  # linear layers, but not embeddings
+        quantized = sum(p.numel() for n, p in student.model.named_parameters() if "base_layer.weight" in n)
+        weights -= round(quantized * (student.model.backbone.dtype.itemsize - FOUR_BITS))
     trained = learning * (1 + MOMENTS) * FLOAT32 // share
     if student.compute.itemsize < FLOAT32:  # autocast keeps rounded copies for the time of a pass
         trained += learning * student.compute.itemsize
@@ -178,9 +183,8 @@ def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings, ste
         )
 
 
-def _rendered(student: Student, length: int, source: str, query: str, example: Any) -> dict[str, Any]:
-    [query_ids] = student.token_ids([query], "query", instruction="")
-    documents = cut_documents(student, [example.positive, *example.negatives], length)
+def _rendered(student: Student, length: int, source: str, row: Batch) -> dict[str, Any]:
+    query_ids, *documents = [text.ids for text in prepare(student, row, length).tokens]
     return {
         "set": source,
         "query": _readable(student, query_ids),

@@ -32,6 +32,7 @@ class KeptVectors:
         cache = cache_folder("teachers")
         self._path = cache / f"{encoder.fingerprint[:16]}-{encoder.dtype}-{document_length}.sqlite"
         self._dim = encoder.dim
+        self._prompted = bool(encoder.spec.template.query_prompt)
         with self._database() as database:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS vectors (kind TEXT, text INTEGER, vector BLOB, PRIMARY KEY (kind, text))"
@@ -41,16 +42,20 @@ class KeptVectors:
 
     def of(self, batch: Batch, encode: Callable[[Batch], Tensor]) -> Tensor:
         """Vectors of a batch's queries and documents, float32 [texts, dim]; `encode` makes those that are new."""
-        keys: list[Key] = [("query", text_key(text)) for text in batch.queries]
+        prompts = batch.query_prompts or (None,) * len(batch.queries)
+        kinds = ["query" if prompt == "" or not self._prompted else "prompted query" for prompt in prompts]
+        keys: list[Key] = [(kind, text_key(text)) for kind, text in zip(kinds, batch.queries, strict=True)]
         keys += [("document", text_key(text)) for text in batch.documents]
         with self._database() as database:
             known = {key: vector for key in keys if (vector := self._read(database, key)) is not None}
         texts = dict(zip(keys, [*batch.queries, *batch.documents], strict=True))
         new = [key for key in texts if key not in known]  # queries first
         if new:
-            queries = [texts[key] for key in new if key[0] == "query"]
+            queries = [texts[key] for key in new if key[0] != "document"]
             documents = [texts[key] for key in new if key[0] == "document"]
-            made = encode(replace(batch, queries=queries, positives=documents, negatives=[])).cpu().numpy()
+            own = tuple("" if key[0] == "query" and self._prompted else None for key in new if key[0] != "document")
+            asked = replace(batch, queries=queries, query_prompts=own, positives=documents, negatives=[])
+            made = encode(asked).cpu().numpy()
             known |= dict(zip(new, made, strict=True))
             with self._database() as database:
                 rows = [(*key, known[key].astype("<f4").tobytes()) for key in new]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, normalize, softmax
 from torch.utils.checkpoint import checkpoint
 
-from debater_search.training.gather import gathered, mean_over_processes, world_size
+from debater_search.training.candidates import Candidates, Labels
+from debater_search.training.gather import mean_over_processes
 
 Contrast = Literal["max", "last", "mean", "step"]
 
@@ -25,34 +26,6 @@ ALIKE = 1e-4
 
 BLOCK = 2**19
 """Scores that are held at a time; more queries than give so many are taken in blocks."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What is known of the texts of a batch; all optional."""
-
-    same_query: Tensor | None = None
-    """int64 [Q]: equal numbers are equal queries, across processes."""
-    same_text: Tensor | None = None
-    """int64 [Q + K], positives first: equal numbers are equal texts, across processes."""
-    owners: Tensor | None = None
-    """int64 [K]: the query (0 … Q - 1) that each negative was mined for."""
-    positive_scores: Tensor | None = None
-    """[Q]: a teacher's scores, NaN if the data gives none."""
-    negative_scores: Tensor | None = None
-    """[K]: likewise."""
-    lexical: Tensor | None = None
-    """[Q]: the weight of BM25 in the base model's teaching."""
-    teacher_queries: Tensor | None = None
-    """[Q, any size]: a teacher's vectors; dot products with `teacher_documents` are its scores in the whole batch."""
-    teacher_documents: Tensor | None = None
-    """[Q + K, same size], positives first."""
-    teacher_sizes: Tensor | None = None
-    """int64 [T]: how many numbers of these vectors are each teacher's, in their order."""
-
-    def to(self, device: torch.device) -> "Labels":
-        """The same on a device."""
-        return Labels(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -86,6 +59,9 @@ class DeliberationLoss(nn.Module):
         combine: the terms' weighted `mean` (the released code) or `sum` (the paper's text).
         mask_duplicates: leave out of a query's negatives what `Labels` say is a positive of it.
         mask_margin: leave out negatives whose contrasted cosine is above the positive's plus this.
+        guide: the number of a teacher in `Labels.teacher_sizes`; negatives that it scores above the positive plus
+            `guide_margin` are left out (arXiv 2402.16829).
+        symmetric: average the contrast with that of each positive among the queries of the batch.
         teacher: distill scores into the last step: the data's of a query's own candidates (`kl` or `margin_mse`), or
             those of teacher vectors in `Labels` over all candidates (`base`).
         step_teachers: which of the teachers in `Labels.teacher_sizes` (or `ALL`, `DATA`) each thinking step learns
@@ -104,6 +80,9 @@ class DeliberationLoss(nn.Module):
         combine: Literal["mean", "sum"] = "mean",
         mask_duplicates: bool = True,
         mask_margin: float | None = None,
+        guide: int | None = None,
+        guide_margin: float = 0.0,
+        symmetric: bool = False,
         teacher: Literal["kl", "margin_mse", "base"] | None = None,
         teacher_weight: float = 1.0,
         teacher_scale: float | None = None,
@@ -116,6 +95,7 @@ class DeliberationLoss(nn.Module):
         self.scale, self.distill, self.contrast = scale, distill, contrast
         self.distill_weight, self.combine = distill_weight, combine
         self.mask_duplicates, self.mask_margin = mask_duplicates, mask_margin
+        self.guide, self.guide_margin, self.symmetric = guide, guide_margin, symmetric
         self.teacher, self.teacher_weight = teacher, teacher_weight
         self.teacher_scale = teacher_scale or (scale if teacher == "base" else 1.0)
         self.step_teachers, self.step_scales, self.diversity = list(step_teachers), list(step_scales), diversity
@@ -147,7 +127,7 @@ class DeliberationLoss(nn.Module):
         """The loss and its parts for this process's queries; their mean over the processes is the whole batch's."""
         if negatives is None:
             negatives = positives[:0]
-        whole = _Gathered.of(queries, positives, negatives, labels or Labels())
+        whole = Candidates.of(queries, positives, negatives, labels or Labels(), queried=self.symmetric)
         blocks = whole.blocks(max(1, BLOCK // whole.documents.shape[:2].numel()))
         dims = [d for d in self.matryoshka if d < queries.shape[-1]]
         sums: dict[str, Tensor] = {}
@@ -159,13 +139,13 @@ class DeliberationLoss(nn.Module):
                     sums[name] = sums[name] + share if name in sums else share
         return Terms(**sums)
 
-    def _block(self, batch: "_Gathered", documents: Tensor, *, keep: bool) -> Terms:
+    def _block(self, batch: Candidates, documents: Tensor, *, keep: bool) -> Terms:
         """The terms of some queries; without `keep` their scores are dropped and made again for the gradients."""
         if keep:
             return self._terms(batch, documents)
         return cast(Terms, checkpoint(self._terms, batch, documents, use_reentrant=False, preserve_rng_state=False))
 
-    def _terms(self, batch: "_Gathered", documents: Tensor) -> Terms:
+    def _terms(self, batch: Candidates, documents: Tensor) -> Terms:
         queries = unit(batch.queries[:, : documents.shape[-1]])
         cosines = torch.einsum("qd,cmd->qcm", queries, documents)  # [Q, C, M]
         best, last = cosines.max(-1).values, cosines[..., -1]  # S_max: its gradient goes to one step; S_last
@@ -175,6 +155,8 @@ class DeliberationLoss(nn.Module):
             contrast, best = self._by_step(cosines, left_out, batch)
         else:
             contrast = cross_entropy(_without(left_out, self.scale * contrasted), batch.own, reduction="none")
+        if self.symmetric:
+            contrast = (contrast + self._contrast_back(batch, documents)) / 2
         weighted, weights = _mean(contrast), 1.0
         parts = {"contrast": weighted}
         if self.distill:
@@ -195,7 +177,7 @@ class DeliberationLoss(nn.Module):
             weighted, weights = weighted + self.diversity * parts["diversity"], weights + self.diversity
         return Terms(weighted if self.combine == "sum" else weighted / weights, **parts)
 
-    def _by_step(self, cosines: Tensor, left_out: Tensor, batch: "_Gathered") -> tuple[Tensor, Tensor]:
+    def _by_step(self, cosines: Tensor, left_out: Tensor, batch: Candidates) -> tuple[Tensor, Tensor]:
         """The lowest contrast of any thinking step [Q], and the cosines of that step [Q, C]."""
         scales = cosines.new_tensor(self.step_scales or [self.scale])
         logits = (cosines * scales).masked_fill(left_out[..., None], float("-inf"))  # [Q, C, M]
@@ -203,7 +185,18 @@ class DeliberationLoss(nn.Module):
         lowest, step = each.min(-1)
         return lowest, cosines.gather(-1, step[:, None, None].expand(-1, cosines.shape[1], 1)).squeeze(-1)
 
-    def _each_taught(self, cosines: Tensor, batch: "_Gathered") -> Tensor:
+    def _contrast_back(self, batch: Candidates, documents: Tensor) -> Tensor:
+        """The contrast of each query's positive among the queries of all processes: [Q]."""
+        assert batch.all_queries is not None
+        asked = unit(batch.all_queries[:, : documents.shape[-1]])
+        cosines = torch.einsum("qmd,ad->qam", documents[batch.own], asked)  # [Q, all Q, M]
+        scores = {"last": cosines[..., -1], "mean": cosines.mean(-1)}.get(self.contrast, cosines.max(-1).values)
+        out = torch.zeros_like(scores, dtype=torch.bool)
+        if self.mask_duplicates and batch.same_answer is not None:
+            out = batch.same_answer.scatter(1, batch.own[:, None], False)
+        return cross_entropy(_without(out, self.scale * scores), batch.own, reduction="none")
+
+    def _each_taught(self, cosines: Tensor, batch: Candidates) -> Tensor:
         """Distillation of a teacher of its own into each thinking step, averaged over the steps."""
         given = {ALL: _scaled(batch.teacher_scores, self.teacher_scale), DATA: batch.data_scores}
         for number, scores in enumerate([] if batch.each_teacher is None else batch.each_teacher.unbind(1)):
@@ -212,16 +205,19 @@ class DeliberationLoss(nn.Module):
         chosen = [self.step_teachers[step % len(self.step_teachers)] for step in steps]
         return torch.stack([self._taught(cosines[..., n], given.get(chosen[n]), batch) for n in steps]).mean()
 
-    def _left_out(self, cosines: Tensor, batch: "_Gathered") -> Tensor:
+    def _left_out(self, cosines: Tensor, batch: Candidates) -> Tensor:
         """Which candidates are no negatives of which query: bool [Q, C]."""
         out = torch.zeros_like(cosines, dtype=torch.bool)
         if self.mask_duplicates and batch.known_positives is not None:
             out |= batch.known_positives
         if self.mask_margin is not None:
             out |= cosines > cosines.gather(1, batch.own[:, None]) + self.mask_margin
+        if self.guide is not None and batch.each_teacher is not None:
+            guided = batch.each_teacher[:, self.guide]
+            out |= guided > guided.gather(1, batch.own[:, None]) + self.guide_margin
         return out.scatter(1, batch.own[:, None], False)
 
-    def _taught(self, student: Tensor, scores: Tensor | None, batch: "_Gathered") -> Tensor:
+    def _taught(self, student: Tensor, scores: Tensor | None, batch: Candidates) -> Tensor:
         """Distillation of a teacher's scores over the candidates that it scored; 0 where it scored none.
 
         `student` (cosines) and `scores` (logits) are [Q, C]; scores are not a number where there is none.
@@ -243,94 +239,6 @@ class DeliberationLoss(nn.Module):
             negatives = known.scatter(1, batch.own[:, None], False)
             each = ((margins - targets).square() * negatives).sum(-1) / negatives.sum(-1).clamp(min=1)
         return _mean(torch.where(taught.squeeze(1), each, 0))
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    """This process's queries and the candidates of all."""
-
-    queries: Tensor  # [Q, D]
-    documents: Tensor  # [C, M, D]: all positives in the processes' order, then all negatives
-    own: Tensor  # [Q]: column of each query's positive
-    share: float  # of these queries in the mean over those of all processes, times the number of processes
-    known_positives: Tensor | None  # bool [Q, C]
-    teacher_scores: Tensor | None  # [Q, C], of teacher vectors
-    each_teacher: Tensor | None  # [Q, T, C]: the parts of that sum
-    data_scores: Tensor | None  # [Q, C], not a number where the data gives none
-
-    @classmethod
-    def of(cls, queries: Tensor, positives: Tensor, negatives: Tensor, labels: Labels) -> "_Gathered":
-        all_positives, first, total = gathered(positives)
-        all_negatives, first_negative, _ = gathered(negatives)
-        own = torch.arange(first, first + len(queries), device=queries.device)
-        return cls(
-            queries,
-            torch.cat([all_positives, all_negatives]),
-            own,
-            len(queries) * world_size() / total,
-            _known_positives(labels, len(queries)),
-            _teacher_scores(labels, len(own)),
-            _each_teacher(labels, len(own)),
-            _data_scores(labels, own, total, total + first_negative, total + len(all_negatives)),
-        )
-
-    def blocks(self, size: int) -> list["_Gathered"]:
-        """The same in parts of `size` queries, each with its share."""
-
-        def some(rows: Tensor | None) -> list[Tensor | None]:
-            return [None] * parts if rows is None else list(rows.split(size))
-
-        parts = max(1, -(-len(self.own) // size))
-        each = zip(self.queries.split(size), self.own.split(size), some(self.known_positives),
-                   some(self.teacher_scores), some(self.each_teacher), some(self.data_scores), strict=True)  # fmt: skip
-        return [
-            _Gathered(queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), *known)
-            for queries, own, *known in each
-        ]
-
-
-def _known_positives(labels: Labels, queries: int) -> Tensor | None:
-    """Candidates that are positives of a query, its own or an equal query's: bool [Q, C]; None if texts are unknown."""
-    if labels.same_text is None or labels.same_query is None:
-        return None
-    texts = torch.cat([gathered(labels.same_text[:queries])[0], gathered(labels.same_text[queries:])[0]])
-    all_queries = gathered(labels.same_query)[0]
-    equal_queries = labels.same_query[:, None] == all_queries  # [Q, all Q]
-    equal_texts = texts[: len(all_queries), None] == texts  # [all Q, C]: which positive has which candidate's text
-    return (equal_queries.float() @ equal_texts.float()) > 0
-
-
-def _teacher_scores(labels: Labels, queries: int) -> Tensor | None:
-    if labels.teacher_queries is None:
-        return None
-    return labels.teacher_queries @ _teacher_documents(labels, queries).T
-
-
-def _data_scores(labels: Labels, own: Tensor, total: int, first_negative: int, candidates: int) -> Tensor | None:
-    if labels.positive_scores is None or labels.negative_scores is None or labels.owners is None:
-        return None
-    scores = torch.full((len(own), candidates), torch.nan, device=own.device)
-    scores[torch.arange(len(own)), own] = labels.positive_scores
-    scores[labels.owners, torch.arange(len(labels.owners), device=own.device) + first_negative] = labels.negative_scores
-    return scores
-
-
-def _each_teacher(labels: Labels, queries: int) -> Tensor | None:
-    """The scores of each teacher [Q, T, C]; None if they are not told apart."""
-    if labels.teacher_queries is None or labels.teacher_sizes is None:
-        return None
-    sizes = labels.teacher_sizes.tolist()
-    parts = zip(
-        labels.teacher_queries.split(sizes, 1), _teacher_documents(labels, queries).split(sizes, 1), strict=True
-    )
-    return torch.stack([asked @ held.T for asked, held in parts], 1)
-
-
-def _teacher_documents(labels: Labels, queries: int) -> Tensor:
-    """The teachers' vectors of all candidates, those of all processes, positives first."""
-    assert labels.teacher_documents is not None
-    own = labels.teacher_documents.split([queries, len(labels.teacher_documents) - queries])
-    return torch.cat([gathered(part)[0] for part in own])
 
 
 def _scaled(scores: Tensor | None, scale: float) -> Tensor | None:

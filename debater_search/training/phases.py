@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from debater_search.training.batches import Batch
 from debater_search.training.steps import StepFacts, StepOptions
-
-SCHEDULES = {"linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}
 
 
 @dataclass(frozen=True)

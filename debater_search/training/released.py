@@ -25,7 +25,9 @@ SAME = {
 """Keys that only their name differs in."""
 
 STEPS = {"M_token": 8, "last_token": 1}
-SCHEDULES = ("linear", "cosine")
+SCHEDULES = {
+    "linear": "linear", "cosine": "cosine", "constant_with_warmup": "constant", "warmup_stable_decay": "wsd"
+}  # fmt: skip
 DEVICES = 4
 """Cards of the published recipe: the released code counts its batch per device."""
 
@@ -137,7 +139,7 @@ def _schedule(old: dict[str, Any], whole: Callable[[str, int], int], remarks: li
         remarks.append(f"There is no schedule {kind!r} here: linear instead.")
     planned, stop = whole("max_steps", -1), whole("stop_after_n_steps", -1)  # -1 leaves the end to the epochs
     ends = [steps for steps in (planned, stop) if steps > 0]
-    new: dict[str, Any] = {"schedule": kind if kind in SCHEDULES else "linear", "max_steps": min(ends, default=1000)}
+    new: dict[str, Any] = {"schedule": SCHEDULES.get(kind, "linear"), "max_steps": min(ends, default=1000)}
     if not ends:
         remarks.append("The file names no number of steps: the published 1000.")
     if planned > 0:

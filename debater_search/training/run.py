@@ -18,19 +18,20 @@ from debater_search.encoder.speed.memory import keep_freed_memory, return_freed_
 from debater_search.errors import InvalidError
 from debater_search.progress import progress as progress_line
 from debater_search.training import checkpoints, run_folder
+from debater_search.training.averaging import average_weights
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import fitting_budget, told_of_memory
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.horizon import Horizon
 from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
 from debater_search.training.loss import DeliberationLoss
+from debater_search.training.optimizers import make_optimizer
 from debater_search.training.parallel import Parallel, mesh_for
-from debater_search.training.phases import SCHEDULES, Phase
+from debater_search.training.phases import Phase
 from debater_search.training.precision import LossScale, allow_tf32
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.starting import load_base, load_student, load_teacher
+from debater_search.training.starting import describe_start, load_base, load_student, load_teachers
 from debater_search.training.steps import StepFacts, StepOptions, prepare, prepare_warm, train_step, warm_step
-from debater_search.training.teacher import BaseTeacher, texts_to_count
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Run:
         warm, done = bool(self.state.get("warm")), int(self.state["step"])
         if warm and self.settings.warm_start is None:  # left out by a changed config: what it taught stays
             warm, done = False, 0
-        self._describe()
+        describe_start(self.settings, self.data, self.student, self.horizon, self.parallel.processes)
         if self.resume_from is not None:
             self.scores = self.journal.go_on_from(done, warm=warm)
             log.info("Resuming from %s.", self.resume_from)
@@ -83,6 +84,9 @@ class Run:
                 run_folder.drop_warm(self.folder)
         last = self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
+        if self.settings.average_last > 1:
+            before = run_folder.complete_checkpoints(self.folder, after=0, before=last)
+            average_weights(self.student, before[-(self.settings.average_last - 1) :])
         self.journal.close()
         checkpoints.publish(self.folder, self.student, self._provenance_now(), step=last, parallel=self.parallel)
         return self.folder
@@ -126,7 +130,7 @@ class Run:
         loss = DeliberationLoss(**s.loss.arguments(s.teachers))
         ahead = self.horizon
         optimizer, schedule = self._optimizer(s.learning_rate, ahead.warmup, ahead.decay, s.schedule, done)
-        teacher = self._teacher() if s.loss.teacher == "base" else None
+        teacher = load_teachers(s, self.data, self.student, self.device) if s.teachers else None
 
         def read(step: int) -> Batch:
             batch = self.data.batch(step, self.parallel.rank, self.parallel.processes)
@@ -159,28 +163,17 @@ class Run:
             after=self._measure_and_save,
         )
 
-    def _teacher(self) -> BaseTeacher:
-        s = self.settings
-        base = load_base(s, self.device)
-        texts = texts_to_count(self.data, s.seed) if any(s.lexical_weights) else []
-        # What the student sees of a text.
-        length = s.max_length.document - len(self.student.spec.template.thinking_tokens)
-        others = [load_teacher(model, self.device) for model in s.loss.teacher_models]
-        return BaseTeacher(base, length, texts, others=others, cached=s.loss.teacher_cache)
-
     def _seed(self, step: int, *, main: bool) -> int:
         """Dropout is a function of seed, step and process (and of the chunk, see `train_step`)."""
         return hash((self.settings.seed, main, step, self.parallel.rank)) & (2**62 - 1)
 
     def _optimizer(
-        self, rate: float, warmup: int, steps: int, kind: str, done: int = 0
+        self, rate: float, warmup: int, steps: int, schedule: str, done: int = 0
     ) -> tuple[Optimizer, LRScheduler]:
-        groups = [{"params": self._trainable(), "initial_lr": rate}]
-        optimizer = AdamW(groups, lr=rate, weight_decay=self.settings.weight_decay)
-        schedule = SCHEDULES[kind](optimizer, warmup, steps, last_epoch=done - 1)
-        if done and self.resume_from is not None:
-            checkpoints.restore_optimizer(self.resume_from, optimizer)
-        return optimizer, schedule
+        return make_optimizer(
+            self._trainable(), rate=rate, weight_decay=self.settings.weight_decay, schedule=schedule, warmup=warmup,
+            steps=steps, decay_ratio=self.settings.decay_ratio, done=done, resume_from=self.resume_from,
+        )  # fmt: skip
 
     def _trainable(self) -> list[torch.nn.Parameter]:
         return [p for p in self.student.model.parameters() if p.requires_grad]
@@ -288,23 +281,6 @@ class Run:
             f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {phase.describe(step)}.",
             " ".join(filter(None, hints)),
         )
-
-    def _describe(self) -> None:
-        s, parameters = self.settings, list(self.student.model.parameters())
-        trainable, total = sum(p.numel() for p in self._trainable()), sum(p.numel() for p in parameters)
-        processes, steps = self.parallel.processes, self.student.thinking_steps
-        log.info(
-            "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
-            s.model, self.student.device, str(self.student.compute).removeprefix("torch."),
-            f", {processes} processes, {s.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
-            f"{total:,}", f"{self.data.examples:,}", self.horizon.steps, s.batch_size,
-            f"{steps} thinking steps" if steps > 1 else "without thinking",
-        )  # fmt: skip
-        for name, fields in self.data.ignored.items():
-            log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
-        warmup, last = self.horizon.warmup, self.horizon.steps
-        if warmup >= last:
-            log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", warmup, last)
 
 
 def without_gain(scores: list[float]) -> int:

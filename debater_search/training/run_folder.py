@@ -69,10 +69,15 @@ def drop_warm(output: Path, before: float = math.inf) -> None:
             shutil.rmtree(path)
 
 
+def complete_checkpoints(output: Path, *, after: int = -1, before: float = math.inf) -> list[Path]:
+    """Checkpoints of training that it can go on from, by step; only those between two steps."""
+    found = sorted((step, path) for step, path in _numbered(output, "checkpoint") if is_complete(path))
+    return [path for step, path in found if after < step < before]
+
+
 def keep_newest(output: Path, count: int) -> None:
     """Remove the checkpoints of training before the newest `count` that it can go on from."""
-    complete = sorted((step, path) for step, path in _numbered(output, "checkpoint") if is_complete(path))
-    for _, path in complete[:-count]:
+    for path in complete_checkpoints(output)[:-count]:
         (path / STATE_FILE).unlink()  # first: what a kill leaves is not complete
         shutil.rmtree(path)
 

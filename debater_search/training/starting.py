@@ -12,13 +12,17 @@ from debater_search.encoder import Encoder
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError
 from debater_search.training.adapter import make_trainable
+from debater_search.training.batches import TrainingData
 from debater_search.training.checkpoints import restore_weights
 from debater_search.training.gather import in_turn
+from debater_search.training.horizon import Horizon
 from debater_search.training.parallel import shard
 from debater_search.training.precision import computes_in
-from debater_search.training.settings import DTYPES, TeacherModel, TrainingSettings
+from debater_search.training.sections import TeacherModel
+from debater_search.training.settings import DTYPES, TrainingSettings
 from debater_search.training.steps import cut_documents
 from debater_search.training.student import Student, read_beside_mean, with_instruction
+from debater_search.training.teacher import BaseTeacher, texts_to_count
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,8 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True,
         weights_dtype="float32" if settings.lora is None else None,  # small updates vanish in half precision
         weights=weights,
         placed=placed,
+        quantize=settings.quantize if weights else None,
+        bidirectional=settings.bidirectional,
     )
     if start.model.head is not None:
         raise InvalidError(
@@ -67,6 +73,8 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True,
         spec = read_beside_mean(start, settings.thinking_weight)
     instructed = any(data.instruction for data in settings.data)
     spec = with_instruction(spec, settings.search_instruction, trained_with_instructions=instructed)
+    if settings.document_prompt is not None:
+        spec = replace(spec, template=replace(spec.template, document_prompt=settings.document_prompt))
     lengths = settings.max_length
     parts = replace(start.parts, spec=spec)
     parts = parts.with_lengths(query=lengths.query, document=lengths.search or lengths.document)
@@ -80,9 +88,22 @@ def load_base(settings: TrainingSettings, device: str) -> Encoder:
     return _load(settings, device)
 
 
-def load_teacher(teacher: TeacherModel, device: str) -> tuple[Encoder, float]:
-    """Another encoder that teaches, and the weight of its cosines."""
-    return Encoder.load(teacher.model, device=device, dtype=teacher.dtype), teacher.weight
+def load_teachers(settings: TrainingSettings, data: TrainingData, student: Student, device: str) -> BaseTeacher:
+    """The model as it is before training, words, and the other encoders that teach with it; or the guide alone."""
+    texts = texts_to_count(data, settings.seed) if any(settings.lexical_weights) else []
+    # What the student sees of a text.
+    length = settings.max_length.document - len(student.spec.template.thinking_tokens)
+    cached, guide = settings.loss.teacher_cache, settings.loss.guide
+    if settings.loss.teacher != "base":
+        [named] = [model for model in settings.loss.teacher_models if model.name == guide] or [None]
+        alone = load_base(settings, device) if named is None else _load_teacher(named, device)
+        return BaseTeacher(alone, length, cached=cached)
+    others = [(_load_teacher(model, device), model.weight) for model in settings.loss.teacher_models]
+    return BaseTeacher(load_base(settings, device), length, texts, others=others, cached=cached)
+
+
+def _load_teacher(teacher: TeacherModel, device: str) -> Encoder:
+    return Encoder.load(teacher.model, device=device, dtype=teacher.dtype)
 
 
 def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
@@ -93,7 +114,7 @@ def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
 def require_room(student: Student, settings: TrainingSettings) -> None:
     """Raise InvalidError if a limit leaves no room for texts, which would all be the same, or a vector is too short."""
     given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
-    for instruction in [settings.search_instruction, *(lead for leads in given for lead in leads)]:
+    for instruction in [settings.search_instruction or None, *(lead or None for leads in given for lead in leads)]:
         if not student.leaves_room(instruction):
             raise InvalidError(
                 f"max_length.query ({settings.max_length.query}) leaves no room for a query"
@@ -101,14 +122,34 @@ def require_room(student: Student, settings: TrainingSettings) -> None:
                 "Raise max_length.query.",
             )
     # Refuses a limit below the prompt and the thinking tokens.
-    [empty] = cut_documents(student, [""], settings.max_length.document)
-    if len(empty) >= settings.max_length.document:
-        raise InvalidError(
-            f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
-        )
+    for prompt in {data.document_prompt for data in settings.data} | {None}:
+        [empty] = cut_documents(student, [""], settings.max_length.document, prompt)
+        if len(empty) >= settings.max_length.document:
+            raise InvalidError(
+                f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
+            )
     if too_long := [dim for dim in settings.loss.matryoshka if dim > student.dim]:
         raise InvalidError(
             f"loss.matryoshka names {too_long[0]} dimensions, and the model has {student.dim}.", "Name shorter ones."
         )
     if settings.warm_start is not None:
         cut_documents(student, [""], settings.warm_start.length)
+
+
+def describe_start(
+    settings: TrainingSettings, data: TrainingData, student: Student, horizon: Horizon, processes: int
+) -> None:
+    """Log what a run trains, on what and for how long, and what may surprise."""
+    parameters, steps = list(student.model.parameters()), student.thinking_steps
+    trainable, total = sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+    log.info(
+        "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
+        settings.model, student.device, str(student.compute).removeprefix("torch."),
+        f", {processes} processes, {settings.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
+        f"{total:,}", f"{data.examples:,}", horizon.steps, settings.batch_size,
+        f"{steps} thinking steps" if steps > 1 else "without thinking",
+    )  # fmt: skip
+    for name, fields in data.ignored.items():
+        log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
+    if horizon.warmup >= horizon.steps:
+        log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", horizon.warmup, horizon.steps)

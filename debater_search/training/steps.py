@@ -55,7 +55,8 @@ class StepOptions:
 
 def prepare(student: Student, batch: Batch, length: int) -> Batch:
     """Tokenize a batch, documents up to `length` tokens; a thread may do it while the step before is computed."""
-    return replace(batch, tokens=tokenized(student, batch, length), labels=batch.labels.to(student.device))
+    tokens = tokenized(student, batch, length, document_prompts=batch.document_prompts)
+    return replace(batch, tokens=tokens, labels=batch.labels.to(student.device))
 
 
 def prepare_warm(student: Student, teacher: Encoder, texts: Sequence[str], length: int) -> Batch:
@@ -64,11 +65,35 @@ def prepare_warm(student: Student, teacher: Encoder, texts: Sequence[str], lengt
     return replace(batch, tokens=tokenized(student, batch, length), targets=tokenized(teacher, batch, length))
 
 
-def tokenized(encoder: TorchEncoder, batch: Batch, length: int) -> tuple[Text, ...]:
-    """Queries, positives and negatives of a batch as an encoder reads them, documents up to `length` tokens."""
-    queries = encoder.token_ids(batch.queries, "query", instruction="")
-    documents = cut_documents(encoder, batch.documents, length)
+def tokenized(
+    encoder: TorchEncoder, batch: Batch, length: int, *, document_prompts: Sequence[str | None] = ()
+) -> tuple[Text, ...]:
+    """Queries, positives and negatives of a batch as an encoder reads them, documents up to `length` tokens.
+
+    Documents get the encoder's own prompt, or `document_prompts`.
+    """
+    queries = _by_prompt(
+        batch.queries, batch.query_prompts, lambda texts, prompt: encoder.token_ids(texts, "query", instruction=prompt)
+    )
+    documents = _by_prompt(
+        batch.documents, document_prompts, lambda texts, prompt: cut_documents(encoder, texts, length, prompt)
+    )
     return (*(Text(ids, "query") for ids in queries), *(Text(ids, "document") for ids in documents))
+
+
+def _by_prompt(
+    texts: Sequence[str],
+    prompts: Sequence[str | None],
+    read: Callable[[list[str], str | None], list[list[int]]],
+) -> list[list[int]]:
+    """Token ids of texts, each read with its prompt; all those of one prompt in one call."""
+    prompts = prompts or [None] * len(texts)
+    rows: list[list[int]] = [[]] * len(texts)
+    for prompt in dict.fromkeys(prompts):
+        positions = [n for n, own in enumerate(prompts) if own == prompt]
+        for position, ids in zip(positions, read([texts[n] for n in positions], prompt), strict=True):
+            rows[position] = ids
+    return rows
 
 
 def train_step(student: Student, loss: DeliberationLoss, batch: Batch, options: StepOptions) -> StepFacts:
@@ -185,7 +210,9 @@ def _facts(loss: float, terms: dict[str, float], student: Student, batch: Batch,
     return StepFacts(loss, terms, round(means[0] * world_size()), padding(*means))
 
 
-def cut_documents(encoder: TorchEncoder, texts: Sequence[str], length: int) -> list[list[int]]:
-    """Token ids of documents under a limit of training's own."""
+def cut_documents(
+    encoder: TorchEncoder, texts: Sequence[str], length: int, prompt: str | None = None
+) -> list[list[int]]:
+    """Token ids of documents under a limit of training's own, behind `prompt` (None: the model's own)."""
     length = min(length, encoder.spec.document_length)
-    return encoder.spec.template.document_ids(encoder.tokenizer, encodable(texts), length)
+    return encoder.spec.template.document_ids(encoder.tokenizer, encodable(texts), length, prompt)

@@ -12,7 +12,8 @@ from debater_search.errors import InvalidError
 from debater_search.locks import writing
 from debater_search.training import run_folder
 from debater_search.training.checks import check, require_shares
-from debater_search.training.settings import TrainingSettings, load_config
+from debater_search.training.config_file import load_config
+from debater_search.training.settings import TrainingSettings
 
 
 def train(

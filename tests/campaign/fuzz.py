@@ -27,7 +27,8 @@ from debater_search.evaluation.results import read_results
 from debater_search.indexing import build
 from debater_search.search import SearchEngine
 from debater_search.store.manifest import EmbeddingsManifest, EncodingJob, IndexManifest, read_manifest
-from debater_search.training.settings import TrainingSettings, load_config
+from debater_search.training.config_file import load_config
+from debater_search.training.settings import TrainingSettings
 from debater_search.vectors.faiss.planner import parse_memory
 from tests.campaign.kills import CORPUS, save_task
 from tests.campaign.trials import Outcome, child

@@ -14,7 +14,7 @@ from debater_search.encoder.loading.eight_bits import INT8_FILE, quantised
 from debater_search.encoder.saving import save_checkpoint
 from debater_search.errors import DamagedError, InvalidError
 from debater_search.training.adapter import make_trainable
-from debater_search.training.settings import Lora
+from debater_search.training.sections import Lora
 from debater_search.training.student import Student
 
 TEXTS = ["lift of a wing", "drag", "a much longer text on the flow over a slender body of revolution"]

@@ -32,13 +32,18 @@ def own_rows(rows: torch.Tensor, counts: Sequence[int], rank: int) -> torch.Tens
     return rows.split(list(counts))[rank].clone().requires_grad_()
 
 
+def loss_of(name: str) -> DeliberationLoss:
+    """Half of the shares are contrasted both ways."""
+    return DeliberationLoss(symmetric="queries" in name or name == "uneven")
+
+
 def main(folder: Path) -> None:
     dist.init_process_group("gloo")
     rank, processes, out = dist.get_rank(), dist.get_world_size(), {}
     for name, (queries, negatives) in SHARES.items():
         whole = batch(sum(queries), sum(negatives))
         mine = [own_rows(rows, counts, rank) for rows, counts in zip(whole, (queries, queries, negatives), strict=True)]
-        value = DeliberationLoss()(mine[0], mine[1], mine[2] if negatives[rank] else None)
+        value = loss_of(name)(mine[0], mine[1], mine[2] if negatives[rank] else None)
         value.backward()
         out[f"{name}.value"] = value.detach()
         for number, rows in enumerate(mine):

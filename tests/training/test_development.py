@@ -1,21 +1,22 @@
 """nDCG@10 while training: the best checkpoint, early stopping, a sampled corpus, shared work."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from debater_search.encoder import Encoder
 from debater_search.evaluation import evaluate, load_task
-from debater_search.training import (
-    train,
-)
+from debater_search.training import load_config, train
 from debater_search.training.development import DevelopmentSet, SampledTask
 from debater_search.training.run import Run
-from debater_search.training.settings import Evaluation, TrainingSettings
+from debater_search.training.sections import Evaluation
+from debater_search.training.settings import TrainingSettings
 from tests.training.topics import WORDS, metrics
 
 
@@ -95,3 +96,35 @@ def test_every_thinking_step_is_measured(config: Callable[..., TrainingSettings]
     [row] = metrics(folder, "evaluation")
     assert len(row["steps"]) == 3
     assert row["steps"][-1] == row["ndcg@10"]
+
+
+def test_of_several_tasks_the_mean_counts(tiny_model: Callable[..., Path], development: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(development, other)
+    judged = "".join(f"{word}\t{WORDS[n - 1]}\t1\n" for n, word in enumerate(WORDS))
+    (other / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    encoder = Encoder.load(tiny_model("bert"), thinking_steps=2, device="cpu")
+    alone: Any = SimpleNamespace(processes=1, sharded=False)
+
+    def measured(task: str | list[str]) -> dict[str, Any]:
+        return DevelopmentSet(Evaluation(task=task), seed=1).measure(encoder, alone)
+
+    one, two = measured(str(development)), measured([str(other)])
+    both = measured([str(development), str(other)])
+    assert one["ndcg@10"] != two["ndcg@10"]
+    assert both["ndcg@10"] == pytest.approx((one["ndcg@10"] + two["ndcg@10"]) / 2)
+    assert both["steps"] == pytest.approx([(a + b) / 2 for a, b in zip(one["steps"], two["steps"], strict=True)])
+    assert (both["ndcg@10 task"], both["ndcg@10 other"]) == pytest.approx((one["ndcg@10"], two["ndcg@10"]))
+
+
+@pytest.mark.parametrize("task", [[], ["a", "a"]])
+def test_no_task_or_one_twice_is_refused(task: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        Evaluation(task=task)
+
+
+def test_tasks_lie_beside_the_config(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: d}]\neval: {task: [a, b]}\n")
+    evaluation = load_config(tmp_path / "c.yaml").eval
+    assert evaluation is not None
+    assert evaluation.tasks == [str(tmp_path / "a"), str(tmp_path / "b")]

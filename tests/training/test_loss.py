@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from debater_search.training import DeliberationLoss
-from debater_search.training.loss import Labels, step_scores
+from debater_search.training.candidates import Labels
+from debater_search.training.loss import step_scores
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from debater_search.errors import DebaterError, InvalidError
-from debater_search.training import DeliberationLoss, gather, plan, run_folder, train, trainer
+from debater_search.training import gather, plan, run_folder, train, trainer
 from debater_search.training.launch import explained, joined, processes_for
 from debater_search.training.settings import TrainingSettings
 from tests.training.groups import LORA, ROOT, settings_of, torchrun
-from tests.training.shares import SHARES, batch
+from tests.training.shares import SHARES, batch, loss_of
 from tests.training.topics import WORDS, metrics
 
 WAYS = [
@@ -167,7 +167,7 @@ def test_the_loss_of_uneven_and_empty_shares_is_that_of_the_whole_batch(tmp_path
     found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
     for name, (queries, negatives) in SHARES.items():
         whole = [rows.requires_grad_() for rows in batch(sum(queries), sum(negatives))]
-        value = DeliberationLoss()(*whole)
+        value = loss_of(name)(*whole)
         value.backward()
         for each in found:
             assert each[f"{name}.value"].item() == pytest.approx(value.item(), abs=1e-9), name

@@ -11,6 +11,7 @@ from debater_search.errors import DebaterError
 from debater_search.training import TrainingSettings, is_released_config, translate_released_config
 from debater_search.training.echo_data import INSTRUCTIONS, SEARCH_INSTRUCTION
 from debater_search.training.released import settings_of
+from debater_search.training.sections import Lora
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +46,8 @@ RECIPES = {
     "minicpm2-2b": RECIPE_2B,
     "minicpm3-4b": {**RECIPE_2B, "model_name_or_path": "openbmb/MiniCPM3-4B", "output_dir": "output/debater-4b"},
 }
+
+LORA = Lora().model_dump()
 
 
 @pytest.fixture
@@ -132,18 +135,19 @@ def test_another_data_folder_is_looked_into(workdir: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "key", "wanted"),
     [
-        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "targets": None, "last_layers": None, "dropout": 0.05}),
+        ({"lora_r": "8"}, "lora", {**LORA, "r": 8, "alpha": 16}),
         (
             {"lora_r": 8, "lora_dropout": 0.1},
             "lora",
-            {"r": 8, "alpha": 16, "targets": None, "last_layers": None, "dropout": 0.1},
+            {**LORA, "r": 8, "alpha": 16, "dropout": 0.1},
         ),
-        ({}, "lora", {"r": 16, "alpha": 32, "targets": None, "last_layers": None, "dropout": 0.05}),
+        ({}, "lora", LORA),
         ({"max_steps": -1, "num_train_epochs": 1}, "max_steps", 1000),
         ({"max_steps": 500, "stop_after_n_steps": 100}, "max_steps", 100),
         ({"max_steps": 500, "stop_after_n_steps": 100}, "decay_steps", 500),
         ({"stop_after_n_steps": 100}, "decay_steps", "epoch"),
-        ({"lr_scheduler_type": "constant"}, "schedule", "linear"),
+        ({"lr_scheduler_type": "polynomial"}, "schedule", "linear"),
+        ({"lr_scheduler_type": "constant_with_warmup"}, "schedule", "constant"),
         ({"per_device_train_batch_size": "16", "gradient_accumulation_steps": 2}, "batch_size", 128),
         ({"pooling_mode": "last_token"}, "thinking_steps", 1),
         ({"pooling_mode": "M_token"}, "thinking_steps", 8),

@@ -18,10 +18,11 @@ from debater_search.encoder.loading.hub import locate
 from debater_search.errors import UnavailableError
 from debater_search.training import DeliberationLoss, load_config, train
 from debater_search.training.batches import Batch, TrainingData
+from debater_search.training.candidates import Labels
 from debater_search.training.chunks import Text
-from debater_search.training.loss import Labels
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
+from debater_search.training.starting import load_teachers
 from debater_search.training.steps import prepare, vectors
 from debater_search.training.teacher import BaseTeacher
 from tests.training.topics import metrics
@@ -212,7 +213,7 @@ def test_a_teacher_sees_no_more_of_a_text_than_the_student(
     settings = config(max_length={"query": 32, "document": 12}, loss={"teacher": "base", "teacher_lexical": 0.3})
     run = Run(settings, tmp_path / "unused", "cpu", False)
     given = batch(["a"], ["b " * 30])
-    [_, read] = run._teacher().reads(given)
+    [_, read] = load_teachers(settings, run.data, run.student, "cpu").reads(given)
     [_, document] = prepare(run.student, given, settings.max_length.document).tokens
     assert document.ids[:-3] == read.ids
 

@@ -17,7 +17,8 @@ from debater_search.training.adapter import make_trainable, projections
 from debater_search.training.horizon import Horizon
 from debater_search.training.run import Run
 from debater_search.training.run_folder import keep_newest
-from debater_search.training.settings import Lora, TrainingSettings
+from debater_search.training.sections import Lora
+from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start
 from debater_search.training.student import Student
 from tests.training.topics import metrics

@@ -22,6 +22,7 @@ from debater_search.training import (
 )
 from debater_search.training.batches import TrainingData
 from debater_search.training.run import Run
+from debater_search.training.sections import Lora
 from debater_search.training.settings import TrainingSettings
 from tests.training.topics import WORDS, metrics
 
@@ -156,7 +157,7 @@ def test_a_released_config_is_recognised_and_its_translation_is_valid(tmp_path: 
 @pytest.mark.parametrize(
     ("more", "key", "wanted"),
     [
-        ({"lora_r": "8"}, "lora", {"r": 8, "alpha": 16, "targets": None, "last_layers": None, "dropout": 0.05}),
+        ({"lora_r": "8"}, "lora", Lora(r=8, alpha=16).model_dump()),
         ({"max_steps": -1, "num_train_epochs": 1}, "max_steps", 1000),
         ({"lr_scheduler_type": "constant"}, "schedule", "linear"),
         ({"per_device_train_batch_size": "16", "gradient_accumulation_steps": 2}, "batch_size", 128),

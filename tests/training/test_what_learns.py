@@ -13,7 +13,8 @@ from debater_search.encoder import Encoder
 from debater_search.errors import InvalidError
 from debater_search.training import train
 from debater_search.training.adapter import make_trainable
-from debater_search.training.settings import Lora, TrainingSettings
+from debater_search.training.sections import Lora
+from debater_search.training.settings import TrainingSettings
 from debater_search.training.student import Student
 
 

@@ -11,9 +11,10 @@ import torch
 from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from debater_search.encoder.families import is_causal, native_config
+from debater_search.encoder.families import is_causal, native_config, read_both_ways
 from debater_search.encoder.loading.eight_bits import INT8_FILE, read_int8
 from debater_search.encoder.loading.files import one_line, read_json, weight_files
+from debater_search.encoder.loading.four_bits import in_four_bits
 from debater_search.encoder.speed.attention import choose_attention
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 
@@ -40,22 +41,26 @@ def load_backbone(
     device: torch.device,
     weights: bool = True,
     kept: torch.dtype | Literal["auto"] | None = None,
+    quantize: str | None = None,
+    bidirectional: bool = False,
 ) -> PreTrainedModel:
     """Load a model's body in evaluation mode; without `weights` its tensors have shapes only (device meta).
 
     Weights are `kept` in another number type than the model computes in where the caller or autocast brings them to
     `dtype`; auto: in that of their files.
+    `bidirectional` is for decoders: see `read_both_ways`. With `quantize` linear layers are made 4-bit while they are
+    read.
 
     Raises MissingError or DamagedError for weights that are missing, damaged or do not fit, InvalidError for pickles,
     for models that give no states of the tokens of a text and for an attention that is not possible for the model.
     """
     values = read_json(folder / "config.json")
     if not weights:
-        return _shapes_only(folder, values, kept if isinstance(kept, torch.dtype) else dtype)
+        shapes = kept if isinstance(kept, torch.dtype) else dtype
+        return _shapes_only(folder, values, shapes, bidirectional=bidirectional)
     try:
         with quiet_transformers():
-            config = native_config(values)
-            require_states(config, folder)
+            config = _config(values, folder, bidirectional=bidirectional)
             weight_files(folder)
             int8 = (folder / INT8_FILE).is_file()
             family = MODEL_MAPPING[type(config)] if int8 else AutoModel  # AutoModel takes no weights from memory
@@ -69,6 +74,7 @@ def load_backbone(
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **(in_four_bits(device, dtype) if quantize else {}),
             )
     except DebaterError:
         raise
@@ -113,11 +119,18 @@ def _unsupported(model: type[PreTrainedModel], config: PretrainedConfig) -> str 
     return None
 
 
-def _shapes_only(folder: Path, values: dict[str, Any], dtype: torch.dtype) -> PreTrainedModel:
+def _config(values: dict[str, Any], folder: Path, *, bidirectional: bool) -> PretrainedConfig:
+    config = native_config(values)
+    require_states(config, folder)
+    if bidirectional:
+        read_both_ways(config)
+    return config
+
+
+def _shapes_only(folder: Path, values: dict[str, Any], dtype: torch.dtype, *, bidirectional: bool) -> PreTrainedModel:
     try:
         with quiet_transformers(), torch.device("meta"):
-            config = native_config(values)
-            require_states(config, folder)
+            config = _config(values, folder, bidirectional=bidirectional)
             backbone = AutoModel.from_config(config, dtype=dtype)
     except DebaterError:
         raise

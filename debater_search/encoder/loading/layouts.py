@@ -51,6 +51,11 @@ def load_checkpoint(request: Request) -> Parts:
     saved = read_json(folder / CHECKPOINT_FILE)
     spec = EncoderSpec.from_dict(saved)
     _require_pooling(request, spec.query_pooling)
+    if request.bidirectional and not spec.bidirectional:
+        raise InvalidError(
+            f"{request.source.name} was not trained to be read in both directions.", "Leave `bidirectional` out."
+        )
+    request = replace(request, bidirectional=spec.bidirectional)
     if request.thinking_steps not in (None, spec.thinking_steps):
         spec = spec.read_out_at(request.thinking_steps)
     tokenizer = load_tokenizer(folder)
@@ -99,7 +104,8 @@ def load_published_adapter(request: Request) -> Parts:
     if mode == "M_token":
         tokens = reserved_tokens(parts.tokenizer, PUBLISHED_STEPS)
         family = model_type(read_json(parts.base.folder / "config.json"))
-        if not tokens or (family in MINICPM and not tokens[0].startswith("<reserved_")):
+        guessed = tokens and tokens[0].startswith(("<|reserved_special_token_", "<unused"))
+        if not tokens or guessed or (family in MINICPM and not tokens[0].startswith("<reserved_")):
             raise InvalidError(
                 f"The tokenizer of {folder} lacks the thinking tokens <reserved_12>… of a published adapter.",
                 "Pass the base model it was trained on with base_model.",
@@ -171,11 +177,12 @@ def _load_body(request: Request) -> Parts:
     backbone = request.backbone(base.folder, adapted=adapter is not None)
     tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else base.folder
     tokenizer = load_tokenizer(tokenizer_folder)
-    pooling = request.pooling or ("last" if is_decoder(backbone.config) else "mean")
+    decodes = is_decoder(backbone.config) and not request.bidirectional
+    pooling = request.pooling or ("last" if decodes else "mean")
     parts = Parts(
         backbone=backbone,
         tokenizer=tokenizer,
-        spec=plain_spec(base.folder, tokenizer, backbone.config, pooling),
+        spec=replace(plain_spec(base.folder, tokenizer, backbone.config, pooling), bidirectional=request.bidirectional),
         weights=request.weight_files(base.folder),
         base=base,
         tokenizer_folder=tokenizer_folder,

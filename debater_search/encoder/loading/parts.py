@@ -74,6 +74,10 @@ class Request:
     """Whether an adapter will be merged into its base model."""
     kept: torch.dtype | None = None
     """The number type of weights, if it is not `dtype`."""
+    quantize: str | None = None
+    """4bit, or None."""
+    bidirectional: bool = False
+    """Whether a decoder's tokens all see each other."""
 
     @property
     def folder(self) -> Path:
@@ -94,6 +98,8 @@ class Request:
             device=self.device,
             weights=self.weights,
             kept="auto" if merges else self.kept,
+            quantize=self.quantize,
+            bidirectional=self.bidirectional,
         )
 
     def weight_files(self, folder: Path) -> list[Path]:
