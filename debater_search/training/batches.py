@@ -44,6 +44,8 @@ class Batch:
     """Queries, positives and negatives as the student reads them."""
     targets: tuple[Text, ...] = ()
     """The same texts as a teacher reads them, if there is one."""
+    questions: list[str] = field(default_factory=list)
+    """The queries without their instructions."""
 
     @property
     def documents(self) -> list[str]:
@@ -176,6 +178,7 @@ class TrainingData:
         return self.sets[row.set].example(row.number, pick=row.turn)
 
     def _query(self, row: Row, example: TrainingExample) -> str:
+        """The row's query behind its instruction."""
         given = self.settings.data[row.set].instruction
         instructions = given if isinstance(given, list) else [given]
         lead = instructions[row.number % len(instructions)] if instructions else ""
@@ -198,7 +201,7 @@ class TrainingData:
             negative_scores=torch.tensor([score for _, _, score in negatives]),
             lexical=torch.tensor([lexical[row.set] for row in rows]),
         )
-        return Batch(queries, positives, texts, labels)
+        return Batch(queries, positives, texts, labels, questions=[e.query for e in examples])
 
 
 def effective_rows(rows: Sequence[int], weights: Sequence[float], temperature: float) -> list[float]:

@@ -37,13 +37,20 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True)
     if settings.readout == "residual":
         spec = read_beside_mean(start, settings.thinking_weight)
     instructed = any(data.instruction for data in settings.data)
-    spec = with_instruction(spec, settings.search_instruction, trained_with_instructions=instructed)
+    others = any(f"{lead} " != spec.template.query_prompt for lead in _instructions(settings) if lead)
+    spec = with_instruction(spec, settings.search_instruction, trained_with_instructions=others)
     lengths = settings.max_length
     parts = replace(start.parts, spec=spec)
     parts = parts.with_lengths(query=lengths.query, document=lengths.search or lengths.document)
     if instructed and (bare := [Path(data.path).name for data in settings.data if not data.instruction]):
         log.warning("No instruction is set for %s, while other sets have one.", ", ".join(bare))
     return Student(start, parts, compute=computes_in(settings.precision, choose_device(device)))
+
+
+def _instructions(settings: TrainingSettings) -> list[str]:
+    """Those of all sets."""
+    given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
+    return [lead for leads in given for lead in leads]
 
 
 def load_base(settings: TrainingSettings, device: str) -> Encoder:
@@ -63,8 +70,7 @@ def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
 
 def require_room(student: Student, settings: TrainingSettings) -> None:
     """Raise InvalidError if a limit leaves no room for texts, which would all be the same, or a vector is too short."""
-    given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
-    for instruction in [settings.search_instruction, *(lead for leads in given for lead in leads)]:
+    for instruction in [settings.search_instruction, *_instructions(settings)]:
         if not student.leaves_room(instruction):
             raise InvalidError(
                 f"max_length.query ({settings.max_length.query}) leaves no room for a query"

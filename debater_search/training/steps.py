@@ -62,9 +62,12 @@ def prepare_warm(student: Student, teacher: Encoder, texts: Sequence[str], lengt
     return replace(batch, tokens=tokenized(student, batch, length), targets=tokenized(teacher, batch, length))
 
 
-def tokenized(encoder: TorchEncoder, batch: Batch, length: int) -> tuple[Text, ...]:
-    """Queries, positives and negatives of a batch as an encoder reads them, documents up to `length` tokens."""
-    queries = encoder.token_ids(batch.queries, "query", instruction="")
+def tokenized(encoder: TorchEncoder, batch: Batch, length: int, instruction: str | None = "") -> tuple[Text, ...]:
+    """Queries, positives and negatives of a batch as an encoder reads them, documents up to `length` tokens.
+
+    `instruction` comes before each query; None: the encoder's own.
+    """
+    queries = encoder.token_ids(batch.queries, "query", instruction=instruction)
     documents = cut_documents(encoder, batch.documents, length)
     return (*(Text(ids, "query") for ids in queries), *(Text(ids, "document") for ids in documents))
 
