@@ -1,6 +1,6 @@
-"""A trained adapter as a model to ship: `python models/ship.py CHECKPOINT OUTPUT [--share 1] [--card README.md]`
+"""A trained adapter as a model to ship: `python models/ship.py CHECKPOINT OUTPUT --base NAME [--share 1]`
 
-OUTPUT gets the merged weights in 8 bits. Its base model, config and data are named without places on this disk.
+OUTPUT gets the merged weights in 8 bits. Its base model is called NAME, config and data without places on this disk.
 `--share` takes a part of what was learned, between 0, the base model's weights, and 1, the trained ones (arXiv
 2109.01903); what new tokens learned stays whole.
 """
@@ -48,7 +48,7 @@ def without_places(config: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def ship(checkpoint: Path, output: Path, share: float = 1.0, card: Path | None = None) -> None:
+def ship(checkpoint: Path, output: Path, base: str, share: float = 1.0) -> None:
     """Write the model folder, whole or not at all."""
     with tempfile.TemporaryDirectory() as temporary, atomic_folder(output) as folder:
         with_share(checkpoint, share, Path(temporary))
@@ -58,10 +58,8 @@ def ship(checkpoint: Path, output: Path, share: float = 1.0, card: Path | None =
         provenance = {**made_by, "config": config, **({} if share == 1 else {"share": share})}
         encoder.save(folder, provenance=provenance, int8=True)
         described = read_json(folder / CHECKPOINT_FILE)
-        described["base_model"] = Path(described["base_model"]).name
+        described["base_model"] = base
         write_json(folder / CHECKPOINT_FILE, described)
-        if card is not None:
-            shutil.copyfile(card, folder / "README.md")
 
 
 def main() -> None:
@@ -69,10 +67,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--base", required=True, help="what the base model is called where it is published")
     parser.add_argument("--share", type=float, default=1.0)
-    parser.add_argument("--card", type=Path)
     options = parser.parse_args()
-    ship(options.checkpoint, options.output, options.share, options.card)
+    ship(options.checkpoint, options.output, options.base, options.share)
 
 
 if __name__ == "__main__":

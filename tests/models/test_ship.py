@@ -39,16 +39,15 @@ def test_what_is_shipped_reads_as_the_adapter_and_names_no_place(
         "output": str(tmp_path / "run"),
     }  # fmt: skip
     checkpoint = train(TrainingSettings.model_validate(values))
-    shipping.ship(checkpoint, tmp_path / "whole" / "tiny", card=rows)
-    shipping.ship(checkpoint, tmp_path / "none" / "tiny", share=0.0)
+    shipping.ship(checkpoint, tmp_path / "whole" / "tiny", "owner/base")
+    shipping.ship(checkpoint, tmp_path / "none" / "tiny", "owner/base", share=0.0)
     trained, start = Encoder.load(checkpoint, device="cpu"), Encoder.load(tiny_model("bert"), device="cpu")
     whole, none = (Encoder.load(tmp_path / name / "tiny", device="cpu") for name in ("whole", "none"))
     assert not np.allclose(trained.encode_queries(TEXTS), start.encode_queries(TEXTS), atol=0.02)
     assert np.allclose(whole.encode_documents(TEXTS), trained.encode_documents(TEXTS), atol=0.02)
     assert np.allclose(none.encode_queries(TEXTS), start.encode_queries(TEXTS), atol=0.02)
     described = json.loads((tmp_path / "whole" / "tiny" / "debater.json").read_text())
-    assert described["base_model"] == tiny_model("bert").name
+    assert described["base_model"] == "owner/base"
     assert described["provenance"]["config"]["data"][0]["path"] == "rows.jsonl"
     assert described["provenance"]["config"]["output"] == "checkpoints/tiny"
-    assert (tmp_path / "whole" / "tiny" / "README.md").is_file()
     assert json.loads((tmp_path / "none" / "tiny" / "debater.json").read_text())["provenance"]["share"] == 0
