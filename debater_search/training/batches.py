@@ -48,6 +48,8 @@ class Batch:
     """Queries, positives and negatives as the student reads them."""
     targets: tuple[Text, ...] = ()
     """The same texts as a teacher reads them, if there is one."""
+    questions: list[str] = field(default_factory=list)
+    """The queries without their instructions."""
 
     @property
     def documents(self) -> list[str]:
@@ -214,6 +216,7 @@ class TrainingData:
             labels,
             query_prompts=tuple(prompt for _, prompt in read),
             document_prompts=(*of_sets, *(of_sets[owner] for owner, _, _ in negatives)),
+            questions=[e.query for e in examples],
         )
 
 

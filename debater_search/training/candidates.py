@@ -89,7 +89,7 @@ class Candidates:
         return [
             Candidates(
                 queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), *known,
-                self.all_queries, same_answer,
+                all_queries=self.all_queries, same_answer=same_answer,
             )
             for queries, own, *known, same_answer in each
         ]  # fmt: skip

@@ -194,13 +194,8 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _words_beside_the_base(self) -> Self:
-        lexical = any(self.lexical_weights)
-        if lexical and self.loss.teacher != "base":
+        if any(self.lexical_weights) and self.loss.teacher != "base":
             raise ValueError("teacher_lexical needs loss.teacher: base")
-        if lexical and any(data.instruction for data in self.data):
-            raise ValueError(
-                "teacher_lexical and instruction exclude each other: BM25 would count the words of the instruction"
-            )
         return self
 
     @model_validator(mode="before")

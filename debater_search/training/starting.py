@@ -72,7 +72,8 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True,
     if settings.readout == "residual":
         spec = read_beside_mean(start, settings.thinking_weight)
     instructed = any(data.instruction for data in settings.data)
-    spec = with_instruction(spec, settings.search_instruction, trained_with_instructions=instructed)
+    others = any(f"{lead} " != spec.template.query_prompt for lead in _instructions(settings) if lead)
+    spec = with_instruction(spec, settings.search_instruction, trained_with_instructions=others)
     if settings.document_prompt is not None:
         spec = replace(spec, template=replace(spec.template, document_prompt=settings.document_prompt))
     lengths = settings.max_length
@@ -81,6 +82,12 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True,
     if instructed and (bare := [Path(data.path).name for data in settings.data if not data.instruction]):
         log.warning("No instruction is set for %s, while other sets have one.", ", ".join(bare))
     return Student(start, parts, compute=computes_in(settings.precision, choose_device(device)))
+
+
+def _instructions(settings: TrainingSettings) -> list[str]:
+    """Those of all sets."""
+    given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
+    return [lead for leads in given for lead in leads]
 
 
 def load_base(settings: TrainingSettings, device: str) -> Encoder:
@@ -95,7 +102,7 @@ def load_teachers(settings: TrainingSettings, data: TrainingData, student: Stude
     length = settings.max_length.document - len(student.spec.template.thinking_tokens)
     cached, guide = settings.loss.teacher_cache, settings.loss.guide
     if settings.loss.teacher != "base":
-        [named] = [model for model in settings.loss.teacher_models if model.name == guide] or [None]
+        named = next((model for model in settings.loss.teacher_models if model.name == guide), None)
         alone = load_base(settings, device) if named is None else _load_teacher(named, device)
         return BaseTeacher(alone, length, cached=cached)
     others = [(_load_teacher(model, device), model.weight) for model in settings.loss.teacher_models]
@@ -113,8 +120,7 @@ def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
 
 def require_room(student: Student, settings: TrainingSettings) -> None:
     """Raise InvalidError if a limit leaves no room for texts, which would all be the same, or a vector is too short."""
-    given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
-    for instruction in [settings.search_instruction or None, *(lead or None for leads in given for lead in leads)]:
+    for instruction in [settings.search_instruction or None, *(lead or None for lead in _instructions(settings))]:
         if not student.leaves_room(instruction):
             raise InvalidError(
                 f"max_length.query ({settings.max_length.query}) leaves no room for a query"

@@ -26,7 +26,8 @@ COUNTED_ROWS = 20_000
 class BaseTeacher:
     """Vectors whose dot product is cosine + weight x BM25, BM25 as a share of what a perfect match would score.
 
-    The weight is each query's own (`Labels.lexical`).
+    The weight is each query's own (`Labels.lexical`). Words are those of a query without its instruction, and other
+    encoders read it so, behind their own; the base model reads the instruction.
     """
 
     def __init__(
@@ -60,8 +61,8 @@ class BaseTeacher:
         parts = [self._vectors(number, batch) * weight**0.5 for number, (_, weight) in enumerate(self._models)]
         queries, documents = [part[:count] for part in parts], [part[count:] for part in parts]
         if self.knows_words and batch.labels.lexical is not None:
-            ids = [text.ids for text in batch.targets]
-            asked, held = self.words_asked(ids[:count]), self.words_held(ids[count:])
+            questions = self.base.token_ids(batch.questions, "query", instruction="")
+            asked, held = self.words_asked(questions), self.words_held([text.ids for text in batch.targets[count:]])
             queries.insert(1, batch.labels.lexical[:, None] * asked.to(queries[0].device))
             documents.insert(1, held.to(documents[0].device))
         labels = replace(
@@ -75,12 +76,15 @@ class BaseTeacher:
     def _vectors(self, number: int, batch: Batch) -> Tensor:
         """Vectors of a batch's queries, positives and negatives by one of the models, length 1."""
         encoder, kept = self._models[number][0], self._kept[number]
+        own = encoder is self.base  # others put their own prompts before queries
+        read = batch if own else replace(batch, queries=batch.questions, query_prompts=())
 
         def encode(texts: Batch) -> Tensor:
-            same = encoder is self.base and texts is batch
-            return vectors(encoder, batch.targets if same else tokenized(encoder, texts, self.document_length))
+            if texts is batch:
+                return vectors(encoder, batch.targets)
+            return vectors(encoder, tokenized(encoder, texts, self.document_length))
 
-        return encode(batch) if kept is None else kept.of(batch, encode).to(self.base.device)
+        return encode(read) if kept is None else kept.of(read, encode).to(self.base.device)
 
     def words_asked(self, queries: Sequence[Sequence[int]]) -> Tensor:
         """Weight of each word of each query, as a share of the query's: [queries, vocabulary]."""

@@ -28,6 +28,11 @@ def ablation() -> ModuleType:
     return module
 
 
+def replaced(ways: dict[str, dict[str, float]], score: float) -> dict[str, dict[str, float]]:
+    """Scores of a task, all of them `score`."""
+    return {way: dict.fromkeys(queries, score) for way, queries in ways.items()}
+
+
 @pytest.fixture
 def arguments(tiny_model: Callable[..., Path], tmp_path: Path) -> list[str]:
     rows = [{"query": f"of {w}", "positive": f"{w} {w}", "negative": WORDS[n - 1]} for n, w in enumerate(WORDS)]
@@ -97,7 +102,7 @@ def test_chosen_parts_stand_beside_models_as_they_are_and_show_how_they_learned(
     again = [*arguments, "--parts", "vanilla", "both", "--depths", "--seeds", "1", "2", "--beside", model]
     ablation.main(again)
     folder = tmp_path / "out"
-    table = (folder / "ablation.md").read_text().splitlines()
+    table = (folder / "ablation.md").read_text().partition("## All steps")[0].splitlines()
     rows = [line.split(" | ")[0].strip("| ") for line in table if line.startswith("| ")]
     assert rows == ["variant", f"{Path(model).name} as it is", "vanilla", "both"]
     assert len({line.count("|") for line in table if line.startswith("|")}) == 1
@@ -111,7 +116,7 @@ def test_chosen_parts_stand_beside_models_as_they_are_and_show_how_they_learned(
     for pattern, score in ((f"{Path(model).name}-*", 0.125), ("steps1-*-seed1", 0.25), ("steps1-*-seed2", 0.75)):
         [saved] = (folder / "runs").glob(f"{pattern}.json")
         known = json.loads(saved.read_text())
-        saved.write_text(json.dumps({task: dict.fromkeys(queries, score) for task, queries in known.items()}))
+        saved.write_text(json.dumps({task: replaced(ways, score) for task, ways in known.items()}))
     ablation.main(again)
     assert "| .125 | .125 (.125 … .125) | -0.375 (" in (folder / "ablation.md").read_text()
     ablation.main([*again, "--parts", "both"])
@@ -135,21 +140,50 @@ def test_scores_of_a_run_that_was_deleted_are_not_reused(
     [vanilla, *_] = ablation.parts(2)
     right = ablation.run(vanilla, 1, options)
     [saved] = (tmp_path / "out" / "runs").glob("*.json")
-    saved.write_text(json.dumps({task: dict.fromkeys(queries, 9.0) for task, queries in right.items()}))
-    assert next(iter(ablation.run(vanilla, 1, options)[options.tasks[0]].values())) == 9.0
+    saved.write_text(json.dumps({task: replaced(ways, 9.0) for task, ways in right.items()}))
+    assert next(iter(ablation.run(vanilla, 1, options)[options.tasks[0]]["last"].values())) == 9.0
     shutil.rmtree(saved.with_suffix(""))
     assert ablation.run(vanilla, 1, options) == right
 
 
 def test_means_and_intervals_count_tasks_alike_and_pair_queries(ablation: ModuleType) -> None:
-    low = ablation.Summary([{"a": {"1": 0.0, "2": 1.0}, "b": {"1": 0.5}}] * 2)
-    high = ablation.Summary([{"a": {"1": 0.1, "2": 1.1}, "b": {"1": 0.6}}] * 2)
+    low = ablation.Summary([{"a": {"last": {"1": 0.0, "2": 1.0}}, "b": {"last": {"1": 0.5}}}] * 2)
+    high = ablation.Summary([{"a": {"last": {"1": 0.1, "2": 1.1}}, "b": {"last": {"1": 0.6}}}] * 2)
     assert low.mean == pytest.approx(0.5)
     assert low.interval() == pytest.approx((0.25, 0.75))
     assert high.interval(low) == pytest.approx((0.1, 0.1))
-    assert ablation._difference(high, low) == "+0.100 (+0.100 … +0.100)"
-    further = ablation.Summary([*low.scores, {"a": {"1": 1.0, "2": 1.0}, "b": {"1": 1.0}}])  # a seed that high lacks
-    assert ablation._difference(high, further) == "+0.100 (+0.100 … +0.100)"
+    difference = sys.modules["ablation_tables"]._difference
+    assert difference(high, low) == "+0.100 (+0.100 … +0.100)"
+    more = {"a": {"last": {"1": 1.0, "2": 1.0}}, "b": {"last": {"1": 1.0}}}  # of a seed that high lacks
+    assert difference(high, ablation.Summary([*low.scores, more])) == "+0.100 (+0.100 … +0.100)"
+
+
+def test_steps_learn_from_their_teachers_and_the_last_from_all(ablation: ModuleType) -> None:
+    def overrides(steps: int, teachers: list[str]) -> str:
+        return " ".join(ablation.depths([steps])[0].overrides(teachers))
+
+    own = ["base", "words", "mpnet"]
+    assert 'loss.step_teachers=["base", "words", "mpnet", "base", "all"]' in overrides(5, own)
+    assert 'loss.step_teachers=["base", "all"]' in overrides(2, own)
+    assert "loss.step_teachers=[] loss.diversity=0" in overrides(1, own)
+    assert "loss.step_teachers=[]" in overrides(4, [])
+
+
+def test_documents_are_also_scored_by_all_their_steps(
+    ablation: ModuleType, arguments: list[str], tmp_path: Path
+) -> None:
+    options = ablation.parsed(arguments)
+    vanilla, *_, both = ablation.parts(2)
+    [ways] = ablation.run(both, 1, options).values()
+    assert list(ways) == ["last", "max", "mean", "oracle"]
+    assert all(ways["oracle"][word] >= ways["last"][word] for word in WORDS)
+    [alone] = ablation.run(vanilla, 1, options).values()
+    assert list(alone) == ["last"]
+    table = sys.modules["ablation_tables"].together
+    done = {vanilla.key: ablation.Summary([{"t": alone}]), both.key: ablation.Summary([{"t": ways}])}
+    assert [line.split(" | ")[:2] for line in table(["t"], [vanilla, both, both], done) if "both" in line] == [
+        ["| both", way] for way in ("max", "mean", "oracle")
+    ]
 
 
 def test_a_sample_of_the_corpus_stands_beside_the_judged_documents(

@@ -84,6 +84,23 @@ def test_a_model_that_does_not_pool_by_mean_is_refused(tiny_model: Callable[...,
     assert "readout: null" in told.value.hint
 
 
+def test_a_models_own_prompt_as_instruction_is_no_training_with_instructions(
+    tiny_model: Callable[..., Path], config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    folder = tmp_path / "prompted"
+    shutil.copytree(tiny_model("bert"), folder)
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"}
+               for path, kind in (("", "Transformer"), ("1_Pooling", "Pooling"))]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "Find: "}}))
+    for instruction, others in (("Find:", False), ("Search:", True)):
+        data = [{"path": str(tmp_path / "rows.jsonl"), "instruction": instruction}]
+        spec = load_start(config(model=str(folder), data=data), "cpu").spec
+        assert (spec.template.query_prompt, spec.trained_with_instructions) == ("Find: ", others)
+
+
 def test_an_encoder_that_pools_by_cls_thinks_in_copies_of_cls_and_keeps_its_queries(
     tiny_model: Callable[..., Path], config: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:

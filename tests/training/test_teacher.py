@@ -31,7 +31,8 @@ COUNTED = ["a b", "a c", "a d d"]
 
 
 def batch(queries: list[str], positives: list[str]) -> Batch:
-    return Batch(queries, positives, [], Labels(lexical=torch.tensor([0.5, 1.5][: len(queries)])))
+    lexical = torch.tensor([0.5, 1.5][: len(queries)])
+    return Batch(queries, positives, [], Labels(lexical=lexical), questions=queries)
 
 
 def test_its_scores_are_cosines_and_a_share_of_bm25(tiny_model: Callable[..., Path]) -> None:
@@ -68,6 +69,24 @@ def test_other_encoders_cosines_are_added_with_their_weight(tiny_model: Callable
     asked, held = labels.teacher_queries[:, -32:], labels.teacher_documents[:, -32:]
     expected = 0.5 * other.encode_queries(given.queries) @ other.encode_documents(given.documents).T
     assert np.allclose(asked @ held.T, expected, atol=1e-5)
+
+
+def test_only_the_base_model_reads_a_querys_instruction(tiny_model: Callable[..., Path]) -> None:
+    base, other = (Encoder.load(tiny_model(family), device="cpu") for family in ("bert", "llama"))
+    teacher = BaseTeacher(base, 32, COUNTED, others=[(other, 1.0)])
+    plain = batch(["d", "a b"], ["a d d", "c c"])
+    led = replace(plain, queries=["c d", "c a b"])
+
+    def asked(given: Batch) -> tuple[torch.Tensor, ...]:
+        queries = teacher.labelled(replace(given, targets=teacher.reads(given))).labels.teacher_queries
+        assert queries is not None
+        return queries.split([32, 200, 32], 1)
+
+    (by_base, words, by_other), (plain_base, plain_words, plain_other) = asked(led), asked(plain)
+    assert torch.equal(words, plain_words)
+    assert torch.allclose(by_other, plain_other, atol=1e-6)
+    assert not torch.allclose(by_base, plain_base, atol=1e-3)
+    assert np.allclose(by_base, base.encode_queries(led.queries, instruction=""), atol=1e-5)
 
 
 def test_kept_vectors_are_made_once_for_queries_and_documents_each(
@@ -189,10 +208,6 @@ def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again(
         ({"loss": {"contrast": "step", "step_scales": [1.0, 2.0]}}, "each of thinking_steps"),
         ({"thinking_weight": 0.5}, "readout: residual"),
         ({"max_length": {"query": 32, "document": 40, "search": 39}}, "below document"),
-        (
-            {"loss": {"teacher": "base", "teacher_lexical": 0.3}, "data": [{"path": "x", "instruction": "Find:"}]},
-            "words of the instruction",
-        ),
     ],
 )
 def test_settings_that_would_do_nothing_or_harm_are_refused(
