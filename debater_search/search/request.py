@@ -72,10 +72,7 @@ class Request:
                 f"{self.weights} are not weights for two rankings.",
                 "Give two numbers above 0, the weight of the dense ranking first, such as 2,1.",
             )
-        if self.rerank_depth is not None and self.rerank is None:
-            raise InvalidError("`rerank_depth` has no effect without `rerank`.", "Give a reranker, or leave it out.")
-        if self.rerank_depth is not None and self.rerank_depth < 1:
-            raise InvalidError(f"{self.rerank_depth} candidates cannot be reranked.", "`rerank_depth` is 1 or more.")
+        require_rerank_depth(self.rerank_depth, reranks=self.rerank is not None)
 
     @property
     def uses_vectors(self) -> bool:
@@ -89,6 +86,14 @@ def require_texts(queries: Sequence[str]) -> None:
         if not query.strip():
             which = "The query" if len(queries) == 1 else f"Query {number} of {len(queries)}"
             raise InvalidError(f"{which} is empty.", "Give a query.")
+
+
+def require_rerank_depth(depth: int | None, *, reranks: bool) -> None:
+    """Raise InvalidError for a depth below 1, or one without a reranker."""
+    if depth is not None and not reranks:
+        raise InvalidError("`rerank_depth` has no effect without `rerank`.", "Give a reranker, or leave it out.")
+    if depth is not None and depth < 1:
+        raise InvalidError(f"{depth} candidates cannot be reranked.", "`rerank_depth` is 1 or more.")
 
 
 def require_no_words(request: Request) -> None:
