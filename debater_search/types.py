@@ -71,14 +71,15 @@ class RankedScore:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a document is a hit: its ranks by vectors and by words, and its cosine at every stored thinking step.
+    """Why a document is a hit: its ranks by vectors, by words and by a reranker, its cosine at every thinking step.
 
-    None if the document is not in that ranking, or the ranking was not made.
+    None if the document is not in that ranking, or the ranking was not made; of `steps`, if they are not stored.
     """
 
     dense: RankedScore | None
     lexical: RankedScore | None
     steps: tuple[float, ...] | None
+    rerank: RankedScore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,10 @@ class Like:
 class Answer:
     """The hits of a query, best first.
 
-    `timings` are seconds: `encode` the query, `retrieve` a ranking, `fetch` the documents. `generation` numbers the
-    state of the index that was searched: 0 when it was built, one more with every change. `notes` are sentences about
-    the request, such as that a comparison of its filter can never be true.
+    `timings` are seconds: `encode` the query, `retrieve` a ranking, `rerank` it (only where that was asked for),
+    `fetch` the documents. `generation` numbers the state of the index that was searched: 0 when it was built, one more
+    with every change. `notes` are sentences about the request, such as that a comparison of its filter can never be
+    true.
     """
 
     hits: list[Hit]

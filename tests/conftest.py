@@ -32,7 +32,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _nothing_evaluated_yet(cache: Path) -> Iterator[None]:
     """Every test encodes for itself, though fake encoders of several tests have one fingerprint."""
     yield
-    for kept in ("evaluation", "teachers"):
+    for kept in ("evaluation", "rerank", "teachers"):
         shutil.rmtree(cache / "debater" / kept, ignore_errors=True)
 
 

@@ -111,3 +111,21 @@ def tiny_corpus(n: int = 25) -> list[Document]:
         Document(f"d{i}", f"The wing of aircraft unique{i}. Number {i} of the series flies.", f"Title {i}", {"year": i})
         for i in range(n)
     ]
+
+
+class FakeScorer:
+    """`PairScorer` without a model: the share of the text's words that the query has, and what it was asked."""
+
+    def __init__(self, name: str = "fake-scorer", device: str = "cpu") -> None:
+        self.name, self.dtype, self.device = name, "float32", device
+        self.fingerprint = f"{zlib.crc32(name.encode()):08x}" * 8
+        self.asked: list[tuple[str, str]] = []
+
+    def score(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        self.asked += [(query, text) for text in texts]
+        return np.array([self.of(query, text) for text in texts], np.float32)
+
+    @staticmethod
+    def of(query: str, text: str) -> float:
+        words = text.lower().split()
+        return 10 * sum(word in query.lower().split() for word in words) / (len(words) + 1) - 5

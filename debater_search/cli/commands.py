@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import change, drop, eval, index, info, mine, search, train, verify
+from debater_search.cli import change, drop, eval, export, index, info, mine, search, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "search": (search.search, search.EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
     "mine": (mine.mine, mine.EXAMPLES),
+    "export": (export.export, export.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
     "verify": (verify.verify, verify.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --train   # train, index, search, compare")),

@@ -19,6 +19,8 @@ from debater_search.cli.options import (
     Mode,
     Model,
     Pooling,
+    Rerank,
+    RerankDepth,
     SearchMode,
     examples,
 )
@@ -33,6 +35,7 @@ EXAMPLES = examples(
     "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
     "debater eval data/cranfield --model checkpoints/demo --baseline minilm --compare results-before",
     "debater eval data/cranfield --model checkpoints/demo --analyse steps --analyse weights --output results",
+    "debater eval data/cranfield --rerank checkpoints/reranker   # with and without it",
     "debater eval beir --model debater-2b --output results",
     "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv --compare other.trec",
     "debater eval --report results/minilm results/demo --output comparison",
@@ -100,6 +103,8 @@ def evaluate(
     report: Annotated[
         bool, typer.Option("--report", help="Score nothing: join the results in the given folders in one report.html.")
     ] = False,
+    rerank: Rerank = None,
+    rerank_depth: RerankDepth = None,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -135,6 +140,8 @@ def evaluate(
                 pooling=pooling,
                 attention=attention,
                 device=device,
+                rerank=rerank,
+                rerank_depth=rerank_depth,
             )
             scored = iter(campaign)  # before the head of the table: it refuses what would be lost
             table = ResultTable(out, [task.name for task in campaign.tasks], campaign.suites, campaign.models)
@@ -206,6 +213,8 @@ def _show(out: Output, table: "ResultTable", output: Path | None) -> None:
     if out.as_json:
         return out.json(table.document())
     for result in table.results:
+        for name, share in result.ceiling.items():
+            out.show(f"{result.task}: {name} of what {result.model} reranked is {share:.4f}; no order has more.")
         if result.steps:
             rows = [
                 [str(number), *(f"{step[name]:.4f}" for name in SHOWN)] for number, step in enumerate(result.steps, 1)

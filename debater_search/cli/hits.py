@@ -44,8 +44,10 @@ def show_hits(out: Output, marks: "QueryMarks", hits: Sequence[Hit]) -> None:
 
 
 def explained(explanation: Explanation) -> str:
-    """Ranks by vectors and by words, and the cosine at each thinking step, on one line."""
+    """Ranks by vectors, by words and by a reranker, and the cosine at each thinking step, on one line."""
     ranks = [("dense", explanation.dense), ("lexical", explanation.lexical)]
+    if explanation.rerank:
+        ranks.append(("rerank", explanation.rerank))
     parts = [f"{name} {found.score:.4f} (rank {found.rank})" if found else f"{name} –" for name, found in ranks]
     if explanation.steps:
         parts.append("steps " + " ".join(f"{score:.4f}" for score in explanation.steps))

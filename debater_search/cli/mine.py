@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from debater_search.cli.index import corpus_name
-from debater_search.cli.options import BaseModel, Device, Force, Instruction, Json, QueryModel, examples
+from debater_search.cli.options import (
+    BaseModel,
+    Device,
+    Force,
+    Instruction,
+    Json,
+    QueryModel,
+    RerankDepth,
+    examples,
+    load_reranker,
+)
 from debater_search.cli.output import Output, results
 from debater_search.cli.search import open_engine
 from debater_search.errors import DebaterError
@@ -23,6 +33,7 @@ SHOWN_EXAMPLES, SHOWN_CHARACTERS = 3, 120
 EXAMPLES = examples(
     "debater mine train.jsonl.gz --index indexes/papers",
     "debater mine data/scifact --index indexes/scifact --window 10:100 --choice random --negatives 4",
+    "debater mine train.jsonl --index indexes/papers --rerank cross-encoder/ms-marco-MiniLM-L12-v2 --margin 1",
     "debater mine train.jsonl --mode lexical --corpus papers.jsonl --output mined/bm25.jsonl",
 )
 
@@ -73,7 +84,8 @@ def mine(
     max_share: Annotated[
         float | None,
         typer.Option(
-            help="A negative scores at most this share of the positive's score. Default: 0.95 in dense mode.",
+            help="A negative scores at most this share of the positive's score. "
+            "Default: 0.95 in dense mode, without --rerank.",
             metavar="SHARE",
         ),
     ] = None,
@@ -85,6 +97,13 @@ def mine(
     model: QueryModel = None,
     base_model: BaseModel = None,
     instruction: Instruction = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank", help="Take the scores of positives and negatives from this reranker.", metavar="MODEL"
+        ),
+    ] = None,
+    rerank_depth: RerankDepth = None,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -106,6 +125,7 @@ def mine(
             choice=choice.value,
             seed=seed,
             instruction=instruction,
+            rerank_depth=rerank_depth,
         )
         check_source(source)
         file = output or MINED / f"{corpus_name(source)}.jsonl"
@@ -118,7 +138,18 @@ def mine(
             if corpus is None:
                 engine = open_engine(index, *((None, None, "auto") if lexical else (model, base_model, device)))
                 open_files.callback(engine.close)
-            summary = run(source, file, settings, engine=engine, corpus=corpus, split=split, force=force, progress=True)
+            teacher = load_reranker(rerank, rerank_depth, device)
+            summary = run(
+                source,
+                file,
+                settings,
+                engine=engine,
+                corpus=corpus,
+                split=split,
+                rerank=teacher,
+                force=force,
+                progress=True,
+            )
         if as_json:
             return out.json(summary.as_dict())
         return _show(out, summary)

@@ -63,6 +63,20 @@ Instruction = Annotated[
 SearchMode = Annotated[
     Mode, typer.Option("--mode", help="Search by vectors (dense), by words (lexical: BM25), or by both (hybrid).")
 ]
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank", help="Reorder the best documents by this reranker: a folder or a hub id.", metavar="MODEL"
+    ),
+]
+RerankDepth = Annotated[
+    int | None,
+    typer.Option(
+        "--rerank-depth",
+        help="Documents per query that --rerank reads. Default: 20 on a CPU, 100 on a GPU.",
+        metavar="N",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a finished output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; all else goes to stderr.")]
 
@@ -79,6 +93,21 @@ def load_encoder(model: str | None, base_model: str | None, device: str, **more:
 
     given = {name: value for name, value in more.items() if value is not None}
     return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device, **given)
+
+
+def load_reranker(model: str | None, depth: int | None, device: str) -> Any:
+    """Load the reranker that --rerank names; None if there is none. Raises DebaterError if it cannot be loaded."""
+    from debater_search.search.request import require_rerank_depth
+
+    require_rerank_depth(depth, reranks=model is not None)
+    if model is None:
+        return None
+    from debater_search.encoder.loading.hub import require_model
+
+    require_model(model)
+    from debater_search.encoder import Reranker
+
+    return Reranker.load(model, device=device)
 
 
 def examples(*lines: str) -> str:

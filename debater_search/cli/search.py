@@ -20,9 +20,12 @@ from debater_search.cli.options import (
     Json,
     Mode,
     QueryModel,
+    Rerank,
+    RerankDepth,
     Rescore,
     SearchMode,
     examples,
+    load_reranker,
 )
 from debater_search.cli.output import Output, results
 from debater_search.cli.prompt import converse
@@ -30,6 +33,7 @@ from debater_search.errors import DebaterError
 from debater_search.types import Answer, Like
 
 if TYPE_CHECKING:
+    from debater_search.encoder import PairScorer
     from debater_search.search import SearchEngine
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,7 @@ EXAMPLES = examples(
     'debater search "boundary layer" --index indexes/cranfield -k 20 --json',
     "debater search flutter --where \"year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'\"",
     "debater search --like 1706.03762 --mode hybrid --explain",
+    "debater search flutter --rerank cross-encoder/ms-marco-MiniLM-L12-v2 --rerank-depth 50",
     "debater search                   # a prompt that keeps the model loaded",
     "debater search --queries queries.jsonl -k 1000 --run run.trec",
 )
@@ -62,6 +67,8 @@ def search(
         Rescore | None,
         typer.Option(help="Reorder the nearest documents by the best or the mean of their stored thinking steps."),
     ] = None,
+    rerank: Rerank = None,
+    rerank_depth: RerankDepth = None,
     exact: Annotated[bool, typer.Option("--exact", help="Search exactly, on every type of vector index.")] = False,
     where: Annotated[
         str | None,
@@ -97,7 +104,10 @@ def search(
         _check(query, like, queries, run, force)
         fusion = _parse_weights(weights)
         with closing(open_engine(index, model, base_model, device, where=where)) as engine:
-            conversation = Search(engine, out, k, mode, instruction, explain, rescore, fusion, exact)
+            reranker = load_reranker(rerank, rerank_depth, device)
+            conversation = Search(
+                engine, out, k, mode, instruction, explain, rescore, fusion, exact, reranker, rerank_depth
+            )
             conversation.restrict(where)
             if queries is not None and run is not None:
                 conversation.answer_file(queries, run)
@@ -123,6 +133,8 @@ class Search:
     rescore: Rescore | None = None
     weights: tuple[float, float] = (1.0, 1.0)
     exact: bool = False
+    reranker: "PairScorer | None" = None
+    rerank_depth: int | None = None
     where: str | None = None
 
     def restrict(self, where: str | None) -> None:
@@ -180,6 +192,8 @@ class Search:
             "rescore": self._rescore,
             "weights": self.weights,
             "exact": self.exact,
+            "rerank": self.reranker,
+            "rerank_depth": self.rerank_depth,
         }
 
     def _show(self, query: dict[str, str], answer: Answer, load: float, *, marked: str = "") -> None:

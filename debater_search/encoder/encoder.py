@@ -55,7 +55,8 @@ class Encoder(TorchEncoder):
             lay_out(self.model.backbone, int8=True)
         self._int8 = int8
         self._dim = dim if dim is not None else min(parts.dim or self.full_dim, self.full_dim)
-        self._definition = definition_of(parts)  # now: files may change
+        self.definition = definition_of(parts)  # now: files may change
+        """What its files say beside the weights, as the fingerprint counts it."""
         if dim is not None and not 1 <= dim <= self.full_dim:
             raise InvalidError(
                 f"dim={dim} is not possible: the vectors of {name} have {self.full_dim} dimensions.",
@@ -189,17 +190,21 @@ class Encoder(TorchEncoder):
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over weights, settings, tokenizer, template, pooling, lengths: equal ones make equal vectors."""
-        return self._sha256(self._definition)
+        return self._sha256(with_definition=True)
 
     @cached_property
     def former_fingerprints(self) -> tuple[str, ...]:
         """The fingerprint as version 0.1 has it, blind to tokenizer and settings: its indexes stay valid."""
-        return (self._sha256(None),)
+        return (self._sha256(with_definition=False),)
 
-    def _sha256(self, definition: dict[str, Any] | None) -> str:
-        hashes = [weights_sha256(path) for path in self.parts.weights]
-        dim = self.dim if self.dim < self.full_dim else None
-        return encoder_sha256(self.spec.as_dict(), hashes, unusual_scales(self.model.backbone), dim, definition)
+    def _sha256(self, *, with_definition: bool) -> str:
+        dim, origin = self.dim if self.dim < self.full_dim else None, self.parts.origin
+        if origin is not None:
+            weights, scales, definition = origin.weights, origin.scales, origin.definition
+        else:
+            weights = [weights_sha256(path) for path in self.parts.weights]
+            scales, definition = unusual_scales(self.model.backbone), self.definition
+        return encoder_sha256(self.spec.as_dict(), weights, scales, dim, definition if with_definition else None)
 
     def expect_many(self) -> None:
         """Spend some memory and milliseconds to encode many texts faster, on a CPU."""

@@ -136,7 +136,7 @@ def body_mean(hidden: Tensor, lengths: Tensor, edges: tuple[int, int]) -> Tensor
     position = torch.arange(hidden.shape[1], device=hidden.device)
     whole = position < lengths[:, None]
     body = (position >= before) & (position < (lengths - after)[:, None])
-    counted = torch.where((lengths > before + after)[:, None], body, whole)[..., None]
+    counted = (body | (whole & (lengths <= before + after)[:, None]))[..., None]  # ONNX has no `where` of bools
     return (hidden.float() * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
 
 

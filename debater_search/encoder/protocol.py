@@ -48,6 +48,28 @@ class TextEncoder(EncoderIdentity, Protocol):
         """
 
 
+class PairScorer(Protocol):
+    """Scores texts for a query by reading the two together: what reranking needs of a model."""
+
+    @property
+    def name(self) -> str:
+        """The name that the user gave the model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over everything that determines the scores."""
+
+    @property
+    def dtype(self) -> str:
+        """The number type that it computes in."""
+
+    def score(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        """How well each text answers the query: float32 [n], finite, higher is better.
+
+        A score does not depend on the other texts. Raises DebaterError for texts that cannot be scored.
+        """
+
+
 @runtime_checkable
 class Tokenizing(Protocol):
     """An encoder that shows its tokens: needed to cut documents into passages."""

@@ -14,6 +14,8 @@ from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError
 
+BESIDE_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json")
+
 
 def save_checkpoint(
     model: DeliberationModel,
@@ -53,7 +55,7 @@ def save_checkpoint(
         backbone.save_pretrained(folder, state_dict=weights)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     parts.tokenizer.save(str(folder / "tokenizer.json"))
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+    for name in BESIDE_TOKENIZER:
         if (parts.tokenizer_folder / name).is_file():
             shutil.copyfile(parts.tokenizer_folder / name, folder / name)
     described = {

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from debater_search.encoder.protocol import TextEncoder
+from debater_search.encoder.protocol import PairScorer, TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.evaluation.comparison import Judged
 from debater_search.evaluation.evaluate import BM25, choose_instruction, evaluate, model_name
+from debater_search.evaluation.reranking import reranker_of
 from debater_search.evaluation.results import Result
 from debater_search.evaluation.runs import SavedRun, one_task, read_saved, run_name, run_provenance
 from debater_search.evaluation.tasks import RetrievalTask
@@ -48,19 +49,22 @@ class Searcher:
     instruction: str | None = None
     own_index: bool = False
     """Whether the campaign's engine lacks its vectors."""
+    rerank: PairScorer | None = None
+    rerank_depth: int | None = None
 
     @property
     def name(self) -> str:
-        """The encoder's name, with "+ bm25" for hybrid search."""
-        return model_name(self.encoder, self.mode)
+        """The encoder's name, with "+ bm25" for hybrid search and the reranker's name."""
+        return model_name(self.encoder, self.mode, self.rerank)
 
     def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
-        """Data, split, mode, fingerprint and instruction; the index type too, unless it is chosen by size."""
+        """Data, split, mode, fingerprints and instruction; the index type too, unless it is chosen by size."""
         described = data | {
             "split": split,
             "mode": self.mode,
             "fingerprint": None if self.encoder is None else fingerprints_of(self.encoder),
             "instruction": choose_instruction(task, self.encoder, self.instruction),
+            **reranker_of(self.rerank, self.rerank_depth),
         }
         chosen = self.encoder is not None and index_type != "auto"
         return described | ({"index_type": index_type} if chosen else {})
@@ -74,6 +78,8 @@ class Searcher:
             mode=self.mode,
             instruction=self.instruction,
             index_type=index_type,
+            rerank=self.rerank,
+            rerank_depth=self.rerank_depth,
             progress=True,
         )
 
@@ -105,16 +111,18 @@ def judged_by_task(task: RetrievalTask, split: str) -> Judged:
     return Judged(task.name, task.qrels(split), texts, task.ignore_identical_ids)
 
 
-def load_baselines(baselines: Sequence[Baseline], system: str, *, tasks: int, device: str = "auto") -> list[System]:
-    """The systems that `baselines` name, loaded; BM25 is left out if it is itself the evaluated `system`.
+def load_baselines(
+    baselines: Sequence[Baseline], systems: Sequence[str], *, tasks: int, device: str = "auto"
+) -> list[System]:
+    """The systems that `baselines` name, loaded; BM25 is left out if it is among the `systems` that are scored anyway.
 
     Raises DebaterError if two systems have the same name, if a run file is named for several `tasks`, and for a model
     that cannot be loaded.
     """
-    taken = {system}
+    taken = set(systems)
     loaded: list[System] = []
     for baseline in baselines:
-        if baseline == system == BM25:
+        if baseline == BM25 and BM25 in systems:
             continue
         one = _load(baseline, tasks, device)
         if one.name in taken:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.data.files import require_writable_folder
-from debater_search.encoder.protocol import TextEncoder
+from debater_search.encoder.protocol import PairScorer, TextEncoder
 from debater_search.errors import DebaterError, InvalidError, MissingError
 from debater_search.evaluation import hub_tasks
 from debater_search.evaluation.analyses import choose_analyses
@@ -30,6 +30,7 @@ from debater_search.evaluation.tasks import RetrievalTask, find_tasks
 from debater_search.extras import require
 from debater_search.progress import duration
 from debater_search.search import Mode
+from debater_search.search.request import require_rerank_depth
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ class Campaign:
         pooling: str | None = None,
         attention: str | None = None,
         device: str = "auto",
+        rerank: PairScorer | str | Path | None = None,
+        rerank_depth: int | None = None,
     ) -> None:
         """Check everything that needs no model; models are loaded when the iteration starts.
 
@@ -88,10 +91,13 @@ class Campaign:
             all_steps: score each thinking step alone too.
             output: the folder for results.json and, per task, runs, queries and pictures.
             force: compute everything again, and overwrite another model's results.
+            rerank, rerank_depth: as `evaluate` takes them, or what `Reranker.load` takes. The same search without it is
+                a baseline then.
 
         Raises DebaterError for tasks, splits, files and settings that cannot be evaluated.
         """
         _require_consistent(model, mode, analyses, all_steps=all_steps, output=output)
+        _require_rerankable(rerank, rerank_depth, looks_closer=bool(analyses) or all_steps)
         _require_libraries(compares=bool(baselines or compare), draws=bool(analyses))
         found, self.suites = find_tasks(tasks)
         self.tasks = [CachedTask(task) for task in found]
@@ -101,6 +107,7 @@ class Campaign:
             self._loading["attention"] = attention
         self._mode, self._split, self._instruction, self._index_type = mode, split, instruction, index_type
         self._baselines, self._analyses, self._all_steps = baselines, analyses, all_steps
+        self._rerank, self._rerank_depth = rerank, rerank_depth
         self._output, self._force = None if output is None else Path(output), force
         if self._output is not None:
             require_writable_folder(self._output)
@@ -176,12 +183,15 @@ class Campaign:
     @cached_property
     def _evaluator(self) -> Evaluator:
         """The loaded systems and the settings."""
-        model = Searcher(self._load_encoder(), self._mode, self._instruction)
+        plain = Searcher(self._load_encoder(), self._mode, self._instruction)
+        model = replace(plain, rerank=self._load_reranker(), rerank_depth=self._rerank_depth)
+        without = [plain] if model.rerank is not None else []
+        names = [system.name for system in (model, *without)]
         return Evaluator(
             model=model,
             # first of all: a model that cannot be analysed needs no baselines
             analyses=choose_analyses(self._analyses, model.encoder) if model.encoder and self._analyses else [],
-            baselines=load_baselines(self._baselines, model.name, tasks=len(self.tasks), device=self._device),
+            baselines=[*without, *load_baselines(self._baselines, names, tasks=len(self.tasks), device=self._device)],
             compared=self._compared,
             split=self._split,
             index_type=self._index_type,
@@ -199,6 +209,13 @@ class Campaign:
 
         return Encoder.load(str(self._model), device=self._device, **self._loading)
 
+    def _load_reranker(self) -> PairScorer | None:
+        if self._rerank is None or not isinstance(self._rerank, str | Path):
+            return self._rerank
+        from debater_search.encoder import Reranker
+
+        return Reranker.load(self._rerank, device=self._device)
+
 
 def missing_tasks(missing: dict[str, DebaterError], of: int, why: str) -> DebaterError:
     """One error for tasks whose data cannot be read: task → its own error; `why` begins the sentence."""
@@ -208,6 +225,13 @@ def missing_tasks(missing: dict[str, DebaterError], of: int, why: str) -> Debate
     if of == 1:
         return first
     return MissingError(f"{why} {len(names)} of {of} tasks cannot be read: {listed}.", f"{first.message} {first.hint}")
+
+
+def _require_rerankable(rerank: PairScorer | str | Path | None, depth: int | None, *, looks_closer: bool) -> None:
+    """Raise InvalidError for options that do not go with reranking; `looks_closer`: analyses, or every step."""
+    if rerank is not None and looks_closer:
+        raise InvalidError("Analyses and `all_steps` look at vectors, not at a reranker.", "Leave `rerank` out.")
+    require_rerank_depth(depth, reranks=rerank is not None)
 
 
 def _require_libraries(*, compares: bool, draws: bool) -> None:

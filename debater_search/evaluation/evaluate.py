@@ -5,17 +5,26 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import debater_search
 from debater_search.data.runs import DEPTH
-from debater_search.encoder.protocol import TextEncoder, instruction_of, is_cacheable, trained_with_instructions
+from debater_search.encoder.protocol import (
+    PairScorer,
+    TextEncoder,
+    instruction_of,
+    is_cacheable,
+    trained_with_instructions,
+)
 from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
 from debater_search.evaluation.kept import kept_embeddings, query_vectors
+from debater_search.evaluation.metrics import recall_at
 from debater_search.evaluation.provenance import digest
+from debater_search.evaluation.reranking import reranker_of, reranking
 from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
@@ -25,6 +34,7 @@ from debater_search.indexing.building import timed
 from debater_search.indexing.documents import storing
 from debater_search.indexing.output import claim, workplace
 from debater_search.search import Mode, SearchEngine
+from debater_search.search.reorder.rerank import depth_for
 from debater_search.store.corpus import corpus_fingerprint
 from debater_search.store.manifest import EMBEDDINGS_NAME
 from debater_search.types import Document, Qrels, Query, Run
@@ -44,6 +54,8 @@ def evaluate(
     instruction: str | None = None,
     index_type: str = "flat",
     index_folder: str | Path | None = None,
+    rerank: PairScorer | None = None,
+    rerank_depth: int | None = None,
     output: str | Path | None = None,
     progress: bool = False,
 ) -> Result:
@@ -53,7 +65,8 @@ def evaluate(
     BM25, None with mode "lexical". `split` is by default test, for MSMARCO dev. The index is written to
     `index_folder`, or is temporary; embeddings are cached for later evaluations. `instruction` precedes the queries
     ("" for none); the default is the task's own, else, for models trained with instructions, the paper's for this
-    task, else the model's. With `output` the result is saved there.
+    task, else the model's. With `rerank`, a `Reranker` reorders the first `rerank_depth` documents of each query; its
+    scores are cached. With `output` the result is saved there.
 
     Raises DebaterError for a task, split or model that does not exist, and if no query of the task can be scored.
     """
@@ -78,13 +91,14 @@ def evaluate(
             logger.info("Instruction before the queries of %s: %s", task.name, before)
         start = time.perf_counter()
         vectors = None if encoder is None else query_vectors(queries, encoder, instruction)
-        run = engine.search_batch(queries, DEPTH, mode=mode, vectors=vectors)
+        with reranking(rerank, rerank_depth, len(queries), show=progress) as options:
+            run = engine.search_batch(queries, DEPTH, mode=mode, vectors=vectors, **options)
         timings["search"] = time.perf_counter() - start
         if task.ignore_identical_ids:
             run = without_identical_ids(run)
         result = scored(
             task.name,
-            model_name(encoder, mode),
+            model_name(encoder, mode, rerank),
             run,
             qrels,
             timings=timings,
@@ -102,8 +116,12 @@ def evaluate(
                 "mode": mode,
                 "instruction": instruction,
                 "depth": DEPTH,
+                **reranker_of(rerank, rerank_depth),
             },
         )
+        if rerank is not None:
+            depth = depth_for(rerank, rerank_depth)
+            result = replace(result, ceiling={f"recall@{depth}": recall_at(depth, run, qrels)})
     if output is not None:
         result.save(output)
     return result
@@ -264,8 +282,11 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
     return sizes
 
 
-def model_name(encoder: TextEncoder | None, mode: Mode) -> str:
-    """The name of a model in results, with its search mode."""
-    if encoder is None:
-        return BM25
-    return f"{encoder.name} + {BM25}" if mode == "hybrid" else encoder.name
+def model_name(encoder: TextEncoder | None, mode: Mode, rerank: PairScorer | None = None) -> str:
+    """The name of a model in results, with its search mode and its reranker."""
+    names = [BM25 if encoder is None else encoder.name]
+    if encoder is not None and mode == "hybrid":
+        names.append(BM25)
+    if rerank is not None:
+        names.append(Path(rerank.name).name)
+    return " + ".join(names)

@@ -109,7 +109,12 @@ class Evaluator:
                 steps = evaluate_steps(task, engine, split=split, instruction=self.model.instruction)
             result = replace(result, timings={**built, **result.timings}, steps=steps)
         if self.output is not None:
-            if isinstance(task.task, MtebTask) and self.model.mode == "dense" and not is_baseline:
+            if (
+                isinstance(task.task, MtebTask)
+                and self.model.mode == "dense"
+                and self.model.rerank is None
+                and not is_baseline
+            ):
                 from debater_search.evaluation.mteb import save_mteb_result
 
                 save_mteb_result(task.task, result, engine.encoder, self.output / "mteb")

@@ -103,6 +103,16 @@ def best(documents: Mapping[str, float], k: int = 10) -> list[str]:
     return [document_id for _, document_id in sorted(contenders, reverse=True)[:k]]
 
 
+def recall_at(depth: int, run: Run, qrels: Qrels) -> float:
+    """The share of relevant documents among the best `depth`, as a mean over the queries with a positive judgement."""
+    shares = []
+    for query_id, gains in qrels.items():
+        relevant = {document_id for document_id, gain in gains.items() if gain > 0}
+        if relevant:
+            shares.append(len(relevant.intersection(best(run.get(query_id, {}), depth))) / len(relevant))
+    return sum(shares) / len(shares) if shares else 0.0
+
+
 def _measure(answers: Run, qrels: Qrels) -> dict[str, dict[str, float]]:
     pytrec_eval = require("pytrec_eval", extra="eval")
     found = pytrec_eval.RelevanceEvaluator(qrels, set(_TREC.values())).evaluate(answers)

@@ -49,6 +49,8 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)
     """The metrics of each thinking step alone, first to last (`evaluate_steps`); empty unless requested."""
+    ceiling: dict[str, float] = field(default_factory=dict)
+    """`recall@N` of the N documents that were reranked: no order of them has more of the relevant ones."""
 
     def as_dict(self) -> Entry:
         """The result in JSON types, without the run and the values per query."""
@@ -64,7 +66,8 @@ class Result:
             "provenance": self.provenance,
         }
         figures = [figure.as_dict() for figure in published_figures(self.task, self.model, self.metrics)]
-        return described | ({"published": figures} if figures else {}) | ({"steps": self.steps} if self.steps else {})
+        more = {"published": figures, "steps": self.steps, "ceiling": self.ceiling}
+        return described | {name: value for name, value in more.items() if value}
 
     def save(self, folder: str | Path, *, baseline: bool = False) -> None:
         """Write the run to `<task>/run.trec`, then this result to `results.json`, before all other results.
@@ -184,6 +187,7 @@ def restored(entry: Entry) -> Result | None:
             sizes=entry["sizes"],
             provenance=entry["provenance"],
             steps=entry.get("steps", []),
+            ceiling=entry.get("ceiling", {}),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

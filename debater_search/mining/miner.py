@@ -4,11 +4,12 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from debater_search.data.files import require_writable, write_lines
+from debater_search.encoder.protocol import PairScorer
 from debater_search.errors import InvalidError
 from debater_search.indexing import build
 from debater_search.mining.candidates import Candidates, Places, open_candidates
@@ -16,9 +17,12 @@ from debater_search.mining.questions import Question, fingerprint, read_question
 from debater_search.mining.report import Summary, as_markdown, summarise
 from debater_search.mining.selection import select
 from debater_search.mining.settings import MiningSettings
+from debater_search.mining.teacher import TaughtCandidates
 from debater_search.mining.work import Job, Work, alone_at
 from debater_search.progress import progress as progress_line
 from debater_search.search import SearchEngine
+from debater_search.search.reorder.rerank import depth_for
+from debater_search.search.request import require_rerank_depth
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +40,7 @@ def mine(
     engine: SearchEngine | None = None,
     corpus: str | Path | None = None,
     split: str = "train",
+    rerank: PairScorer | None = None,
     force: bool = False,
     progress: bool = False,
 ) -> Summary:
@@ -43,8 +48,10 @@ def mine(
 
     `source` is a training file or a BEIR folder with judgements of `split`. Negatives come from the index that
     `engine` has open, or in lexical mode from a `corpus`, of which only the words are indexed. A row is `query`, and
-    lists `positive`, `negative`, `positive_scores`, `negative_scores`. Killed and called again with the same
-    arguments, it goes on, and ends in the same bytes. `force` replaces a finished output when the new one is complete.
+    lists `positive`, `negative`, `positive_scores`, `negative_scores`. With `rerank`, a `Reranker` is the teacher: it
+    scores positives and the first `settings.rerank_depth` documents of the window, and the rules compare its scores.
+    Killed and called again with the same arguments, it goes on, and ends in the same bytes. `force` replaces a finished
+    output when the new one is complete.
 
     Raises:
         DebaterError: the source is bad or has no positives; the output is taken; the index has no embeddings for dense
@@ -53,6 +60,9 @@ def mine(
 
     """
     output, settings = Path(output), settings or MiningSettings()
+    require_rerank_depth(settings.rerank_depth, reranks=rerank is not None)
+    if rerank is not None:
+        settings = replace(settings, rerank_depth=depth_for(rerank, settings.rerank_depth))
     check_output(output, source, force=force)
     if (engine is None) == (corpus is None):
         raise InvalidError("Negatives come from either an index or a corpus.", "Give one of the two.")
@@ -69,14 +79,18 @@ def mine(
         assert engine is not None
         if settings.mode == "dense":
             engine.warm_up()  # what is wrong with the model is said before the documents are read
-        work = Work(output, _job(questions, engine, settings), force=force)
+        work = Work(output, _job(questions, engine, settings, rerank), force=force)
         places = Places(keep=work.folder, scratch=Path(scratch))
         candidates = open_candidates(engine, questions, settings, places, show=progress)
+        if rerank is not None:
+            candidates = TaughtCandidates(candidates, rerank, settings)
         _mine_all(questions, candidates, settings, work, show=progress)
         if corpus is not None:
             engine.close()
         summary = summarise(work.rows, work.state.dropped, output, seed=settings.seed)
-        write_lines(summary.report, as_markdown(summary, _described(source, split, engine, settings)).splitlines())
+        write_lines(
+            summary.report, as_markdown(summary, _described(source, split, engine, settings, rerank)).splitlines()
+        )
         work.finish()
     return summary
 
@@ -100,11 +114,14 @@ def check_output(output: str | Path, source: str | Path, *, force: bool = False)
         raise InvalidError(f"{output} exists.", "Choose another `output`, or replace it with `force`.")
 
 
-def _job(questions: Sequence[Question], engine: SearchEngine, settings: MiningSettings) -> Job:
+def _job(
+    questions: Sequence[Question], engine: SearchEngine, settings: MiningSettings, rerank: PairScorer | None
+) -> Job:
     return Job(
         questions=fingerprint(questions),
         corpus=engine.manifest.corpus.fingerprint,
         encoder=engine.encoder.fingerprint if settings.mode == "dense" else None,
+        reranker=None if rerank is None else rerank.fingerprint,
         settings=json.loads(json.dumps(asdict(settings))),  # as the state file gives them back
     )
 
@@ -150,7 +167,9 @@ def _mined(
     return [json.dumps(row, ensure_ascii=False) for row in rows], dropped
 
 
-def _described(source: str | Path, split: str, engine: SearchEngine, settings: MiningSettings) -> dict[str, str]:
+def _described(
+    source: str | Path, split: str, engine: SearchEngine, settings: MiningSettings, rerank: PairScorer | None
+) -> dict[str, str]:
     """What the report says of how the rows were made."""
     made_by = engine.manifest.encoder
     first, last = settings.window
@@ -162,6 +181,9 @@ def _described(source: str | Path, split: str, engine: SearchEngine, settings: M
         "ranks": f"{first:,} to {last:,}",
         "negatives of a query": f"{settings.negatives}, {choice}",
     }
+    if rerank is not None:
+        described["search"] = described["scores"]
+        described["scores"] = f"{rerank.name}, which read {settings.rerank_depth} documents of a query"
     if settings.margin is not None:
         described["margin to the positive"] = f"{settings.margin:g}"
     if settings.share is not None:

@@ -29,11 +29,14 @@ class MiningSettings:
     window: tuple[int, int] = (1, 100)
     margin: float | None = None
     max_share: float | None = None
-    """None: 0.95 in dense mode, no limit in lexical mode, whose scores do not compare that way."""
+    """None: 0.95 in dense mode; no limit in lexical mode or with a reranker, whose scores do not compare that way."""
     choice: Choice = "top"
     seed: int = 42
     instruction: str | None = None
     """What goes before each query in dense mode; None is the model's own default, "" none."""
+    rerank_depth: int | None = None
+    """Documents per query, from the beginning of the window, that a reranker reads; None: its default, or there is no
+    reranker."""
 
     def __post_init__(self) -> None:
         """Raises DebaterError for values that cannot be."""
@@ -63,4 +66,5 @@ class MiningSettings:
     @property
     def share(self) -> float | None:
         """The share of the positive's score that is the limit in this mode."""
-        return DENSE_SHARE if self.max_share is None and self.mode == "dense" else self.max_share
+        cosines = self.mode == "dense" and self.rerank_depth is None
+        return DENSE_SHARE if self.max_share is None and cosines else self.max_share

@@ -28,6 +28,7 @@ class Job(Manifest):
     questions: str
     corpus: str
     encoder: str | None
+    reranker: str | None = None
     settings: dict[str, Any]
 
 
@@ -130,6 +131,7 @@ def folder_of(output: Path) -> Path:
 
 
 def _difference(found: Job, job: Job) -> str:
-    names = [name for name in ("questions", "corpus", "encoder") if getattr(found, name) != getattr(job, name)]
+    parts = ("questions", "corpus", "encoder", "reranker")
+    names = [name for name in parts if getattr(found, name) != getattr(job, name)]
     names += [name for name, value in job.settings.items() if found.settings.get(name) != value]
     return f"different: {', '.join(name.replace('_', ' ') for name in names) or 'version'}"

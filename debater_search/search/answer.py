@@ -7,7 +7,7 @@ import numpy as np
 
 from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking
 from debater_search.search.marks import QueryMarks
-from debater_search.search.passages import BestPassages
+from debater_search.search.passages import BestPassages, nearest_passages
 from debater_search.search.ranking import Ranker, Rankings
 from debater_search.search.reorder.steps import step_cosines
 from debater_search.search.snapshot import Snapshot
@@ -22,7 +22,11 @@ def ranked(ranker: Ranker, queries: Queries, timings: Timings) -> list[Rankings]
         # Opened before time is taken, and after the model: on CUDA torch must be imported before faiss.
         _ = ranker.snapshot.vectors
     with timings.of("retrieve"):
-        return ranker.rank(queries)
+        rankings = ranker.rank(queries)
+    if ranker.rerank is None:
+        return rankings
+    with timings.of("rerank"):
+        return ranker.reranked(queries, rankings)
 
 
 def hits_of(ranker: Ranker, queries: Queries, rankings: Rankings, timings: Timings) -> list[Hit]:
@@ -75,11 +79,8 @@ def _snippets(
     if queries.vectors is None or not isinstance(snapshot.vectors, BestPassages):
         marks = QueryMarks(queries.texts[0] if queries.texts else "", snapshot.documents.language)
         return [best_snippet(marks, document.text) for document in documents]
-    snippets = []
-    for row in snapshot.vectors.best_rows(queries.vectors[0], np.array(positions, np.int64)).tolist():
-        (passage,) = snapshot.documents.read_rows(row, row + 1)
-        snippets.append(" ".join(passage.text.split()))
-    return snippets
+    passages = nearest_passages(snapshot.vectors, snapshot.documents, queries.vectors[0], positions)
+    return [" ".join(passage.text.split()) for passage in passages]
 
 
 def _explanations(ranker: Ranker, queries: Queries, rankings: Rankings) -> list[Explanation]:
@@ -93,8 +94,9 @@ def _explanations(ranker: Ranker, queries: Queries, rankings: Rankings) -> list[
         cosines = step_cosines(ranker.snapshot.store, queries.vectors, np.zeros_like(positions), positions)
         steps = [tuple(row) for row in cosines.tolist()]
     by_vectors, by_words = _ranks(rankings.dense or []), _ranks(lexical or [])
+    by_reading = _ranks(rankings.reranked or [])
     return [
-        Explanation(by_vectors.get(position), by_words.get(position), row)
+        Explanation(by_vectors.get(position), by_words.get(position), row, by_reading.get(position))
         for position, row in zip(positions.tolist(), steps, strict=True)
     ]
 

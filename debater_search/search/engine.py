@@ -7,7 +7,7 @@ from typing import Self, Unpack
 import numpy as np
 
 from debater_search.coerce import as_queries, as_texts
-from debater_search.encoder.protocol import TextEncoder
+from debater_search.encoder.protocol import PairScorer, TextEncoder
 from debater_search.errors import MissingError
 from debater_search.search.answer import hits_of, ranked, run_of
 from debater_search.search.candidates import Queries
@@ -24,7 +24,7 @@ from debater_search.search.request import (
     SearchOptions,
     Weights,
     as_vectors,
-    require_dense,
+    require_no_words,
     require_texts,
 )
 from debater_search.search.snapshot import Snapshot
@@ -74,6 +74,8 @@ class SearchEngine:
         weights: Weights = EQUAL,
         explain: bool = False,
         exact: bool = False,
+        rerank: PairScorer | None = None,
+        rerank_depth: int | None = None,
     ) -> Answer:
         """The k best documents for a query; all that match if there are fewer.
 
@@ -96,11 +98,15 @@ class SearchEngine:
             explain: give each hit an explanation: its ranks by vectors and by words, its cosine at each stored step.
             exact: compare with every document that the filter allows, whatever the type of the vector index: slower,
                 and recall is 1.
+            rerank: a `Reranker`, which reads the best candidates together with the query and puts them in its order.
+                Of documents that are cut into passages it reads the best passage. `Hit.score` is then its score.
+            rerank_depth: candidates that it reads. None: 20 if it is on a CPU, 100 on a GPU. Hits behind them keep
+                their order; their scores, 1 apart below the last one's, say nothing else.
 
         Returns:
             The hits, best first, equal scores in the order of the documents; the seconds for encoding the query
-            (`encode`), ranking (`retrieve`) and reading the documents (`fetch`); the generation of the index; notes,
-            such as that a comparison of the filter can never be true.
+            (`encode`), ranking (`retrieve`), reranking (`rerank`, if asked for) and reading the documents (`fetch`);
+            the generation of the index; notes, such as that a comparison of the filter can never be true.
 
         Raises:
             InvalidError: the query is empty or not a vector of the index, k < 1, the filter is wrong, a weight is not
@@ -109,7 +115,7 @@ class SearchEngine:
             DebaterError: the index has no steps to rescore by; its model or a file of it cannot be loaded.
 
         """
-        request = Request(k, mode, instruction, where, rescore, weights, explain, exact)
+        request = Request(k, mode, instruction, where, rescore, weights, explain, exact, rerank, rerank_depth)
         timings, read = Timings(), self._reader(query, request)
 
         def answer(snapshot: Snapshot) -> Answer:
@@ -244,7 +250,7 @@ class SearchEngine:
             return lambda snapshot, timings: _like(snapshot, request, query, timings)
         if not isinstance(query, np.ndarray):
             return self._text_reader(as_texts([query], "query"), request)
-        require_dense(request.mode)
+        require_no_words(request)
         return lambda snapshot, timings: Queries(None, as_vectors([query], 1, snapshot.require_dense().dim))
 
     def _text_reader(self, texts: list[str], request: Request, vectors: np.ndarray | None = None) -> "Reader":

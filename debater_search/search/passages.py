@@ -1,7 +1,11 @@
 """Vector indexes around the one that is searched: without deleted rows, and with documents in place of passages."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from debater_search.store.documents import DocumentStore
+from debater_search.types import Document
 from debater_search.vectors import Selection, VectorIndex
 
 
@@ -81,3 +85,11 @@ class BestPassages:
         counts = self._live.searchsorted(positions, "right") - starts
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return self._rows[np.repeat(starts, counts) + offsets]
+
+
+def nearest_passages(
+    index: BestPassages, documents: DocumentStore, query: np.ndarray, positions: Sequence[int]
+) -> list[Document]:
+    """For each document at `positions`, its passage nearest to a query [dim]."""
+    rows = index.best_rows(query, np.array(positions, np.int64)).tolist()
+    return [passage for row in rows for passage in documents.read_rows(row, row + 1)]

@@ -1,10 +1,11 @@
 """One request on one state of an index: candidates, reordered, and cut to k."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from debater_search.search import candidates
 from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, reciprocal_rank_fusion
 from debater_search.search.reorder import Reorder
+from debater_search.search.reorder.rerank import Rerank, depth_for
 from debater_search.search.reorder.steps import RESCORE_DEPTH, ThinkingSteps
 from debater_search.search.request import Request
 from debater_search.search.restrictions import Restriction
@@ -14,11 +15,13 @@ from debater_search.vectors import Selection
 
 @dataclass(frozen=True)
 class Rankings:
-    """The k best (position, score) of a query, and the longer rankings that they come from; None for one not made."""
+    """The best (position, score) of a query, and the longer rankings that they come from; None for one not made."""
 
     best: Ranking
     dense: Ranking | None
     lexical: Ranking | None
+    reranked: Ranking | None = None
+    """The candidates that a reranker read, in its order."""
 
 
 class Ranker:
@@ -39,6 +42,9 @@ class Ranker:
         if request.rescore is not None:
             snapshot.require_steps()
             self.reorder.append(ThinkingSteps(snapshot.store, request.rescore, max(self.k, RESCORE_DEPTH)))
+        self.rerank: Rerank | None = None
+        if request.rerank is not None:
+            self.rerank = Rerank(request.rerank, snapshot, depth_for(request.rerank, request.rerank_depth))
 
     @property
     def within(self) -> Selection | None:
@@ -51,13 +57,13 @@ class Ranker:
         return () if self.restriction is None else self.restriction.notes
 
     def rank(self, queries: Queries) -> list[Rankings]:
-        """Rank documents for each query.
+        """Rank documents for each query: the k best, or as many as the reranker reads.
 
         Raises:
             DebaterError: a file of the index cannot be read.
 
         """
-        k = self.k
+        k = self.k if self.rerank is None else max(self.k, self.rerank.depth)
         if self.request.mode == "lexical":
             return [Rankings(ranking, None, ranking) for ranking in self.lexical(queries, k)]
         if self.request.mode == "dense":
@@ -66,6 +72,20 @@ class Ranker:
         return [
             Rankings(reciprocal_rank_fusion(pair, k, weights=self.request.weights), *pair)
             for pair in zip(self.dense(queries, depth), self.lexical(queries, depth), strict=True)
+        ]
+
+    def reranked(self, queries: Queries, rankings: list[Rankings]) -> list[Rankings]:
+        """The rankings in the order of the reranker, cut to k.
+
+        Raises:
+            DebaterError: a document cannot be read or scored.
+
+        """
+        assert self.rerank is not None
+        found = self.rerank([ranking.best for ranking in rankings], queries)
+        return [
+            replace(ranking, best=best[: self.k], reranked=best[: self.rerank.depth])
+            for ranking, best in zip(rankings, found, strict=True)
         ]
 
     def dense(self, queries: Queries, depth: int) -> list[Ranking]:

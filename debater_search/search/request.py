@@ -8,6 +8,7 @@ from typing import Literal, TypedDict, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from debater_search.encoder.protocol import PairScorer
 from debater_search.errors import InvalidError
 
 Mode = Literal["dense", "lexical", "hybrid"]
@@ -30,6 +31,8 @@ class BatchOptions(TypedDict, total=False):
     rescore: Rescore | None
     weights: Weights
     exact: bool
+    rerank: PairScorer | None
+    rerank_depth: int | None
 
 
 class SearchOptions(BatchOptions, total=False):
@@ -50,6 +53,8 @@ class Request:
     weights: Weights = EQUAL
     explain: bool = False
     exact: bool = False
+    rerank: PairScorer | None = None
+    rerank_depth: int | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -67,6 +72,7 @@ class Request:
                 f"{self.weights} are not weights for two rankings.",
                 "Give two numbers above 0, the weight of the dense ranking first, such as 2,1.",
             )
+        require_rerank_depth(self.rerank_depth, reranks=self.rerank is not None)
 
     @property
     def uses_vectors(self) -> bool:
@@ -82,13 +88,23 @@ def require_texts(queries: Sequence[str]) -> None:
             raise InvalidError(f"{which} is empty.", "Give a query.")
 
 
-def require_dense(mode: Mode) -> None:
-    """Raise InvalidError for a mode that needs a query's words, which a vector does not have."""
-    if mode != "dense":
+def require_rerank_depth(depth: int | None, *, reranks: bool) -> None:
+    """Raise InvalidError for a depth below 1, or one without a reranker."""
+    if depth is not None and not reranks:
+        raise InvalidError("`rerank_depth` has no effect without `rerank`.", "Give a reranker, or leave it out.")
+    if depth is not None and depth < 1:
+        raise InvalidError(f"{depth} candidates cannot be reranked.", "`rerank_depth` is 1 or more.")
+
+
+def require_no_words(request: Request) -> None:
+    """Raise InvalidError for a request that needs a query's words, which a vector does not have."""
+    if request.mode != "dense":
         raise InvalidError(
-            f"A vector has no words, and mode {mode!r} searches by words.",
+            f"A vector has no words, and mode {request.mode!r} searches by words.",
             "Give the query's text, or search in mode 'dense'.",
         )
+    if request.rerank is not None:
+        raise InvalidError("A vector has no words, and a reranker reads them.", "Give the query's text.")
 
 
 def as_vectors(vectors: ArrayLike, queries: int, dim: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from debater_search.encoder.fingerprint import weights_sha256
 from debater_search.errors import DamagedError, InvalidError, MissingError, UnavailableError
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/*.safetensors"]
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/config.json", "*/*.safetensors"]
 FILES_BESIDE_WEIGHTS = [*(name for name in FILES if "safetensors" not in name), "adapter_model.safetensors"]
 
 

@@ -10,6 +10,7 @@ from transformers import PretrainedConfig
 from debater_search.encoder.families import MINICPM, is_causal, is_decoder, model_type, positions
 from debater_search.encoder.loading.adapter import ADAPTER_FILE, read_adapter, with_adapter
 from debater_search.encoder.loading.files import read_json
+from debater_search.encoder.loading.origin import Origin
 from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.loading.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
 from debater_search.encoder.loading.tokenizer import cuts_left, declared_end, load_tokenizer, special_tokens
@@ -77,6 +78,7 @@ def load_checkpoint(request: Request) -> Parts:
         base=base or request.source,
         tokenizer_folder=folder,
         provenance=saved.get("provenance", {}),
+        origin=Origin.read(saved, folder) if request.weights else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tokenizers import Tokenizer
@@ -15,6 +15,9 @@ from debater_search.encoder.loading.files import weight_files
 from debater_search.encoder.loading.hub import Source, locate
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.errors import InvalidError
+
+if TYPE_CHECKING:
+    from debater_search.encoder.loading.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Parts:
     provenance: dict[str, Any] = field(default_factory=dict)
     dim: int | None = None
     """How many numbers of a vector the folder asks to keep; None for all."""
+    origin: "Origin | None" = None
+    """The model that the folder was exported from; None if it is none's, or was changed since."""
     assumes_pooling: bool = False
     """Whether no file says how the model pools, and the caller did not either."""
 

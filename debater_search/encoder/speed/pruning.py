@@ -91,7 +91,7 @@ def _enter_twice(
 
 def rows(states: Tensor, at: Tensor) -> Tensor:
     """The states [B or 1, L, D] at the positions `at` [B, M] of each row: [B, M, D]."""
-    states = states.expand(len(at), -1, -1)
+    states = states.expand(at.shape[0], -1, -1)  # no `len`, which would fix the number of texts in a graph
     return states.gather(1, at[..., None].expand(-1, -1, states.shape[-1]))
 
 

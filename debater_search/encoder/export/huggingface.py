@@ -1,0 +1,66 @@
+"""A plain Hugging Face folder that keeps the encoder's fingerprint: an index of the model accepts it."""
+
+import shutil
+import warnings
+from pathlib import Path
+
+import torch
+
+from debater_search.encoder.encoder import Encoder
+from debater_search.encoder.export.source import PROBES, merged, require_same_vectors, stored_dtype
+from debater_search.encoder.families import is_causal
+from debater_search.encoder.loading.backbone import quiet_transformers
+from debater_search.encoder.loading.files import read_json, write_json
+from debater_search.encoder.loading.origin import Origin
+from debater_search.encoder.saving import BESIDE_TOKENIZER
+from debater_search.encoder.spec import CHECKPOINT_FILE
+
+
+def write_huggingface(encoder: Encoder, folder: Path, int8: bool = False) -> None:
+    """Write merged weights, tokenizer and `debater.json` to a folder, and compare vectors.
+
+    Raises:
+        InvalidError: the folder gives other vectors than the encoder in float32.
+
+    """
+    if int8:
+        encoder.save(folder, int8=True)
+        return
+    dtype, parts = stored_dtype(encoder), encoder.parts
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # transformers' own, of its own attributes
+        merged(encoder.model.backbone, dtype).save_pretrained(folder)
+    _write_tokenizer(encoder, folder)
+    described = {
+        "format": encoder.spec.format(),
+        "base_model": parts.base.name,
+        "base_revision": parts.base.revision,
+        **parts.spec.as_dict(),
+        "causal": is_causal(encoder.model.backbone.config),
+        "provenance": parts.provenance,
+    }
+    write_json(folder / CHECKPOINT_FILE, {**described, "exported_from": Origin.of(encoder, folder).as_dict()})
+    require_same_folder(encoder, folder, dtype)
+
+
+def _write_tokenizer(encoder: Encoder, folder: Path) -> None:
+    """The tokenizer as it is; its settings name the token of the padding, without which others cannot batch."""
+    parts, config = encoder.parts, encoder.model.backbone.config
+    parts.tokenizer.save(str(folder / "tokenizer.json"))
+    for name in BESIDE_TOKENIZER:
+        if (parts.tokenizer_folder / name).is_file():
+            shutil.copyfile(parts.tokenizer_folder / name, folder / name)
+    settings = folder / "tokenizer_config.json"
+    declared = read_json(settings) if settings.is_file() else {"tokenizer_class": "PreTrainedTokenizerFast"}
+    pad = config.pad_token_id
+    if not declared.get("pad_token") and pad is not None and pad >= 0:
+        write_json(settings, {**declared, "pad_token": parts.tokenizer.id_to_token(pad)})
+
+
+def require_same_folder(encoder: Encoder, folder: Path, dtype: torch.dtype) -> None:
+    """Raise InvalidError if a folder has another fingerprint than the encoder or, in float32, other vectors."""
+    again = Encoder.load(folder, device="cpu", dtype="float32")
+    assert again.fingerprint == encoder.fingerprint
+    if dtype == torch.float32:
+        require_same_vectors(again.encode_queries(PROBES), encoder.encode_queries(PROBES), "The exported folder")
+        require_same_vectors(again.deliberate(PROBES), encoder.deliberate(PROBES), "The exported folder")
