@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from debater_search.search import candidates
 from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, reciprocal_rank_fusion
+from debater_search.search.filters import require_countable
 from debater_search.search.reorder import Reorder
 from debater_search.search.reorder.rerank import Rerank, depth_for
 from debater_search.search.reorder.steps import RESCORE_DEPTH, ThinkingSteps
@@ -12,14 +13,21 @@ from debater_search.search.restrictions import Restriction
 from debater_search.search.snapshot import Snapshot
 from debater_search.vectors import Selection
 
+FACET_DEPTH = 1000
+"""Documents, the best ones, among which facets are counted."""
+
 
 @dataclass(frozen=True)
 class Rankings:
-    """The best (position, score) of a query, and the longer rankings that they come from; None for one not made."""
+    """The best (position, score) of a query, and the longer rankings that they come from; None for one not made.
+
+    `counted` are the best documents among which facets are counted.
+    """
 
     best: Ranking
     dense: Ranking | None
     lexical: Ranking | None
+    counted: Ranking
     reranked: Ranking | None = None
     """The candidates that a reranker read, in its order."""
 
@@ -29,7 +37,7 @@ class Ranker:
 
     Raises:
         InvalidError: the filter is wrong, or the index has no embeddings to rescore by.
-        MissingError: no document has a field that the filter names.
+        MissingError: no document has a field that the filter or the facets name.
         DebaterError: the index has no thinking steps to rescore by.
 
     """
@@ -37,6 +45,8 @@ class Ranker:
     def __init__(self, snapshot: Snapshot, request: Request) -> None:
         self.snapshot, self.request = snapshot, request
         self.k = min(request.k, snapshot.manifest.corpus.documents)
+        if request.facets:
+            require_countable(snapshot.documents, request.facets)
         self.restriction: Restriction | None = None if request.where is None else snapshot.restriction(request.where)
         self.reorder: list[Reorder] = []
         if request.rescore is not None:
@@ -64,15 +74,15 @@ class Ranker:
 
         """
         k = self.k if self.rerank is None else max(self.k, self.rerank.depth)
+        counted = max(k, FACET_DEPTH) if self.request.facets else k
         if self.request.mode == "lexical":
-            return [Rankings(ranking, None, ranking) for ranking in self.lexical(queries, k)]
+            return [Rankings(found[:k], None, found, found) for found in self.lexical(queries, counted)]
         if self.request.mode == "dense":
-            return [Rankings(ranking[:k], ranking, None) for ranking in self.dense(queries, k)]
-        depth = max(k, FUSION_DEPTH)  # also if few hits are wanted, so that k does not change the order
-        return [
-            Rankings(reciprocal_rank_fusion(pair, k, weights=self.request.weights), *pair)
-            for pair in zip(self.dense(queries, depth), self.lexical(queries, depth), strict=True)
-        ]
+            return [Rankings(found[:k], found, None, found[:counted]) for found in self.dense(queries, counted)]
+        depth = max(counted, FUSION_DEPTH)  # also if few hits are wanted, so that k does not change the order
+        pairs = list(zip(self.dense(queries, depth), self.lexical(queries, depth), strict=True))
+        fused = [reciprocal_rank_fusion(pair, counted, weights=self.request.weights) for pair in pairs]
+        return [Rankings(found[:k], *pair, found) for found, pair in zip(fused, pairs, strict=True)]
 
     def reranked(self, queries: Queries, rankings: list[Rankings]) -> list[Rankings]:
         """The rankings in the order of the reranker, cut to k.

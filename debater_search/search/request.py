@@ -39,6 +39,8 @@ class SearchOptions(BatchOptions, total=False):
     """Options of `SearchEngine.answer`."""
 
     explain: bool
+    facets: Sequence[str]
+    vector: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Request:
     exact: bool = False
     rerank: PairScorer | None = None
     rerank_depth: int | None = None
+    facets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
