@@ -41,7 +41,8 @@ def mine(
 ) -> Summary:
     """Write hard negatives for the questions of `source` to `output`, and a report for people beside it (.md).
 
-    `source` is a training file or a BEIR folder with judgements of `split`. Negatives come from the index that
+    `source` is a training file, a BEIR folder with judgements of `split`, or judgements of hits of that index or
+    corpus. Negatives come from the index that
     `engine` has open, or in lexical mode from a `corpus`, of which only the words are indexed. A row is `query`, and
     lists `positive`, `negative`, `positive_scores`, `negative_scores`. Killed and called again with the same
     arguments, it goes on, and ends in the same bytes. `force` replaces a finished output when the new one is complete.
@@ -61,7 +62,7 @@ def mine(
             "Without an index, negatives are found by words only.",
             "Set `mode` to lexical, or build an index of the corpus and name it as `index`.",
         )
-    questions = read_questions(source, split)
+    questions = read_questions(source, split, engine.folder if engine is not None else corpus)
     with alone_at(output), TemporaryDirectory(prefix="debater-mine-") as scratch:
         check_output(output, source, force=force)  # another process may just have finished it
         if corpus is not None:

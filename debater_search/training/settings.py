@@ -46,6 +46,11 @@ class DataSet(_Section):
         description="JSON lines (also .gz, .zst), Parquet, or a folder in BEIR layout, relative to the config file; "
         "or a data set of the hub, as owner/name."
     )
+    corpus: str | None = Field(
+        None,
+        description="For a file of judgements (debater serve --judgements): the index or corpus with the documents, "
+        "relative to the config file.",
+    )
     instruction: str | list[str] = Field(
         "", description="Instruction put before each query of this set; a list alternates over the rows."
     )
@@ -355,6 +360,8 @@ def load_config(
         beside_it = folder / Path(data.path).expanduser()
         if beside_it.exists() or not is_hub_name(data.path):
             data.path = str(beside_it)
+        if data.corpus is not None:
+            data.corpus = str(folder / Path(data.corpus).expanduser())
     if settings.eval is not None:
         settings.eval.task = str(beside(path, settings.eval.task))
     settings.model = _found_beside(path, settings.model)
