@@ -10,9 +10,9 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-STYLES = ("colours.css", "page.css")
-SCRIPTS = ("dom.js", "base.js", "comparisons.js", "scores.js", "queries.js", "page.js")
-"""Joined into one style and one script, in this order. The page of a server shares colours.css and dom.js."""
+STYLES = ("shared/colours.css", "page.css")
+SCRIPTS = ("shared/dom.js", "base.js", "comparisons.js", "scores.js", "queries.js", "page.js")
+"""Joined into one style and one script, in this order. A server's page takes what is in `shared` too."""
 
 
 def render(title: str, data: Any) -> str:

@@ -50,7 +50,7 @@ export async function ask(path, { body, signal } = {}) {
 }
 
 function errorOf(response, answer) {
-  const said = isObject(answer?.error) ? answer.error : {};
+  const said = isObject(answer?.error) ? answer.error : { message: answer?.reason };
   const text = (value) => (typeof value === "string" ? value : "");
   const [sentence, advice] = SENTENCES[response.status] ?? [`The server answered with status ${response.status}.`, "Try again."];
   const waits = [429, 503].includes(response.status);

@@ -14,7 +14,7 @@ export async function openDocument(index, id, guarded, on) {
   const text = el("div", { class: "text" }, found.text);
   const more = el("button", { type: "button" }, "Show more of the text");
   let length = Array.from(found.text).length; // offsets count characters
-  const offer = (piece) => (more.hidden = !(Array.from(piece.text).length && length < piece.characters));
+  const offer = (piece) => (more.hidden = !(Array.from(piece.text).length && length < piece.total_characters));
   more.addEventListener("click", async () => {
     const piece = await read(length);
     if (piece === undefined) return;

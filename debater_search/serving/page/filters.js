@@ -1,6 +1,6 @@
 // Controls made from the fields of an index: ranges, check boxes, texts with suggestions.
 import { count, el, fill, isNumber, span } from "./dom.js";
-import { nameOf } from "./where.js";
+import { compose, nameOf } from "./where.js";
 
 const FEW = 12; // values that become check boxes
 const OPEN = 6; // fields that are open at first
@@ -16,6 +16,14 @@ export function makeControls(box, fields, changed) {
   });
   fill(box, entries.length ? entries : el("p", { class: "muted small" }, "The documents have no fields to filter by."));
   return (conditions) => made.forEach(({ field, show }) => show(conditions.get(field.name)));
+}
+
+/** A filter that this index understands. */
+export function exampleOf(fields) {
+  const field = fields.find(({ name, min }) => nameOf(name) === name && isNumber(min)) ?? fields.find(({ name, values }) => nameOf(name) === name && values?.length);
+  if (field === undefined) return "A filter, such as title contains 'wing'";
+  const condition = field.values ? { values: [field.values[0][0]] } : { from: field.min };
+  return `A filter, such as ${compose({ rest: [], conditions: new Map([[field.name, condition]]) })}`;
 }
 
 function controlOf(field, changed) {

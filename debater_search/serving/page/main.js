@@ -2,13 +2,13 @@
 import { ApiError, ask, indexPath } from "./api.js";
 import { askForKey, openDocument, share } from "./dialogs.js";
 import { byId, count, el, fill, listed, options, switchColours } from "./dom.js";
-import { makeControls } from "./filters.js";
+import { exampleOf, makeControls } from "./filters.js";
 import { hitItem, notice, shortened } from "./hits.js";
 import { listenToKeys } from "./keys.js";
 import { fragment, read, write } from "./state.js";
 import { compose, parse } from "./where.js";
 
-const PAGE = 10, MOST = 100; // hits
+const PAGE = 10; // hits
 const TYPING = 150, WRITING = 500, SLOW = 250; // milliseconds: of a query, of a filter, until a wait is shown
 const SEARCHED = ["index", "q", "like", "mode", "where", "explain"]; // other parts of the state do not change the hits
 
@@ -66,8 +66,10 @@ function sayFilterError(text) {
 async function start() {
   const found = await guarded(() => ask("v1/indexes"));
   if (found === undefined) return;
-  const names = (found.indexes ?? []).map((one) => one.name);
+  const names = found.indexes.map((one) => one.name);
   if (!names.length) {
+    if ((await guarded(() => ask("readyz"))) === undefined) return; // none is open yet
+    if ((await ask("v1/indexes")).indexes.length) return void start();
     fill(byId("message"), notice("bad", "There is no index to search.", "Ask the server's administrator for a key that may see one."));
     return;
   }
@@ -95,11 +97,12 @@ async function openIndex(name) {
     else filter.conditions.set(field, condition);
     change({ where: compose(filter) }, { delay: TYPING });
   });
+  byId("where").placeholder = exampleOf(facts.fields);
   byId("modes").hidden = !hasVectors();
   apply({ anew: true });
 }
 
-const hasVectors = () => facts.modes ? facts.modes.includes("dense") : Boolean(facts.model);
+const hasVectors = () => facts.modes.includes("dense");
 const mode = () => (hasVectors() ? state.mode : "lexical");
 
 /** Change the state as the user did, and search. */
@@ -151,7 +154,7 @@ function search(delay) {
   const own = (running = new AbortController());
   timer = setTimeout(async () => {
     setBusy(true);
-    const answer = await asked(0, Math.min(MOST, Number(state.shown) || PAGE), own.signal);
+    const answer = await asked(0, Math.min(facts.max_k, Number(state.shown) || PAGE), own.signal);
     if (own.signal.aborted) return;
     setBusy(false);
     if (answer === undefined) return fill(byId("hits")), (byId("more").hidden = true);
@@ -179,7 +182,7 @@ function draw(answer, added = false) {
   else fill(list, items);
   if (focused !== undefined && !added) (itemOf(focused) ?? list).querySelector(".title")?.focus();
   const all = list.childElementCount;
-  byId("more").hidden = answer.hits.length < PAGE || all >= MOST;
+  byId("more").hidden = answer.hits.length < PAGE || all >= facts.max_k;
   const ms = Object.values(answer.ms ?? {}).reduce((sum, value) => sum + value, 0);
   const found = all ? count(all, "result") + (byId("more").hidden ? "" : ", more below") : "";
   byId("count").textContent = all ? listed(found, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`) : "No results.";
@@ -218,7 +221,7 @@ async function more() {
   const list = byId("hits");
   const before = list.childElementCount;
   setBusy(true);
-  const answer = await asked(before, Math.min(PAGE, MOST - before), running.signal);
+  const answer = await asked(before, Math.min(PAGE, facts.max_k - before), running.signal);
   setBusy(false);
   if (answer === undefined) return;
   draw(answer, true);
