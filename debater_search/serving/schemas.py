@@ -215,7 +215,6 @@ class ChangeAnswer(BaseModel):
     deleted: int
     unchanged: int
     encoded: int
-    warnings: list[str]
 
 
 class UsageBody(BaseModel):
