@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from debater_search.indexing import build
+from debater_search.serving.keys import add_key, revoke_key
 from debater_search.types import Document
 from tests.browser import Browser, browser, needs_browser
 from tests.fakes import FakeEncoder, tiny_corpus
@@ -221,3 +222,30 @@ def test_errors_and_empty_answers_are_sentences(opened: Browser, address: str) -
     assert opened.run("document.querySelector('#where-error').hidden")
     show(opened, link(address, index="gone"), "document.querySelector('#message .notice')")
     assert "There is no index gone" in opened.run("document.querySelector('#message').textContent")
+
+
+def test_a_key_is_asked_for_once(opened: Browser, folder: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    token = add_key(keys, "page")
+
+    def give(key: str) -> None:
+        wait(opened, "document.querySelector('#key').open")
+        write(opened, "#key-value", key)
+        opened.press("Enter", 13, "\r")
+
+    with served([folder / "papers"], keys=keys, judgements=tmp_path / "judgements.jsonl") as address:
+        url = link(address, q="wing")
+        opened.open(url)
+        give("wrong")
+        wait(opened, "!document.querySelector('#key-error').hidden")
+        give(token)
+        wait(opened, "document.querySelector('.hit')")
+        assert opened.run("document.querySelectorAll('.verdict').length") == 0  # the key may not judge
+        show(opened, url)  # it is not asked for again
+        assert token not in opened.run("location.href")
+        revoke_key(keys, "page")
+        write(opened, "#query", "wings")
+        wait(opened, "document.querySelector('#key').open")
+        opened.press("Escape", 27)
+        wait(opened, "document.querySelector('#message .notice')")
+        assert "The key is unknown, revoked or expired." in opened.run("document.querySelector('#message').textContent")

@@ -44,22 +44,24 @@ export async function openDocument(index, id, guarded, on) {
   dialog.scrollTop = 0;
 }
 
-/** Ask for a key, once for all that wait for it. */
+/** Ask for a key, once for all that wait for it; whether one was given. */
 export function askForKey() {
   const dialog = byId("key");
   asking ??= new Promise((resolve) => {
     const error = byId("key-error");
+    let given = false;
     error.hidden = !hasKey();
     error.textContent = hasKey() ? "The server does not accept this key. It may have been revoked or have expired." : "";
     dialog.querySelector("form").onsubmit = (event) => {
       event.preventDefault();
       setKey(byId("key-value").value.trim());
+      given = true;
       byId("key-value").value = "";
       dialog.close();
     };
     dialog.onclose = () => {
       asking = null;
-      resolve(hasKey());
+      resolve(given);
     };
     dialog.showModal();
   });
