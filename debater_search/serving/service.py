@@ -75,6 +75,11 @@ class Service:
             return "The reranker is not loaded."
         return None
 
+    @property
+    def public_names(self) -> dict[str, str]:
+        """How messages call places on disk."""
+        return {str(index.folder): index.name for index in self.indexes.values()}
+
     def visible(self, caller: Caller) -> list[ServedIndex]:
         """The indexes that exist for a caller."""
         return [index for name, index in self.indexes.items() if caller.may_see(name)]
