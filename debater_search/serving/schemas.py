@@ -186,6 +186,8 @@ class IndexFacts(IndexBody):
     warnings: list[str]
     max_k: int
     """The largest k + offset of a search."""
+    reranks: bool
+    """Whether the server has a reranker."""
     judgements: bool
     """Whether this key may judge hits."""
 

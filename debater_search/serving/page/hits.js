@@ -115,8 +115,3 @@ export function shortened(text, limit) {
 }
 
 const number = (value, digits) => (isNumber(value) ? value.toFixed(Math.abs(value) >= 100 ? 1 : digits) : "–");
-
-/** A box with a sentence, what to do, and perhaps a button. */
-export function notice(kind, message, hint, button = null) {
-  return el("div", { class: `notice ${kind}` }, el("p", {}, el("b", {}, message), hint ? ` ${hint}` : ""), button);
-}

@@ -3,16 +3,18 @@ import { ApiError, ask, indexPath } from "./api.js";
 import { askForKey, openDocument, share } from "./dialogs.js";
 import { byId, count, el, fill, listed, options, switchColours } from "./dom.js";
 import { exampleOf, makeControls } from "./filters.js";
-import { hitItem, notice, shortened } from "./hits.js";
+import { hitItem, shortened } from "./hits.js";
 import { listenToKeys } from "./keys.js";
+import { notice, nothing, welcome } from "./notices.js";
 import { fragment, read, write } from "./state.js";
 import { compose, parse } from "./where.js";
 
-const PAGE = 10; // hits
+const PAGE = 10, RERANKED = 20; // hits
 const TYPING = 150, WRITING = 500, SLOW = 250; // milliseconds: of a query, of a filter, until a wait is shown
-const SEARCHED = ["index", "q", "like", "mode", "where", "explain"]; // other parts of the state do not change the hits
+const SEARCHED = ["index", "q", "like", "mode", "where", "explain", "rerank"]; // other parts of the state do not change the hits
 
 const state = read();
+const SWITCHES = ["explain", "rerank"];
 let facts = null; // of the chosen index
 let showConditions = () => {};
 let running = new AbortController();
@@ -99,6 +101,7 @@ async function openIndex(name) {
   });
   byId("where").placeholder = exampleOf(facts.fields);
   byId("modes").hidden = !hasVectors();
+  byId("rerank").parentElement.hidden = !facts.reranks;
   apply({ anew: true });
 }
 
@@ -118,7 +121,7 @@ function apply({ delay = 0, anew = false } = {}) {
   const set = (id, value) => byId(id).value !== value && (byId(id).value = value);
   set("query", state.q);
   set("where", state.where);
-  byId("explain").checked = Boolean(state.explain);
+  for (const name of SWITCHES) byId(name).checked = Boolean(state[name]);
   byId("modes").querySelector(`[value=${state.mode}]`).checked = true;
   byId("like").hidden = !state.like;
   byId("like").querySelector("span").textContent = `Documents like ${shortened(state.like, 60)}`;
@@ -148,7 +151,9 @@ function search(delay) {
     fill(byId("message"));
     byId("more").hidden = true;
     byId("count").textContent = "";
-    return welcome();
+    fill(byId("welcome"), welcome(facts));
+    byId("welcome").hidden = false;
+    return;
   }
   byId("welcome").hidden = true;
   const own = (running = new AbortController());
@@ -157,10 +162,10 @@ function search(delay) {
     const answer = await asked(0, Math.min(facts.max_k, Number(state.shown) || PAGE), own.signal);
     if (own.signal.aborted) return;
     setBusy(false);
-    if (answer === undefined) return fill(byId("hits")), (byId("more").hidden = true);
-    draw(answer);
+    if (answer !== undefined) return draw(answer);
+    fill(byId("hits"));
+    byId("more").hidden = true;
   }, delay);
-  return undefined;
 }
 
 function asked(offset, k, signal) {
@@ -168,6 +173,7 @@ function asked(offset, k, signal) {
     ...(state.like ? { like: state.like } : { query: state.q }),
     ...(state.where.trim() ? { where: state.where } : {}),
     ...(state.explain ? { explain: true } : {}),
+    ...(state.rerank && facts.reranks && !state.like ? { rerank: RERANKED } : {}),
     k, offset, mode: mode(),
   };
   return guarded(() => ask(indexPath(facts.name, "search"), { body, signal }), signal);
@@ -188,13 +194,7 @@ function draw(answer, added = false) {
   byId("count").textContent = all ? listed(found, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`) : "No results.";
   const notes = [...(answer.notes ?? []), answer.truncated ? "The query is longer than the model reads: its end was left out." : null];
   fill(byId("notes"), notes.filter(Boolean).map((note) => notice("wait", note, "")));
-  if (!all) fill(byId("notes"), nothing());
-}
-
-function nothing() {
-  if (state.where) return notice("wait", "No document matches.", "Try fewer filters, or clear them.");
-  const words = mode() === "lexical" ? "Try other words, or search by meaning." : "Try other words.";
-  return notice("wait", "No document matches.", words);
+  if (!all) fill(byId("notes"), nothing(Boolean(state.where), mode() === "lexical"));
 }
 
 const itemOf = (id) => [...byId("hits").children].find((item) => item.dataset.id === id);
@@ -241,21 +241,6 @@ function showDocument() {
   });
 }
 
-function welcome() {
-  const about = [
-    count(facts.documents ?? 0, "document"),
-    facts.model ? `model ${facts.model}` : "search by words only",
-    facts.thinking_steps > 1 ? count(facts.thinking_steps, "thinking step") : "",
-  ];
-  fill(
-    byId("welcome"),
-    el("h1", {}, `Search ${facts.name}`),
-    el("p", { class: "muted" }, listed(...about)),
-    el("p", {}, "Type a question in your own words. Results appear as you type, and the address of this page keeps your search, so that you can share it."),
-  );
-  byId("welcome").hidden = false;
-}
-
 function setBusy(busy) {
   clearTimeout(slow);
   byId("hits").setAttribute("aria-busy", String(busy));
@@ -272,7 +257,9 @@ function listen() {
     change({ q: byId("query").value }, { step: true });
   });
   byId("modes").addEventListener("change", (event) => change({ mode: event.target.value }));
-  byId("explain").addEventListener("change", () => change({ explain: byId("explain").checked ? "1" : "" }));
+  for (const name of SWITCHES) {
+    byId(name).addEventListener("change", () => change({ [name]: byId(name).checked ? "1" : "" }));
+  }
   byId("where").addEventListener("input", () => change({ where: byId("where").value }, { delay: WRITING }));
   byId("clear").addEventListener("click", () => (change({ where: "" }), byId("where").focus()));
   byId("like").querySelector("button").addEventListener("click", () => (change({ like: "" }), byId("query").focus()));

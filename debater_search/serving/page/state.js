@@ -1,5 +1,5 @@
 // What is shown, kept in the URL's fragment: a link shares it, and no server sees it.
-const DEFAULTS = { index: "", q: "", like: "", mode: "hybrid", where: "", explain: "", shown: "", doc: "" };
+const DEFAULTS = { index: "", q: "", like: "", mode: "hybrid", where: "", explain: "", rerank: "", shown: "", doc: "" };
 const MODES = ["hybrid", "dense", "lexical"];
 
 /** The state that a fragment says; what it leaves out or has wrong is as at the start. */

@@ -22,5 +22,9 @@ async def describe_index(index: str, service: TheService, caller: Searcher) -> R
     """Say what is in an index: documents and their fields, model, generation."""
     found = service.index(index, caller)
     facts = await service.retrieve(found.facts)
-    judges = service.judgements is not None and caller.may("judge")
-    return JsonResponse({**facts, "max_k": service.settings.max_k, "judgements": judges})
+    abilities = {
+        "max_k": service.settings.max_k,
+        "reranks": service.settings.rerank is not None,
+        "judgements": service.judgements is not None and caller.may("judge"),
+    }
+    return JsonResponse(facts | abilities)
