@@ -89,6 +89,30 @@ def test_hits_come_as_the_user_types_and_the_last_answer_wins(opened: Browser, a
     assert opened.complaints == []
 
 
+def test_a_late_answer_does_not_replace_the_last_one(opened: Browser, address: str) -> None:
+    show(opened, link(address, q="unique1"))
+    opened.run("""
+        late = 0;
+        const real = window.fetch;
+        window.fetch = async (url, options) => {
+            const answer = await real(url, { ...options, signal: undefined });
+            if (!options.body?.includes("unique2")) return answer;
+            await new Promise((resolve) => setTimeout(resolve, 600));
+            late += 1;
+            return answer;
+        };
+    """)
+    sent = len(opened.requests)
+    write(opened, "#query", "unique2")
+    while len(opened.requests) == sent:
+        opened.run("0")
+    write(opened, "#query", "unique7")
+    wait(opened, f"{TITLES}[0] === 'Title 7'")
+    wait(opened, "late")
+    opened.run("new Promise((resolve) => setTimeout(resolve, 50))")
+    assert opened.run(TITLES)[0] == "Title 7"
+
+
 def test_a_link_shares_what_is_seen(opened: Browser, address: str) -> None:
     show(opened, link(address, index="papers", q="wing", mode="dense", where="year >= 1975", explain="1"))
     assert opened.run("document.querySelector('[value=dense]').checked")
