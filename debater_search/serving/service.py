@@ -135,9 +135,7 @@ class Service:
             self.metrics.index(index.name, manifest.generation, manifest.corpus.documents)
             if not first:
                 self.metrics.reloads.labels(index.name).inc()
-            log.info(
-                "Index %s: generation %d, %d documents.", index.name, manifest.generation, manifest.corpus.documents
-            )
+            log.info("Index %s is open in generation %d.", index.name, manifest.generation)
 
     def model_of(self, manifest: IndexManifest, folder: Path) -> ServedModel | None:
         """The model that made an index, loaded if need be; None for an index of words only. For any thread."""
