@@ -75,7 +75,7 @@ def test_the_loop_from_use_to_a_better_index_runs_as_written(tmp_path: Path) -> 
     example = json.loads(blocks("json")[0])
     assert lines[0] | {"time": ""} == example | {"time": ""}
     mined = [json.loads(line) for line in (tmp_path / "mined" / "older.jsonl").read_text().splitlines()]
-    assert [row["query"] for row in mined] == ["lift of a wing in a slipstream", "flow past a flat plate"]
+    assert {row["query"] for row in mined} == {query for query, _, _ in JUDGED[:4]}
     assert (tmp_path / "indexes" / "papers-judged" / "manifest.json").exists()
 
 

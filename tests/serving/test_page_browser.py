@@ -244,8 +244,9 @@ def test_errors_and_empty_answers_are_sentences(opened: Browser, address: str) -
     wait(opened, "document.querySelector('#notes .notice')")
     assert "No document matches." in opened.run("document.querySelector('#notes').textContent")
     assert opened.run("document.querySelector('#where-error').hidden")
-    show(opened, link(address, index="gone"), "document.querySelector('#message .notice')")
-    assert "There is no index gone" in opened.run("document.querySelector('#message').textContent")
+    show(opened, link(address, index="gone", q="wing"), "document.querySelector('#gone .notice')")
+    wait(opened, "document.querySelector('.hit')")
+    assert "There is no index gone. This is papers." in opened.run("document.querySelector('#gone').textContent")
 
 
 def test_a_key_is_asked_for_once(opened: Browser, folder: Path, tmp_path: Path) -> None:

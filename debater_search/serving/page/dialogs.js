@@ -5,11 +5,12 @@ import { metadataList } from "./hits.js";
 
 const PIECE = 8000; // characters
 
-/** Show a document; `on`: {like(document), closed()}, `guarded` runs a request and reports its errors. */
+/** Show a document; `on`: {isCurrent(), like(document), closed()}, `guarded` runs a request and reports its errors. */
 export async function openDocument(index, id, guarded, on) {
   const dialog = byId("document");
   const read = (offset) => guarded(() => ask(`${indexPath(index, "documents", id)}?offset=${offset}&characters=${PIECE}`));
   const found = await read(0);
+  if (!on.isCurrent()) return undefined; // another one was opened meanwhile
   if (found === undefined) return on.closed();
   const text = el("div", { class: "text" }, found.text);
   const more = el("button", { type: "button" }, "Show more of the text");

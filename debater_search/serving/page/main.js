@@ -82,7 +82,7 @@ async function start() {
   if (!names.includes(asked)) state.index = "";
   await openIndex(names.includes(asked) ? asked : names[0]);
   if (asked && !names.includes(asked)) {
-    fill(byId("message"), notice("wait", `There is no index ${asked}.`, `This is ${names[0]}.`));
+    fill(byId("gone"), notice("wait", `There is no index ${asked}.`, `This is ${names[0]}.`));
   }
 }
 
@@ -111,6 +111,7 @@ const mode = () => (hasVectors() ? state.mode : "lexical");
 /** Change the state as the user did, and search. */
 function change(changes, { delay = 0, step = false } = {}) {
   Object.assign(state, { shown: "" }, changes);
+  fill(byId("gone"));
   write(state, { step });
   apply({ delay });
 }
@@ -231,7 +232,9 @@ async function more() {
 }
 
 function showDocument() {
-  openDocument(facts.name, state.doc, guarded, {
+  const id = state.doc;
+  openDocument(facts.name, id, guarded, {
+    isCurrent: () => state.doc === id,
     like: actions.like,
     closed: () => {
       if (!state.doc) return;
@@ -264,6 +267,7 @@ function listen() {
   byId("clear").addEventListener("click", () => (change({ where: "" }), byId("where").focus()));
   byId("like").querySelector("button").addEventListener("click", () => (change({ like: "" }), byId("query").focus()));
   byId("index").addEventListener("change", () => {
+    fill(byId("gone"));
     Object.assign(state, { index: byId("index").value, where: "", like: "", doc: "", shown: "" });
     write(state, { step: true });
     openIndex(state.index);
