@@ -249,6 +249,18 @@ def test_errors_and_empty_answers_are_sentences(opened: Browser, address: str) -
     assert "There is no index gone. This is papers." in opened.run("document.querySelector('#gone').textContent")
 
 
+def test_it_waits_for_a_busy_server_and_says_when_there_is_none(opened: Browser, folder: Path) -> None:
+    with served([folder / "papers"], rate=1.0) as address:
+        opened.open(link(address, q="unique7"))  # three requests, where two are free
+        wait(opened, "document.querySelector('#message').textContent.includes('Trying again in 1 second.')")
+        wait(opened, "document.querySelector('.hit')")
+        assert opened.run("document.querySelector('#message').textContent") == ""
+    write(opened, "#query", "unique8")
+    wait(opened, "document.querySelector('#message button')")
+    assert "The server does not answer." in opened.run("document.querySelector('#message').textContent")
+    assert opened.run(TITLES) == []  # and not those of another query
+
+
 def test_a_key_is_asked_for_once(opened: Browser, folder: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     token = add_key(keys, "page")
