@@ -166,7 +166,7 @@ def add(app: FastAPI, service: Service) -> None:
     app.include_router(router)
 
 
-@router.post("/{index}/judgements", response_model=JudgementAnswer, responses=errors(404, 413, 415))
+@router.post("/{index}/judgements", response_model=JudgementAnswer, responses=errors(404, 408, 413, 415))
 async def judge(index: str, body: JudgementBody, service: TheService, caller: Judge) -> Response:
     """Say whether a hit is relevant to a query. The last judgement of a hit counts.
 
