@@ -53,12 +53,11 @@ function errorOf(response, answer) {
   const said = isObject(answer?.error) ? answer.error : { message: answer?.reason };
   const text = (value) => (typeof value === "string" ? value : "");
   const [sentence, advice] = SENTENCES[response.status] ?? [`The server answered with status ${response.status}.`, "Try again."];
-  const waits = [429, 503].includes(response.status);
-  const seconds = Number(response.headers.get("Retry-After"));
+  const seconds = Number(response.headers.get("Retry-After")); // where waiting helps
   return new ApiError(response.status, text(said.message) || sentence, {
     hint: text(said.message) ? text(said.hint) : advice,
     code: text(said.code),
-    wait: waits ? Math.min(60, Math.max(1, seconds || 2)) : 0,
+    wait: seconds > 0 ? Math.min(60, seconds) : 0,
   });
 }
 
