@@ -43,15 +43,20 @@ class Browser:
         return dict(answer["result"])
 
     def open(
-        self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False
+        self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False
     ) -> None:
-        """Show a file, once it has loaded."""
+        """Show a file or an address, once it has loaded; what differs in the fragment alone is loaded anew."""
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.send("Emulation.setEmulatedMedia", features=scheme)
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         self.send("Emulation.setDeviceMetricsOverride", **size)
+        if isinstance(page, str):
+            self._navigate("about:blank")
+        self._navigate(page if isinstance(page, str) else page.resolve().as_uri())
+
+    def _navigate(self, url: str) -> None:
         self.events.clear()
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._receive())
 

@@ -29,6 +29,10 @@ from debater_search.errors import InvalidError
 
 if TYPE_CHECKING:
     from debater_search.cli.result_table import ResultTable
+    from debater_search.encoder.protocol import TextEncoder
+    from debater_search.evaluation.judged import JudgedIndex
+    from debater_search.evaluation.suites import Suite
+    from debater_search.evaluation.tasks import RetrievalTask
 
 EXAMPLES = examples(
     "debater eval data/cranfield",
@@ -37,6 +41,7 @@ EXAMPLES = examples(
     "debater eval data/cranfield --model checkpoints/demo --analyse steps --analyse weights --output results",
     "debater eval data/cranfield --rerank checkpoints/reranker   # with and without it",
     "debater eval beir --model debater-2b --output results",
+    "debater eval indexes/papers --judgements judgements.jsonl --baseline bm25",
     "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv --compare other.trec",
     "debater eval --report results/minilm results/demo --output comparison",
 )
@@ -97,6 +102,14 @@ def evaluate(
         Path | None, typer.Option(help="Score this TREC run instead of a model; needs --qrels.", metavar="FILE")
     ] = None,
     qrels: Annotated[Path | None, typer.Option(help="Judgements for --run.", metavar="FILE")] = None,
+    judgements: Annotated[
+        Path | None,
+        typer.Option(
+            help="Judgements of hits (debater serve --judgements) for the index that TASK names. Default model and "
+            "type: the index's own.",
+            metavar="FILE",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for results.json, TASK/run.trec and report.html.")
     ] = None,
@@ -123,9 +136,18 @@ def evaluate(
                 raise InvalidError("TASK and --run exclude each other.", "Give one of them.")
             table = _score_run(context, out, run, qrels, compare=compare, output=output, force=force)
         else:
+            chosen: Sequence[RetrievalTask | Suite | str | Path] = tasks
+            default: TextEncoder | str = DEFAULT_MODEL
+            if judgements is not None:
+                judged = _judged_index(tasks, judgements)
+                chosen = [judged]
+                if not _is_given(context, "index_type"):
+                    index_type = judged.index_type
+                if model is None and mode is not Mode.lexical:
+                    default = judged.load_encoder(device)
             campaign = Campaign(
-                tasks,
-                model or DEFAULT_MODEL,
+                chosen,
+                model or default,
                 mode=mode.value,
                 split=split,
                 instruction=instruction,
@@ -177,6 +199,14 @@ def _score_run(
     return table
 
 
+def _judged_index(tasks: Sequence[str], judgements: Path) -> "JudgedIndex":
+    from debater_search.evaluation.judged import JudgedIndex
+
+    if len(tasks) != 1:
+        raise InvalidError("--judgements goes with one index.", "Name its folder, such as indexes/papers.")
+    return JudgedIndex(tasks[0], judgements)
+
+
 def _apart(tasks: Sequence[str], compare: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tasks, and what to compare with: Typer takes B of `--compare A B` for a task, but it is a run or has results."""
 
@@ -191,9 +221,13 @@ def _refuse_all_but(context: typer.Context, allowed: set[str], why: str) -> None
     """Raise DebaterError if options were given that would be ignored."""
     for option in context.command.params:
         name = option.name or ""
-        source = context.get_parameter_source(name)
-        if name not in allowed and source is not None and source.name == "COMMANDLINE":
+        if name not in allowed and _is_given(context, name):
             raise InvalidError(why, f"Leave {option.opts[0]} out.")
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _report(out: Output, folders: Sequence[str], output: Path | None) -> None:

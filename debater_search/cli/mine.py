@@ -34,6 +34,7 @@ EXAMPLES = examples(
     "debater mine train.jsonl.gz --index indexes/papers",
     "debater mine data/scifact --index indexes/scifact --window 10:100 --choice random --negatives 4",
     "debater mine train.jsonl --index indexes/papers --rerank cross-encoder/ms-marco-MiniLM-L12-v2 --margin 1",
+    "debater mine judgements.jsonl --index indexes/papers",
     "debater mine train.jsonl --mode lexical --corpus papers.jsonl --output mined/bm25.jsonl",
 )
 
@@ -56,7 +57,8 @@ def mine(
     source: Annotated[
         str,
         typer.Argument(
-            help="Training data (jsonl with query and positive, .gz too), or a BEIR folder.", metavar="QUERIES"
+            help="Training data (jsonl with query and positive, .gz too), judgements of hits, or a BEIR folder.",
+            metavar="QUERIES",
         ),
     ],
     index: Annotated[

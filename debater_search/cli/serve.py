@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SERVE_EXAMPLES = examples(
     "debater serve indexes/papers",
     "debater serve --host 0.0.0.0 --keys keys.json      # behind a proxy with TLS",
+    "debater serve indexes/papers --judgements judgements.jsonl",
     "debater serve indexes/papers --rerank cross-encoder/ms-marco-MiniLM-L6-v2",
 )
 KEYS_EXAMPLES = examples(

@@ -20,17 +20,20 @@ from debater_search.types import TrainingExample
 logger = logging.getLogger(__name__)
 
 
-def open_training_set(path: str | Path, *, max_bad: int = 0, source: str | None = None) -> "TrainingSet":
+def open_training_set(
+    path: str | Path, *, corpus: str | Path | None = None, max_bad: int = 0, source: str | None = None
+) -> "TrainingSet":
     """Open the training rows at `path`, having checked every one of them.
 
     `path` is a file (JSON lines, CSV, TSV, Parquet, each also .gz or .zst), a folder in BEIR layout with
-    qrels/train.tsv (all positives of a query make one row), or `org/name` or `org/name:config` of a Hugging Face hub.
+    qrels/train.tsv (all positives of a query make one row), judgements of hits, whose documents are those of `corpus`
+    (an index or a corpus), or `org/name` or `org/name:config` of a Hugging Face hub.
     The shapes of rows are those of `training.parse_row`. `source` names the set in its examples.
     The first opening reads everything once; what it learns is kept in the cache until the data changes.
     Up to `max_bad` rows that cannot be used are left out, with a warning. Raises DebaterError if there are more, naming
     the first ones with file and line; if there is no good row; and if the data cannot be read.
     """
-    found = training_source(path)
+    found = training_source(path, corpus)
     rows = TrainingSet(open_entry(found), found.path, source if source is not None else found.name)
     if rows.bad.count > max_bad:
         raise InvalidError(

@@ -1,4 +1,5 @@
-"""Where training rows come from: a file, a BEIR folder or a data set of a hub; all of them read as JSON lines.
+"""Where training rows come from: a file, a BEIR folder, judgements of hits or a data set of a hub; all of them read as
+JSON lines.
 
 A plain .jsonl file already is what is read by position. Anything else is written as such lines once: row or line n of
 the source becomes line n, so that messages can name the place in what the user gave.
@@ -14,6 +15,7 @@ from typing import BinaryIO
 
 from debater_search.data.corpus import read_corpus
 from debater_search.data.files import COMPRESSIONS, STDIN, decoded, open_stream, place, require_exists
+from debater_search.data.judgements import files_of, holds_judgements, judged_rows
 from debater_search.data.qrels import read_qrels
 from debater_search.data.queries import read_queries
 from debater_search.data.rows import FORMATS, Fields, find_in_folder, format_of, json_row
@@ -38,7 +40,7 @@ class TrainingSource:
     name: str
     """What examples call it by default."""
     unit: str
-    """What its lines stand for: a `line`, a `row` of a table, or a `query` of a BEIR folder."""
+    """What its lines stand for: a `line`, a `row` of a table, or a `query` of a BEIR folder or of judgements."""
     lines: Callable[[], Iterator[bytes]]
     """Reads it as JSON lines, each with its line end; one longer than MAX_LINE may come in pieces of that size."""
     files: tuple[Path, ...] = ()
@@ -47,8 +49,11 @@ class TrainingSource:
     """Whether the lines are the bytes of the file itself, so that no copy is needed."""
 
 
-def training_source(path: str | Path) -> TrainingSource:
-    """What lies at `path`; nothing is read yet. Raises DebaterError for what is not there or of no known kind."""
+def training_source(path: str | Path, corpus: str | Path | None = None) -> TrainingSource:
+    """What lies at `path`; only the first lines are read. `corpus` has the documents that judgements name.
+
+    Raises DebaterError for what is not there or of no known kind, and for judgements without a corpus.
+    """
     if str(path) == STDIN:
         raise InvalidError("Training data is read many times, and standard input only once.", "Save it to a file.")
     if is_hub_name(path):
@@ -56,6 +61,10 @@ def training_source(path: str | Path) -> TrainingSource:
             str(path), str(path), "row", lambda: joined_lines(lambda: _as_lines(_hub_rows(str(path))))
         )
     require_exists(path)
+    if holds_judgements(path):
+        return _judgements(Path(path), corpus)
+    if corpus is not None:
+        raise InvalidError(f"{path} holds no judgements, so that `corpus` is not used.", "Leave `corpus` out.")
     return _beir_folder(Path(path)) if Path(path).is_dir() else _file(Path(path))
 
 
@@ -97,6 +106,16 @@ def _file(path: Path) -> TrainingSource:
     return TrainingSource(
         str(path), set_name(path), unit, lambda: _as_lines(read_training_rows(path)), (path.absolute(),)
     )
+
+
+def _judgements(path: Path, corpus: str | Path | None) -> TrainingSource:
+    if corpus is None:
+        raise InvalidError(
+            f"{path} holds judgements, which name documents by their ids.",
+            "Name the index or the corpus that has these documents as `corpus`.",
+        )
+    files = (path.absolute(), *files_of(corpus))
+    return TrainingSource(str(path), set_name(path), "query", lambda: _as_lines(judged_rows(path, corpus)), files)
 
 
 def _stream(path: Path) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from debater_search.encoder.protocol import (
 from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
+from debater_search.evaluation.judged import JudgedIndex
 from debater_search.evaluation.kept import kept_embeddings, query_vectors
 from debater_search.evaluation.metrics import recall_at
 from debater_search.evaluation.provenance import digest
@@ -140,6 +141,8 @@ def opened(
 ) -> Iterator[tuple[SearchEngine, dict[str, float]]]:
     """An engine over the task's corpus, and the seconds that making it took; an engine is passed on as it is.
 
+    A judged index is its own corpus, and used as it is where this model and type made it.
+
     Use it to ask one index several things: `with opened(task, encoder, all_steps=True) as (engine, timings)`.
     """
     if isinstance(model_or_engine, SearchEngine):
@@ -149,6 +152,12 @@ def opened(
         from debater_search.encoder import Encoder
 
         model_or_engine = Encoder.load(model_or_engine)
+    if isinstance(judged := uncached(task), JudgedIndex) and index_folder is None:
+        engine = judged.engine(model_or_engine, index_type, all_steps=all_steps)
+        if engine is not None:
+            with closing(engine):
+                yield engine, {}
+            return
     with indexed(
         task.corpus(split),
         model_or_engine,

@@ -11,11 +11,14 @@ from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, rea
 from debater_search.vectors import backend
 
 
-def describe(index: Path) -> dict[str, Any]:
-    """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
+def describe(index: Path, values: int = 10) -> dict[str, Any]:
+    """What an index's manifests say of it, its size on disk, and its fields with at most so many values each.
+
+    Raises DebaterError where it is none or damaged.
+    """
     manifest = open_manifest(index)
     documents = DocumentStore(index / manifest.documents, manifest.generation)
-    fields = [_plain(field) for field in describe_fields(documents)]
+    fields = [_plain(field) for field in describe_fields(documents, values)]
     documents.close()
     facts: dict[str, Any] = {
         "index": str(index),

@@ -46,7 +46,8 @@ def mine(
 ) -> Summary:
     """Write hard negatives for the questions of `source` to `output`, and a report for people beside it (.md).
 
-    `source` is a training file or a BEIR folder with judgements of `split`. Negatives come from the index that
+    `source` is a training file, a BEIR folder with judgements of `split`, or judgements of hits of that index or
+    corpus. Negatives come from the index that
     `engine` has open, or in lexical mode from a `corpus`, of which only the words are indexed. A row is `query`, and
     lists `positive`, `negative`, `positive_scores`, `negative_scores`. With `rerank`, a `Reranker` is the teacher: it
     scores positives and the first `settings.rerank_depth` documents of the window, and the rules compare its scores.
@@ -71,7 +72,7 @@ def mine(
             "Without an index, negatives are found by words only.",
             "Set `mode` to lexical, or build an index of the corpus and name it as `index`.",
         )
-    questions = read_questions(source, split)
+    questions = read_questions(source, split, engine.folder if engine is not None else corpus)
     with alone_at(output), TemporaryDirectory(prefix="debater-mine-") as scratch:
         check_output(output, source, force=force)  # another process may just have finished it
         if corpus is not None:

@@ -1,4 +1,4 @@
-"""What negatives are mined for: queries and the texts that answer them, from training files or BEIR folders."""
+"""What negatives are mined for: queries and their answers, from training files, BEIR folders or judgements of hits."""
 
 import hashlib
 import itertools
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from debater_search.data import read_corpus, read_qrels, read_queries, read_training_examples
 from debater_search.data.files import STDIN, require_exists
+from debater_search.data.judgements import holds_judgements, judged_rows
 from debater_search.errors import InvalidError, MissingError
 from debater_search.mining.texts import digest
 from debater_search.types import Qrels
@@ -25,8 +26,10 @@ class Question:
     positives: tuple[str, ...]
 
 
-def read_questions(source: str | Path, split: str = "train") -> list[Question]:
-    """The questions of a training file, or of a BEIR folder with judgements of `split`; each query once.
+def read_questions(source: str | Path, split: str = "train", corpus: str | Path | None = None) -> list[Question]:
+    """The questions of a training file, a BEIR folder (judgements of `split`) or judgements of hits; each query once.
+
+    `corpus`, an index or a corpus, has the documents that judgements of hits name.
 
     Queries that differ in case or blanks only are one, with the positives of all their rows. Negatives that a training
     file has already are not read.
@@ -36,7 +39,12 @@ def read_questions(source: str | Path, split: str = "train") -> list[Question]:
 
     """
     check_source(source)
-    pairs = _judged_pairs(Path(source), split) if Path(source).is_dir() else _training_pairs(source)
+    if Path(source).is_dir():
+        pairs = _judged_pairs(Path(source), split)
+    elif corpus is not None and holds_judgements(source):
+        pairs = ((row["query"], text) for _, row in judged_rows(source, corpus) for text in row["positive"])
+    else:
+        pairs = _training_pairs(source)
     questions = _grouped(pairs)
     if not questions:
         raise InvalidError(f"No query of {source} has a positive with text.", "Mining needs positives.")

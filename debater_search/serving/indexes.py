@@ -17,6 +17,9 @@ from debater_search.store.manifest import IndexManifest
 
 log = logging.getLogger(__name__)
 
+SUGGESTED_VALUES = 50
+"""Of a field, the most frequent first."""
+
 ModelOf = Callable[[IndexManifest, Path], ServedModel | None]
 
 
@@ -89,7 +92,7 @@ class ServedIndex:
         """What `debater info` says, without places on disk, for the newest state."""
         generation = self.manifest.generation
         if self._facts is None or self._facts[0] != generation:
-            facts = describe(self.folder)
+            facts = describe(self.folder, SUGGESTED_VALUES)
             del facts["index"]
             if "model" in facts:
                 facts["model"] = public_name(facts["model"])

@@ -9,15 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
 
 from debater_search.serving.service import Service
 from debater_search.serving.settings import Settings
-
-PAGE = Path(__file__).parent / "page"
+from debater_search.serving.static import Page
 
 Part = Callable[[FastAPI, Service], AbstractAsyncContextManager[object] | None]
 """`add(app, service)` of a module."""
@@ -35,7 +32,7 @@ def parts_of(settings: Settings) -> Iterator[Part]:
 
 def add_page(app: FastAPI, _: Service) -> None:
     """Serve the page: static files below /."""
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    app.mount("/", Page())
 
 
 def _part(module: str) -> Iterator[Part]:

@@ -115,6 +115,7 @@ class HitBody(BaseModel):
     marks: MarksBody
     metadata: dict[str, Any]
     explanation: ExplanationBody | None = None
+    relevant: bool | None = None
 
 
 class FacetBody(BaseModel):
@@ -183,6 +184,12 @@ class IndexFacts(IndexBody):
 
     fields: list[FieldBody]
     warnings: list[str]
+    max_k: int
+    """The largest k + offset of a search."""
+    reranks: bool
+    """Whether the server has a reranker."""
+    judgements: bool
+    """Whether this key may judge hits."""
 
 
 class DocumentBody(BaseModel):

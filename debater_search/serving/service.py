@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from debater_search.errors import DebaterError
 from debater_search.indexing import Change
@@ -18,6 +18,9 @@ from debater_search.serving.metrics import Metrics
 from debater_search.serving.models import Models, ServedModel, ServedReranker
 from debater_search.serving.settings import Settings
 from debater_search.store.manifest import IndexManifest
+
+if TYPE_CHECKING:
+    from debater_search.serving.judgements import JudgementLog
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ class Service:
             settings.load_encoder, settings.device, settings.cached_queries, self.metrics.batches.observe
         )
         self.reranker: ServedReranker | None = None
+        self.judgements: JudgementLog | None = None
         self.draining = False
         self._retrieval = ThreadPoolExecutor(settings.retrieval_threads, thread_name_prefix="retrieve")
         self._reranking = ThreadPoolExecutor(settings.reranking_threads, thread_name_prefix="rerank")

@@ -67,7 +67,9 @@ class TrainingData:
     def __init__(self, settings: TrainingSettings) -> None:
         """Raises DebaterError for unreadable data, InvalidError for a set that gives no batch."""
         self.settings = settings
-        self.sets: list[TrainingSet] = [open_training_set(d.path, max_bad=settings.max_bad) for d in settings.data]
+        self.sets: list[TrainingSet] = [
+            open_training_set(d.path, corpus=d.corpus, max_bad=settings.max_bad) for d in settings.data
+        ]
         size = settings.batch_size
         self.unit = size if settings.homogeneous else 1  # rows drawn from a set at a time
         rows = effective_rows([len(s) for s in self.sets], [d.weight for d in settings.data], settings.temperature)

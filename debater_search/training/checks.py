@@ -31,7 +31,7 @@ def check(
         if is_finished(Path(output or settings.output), settings, resume=resume, force=force):
             return
         for data in settings.data:
-            training_source(data.path)
+            training_source(data.path, data.corpus)
     require_model(settings.model, weights=not dry_run)
     if settings.eval is not None and "torch" not in sys.modules:  # else the run says it as soon
         for task in settings.eval.tasks:

@@ -26,6 +26,8 @@ def load_config(
         beside_it = folder / Path(data.path).expanduser()
         if beside_it.exists() or not is_hub_name(data.path):
             data.path = str(beside_it)
+        if data.corpus is not None:
+            data.corpus = str(folder / Path(data.corpus).expanduser())
     if settings.eval is not None:
         found = [str(beside(path, task)) for task in settings.eval.tasks]
         settings.eval.task = found[0] if isinstance(settings.eval.task, str) else found

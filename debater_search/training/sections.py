@@ -38,6 +38,11 @@ class DataSet(Section):
         description="JSON lines (also .gz, .zst), Parquet, or a folder in BEIR layout, relative to the config file; "
         "or a data set of the hub, as owner/name."
     )
+    corpus: str | None = Field(
+        None,
+        description="For a file of judgements (debater serve --judgements): the index or corpus with the documents, "
+        "relative to the config file.",
+    )
     instruction: str | list[str] = Field(
         "",
         description="Instruction put before each query of this set; a list alternates over the rows. Without one: the "

@@ -108,9 +108,9 @@ def test_queries_are_filtered_ordered_and_opened(opened: Browser, report: Path) 
     assert "relevant, 2" in good
     assert "Title A" in good
     assert f"{WEAK}: rank 2" in good
-    assert "Relevant, but not in its ten" not in good
+    assert "Relevant, but not in its top ten" not in good
     assert "not judged" in poor
-    assert "Title A" in poor.partition("Relevant, but not in its ten")[2]
+    assert "Title A" in poor.partition("Relevant, but not in its top ten")[2]
 
 
 def test_a_query_that_was_lost_is_one_click_away(opened: Browser, report: Path) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
+from debater_search.indexing import build
 from debater_search.training import (
     is_released_config,
     load_config,
@@ -24,7 +25,21 @@ from debater_search.training.batches import TrainingData
 from debater_search.training.run import Run
 from debater_search.training.sections import Lora
 from debater_search.training.settings import TrainingSettings
+from debater_search.types import Document
 from tests.training.topics import WORDS, metrics
+
+
+def test_judgements_are_a_set_with_the_texts_of_an_index_beside_the_config(tmp_path: Path) -> None:
+    build([Document(f"d{n}", f"text {n}") for n in range(4)], None, tmp_path / "papers")
+    rows = [{"index": "papers", "query": f"query {n // 2}", "id": f"d{n}", "relevant": not n % 2} for n in range(4)]
+    (tmp_path / "judged.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {"model": "minilm", "output": "x", "batch_size": 2}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config | {"data": [{"path": "judged.jsonl", "corpus": "papers"}]}))
+    (examples,) = TrainingData(load_config(tmp_path / "c.yaml")).sets
+    assert [examples.example(row).negatives for row in range(2)] == [("text 1",), ("text 3",)]
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config | {"data": [{"path": "judged.jsonl"}]}))
+    with pytest.raises(DebaterError, match="holds judgements"):
+        TrainingData(load_config(tmp_path / "c.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ import base64
 import hashlib
 import html
 import json
+import re
+from collections.abc import Sequence
 from importlib import resources
 from string import Template
 from typing import Any
 
-SCRIPTS = ("base.js", "comparisons.js", "scores.js", "queries.js", "page.js")
-"""Joined into one script, in this order."""
+STYLES = ("shared/colours.css", "page.css")
+SCRIPTS = ("shared/dom.js", "base.js", "comparisons.js", "scores.js", "queries.js", "page.js")
+"""Joined into one style and one script, in this order. A server's page takes what is in `shared` too."""
 
 
 def render(title: str, data: Any) -> str:
@@ -17,7 +20,7 @@ def render(title: str, data: Any) -> str:
 
     The content security policy lets the browser load nothing and run only the page's own script, by its hash.
     """
-    style, script = _file("page.css"), "".join(_file(name) for name in SCRIPTS)
+    style, script = "".join(map(_file, STYLES)), _joined(SCRIPTS)
     policy = [
         "default-src 'none'",
         f"style-src {_hash(style)}",
@@ -29,6 +32,11 @@ def render(title: str, data: Any) -> str:
     return Template(_file("page.html")).substitute(
         policy="; ".join(policy), title=html.escape(title), style=style, script=script, data=_inert(data)
     )
+
+
+def _joined(modules: Sequence[str]) -> str:
+    """Modules as one script, in which all names are common."""
+    return '"use strict";\n' + re.sub(r"^export ", "", "".join(map(_file, modules)), flags=re.MULTILINE)
 
 
 def _inert(data: Any) -> str:

@@ -1,6 +1,4 @@
-"use strict";
 // Draws the page from the data in it. All that comes from there goes through `el`: as text, never as markup.
-const byId = (id) => document.getElementById(id);
 const bare = (_, value) => (isObject(value) ? Object.setPrototypeOf(value, null) : value); // a key may be any word
 const DATA = JSON.parse(byId("data").textContent, bare);
 const TASKS = new Map(DATA.tasks.map((task) => [task.name, task]));
@@ -10,29 +8,7 @@ const STEP = 50; // queries shown at once
 const CARDS = 6; // comparisons shown at once
 const state = { metric: DATA.main, sort: null, down: true, shown: STEP };
 
-function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** An element: `onclick` and the like are called, `--name` is a variable of its style, all else is an attribute. */
-function el(name, attributes, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else if (key.startsWith("--")) node.style.setProperty(key, value);
-    else node.setAttribute(key, value);
-  }
-  fill(node, children);
-  return node;
-}
-function fill(node, ...children) {
-  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
-}
-const span = (kind, ...children) => el("span", { class: kind }, children);
-const hidden = (text) => span("hidden", text);
 const note = (...children) => span("muted small block", children);
-const options = (select, pairs) =>
-  fill(select, pairs.map(([value, text]) => el("option", { value }, text)));
 
 /** A table in a box that scrolls; each row is its head and its cells, texts or elements. */
 function tableOf(heads, rows) {
@@ -43,15 +19,12 @@ function tableOf(heads, rows) {
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" }, table);
 }
 
-const isNumber = (value) => typeof value === "number";
 const score = (value, digits = 4) => (isNumber(value) ? value.toFixed(digits) : "–");
 const mark = (value) => (value > 0 ? "+" : value < 0 ? "−" : "±");
 const signed = (value, digits = 4) => (isNumber(value) ? mark(value) + Math.abs(value).toFixed(digits) : "–");
 const range = (ends, write = score) => (isNumber(ends?.[0]) ? `${write(ends[0], 3)} … ${write(ends[1], 3)}` : "");
 const chance = (p) => (!isNumber(p) ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3));
-const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 const queriesOf = (n) => count(n, "query", "queries");
-const listed = (...texts) => texts.filter(Boolean).join(" · ");
 const isMerit = (metric) => !metric.includes("judged"); // how much of it is judged makes no model better
 const seconds = (s) => (s < 1 ? `${Math.round(s * 1000)} ms` : s < 120 ? `${s.toFixed(1)} s` : `${(s / 60).toFixed(1)} min`);
 function bytes(n) {

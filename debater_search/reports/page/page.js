@@ -50,21 +50,8 @@ function facts(heading, values, write) {
   return [el("h4", {}, heading), el("dl", {}, lines)];
 }
 
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  const other = theme === "dark" ? "Light" : "Dark";
-  byId("theme").textContent = other;
-  byId("theme").setAttribute("aria-label", `${other} colours`);
-}
-
 function listen() {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => setTheme(dark.matches ? "dark" : "light");
-  follow();
-  dark.addEventListener("change", follow);
-  byId("theme").addEventListener("click", () =>
-    setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
-  );
+  switchColours(byId("theme"));
   byId("metric").addEventListener("change", () => {
     state.metric = byId("metric").value;
     drawMetric();

@@ -21,4 +21,10 @@ async def list_indexes(service: TheService, caller: AnyCaller) -> Response:
 async def describe_index(index: str, service: TheService, caller: Searcher) -> Response:
     """Say what is in an index: documents and their fields, model, generation."""
     found = service.index(index, caller)
-    return JsonResponse(await service.retrieve(found.facts))
+    facts = await service.retrieve(found.facts)
+    abilities = {
+        "max_k": service.settings.max_k,
+        "reranks": service.settings.rerank is not None,
+        "judgements": service.judgements is not None and caller.may("judge"),
+    }
+    return JsonResponse(facts | abilities)

@@ -19,8 +19,14 @@ async def search_index(
     """Find the documents that answer a query, or that are like a document.
 
     `where` filters by metadata, `facets` counts values among the best 1,000 documents. Marks are offsets into title and
-    snippet: first character, and the one behind the last.
+    snippet: first character, and the one behind the last. Where judgements are taken, `relevant` is the
+    last one of this query and hit.
     """
     if service.settings.log_queries:
         request.scope["query_text"] = body.query
-    return JsonResponse(await search(service, index, caller, body))
+    answer = await search(service, index, caller, body)
+    if service.judgements is not None and body.query is not None and caller.may("judge"):
+        said = await service.retrieve(service.judgements.said, answer["index"], body.query)
+        for hit in answer["hits"]:
+            hit["relevant"] = said.get(hit["id"])
+    return JsonResponse(answer)

@@ -1,0 +1,289 @@
+// The page: its state, what is asked as the user types, and the keys.
+import { ApiError, ask, indexPath } from "./api.js";
+import { askForKey, openDocument, share } from "./dialogs.js";
+import { byId, count, el, fill, listed, options, switchColours } from "./dom.js";
+import { exampleOf, makeControls } from "./filters.js";
+import { hitItem, shortened } from "./hits.js";
+import { listenToKeys } from "./keys.js";
+import { notice, nothing, welcome } from "./notices.js";
+import { fragment, read, write } from "./state.js";
+import { compose, parse } from "./where.js";
+
+const PAGE = 10, RERANKED = 20; // hits
+const TYPING = 150, WRITING = 500, SLOW = 250; // milliseconds: of a query, of a filter, until a wait is shown
+const SEARCHED = ["index", "q", "like", "mode", "where", "explain", "rerank"]; // other parts of the state do not change the hits
+
+const state = read();
+const SWITCHES = ["explain", "rerank"];
+let facts = null; // of the chosen index
+let showConditions = () => {};
+let running = new AbortController();
+let timer = 0, slow = 0;
+let searched = ""; // what the hits answer
+
+/** The result of a request; undefined where it was aborted, or failed and the page says so. */
+async function guarded(work, signal = null) {
+  for (;;) {
+    try {
+      const result = await work();
+      if (!signal?.aborted) fill(byId("message"));
+      return result;
+    } catch (error) {
+      if (error.name === "AbortError" || signal?.aborted) return undefined;
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 401) {
+        if (await askForKey()) continue;
+        return tell(error, () => location.reload());
+      }
+      if (!error.wait) return tell(error, start);
+      fill(byId("message"), notice("wait", error.message, `Trying again in ${count(error.wait, "second")}.`));
+      await new Promise((resolve) => setTimeout(resolve, 1000 * error.wait));
+      if (signal?.aborted) return undefined;
+    }
+  }
+}
+
+function tell(error, again) {
+  const retries = error.status === 0 || error.status === 401 || error.status >= 500;
+  const button = retries ? el("button", { type: "button", onclick: again }, "Try again") : null;
+  if (state.where && isAboutFilter(error)) {
+    byId("filters").open = true;
+    sayFilterError(`${error.message} ${error.hint}`);
+    byId("count").textContent = "No results: the filter is wrong.";
+  } else {
+    fill(byId("message"), notice("bad", error.message, error.hint, button));
+    byId("count").textContent = "";
+  }
+  return undefined;
+}
+
+const isAboutFilter = (error) => error.status < 500 && (/filter|field/.test(error.code) || /^The filter|^No document has/.test(error.message));
+
+function sayFilterError(text) {
+  byId("where-error").textContent = text;
+  byId("where-error").hidden = !text;
+  byId("where").setAttribute("aria-invalid", String(Boolean(text)));
+}
+
+async function start() {
+  const found = await guarded(() => ask("v1/indexes"));
+  if (found === undefined) return;
+  const names = found.indexes.map((one) => one.name);
+  if (!names.length) {
+    if ((await guarded(() => ask("readyz"))) === undefined) return; // none is open yet
+    if ((await ask("v1/indexes")).indexes.length) return void start();
+    fill(byId("message"), notice("bad", "There is no index to search.", "Ask the server's administrator for a key that may see one."));
+    return;
+  }
+  options(byId("index"), names.map((name) => [name, name]));
+  byId("chooser").hidden = names.length < 2;
+  if (names.length === 1) byId("name").textContent = names[0];
+  const asked = state.index;
+  if (!names.includes(asked)) state.index = "";
+  await openIndex(names.includes(asked) ? asked : names[0]);
+  if (asked && !names.includes(asked)) {
+    fill(byId("gone"), notice("wait", `There is no index ${asked}.`, `This is ${names[0]}.`));
+  }
+}
+
+/** Show an index, and what the state asks of it. */
+async function openIndex(name) {
+  byId("index").value = name;
+  facts = null;
+  const found = await guarded(() => ask(indexPath(name)));
+  if (found === undefined) return;
+  facts = { ...found, name };
+  showConditions = makeControls(byId("controls"), facts.fields ?? [], (field, condition) => {
+    const filter = parse(state.where);
+    if (condition === null) filter.conditions.delete(field);
+    else filter.conditions.set(field, condition);
+    change({ where: compose(filter) }, { delay: TYPING });
+  });
+  byId("where").placeholder = exampleOf(facts.fields);
+  byId("modes").hidden = !hasVectors();
+  byId("rerank").parentElement.hidden = !facts.reranks;
+  apply({ anew: true });
+}
+
+const hasVectors = () => facts.modes.includes("dense");
+const mode = () => (hasVectors() ? state.mode : "lexical");
+
+/** Change the state as the user did, and search. */
+function change(changes, { delay = 0, step = false } = {}) {
+  Object.assign(state, { shown: "" }, changes);
+  fill(byId("gone"));
+  write(state, { step });
+  apply({ delay });
+}
+
+/** Make the page show the state. */
+function apply({ delay = 0, anew = false } = {}) {
+  if (facts === null) return;
+  const set = (id, value) => byId(id).value !== value && (byId(id).value = value);
+  set("query", state.q);
+  set("where", state.where);
+  for (const name of SWITCHES) byId(name).checked = Boolean(state[name]);
+  byId("modes").querySelector(`[value=${state.mode}]`).checked = true;
+  byId("like").hidden = !state.like;
+  byId("like").querySelector("span").textContent = `Documents like ${shortened(state.like, 60)}`;
+  document.title = state.q ? `${shortened(state.q, 60)} – debater` : "debater";
+  const filter = parse(state.where);
+  const active = filter.conditions.size + filter.rest.length;
+  byId("active").textContent = active ? `(${active})` : "";
+  byId("clear").hidden = !active;
+  showConditions(filter.conditions);
+  const wanted = JSON.stringify([facts.name, ...SEARCHED.map((name) => state[name])]);
+  if (anew || wanted !== searched) {
+    searched = wanted;
+    search(delay);
+  }
+  if (state.doc) showDocument();
+  else if (byId("document").open) byId("document").close();
+}
+
+function search(delay) {
+  clearTimeout(timer);
+  running.abort(); // its answer is not the last one
+  sayFilterError("");
+  if (!state.q.trim() && !state.like) {
+    setBusy(false);
+    fill(byId("hits"));
+    fill(byId("notes"));
+    fill(byId("message"));
+    byId("more").hidden = true;
+    byId("count").textContent = "";
+    fill(byId("welcome"), welcome(facts));
+    byId("welcome").hidden = false;
+    return;
+  }
+  byId("welcome").hidden = true;
+  const own = (running = new AbortController());
+  timer = setTimeout(async () => {
+    setBusy(true);
+    const answer = await asked(0, Math.min(facts.max_k, Number(state.shown) || PAGE), own.signal);
+    if (own.signal.aborted) return;
+    setBusy(false);
+    if (answer !== undefined) return draw(answer);
+    fill(byId("hits"));
+    byId("more").hidden = true;
+  }, delay);
+}
+
+function asked(offset, k, signal) {
+  const body = {
+    ...(state.like ? { like: state.like } : { query: state.q }),
+    ...(state.where.trim() ? { where: state.where } : {}),
+    ...(state.explain ? { explain: true } : {}),
+    ...(state.rerank && facts.reranks && !state.like ? { rerank: RERANKED } : {}),
+    k, offset, mode: mode(),
+  };
+  return guarded(() => ask(indexPath(facts.name, "search"), { body, signal }), signal);
+}
+
+/** Show an answer; hits that are there already stay where `added`. */
+function draw(answer, added = false) {
+  const list = byId("hits");
+  const focused = document.activeElement.closest?.(".hit")?.dataset.id;
+  const items = answer.hits.map((hit) => hitItem(hit, actions));
+  if (added) list.append(...items);
+  else fill(list, items);
+  if (focused !== undefined && !added) (itemOf(focused) ?? list).querySelector(".title")?.focus();
+  const all = list.childElementCount;
+  byId("more").hidden = answer.hits.length < PAGE || all >= facts.max_k;
+  const ms = Object.values(answer.ms ?? {}).reduce((sum, value) => sum + value, 0);
+  const found = all ? count(all, "result") + (byId("more").hidden ? "" : ", more below") : "";
+  byId("count").textContent = all ? listed(found, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`) : "No results.";
+  const notes = [...(answer.notes ?? []), answer.truncated ? "The query is longer than the model reads: its end was left out." : null];
+  fill(byId("notes"), notes.filter(Boolean).map((note) => notice("wait", note, "")));
+  if (!all) fill(byId("notes"), nothing(Boolean(state.where), mode() === "lexical"));
+}
+
+const itemOf = (id) => [...byId("hits").children].find((item) => item.dataset.id === id);
+
+const actions = {
+  link: (id) => fragment({ ...state, doc: id }),
+  like: ({ id }) => {
+    change({ like: id, q: "", doc: "" }, { step: true });
+    byId("query").focus();
+    scrollTo(0, 0);
+  },
+  get judge() {
+    return facts.judgements && state.q.trim() && !state.like ? judge : null;
+  },
+};
+
+/** Save a judgement; whether it was saved. */
+async function judge(hit, relevant) {
+  const body = { query: state.q, id: hit.id, relevant };
+  return (await guarded(() => ask(indexPath(facts.name, "judgements"), { body }))) !== undefined;
+}
+
+async function more() {
+  const list = byId("hits");
+  const before = list.childElementCount;
+  setBusy(true);
+  const answer = await asked(before, Math.min(PAGE, facts.max_k - before), running.signal);
+  setBusy(false);
+  if (answer === undefined) return;
+  draw(answer, true);
+  state.shown = String(list.childElementCount);
+  write(state);
+  list.children[before]?.querySelector(".title").focus();
+}
+
+function showDocument() {
+  const id = state.doc;
+  openDocument(facts.name, id, guarded, {
+    isCurrent: () => state.doc === id,
+    like: actions.like,
+    closed: () => {
+      if (!state.doc) return;
+      state.doc = "";
+      write(state);
+    },
+  });
+}
+
+function setBusy(busy) {
+  clearTimeout(slow);
+  byId("hits").setAttribute("aria-busy", String(busy));
+  if (busy) slow = setTimeout(() => (byId("progress").hidden = false), SLOW);
+  else byId("progress").hidden = true;
+}
+
+function listen() {
+  switchColours(byId("theme"));
+  byId("filters").open = matchMedia("(min-width: 56rem)").matches;
+  byId("query").addEventListener("input", () => change({ q: byId("query").value, like: "" }, { delay: TYPING }));
+  byId("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    change({ q: byId("query").value }, { step: true });
+  });
+  byId("modes").addEventListener("change", (event) => change({ mode: event.target.value }));
+  for (const name of SWITCHES) {
+    byId(name).addEventListener("change", () => change({ [name]: byId(name).checked ? "1" : "" }));
+  }
+  byId("where").addEventListener("input", () => change({ where: byId("where").value }, { delay: WRITING }));
+  byId("clear").addEventListener("click", () => (change({ where: "" }), byId("where").focus()));
+  byId("like").querySelector("button").addEventListener("click", () => (change({ like: "" }), byId("query").focus()));
+  byId("index").addEventListener("change", () => {
+    fill(byId("gone"));
+    Object.assign(state, { index: byId("index").value, where: "", like: "", doc: "", shown: "" });
+    write(state, { step: true });
+    openIndex(state.index);
+  });
+  byId("more").addEventListener("click", more);
+  byId("share").addEventListener("click", () => share(byId("share")));
+  byId("skip").addEventListener("click", (event) => (event.preventDefault(), byId("hits").focus()));
+  listenToKeys(() => (state.q || state.like ? change({ q: "", like: "" }, { step: true }) : undefined));
+  addEventListener("hashchange", () => {
+    const index = state.index;
+    Object.assign(state, read());
+    if (state.index === index) apply();
+    else start();
+  });
+}
+
+listen();
+if (!matchMedia("(pointer: coarse)").matches) byId("query").focus();
+start();

@@ -1,0 +1,23 @@
+// What the page says where there are no hits to show.
+import { count, el, listed } from "./dom.js";
+
+/** A box with a sentence, what to do, and perhaps a button. */
+export function notice(kind, message, hint, button = null) {
+  return el("div", { class: `notice ${kind}` }, el("p", {}, el("b", {}, message), hint ? ` ${hint}` : ""), button);
+}
+
+export function nothing(isFiltered, byWords) {
+  if (isFiltered) return notice("wait", "No document matches.", "Try fewer filters, or clear them.");
+  return notice("wait", "No document matches.", byWords ? "Try other words, or search by meaning." : "Try other words.");
+}
+
+/** What an index is, before anything was asked. */
+export function welcome(facts) {
+  const about = [
+    count(facts.documents, "document"),
+    facts.model ? `model ${facts.model}` : "search by words only",
+    facts.thinking_steps > 1 ? count(facts.thinking_steps, "thinking step") : "",
+  ];
+  const how = "Type a question in your own words. Results appear as you type. The address of this page keeps your search, so that you can share it.";
+  return [el("h1", {}, `Search ${facts.name}`), el("p", { class: "muted" }, listed(...about)), el("p", {}, how)];
+}
