@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import change, eval, index, info, mine, search, train, verify
+from debater_search.cli import change, doctor, eval, index, info, mine, search, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "mine": (mine.mine, mine.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
     "verify": (verify.verify, verify.EXAMPLES),
+    "doctor": (doctor.doctor, doctor.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --train   # train, index, search, compare")),
 }
 for _name, (_function, _examples) in COMMANDS.items():
