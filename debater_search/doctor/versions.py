@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, metadata, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debater_search.doctor.finding import Asked, Facts, Finding, note, ok, problem
@@ -15,15 +14,23 @@ if TYPE_CHECKING:
 
 _OLDEST = (3, 11)
 _NOT_FOR_USERS = ("dev", "cpu")
-_TOLD = ("torch", "transformers", "peft", "tokenizers", "numpy", "pyarrow", "faiss-cpu", "mteb")
-"""Libraries whose versions change results or speed."""
-_CONSTRAINTS = "constraints.txt"
+TESTED = {
+    "torch": "2.13.0",
+    "transformers": "5.23.0",
+    "peft": "0.21.2",
+    "tokenizers": "0.23.3",
+    "numpy": "2.4.6",
+    "pyarrow": "26.0.1",
+    "faiss-cpu": "1.15.1",
+    "mteb": "2.26.24",
+}
+"""The versions of constraints.txt, which were tested together, of libraries that change results or speed."""
 
 
 def gather(_: Asked) -> Iterator[Facts]:
     """Versions of Python and of the libraries, and what is missing."""
     yield {"python": platform.python_version(), "old": sys.version_info < _OLDEST}
-    yield {"installed": {name: found for name in _TOLD if (found := _version(name))}, "tested": _tested()}
+    yield {"installed": {name: found for name in TESTED if (found := _version(name))}, "tested": TESTED}
     from packaging.requirements import Requirement
 
     try:
@@ -69,12 +76,11 @@ def _compared(installed: dict[str, str], tested: dict[str, str]) -> Finding:
     others = [
         f"{name} {found} ({tested[name]})"
         for name, found in installed.items()
-        if name in tested and found.partition("+")[0] != tested[name]
+        if found.partition("+")[0] != tested[name]
     ]
     if not others:
-        said = ", ".join(f"{name} {found}" for name, found in installed.items())
-        return ok("versions", said + (", as tested" if tested else ""))
-    asked = " ".join(f"{name}=={tested[name]}" for name in installed if name in tested)
+        return ok("versions", ", ".join(f"{name} {found}" for name, found in installed.items()) + ", as tested")
+    asked = " ".join(f"{name}=={tested[name]}" for name in installed)
     message = f"Not the versions that were tested together (in brackets): {', '.join(others)}."
     return note("versions", message, f"If something fails: pip install {asked}")
 
@@ -92,13 +98,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _tested() -> dict[str, str]:
-    """The versions that were tested together; empty where the list is not at hand."""
-    package = Path(__file__).parents[1]
-    for path in (package / _CONSTRAINTS, package.parent / _CONSTRAINTS):  # in the wheel; in a clone
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            return dict(line.split("==", 1) for line in lines if "==" in line and not line.startswith("#"))
-    return {}

@@ -112,6 +112,11 @@ def test_missing_libraries_are_told_by_the_extra_that_brings_them(monkeypatch: p
     assert "dev" not in facts["extras"]
 
 
+def test_the_tested_versions_are_those_of_the_constraints() -> None:
+    lines = (Path(__file__).parents[2] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert {f"{name}=={version}" for name, version in versions.TESTED.items()} <= set(lines)
+
+
 class Broken(FakeEncoder):
     """Not finite, or different in a batch."""
 
