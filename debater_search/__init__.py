@@ -18,7 +18,7 @@ _HOME = {
     "Encoder": "debater_search.encoder",
     "SearchEngine": "debater_search.search",
 }
-_PACKAGES = ("encoder", "evaluation", "indexing", "mining", "search", "training")
+_PACKAGES = ("encoder", "evaluation", "indexing", "mining", "search", "serving", "training")
 
 __all__ = ["DebaterError", "Encoder", "SearchEngine", "__version__"]
 

@@ -109,19 +109,40 @@ class Like:
     id: str
 
 
+Count = tuple[str | int | float | bool, int]
+"""A value, and the number of documents that have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """The values of a field, the most frequent first, and `of`, the number of documents that have the field."""
+
+    of: int
+    values: list[Count]
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Facets by the names of their fields, counted among the `documents` best ones."""
+
+    documents: int
+    fields: dict[str, Facet]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The hits of a query, best first.
 
     `timings` are seconds: `encode` the query, `retrieve` a ranking, `fetch` the documents. `generation` numbers the
     state of the index that was searched: 0 when it was built, one more with every change. `notes` are sentences about
-    the request, such as that a comparison of its filter can never be true.
+    the request, such as that a comparison of its filter can never be true. There are `facets` if some were asked for.
     """
 
     hits: list[Hit]
     timings: dict[str, float]
     generation: int
     notes: tuple[str, ...] = ()
+    facets: Facets | None = None
 
 
 @dataclass(frozen=True, slots=True)

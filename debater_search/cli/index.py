@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from debater_search.cli.change import moved_encoder, show_change
-from debater_search.cli.info import describe, show_facts
+from debater_search.cli.info import show_facts
 from debater_search.cli.options import (
     INDEXES,
     Attention,
@@ -146,6 +146,8 @@ def index(
             facts: dict[str, Any] = {"embeddings": str(folder / "embeddings"), "documents": result.documents}
             following = f"debater index {corpus} --embeddings {folder} --output indexes/NAME"
         else:
+            from debater_search.indexing.description import describe
+
             facts, following = describe(folder), f'debater search "…" --index {folder}'
         if as_json:
             return out.json(facts | {"seconds": result.seconds})

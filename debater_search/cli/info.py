@@ -1,17 +1,13 @@
 """`debater info`: what is in an index, without loading its model."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from debater_search.cli.options import Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.terminal import printable, size_in_words
-
-if TYPE_CHECKING:
-    from debater_search.store.facets import FieldDescription
 
 _FIELDS, _VALUES, _CHARACTERS = 30, 5, 30  # shown of an index, of a field, of a value
 
@@ -24,52 +20,14 @@ def info(
 ) -> None:
     """Say what is in an index: documents and their fields, model, dimensions, size on disk, when it was made."""
     with results(as_json) as out:
+        from debater_search.indexing.description import describe
+
         facts = describe(index)
         if as_json:
             return out.json(facts)
         show_facts(out, facts)
         show_fields(out, facts["fields"])
         return out.show(*(f"Warning: {printable(warning)}" for warning in facts["warnings"]))
-
-
-def describe(index: Path) -> dict[str, Any]:
-    """What an index's manifests say of it, and its size on disk. Raises DebaterError where it is none or damaged."""
-    from debater_search.store.documents import DocumentStore
-    from debater_search.store.facets import describe_fields
-    from debater_search.store.folders import open_manifest
-    from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, read_manifest
-    from debater_search.vectors import backend
-
-    manifest = open_manifest(index)
-    documents = DocumentStore(index / manifest.documents, manifest.generation)
-    fields = [_plain(field) for field in describe_fields(documents)]
-    documents.close()
-    facts: dict[str, Any] = {
-        "index": str(index),
-        "corpus": manifest.corpus.source,
-        "documents": manifest.corpus.documents,
-        **({"passages": manifest.passages.count} if manifest.passages else {}),
-        "delta": manifest.vectors.added if manifest.vectors else 0,
-        "deleted": manifest.deleted,
-        "generation": manifest.generation,
-        "language": manifest.language,
-        "type": manifest.vectors.type if manifest.vectors else "lexical only",
-    }
-    if manifest.vectors is not None:
-        facts |= backend(manifest.vectors.backend).describe(manifest.vectors)
-    if manifest.encoder is not None:
-        embeddings = read_manifest(index / manifest.embeddings[0] / MANIFEST_NAME, EmbeddingsManifest)
-        facts |= {
-            "model": manifest.encoder.name,
-            "fingerprint": manifest.encoder.fingerprint,
-            "dim": embeddings.dim,
-            "dtype": embeddings.dtype,
-            **({"encoded_in": "int8"} if embeddings.encoder.int8 else {}),
-            "thinking_steps": manifest.encoder.thinking_steps,
-            "stored_steps": embeddings.thinking_steps,
-        }
-    size = sum(path.stat().st_size for path in index.rglob("*") if path.is_file())
-    return facts | {"bytes": size, "created": manifest.created, "fields": fields, "warnings": manifest.warnings}
 
 
 def show_facts(out: Output, facts: dict[str, Any]) -> None:
@@ -86,11 +44,6 @@ def show_fields(out: Output, fields: list[dict[str, Any]]) -> None:
         out.table("", ("field", "type", "values", "documents"), rows, text_columns=3)
     if len(fields) > _FIELDS:
         out.show(f"… and {len(fields) - _FIELDS:,} more fields: --json has all.")
-
-
-def _plain(field: "FieldDescription") -> dict[str, Any]:
-    """What is known of a field, as JSON."""
-    return {name: value for name, value in asdict(field).items() if value is not None}
 
 
 def _range(field: dict[str, Any]) -> str:

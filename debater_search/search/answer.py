@@ -13,7 +13,8 @@ from debater_search.search.reorder.steps import step_cosines
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.snippet import best_snippet
 from debater_search.search.timings import Timings
-from debater_search.types import Document, Explanation, Hit, Query, RankedScore, Run
+from debater_search.store.facets import facet
+from debater_search.types import Document, Explanation, Facets, Hit, Query, RankedScore, Run
 
 
 def ranked(ranker: Ranker, queries: Queries, timings: Timings) -> list[Rankings]:
@@ -33,6 +34,15 @@ def hits_of(ranker: Ranker, queries: Queries, rankings: Rankings, timings: Timin
         return hits
     reasons = _explanations(ranker, queries, rankings)
     return [replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True)]
+
+
+def facets_of(ranker: Ranker, rankings: Rankings) -> Facets | None:
+    """How often each value of the request's facets comes among the best documents; None if it names no facets."""
+    if not ranker.request.facets:
+        return None
+    positions = np.array([position for position, _ in rankings.counted], np.int64)
+    documents = ranker.snapshot.documents
+    return Facets(len(positions), {name: facet(documents, name, positions) for name in ranker.request.facets})
 
 
 def run_of(ranker: Ranker, queries: Sequence[Query], rankings: Sequence[Rankings], timings: Timings) -> Run:

@@ -9,7 +9,7 @@ import numpy as np
 from debater_search.coerce import as_queries, as_texts
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import MissingError
-from debater_search.search.answer import hits_of, ranked, run_of
+from debater_search.search.answer import facets_of, hits_of, ranked, run_of
 from debater_search.search.candidates import Queries
 from debater_search.search.latest import LatestSnapshot
 from debater_search.search.marks import QueryMarks
@@ -45,16 +45,17 @@ class SearchEngine:
     and `live` belong to the state that was opened last.
     """
 
-    def __init__(self, folder: str | Path, encoder: TextEncoder | None = None) -> None:
+    def __init__(self, folder: str | Path, encoder: TextEncoder | None = None, *, follow: bool = True) -> None:
         self.folder = Path(folder)
         self._model = QueryModel(encoder)
-        self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check)
+        self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check, follow=follow)
 
     @classmethod
-    def open(cls, folder: str | Path, *, encoder: TextEncoder | None = None) -> Self:
+    def open(cls, folder: str | Path, *, encoder: TextEncoder | None = None, follow: bool = True) -> Self:
         """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
 
         If that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
+        Without `follow` a query does not look for changes: `refresh` does, so that no query waits for one.
 
         Raises:
             DebaterError: there is no such index, it is unfinished or damaged, or another model made it.
@@ -74,6 +75,8 @@ class SearchEngine:
         weights: Weights = EQUAL,
         explain: bool = False,
         exact: bool = False,
+        facets: Sequence[str] = (),
+        vector: np.ndarray | None = None,
     ) -> Answer:
         """The k best documents for a query; all that match if there are fewer.
 
@@ -96,21 +99,24 @@ class SearchEngine:
             explain: give each hit an explanation: its ranks by vectors and by words, its cosine at each stored step.
             exact: compare with every document that the filter allows, whatever the type of the vector index: slower,
                 and recall is 1.
+            facets: metadata fields whose values are counted among the best 1,000 documents.
+            vector: the query's text encoded already, float32 [dim]; then no model is loaded.
 
         Returns:
             The hits, best first, equal scores in the order of the documents; the seconds for encoding the query
             (`encode`), ranking (`retrieve`) and reading the documents (`fetch`); the generation of the index; notes,
-            such as that a comparison of the filter can never be true.
+            such as that a comparison of the filter can never be true; the facets.
 
         Raises:
             InvalidError: the query is empty or not a vector of the index, k < 1, the filter is wrong, a weight is not
                 above 0, or the index has no embeddings for this mode.
-            MissingError: there is no document with the id of `Like`, or none with a field that the filter names.
+            MissingError: there is no document with the id of `Like`, or none with a field that the filter or the
+                facets name.
             DebaterError: the index has no steps to rescore by; its model or a file of it cannot be loaded.
 
         """
-        request = Request(k, mode, instruction, where, rescore, weights, explain, exact)
-        timings, read = Timings(), self._reader(query, request)
+        request = Request(k, mode, instruction, where, rescore, weights, explain, exact, tuple(facets))
+        timings, read = Timings(), self._reader(query, request, vector)
 
         def answer(snapshot: Snapshot) -> Answer:
             ranker = Ranker(snapshot, request)  # refuses a request before a model is loaded
@@ -118,7 +124,8 @@ class SearchEngine:
             with snapshot.documents.reading():  # no change takes documents away between ranking and reading
                 (rankings,) = ranked(ranker, queries, timings)
                 hits = hits_of(ranker, queries, rankings, timings)
-            return Answer(hits, timings.seconds, snapshot.manifest.generation, ranker.notes)
+                counts = facets_of(ranker, rankings)
+            return Answer(hits, timings.seconds, snapshot.manifest.generation, ranker.notes, counts)
 
         return self._latest.run(answer)
 
@@ -189,6 +196,15 @@ class SearchEngine:
             _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
         self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
 
+    def refresh(self) -> bool:
+        """Open the newest state if a change was committed, while queries go on with the one before; whether it was so.
+
+        Raises:
+            DebaterError: the index is gone or damaged, or another model than the one given made its newest state.
+
+        """
+        return self._latest.refresh()
+
     def marks(self, query: str) -> QueryMarks:
         """What finds the words of a query in texts, by the rules of this index."""
         return QueryMarks(query, self.documents.language)
@@ -238,12 +254,13 @@ class SearchEngine:
     def _snapshot(self) -> Snapshot:
         return self._latest.last
 
-    def _reader(self, query: str | np.ndarray | Like, request: Request) -> "Reader":
+    def _reader(self, query: str | np.ndarray | Like, request: Request, vector: np.ndarray | None) -> "Reader":
         """A function that reads a query for a state of the index; InvalidError for one that no state can answer."""
         if isinstance(query, Like):
             return lambda snapshot, timings: _like(snapshot, request, query, timings)
         if not isinstance(query, np.ndarray):
-            return self._text_reader(as_texts([query], "query"), request)
+            vectors = None if vector is None else vector[None]
+            return self._text_reader(as_texts([query], "query"), request, vectors)
         require_dense(request.mode)
         return lambda snapshot, timings: Queries(None, as_vectors([query], 1, snapshot.require_dense().dim))
 

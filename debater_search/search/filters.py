@@ -16,7 +16,7 @@ A field is a plain word, with points for what lies in objects, or any name in `b
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple, NoReturn
 
@@ -79,12 +79,23 @@ def require_fields(tree: Filter, documents: DocumentStore) -> None:
     """Raise MissingError, naming the fields that exist, if no document has one of the filter's fields."""
     for field in fields_of(tree):
         if field not in COLUMNS and not documents.has_field(field):
-            known = [*COLUMNS, *documents.fields()]
-            known.sort(key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
-            more = ", …" if len(known) > _FIELDS_SHOWN else ""
-            raise MissingError(
-                f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
-            )
+            raise _no_field(field, [*COLUMNS, *documents.fields()])
+
+
+def require_countable(documents: DocumentStore, facets: Sequence[str]) -> None:
+    """Raise DebaterError unless the values of these fields can be counted."""
+    if not documents.has_field_table:
+        raise InvalidError("This index has no table of fields to count values in.", "Compact it: debater compact INDEX")
+    for field in facets:
+        if not documents.has_field(field):
+            raise _no_field(field, documents.fields())
+
+
+def _no_field(field: str, known: list[str]) -> MissingError:
+    """The error for a field that no document has, with those that there are, the most similar names first."""
+    known.sort(key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
+    more = ", …" if len(known) > _FIELDS_SHOWN else ""
+    return MissingError(f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}.")
 
 
 class _Token(NamedTuple):

@@ -17,11 +17,11 @@ class LatestSnapshot:
 
     The thread that first sees the change opens the new state. Until it is open, other threads go on with the state
     before it, or wait once the documents of that state are gone. `check` raises DebaterError for a state that must not
-    be used.
+    be used. Without `follow` only `refresh` looks for changes, and a query whose state is gone.
     """
 
-    def __init__(self, folder: Path, device: str, check: Callable[[Snapshot], None]) -> None:
-        self._folder, self._device, self._check = folder, device, check
+    def __init__(self, folder: Path, device: str, check: Callable[[Snapshot], None], *, follow: bool = True) -> None:
+        self._folder, self._device, self._check, self._follow = folder, device, check, follow
         self._opening = Lock()
         self.last = self._open()
         """The state that was opened last."""
@@ -40,12 +40,25 @@ class LatestSnapshot:
 
     def get(self) -> Snapshot:
         """The newest state, or the one before it while another thread opens the newest."""
-        if self.last.is_current() or not self._opening.acquire(blocking=False):
+        if not self._follow or self.last.is_current() or not self._opening.acquire(blocking=False):
             return self.last
         try:
             return self._renewed()
         finally:
             self._opening.release()
+
+    def refresh(self) -> bool:
+        """Open the newest state if there is a newer one than `last`; whether there was.
+
+        Raises:
+            DebaterError: it cannot be opened, or must not be used; `last` stays.
+
+        """
+        if self.last.is_current():
+            return False
+        with self._opening:
+            before = self.last
+            return self._renewed() is not before
 
     def _renewed(self) -> Snapshot:
         """The newest state; the caller holds the lock."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from debater_search.search import candidates
 from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, reciprocal_rank_fusion
+from debater_search.search.filters import require_countable
 from debater_search.search.reorder import Reorder
 from debater_search.search.reorder.steps import RESCORE_DEPTH, ThinkingSteps
 from debater_search.search.request import Request
@@ -11,14 +12,21 @@ from debater_search.search.restrictions import Restriction
 from debater_search.search.snapshot import Snapshot
 from debater_search.vectors import Selection
 
+FACET_DEPTH = 1000
+"""Documents, the best ones, among which facets are counted."""
+
 
 @dataclass(frozen=True)
 class Rankings:
-    """The k best (position, score) of a query, and the longer rankings that they come from; None for one not made."""
+    """The k best (position, score) of a query, and the longer rankings that they come from; None for one not made.
+
+    `counted` are the best documents among which facets are counted.
+    """
 
     best: Ranking
     dense: Ranking | None
     lexical: Ranking | None
+    counted: Ranking
 
 
 class Ranker:
@@ -26,7 +34,7 @@ class Ranker:
 
     Raises:
         InvalidError: the filter is wrong, or the index has no embeddings to rescore by.
-        MissingError: no document has a field that the filter names.
+        MissingError: no document has a field that the filter or the facets name.
         DebaterError: the index has no thinking steps to rescore by.
 
     """
@@ -34,6 +42,8 @@ class Ranker:
     def __init__(self, snapshot: Snapshot, request: Request) -> None:
         self.snapshot, self.request = snapshot, request
         self.k = min(request.k, snapshot.manifest.corpus.documents)
+        if request.facets:
+            require_countable(snapshot.documents, request.facets)
         self.restriction: Restriction | None = None if request.where is None else snapshot.restriction(request.where)
         self.reorder: list[Reorder] = []
         if request.rescore is not None:
@@ -57,16 +67,15 @@ class Ranker:
             DebaterError: a file of the index cannot be read.
 
         """
-        k = self.k
+        k, counted = self.k, max(self.k, FACET_DEPTH) if self.request.facets else self.k
         if self.request.mode == "lexical":
-            return [Rankings(ranking, None, ranking) for ranking in self.lexical(queries, k)]
+            return [Rankings(found[:k], None, found, found) for found in self.lexical(queries, counted)]
         if self.request.mode == "dense":
-            return [Rankings(ranking[:k], ranking, None) for ranking in self.dense(queries, k)]
-        depth = max(k, FUSION_DEPTH)  # also if few hits are wanted, so that k does not change the order
-        return [
-            Rankings(reciprocal_rank_fusion(pair, k, weights=self.request.weights), *pair)
-            for pair in zip(self.dense(queries, depth), self.lexical(queries, depth), strict=True)
-        ]
+            return [Rankings(found[:k], found, None, found[:counted]) for found in self.dense(queries, counted)]
+        depth = max(counted, FUSION_DEPTH)  # also if few hits are wanted, so that k does not change the order
+        pairs = list(zip(self.dense(queries, depth), self.lexical(queries, depth), strict=True))
+        fused = [reciprocal_rank_fusion(pair, counted, weights=self.request.weights) for pair in pairs]
+        return [Rankings(found[:k], *pair, found) for found, pair in zip(fused, pairs, strict=True)]
 
     def dense(self, queries: Queries, depth: int) -> list[Ranking]:
         """The nearest documents by vectors, reordered; at least `depth` for each query, if there are so many."""

@@ -36,6 +36,8 @@ class SearchOptions(BatchOptions, total=False):
     """Options of `SearchEngine.answer`."""
 
     explain: bool
+    facets: Sequence[str]
+    vector: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Request:
     weights: Weights = EQUAL
     explain: bool = False
     exact: bool = False
+    facets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

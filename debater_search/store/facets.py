@@ -8,24 +8,14 @@ import numpy as np
 
 from debater_search.store.documents import DocumentStore
 from debater_search.store.values import date_text
+from debater_search.types import Count, Facet
 
 FieldType = Literal["number", "text", "boolean", "date", "mixed", "object", "long", "missing"]
 """`mixed`: of several types. `object`: its own fields are listed beside it. `long`: texts over 200 characters, or lists
 over 64 elements, which are not counted."""
 
-Count = tuple[str | int | float | bool, int]
-"""A value, and the number of documents that have it."""
-
 _COUNTED = "type IN ('text', 'date text', 'number', 'boolean')"
 _PLAIN: dict[str, FieldType] = {"text": "text", "date text": "date", "number": "number", "boolean": "boolean"}
-
-
-@dataclass(frozen=True)
-class Facet:
-    """The values of a field, the most frequent first, and `of`, the number of documents that have the field."""
-
-    of: int
-    values: list[Count]
 
 
 @dataclass(frozen=True)

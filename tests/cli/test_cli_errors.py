@@ -16,7 +16,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     def describe(_folder: object) -> NoReturn:
         raise waiting[0]
 
-    monkeypatch.setattr("debater_search.cli.info.describe", describe)
+    monkeypatch.setattr("debater_search.indexing.description.describe", describe)
     return waiting
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from debater_search.cli.info import describe
 from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.indexing import EncodingSettings, build, encode
+from debater_search.indexing.description import describe
 from debater_search.indexing.engines import pool
 from debater_search.processes import share_of_threads
 from debater_search.store.embeddings import EmbeddingStore

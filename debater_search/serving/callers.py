@@ -1,0 +1,69 @@
+"""Who asks, and what they may do."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal, get_args
+
+from fastapi import Depends, Request
+
+from debater_search.serving.errors import ApiError
+
+Scope = Literal["search", "document", "embed", "rerank", "metrics", "write", "judge"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The holder of a key, or anybody where there are no keys."""
+
+    name: str
+    scopes: frozenset[str]
+    indexes: tuple[str, ...] = ("*",)
+    """Patterns of the names of indexes that it may see."""
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it may do this."""
+        return scope in self.scopes
+
+    def may_see(self, index: str) -> bool:
+        """Whether an index exists for this caller."""
+        return any(fnmatchcase(index, pattern) for pattern in self.indexes)
+
+
+ANYBODY = Caller("anybody", frozenset(SCOPES) - {"write"})
+"""The caller where there are no keys. It may not write: other users of the machine, too, reach the port."""
+
+
+def require(caller: Caller, scope: Scope) -> None:
+    """Raise the 403 error unless the caller may do this."""
+    if caller.may(scope):
+        return
+    if caller is ANYBODY:
+        hint = f"Make a key (debater keys add NAME --scope {scope}), and start the server with the file of keys."
+    else:
+        hint = f"Use a key with the scope {scope}."
+    raise ApiError(403, "missing_scope", f"This needs the scope {scope}.", hint)
+
+
+class Needs:
+    """A dependency of a route: the caller, who has a scope; any caller if it is None."""
+
+    def __init__(self, scope: Scope | None) -> None:
+        self.scope = scope
+
+    def __call__(self, request: Request) -> Caller:
+        """The caller of a request; the 403 error if the scope is missing."""
+        caller: Caller = request.scope["caller"]
+        if self.scope is not None:
+            require(caller, self.scope)
+        return caller
+
+
+AnyCaller = Annotated[Caller, Depends(Needs(None))]
+Searcher = Annotated[Caller, Depends(Needs("search"))]
+Reader = Annotated[Caller, Depends(Needs("document"))]
+Embedder = Annotated[Caller, Depends(Needs("embed"))]
+RerankCaller = Annotated[Caller, Depends(Needs("rerank"))]
+Writer = Annotated[Caller, Depends(Needs("write"))]
+Judge = Annotated[Caller, Depends(Needs("judge"))]
+Watcher = Annotated[Caller, Depends(Needs("metrics"))]

@@ -1,0 +1,120 @@
+"""Errors in one shape: {"error": {"code", "message", "hint", "type", "request_id"}}."""
+
+import json
+import re
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from debater_search.errors import DebaterError
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+_OF_KINDS: dict[str, tuple[int, str]] = {
+    "invalid": (400, "invalid_request"),
+    "missing": (404, "not_found"),
+    "busy": (503, "busy"),
+    "damaged": (503, "damaged"),
+    "unavailable": (503, "unavailable"),
+}
+_SHOWABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
+
+
+class ApiError(HTTPException):
+    """What a request is answered with instead of a result."""
+
+    def __init__(
+        self, status: int, code: str, message: str, hint: str = "", *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(status, message)
+        self.code, self.message, self.hint = code, message, hint
+        if retry_after is not None:
+            self.headers = {"Retry-After": str(max(1, ceil(retry_after)))}
+
+    @classmethod
+    def of(cls, error: DebaterError) -> "ApiError":
+        """An error of the stages below, by its kind."""
+        status, code = _OF_KINDS[error.kind]
+        return cls(status, code, error.message, error.hint, retry_after=5 if error.kind == "busy" else None)
+
+
+def error_response(error: ApiError, request_id: str) -> Response:
+    """The error as a response in ASCII, whatever its message quotes."""
+    status = error.status_code
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    content = {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "type": kind,
+            "request_id": request_id,
+        }
+    }
+    headers = dict(error.headers or {})
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(json.dumps(content), status, headers, "application/json")
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every error of the application in our shape."""
+
+    def respond(request: Request, error: ApiError) -> Response:
+        return error_response(error, request.scope.get("request_id", ""))
+
+    @app.exception_handler(DebaterError)
+    def known(request: Request, error: DebaterError) -> Response:
+        return respond(request, ApiError.of(error))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        return respond(request, _explained(error))
+
+    @app.exception_handler(HTTPException)
+    def other(request: Request, error: HTTPException) -> Response:
+        return respond(request, error if isinstance(error, ApiError) else _of_framework(error))
+
+
+def _of_framework(error: HTTPException) -> ApiError:
+    """An error that the framework raises: no such path or method, a body that it cannot read."""
+    phrase = HTTPStatus(error.status_code).phrase
+    found = ApiError(error.status_code, phrase.lower().replace(" ", "_"), f"{phrase}.", "Paths are in /openapi.json.")
+    found.headers = error.headers
+    return found
+
+
+def _explained(error: RequestValidationError) -> ApiError:
+    first = error.errors()[0]
+    place = _place(first["loc"])
+    if first["type"] == "extra_forbidden":
+        return ApiError(
+            400, "unknown_parameter", f"{place} is unknown.", "The fields of each body are in /openapi.json."
+        )
+    return ApiError(
+        400, "invalid_parameter", f"{place}: {_said(first)}.", "The types of each field are in /openapi.json."
+    )
+
+
+def _place(loc: tuple[Any, ...]) -> str:
+    """Where in a request an error is; a name that the client chose is shown only if it is a plain word."""
+    parts = [part for part in loc if part not in ("body", "query", "path")]
+    names = [str(part) if isinstance(part, int) or _SHOWABLE.fullmatch(str(part)) else "…" for part in parts]
+    return ".".join(names[:8]) or "The body"
+
+
+def _said(error: dict[str, Any]) -> str:
+    """What is wrong, in the validator's words, which do not quote the value."""
+    context = error.get("ctx") or {}
+    if isinstance(context.get("error"), ValueError):
+        return str(context["error"]).rstrip(".")
+    return str(error["msg"]).rstrip(".").replace("Input should", "it should").replace("Field required", "it is missing")

@@ -1,0 +1,129 @@
+"""The indexes of a server: opened with their models, renewed behind the searches."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.indexing.description import describe
+from debater_search.search import SearchEngine
+from debater_search.serving.errors import ApiError
+from debater_search.serving.models import ServedModel, public_name
+from debater_search.store.folders import open_manifest
+from debater_search.store.manifest import IndexManifest
+
+log = logging.getLogger(__name__)
+
+ModelOf = Callable[[IndexManifest, Path], ServedModel | None]
+
+
+class ServedIndex:
+    """An index under its name. It can be searched once `renew` has opened it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        open_manifest(folder)  # refuses what is no index, before the server listens
+        self.name, self.folder = name, folder
+        self.model: ServedModel | None = None
+        self.failure: DebaterError | None = None
+        """Why it could not be opened, or its newest state could not."""
+        self._engine: SearchEngine | None = None
+        self._renewing = Lock()
+        self._facts: tuple[int, dict[str, Any]] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be searched."""
+        return self._engine is not None
+
+    @property
+    def engine(self) -> SearchEngine:
+        """The engine of now; the 503 error before it is open."""
+        if self._engine is None:
+            if self.failure is not None:
+                raise ApiError(
+                    503, "index_unavailable", f"The index {self.name} could not be opened.", "Ask its operator."
+                )
+            raise ApiError(503, "loading", f"The index {self.name} is being opened.", "Try again.", retry_after=2)
+        return self._engine
+
+    @property
+    def manifest(self) -> IndexManifest:
+        """What the index is."""
+        return self.engine.manifest
+
+    def renew(self, model_of: ModelOf) -> bool:
+        """Open the index, or its newest state if a change was committed; searches go on meanwhile. Whether it did.
+
+        Raises:
+            DebaterError: it cannot be opened; the state before is served on.
+
+        """
+        with self._renewing:
+            try:
+                if self._engine is not None and self._is_by_same_model():
+                    renewed = self._engine.refresh()
+                else:
+                    manifest = open_manifest(self.folder)
+                    model = model_of(manifest, self.folder)
+                    engine = SearchEngine.open(
+                        self.folder, encoder=None if model is None else model.encoder, follow=False
+                    )
+                    if model is not None:
+                        engine.warm_up()
+                    self.model, self._engine, renewed = model, engine, True
+            except DebaterError as error:
+                self.failure = error
+                raise
+            self.failure = None
+            return renewed
+
+    def facts(self) -> dict[str, Any]:
+        """What `debater info` says, without places on disk, for the newest state."""
+        generation = self.manifest.generation
+        if self._facts is None or self._facts[0] != generation:
+            facts = describe(self.folder)
+            del facts["index"]
+            if "model" in facts:
+                facts["model"] = public_name(facts["model"])
+            facts["corpus"] = Path(facts["corpus"]).name
+            self._facts = facts["generation"], facts
+        return self.summary() | self._facts[1]
+
+    def summary(self) -> dict[str, Any]:
+        """The index in a list."""
+        manifest = self.manifest
+        encoder = manifest.encoder
+        return {
+            "name": self.name,
+            "documents": manifest.corpus.documents,
+            "generation": manifest.generation,
+            "model": encoder and public_name(encoder.name),
+            "dim": encoder and encoder.dim,
+            "modes": ["dense", "lexical", "hybrid"] if encoder else ["lexical"],
+        }
+
+    def _is_by_same_model(self) -> bool:
+        """Whether the index on disk is by the model that is loaded; another one takes a new engine."""
+        now = open_manifest(self.folder).encoder
+        before = self._engine.manifest.encoder if self._engine else None
+        return (now and now.fingerprint) == (before and before.fingerprint)
+
+
+def named(folders: Sequence[str | Path]) -> dict[str, ServedIndex]:
+    """Indexes by the names of their folders.
+
+    Raises:
+        DebaterError: a folder is no index, or two have one name.
+
+    """
+    found: dict[str, ServedIndex] = {}
+    for folder in map(Path, folders):
+        name = folder.resolve().name
+        if name in found:
+            raise InvalidError(f"Two indexes are called {name}: {found[name].folder}, {folder}.", "Rename one of them.")
+        found[name] = ServedIndex(name, folder)
+    if not found:
+        raise InvalidError("No index was named.", "Name an index folder.")
+    return found

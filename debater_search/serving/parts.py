@@ -1,0 +1,44 @@
+"""What can be added to the API: judgements, the agents' tools (MCP), the page.
+
+A module of a part has a function `add(app, service)`. It includes a router in the application, or mounts another
+application in it, and returns a context that is entered while the server runs, or None. Its routes take their caller
+from `callers` (`Judge`, `Searcher`, …), which checks the scope, and their service from `routes.service`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from debater_search.serving.service import Service
+from debater_search.serving.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+
+Part = Callable[[FastAPI, Service], AbstractAsyncContextManager[object] | None]
+"""`add(app, service)` of a module."""
+
+
+def parts_of(settings: Settings) -> Iterator[Part]:
+    """The parts that the settings ask for, in the order in which their paths are looked at."""
+    if settings.judgements is not None:
+        yield from _part("debater_search.serving.judgements")
+    if settings.mcp:
+        yield from _part("debater_search.serving.mcp")
+    if settings.page:
+        yield add_page
+
+
+def add_page(app: FastAPI, _: Service) -> None:
+    """Serve the page: static files below /."""
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+
+
+def _part(module: str) -> Iterator[Part]:
+    """The function `add` of a module, if there is this module."""
+    if find_spec(module) is not None:
+        yield import_module(module).add

@@ -1,0 +1,15 @@
+"""The service of the application that a request came to."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from debater_search.serving.service import Service
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+TheService = Annotated[Service, Depends(_service)]

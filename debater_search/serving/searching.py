@@ -1,0 +1,142 @@
+"""From the body of a search to its answer."""
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from debater_search.errors import MissingError
+from debater_search.search import QueryMarks
+from debater_search.serving.callers import Caller
+from debater_search.serving.errors import ApiError
+from debater_search.serving.indexes import ServedIndex
+from debater_search.serving.schemas import SearchRequest
+from debater_search.serving.service import Service
+from debater_search.types import Answer, Explanation, Facets, Hit, Like, RankedScore
+
+
+async def search(service: Service, name: str, caller: Caller, request: SearchRequest) -> dict[str, Any]:
+    """Answer a search on the index `name`: a `SearchAnswer` as plain JSON types.
+
+    Raises:
+        ApiError: the index, the caller's scope or the request is not what it must be, or the server is busy.
+        DebaterError: the request is wrong, or the index cannot be read.
+
+    """
+    index = service.index(name, caller)
+    _check(service, request)
+    with service.admission():
+        return await _answered(service, index, request)
+
+
+def _check(service: Service, request: SearchRequest) -> None:
+    settings = service.settings
+    if (request.query is None) == (request.like is None):
+        raise ApiError(400, "invalid_request", "Give either query or like.", "One of the two is needed.")
+    if request.query is not None and len(request.query) > settings.query_characters:
+        limit = f"{settings.query_characters:,}"
+        raise ApiError(400, "query_too_long", f"The query is longer than {limit} characters.", "Send a shorter one.")
+    if request.k + request.offset > settings.max_k:
+        raise ApiError(
+            400, "too_many_hits", f"k + offset is above {settings.max_k}.", "Ask for fewer hits, or filter with where."
+        )
+    if request.rerank is not None and settings.rerank is None:
+        raise ApiError(400, "no_reranker", "This server has no reranker.", "Leave rerank out.")
+
+
+async def _answered(service: Service, index: ServedIndex, request: SearchRequest) -> dict[str, Any]:
+    engine, model = index.engine, index.model
+    mode = request.mode or ("dense" if model else "lexical")
+    vector, queued, encoding = None, 0.0, 0.0
+    if request.query is not None and request.query.strip() and mode != "lexical" and model is not None:
+        encoded = await model.query(request.query, request.instruction)
+        vector, queued, encoding = encoded.vector, encoded.queued, encoded.seconds
+    waiting = perf_counter()
+
+    def answer() -> dict[str, Any]:
+        nonlocal queued
+        queued += perf_counter() - waiting
+        try:
+            found = _ask(service, index, request, mode, vector)
+        except MissingError as error:
+            raise _unknown(request, error) from error
+        marks = engine.marks(request.query or "")
+        hits = [_hit(hit, marks, explained=request.explain) for hit in found.hits[request.offset :]]
+        taken = {"queue": queued, "encode": encoding, "rerank": 0.0, **found.timings}
+        taken["encode"] += encoding
+        return {
+            "index": index.name,
+            "generation": found.generation,
+            "hits": hits,
+            "facets": _facets(found.facets),
+            "truncated": False,
+            "notes": list(found.notes),
+            "ms": {
+                stage: round(1000 * taken[stage], 2) for stage in ("queue", "encode", "retrieve", "rerank", "fetch")
+            },
+        }
+
+    answered = await service.retrieve(answer)
+    service.metrics.stages("/v1/indexes/{index}/search", answered["ms"])
+    return answered
+
+
+def _ask(service: Service, index: ServedIndex, request: SearchRequest, mode: Any, vector: np.ndarray | None) -> Answer:
+    """The engine's answer; in a thread for retrieval."""
+    first, second = request.weights or (1.0, 1.0)
+    return index.engine.answer(
+        Like(request.like) if request.like is not None else request.query or "",
+        request.k + request.offset,
+        mode=mode,
+        instruction=request.instruction,
+        where=request.where,
+        rescore=request.rescore,
+        weights=(first, second),
+        explain=request.explain,
+        facets=request.facets,
+        vector=vector,
+    )
+
+
+def _unknown(request: SearchRequest, error: MissingError) -> ApiError:
+    """A field that no document has; or, said in the same kind of error, the document of `like`."""
+    if error.message.startswith("No document has a field"):
+        return ApiError(400, "unknown_field", error.message, error.hint)
+    return ApiError(404, "unknown_document", "There is no document with the id of like.", "Hits show ids.")
+
+
+def _hit(hit: Hit, marks: QueryMarks, *, explained: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "rank": hit.rank,
+        "id": hit.id,
+        "score": hit.score,
+        "title": hit.title,
+        "snippet": hit.snippet,
+        "marks": {"title": marks.spans(hit.title), "snippet": marks.spans(hit.snippet)},
+        "metadata": hit.metadata,
+    }
+    if explained and hit.explanation is not None:
+        found["explanation"] = _explanation(hit.explanation)
+    return found
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "dense": _place(explanation.dense),
+        "lexical": _place(explanation.lexical),
+        "rerank": _place(getattr(explanation, "rerank", None)),
+        "steps": explanation.steps,
+    }
+
+
+def _place(found: RankedScore | None) -> dict[str, Any] | None:
+    return None if found is None else {"rank": found.rank, "score": found.score}
+
+
+def _facets(facets: Facets | None) -> dict[str, Any]:
+    if facets is None:
+        return {}
+    return {
+        name: {"of": facets.documents, "documents": facet.of, "values": facet.values}
+        for name, facet in facets.fields.items()
+    }

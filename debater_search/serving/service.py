@@ -1,0 +1,125 @@
+"""What the routes, the page and the agents' tools ask: one `Service` for each application."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, TypeVar
+
+from debater_search.errors import DebaterError
+from debater_search.serving.callers import Caller
+from debater_search.serving.errors import ApiError
+from debater_search.serving.indexes import ServedIndex
+from debater_search.serving.limits import Admission
+from debater_search.serving.metrics import Metrics
+from debater_search.serving.models import Models, ServedModel
+from debater_search.serving.settings import Reranker, Settings
+from debater_search.store.manifest import IndexManifest
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Service:
+    """Indexes, models, threads and counts of a server. Its methods run on the event loop, unless they say otherwise."""
+
+    def __init__(self, indexes: dict[str, ServedIndex], settings: Settings) -> None:
+        self.indexes, self.settings = indexes, settings
+        self.metrics = Metrics()
+        self.admission = Admission(settings.queue)
+        self.metrics.watch_queue(lambda: self.admission.count)
+        self.models = Models(
+            settings.load_encoder, settings.device, settings.cached_queries, self.metrics.batches.observe
+        )
+        self.reranker: Reranker | None = None
+        self.draining = False
+        self._retrieval = ThreadPoolExecutor(settings.retrieval_threads, thread_name_prefix="retrieve")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._stop = Event()
+        self._watcher = Thread(target=self._watch, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to open the indexes and to watch them, in a thread."""
+        self._watcher.start()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._stop.set()
+        self._watcher.join()
+        self._retrieval.shutdown(cancel_futures=True)
+        self._writer.shutdown(cancel_futures=True)
+        self.models.close()
+
+    @property
+    def unready(self) -> str | None:
+        """Why requests are better sent elsewhere; None if they are welcome."""
+        if self.draining:
+            return "The server is stopping."
+        for index in self.indexes.values():
+            if not index.is_open:
+                failed = index.failure is not None
+                return f"The index {index.name} {'could not be opened' if failed else 'is being opened'}."
+        return None
+
+    def visible(self, caller: Caller) -> list[ServedIndex]:
+        """The indexes that exist for a caller."""
+        return [index for name, index in self.indexes.items() if caller.may_see(name)]
+
+    def index(self, name: str, caller: Caller) -> ServedIndex:
+        """An index by its name; the 404 error if there is none for this caller."""
+        index = self.indexes.get(name)
+        if index is None or not caller.may_see(name):
+            raise ApiError(404, "unknown_index", "There is no such index.", "GET /v1/indexes lists those of your key.")
+        return index
+
+    async def retrieve(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Call what reads an index or its documents, in one of the threads for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._retrieval, work, *arguments)
+
+    async def write(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Call what changes an index, in the only thread that does; it goes on when the client has left."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work, *arguments)
+
+    def renew(self, index: ServedIndex) -> None:
+        """Open the newest state of an index; DebaterError if that fails. For any thread."""
+        first = not index.is_open
+        if index.renew(self.model_of):
+            manifest = index.manifest
+            self.metrics.index(index.name, manifest.generation, manifest.corpus.documents)
+            if not first:
+                self.metrics.reloads.labels(index.name).inc()
+            log.info(
+                "Index %s: generation %d, %d documents.", index.name, manifest.generation, manifest.corpus.documents
+            )
+
+    def model_of(self, manifest: IndexManifest, folder: Path) -> ServedModel | None:
+        """The model that made an index, loaded if need be; None for an index of words only. For any thread."""
+        return None if manifest.encoder is None else self.models.get(manifest.encoder, folder)
+
+    def _watch(self) -> None:
+        self._load_reranker()
+        said: dict[str, str] = {}
+        while True:
+            for index in self.indexes.values():
+                try:
+                    self.renew(index)
+                    said.pop(index.name, None)
+                except DebaterError as error:
+                    if said.get(index.name) != str(error):
+                        log.error("Index %s: %s", index.name, error)
+                    said[index.name] = str(error)
+                except Exception:
+                    log.exception("Index %s cannot be renewed.", index.name)
+            if self._stop.wait(self.settings.watch_seconds):
+                return
+
+    def _load_reranker(self) -> None:
+        if self.settings.rerank is None:
+            return
+        try:
+            self.reranker = self.settings.load_reranker(self.settings.rerank, self.settings.device)
+        except DebaterError as error:
+            log.error("The reranker %s cannot be loaded: %s", self.settings.rerank, error)
