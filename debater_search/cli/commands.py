@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import change, doctor, eval, index, info, mine, search, train, verify
+from debater_search.cli import change, doctor, eval, index, info, mine, search, serve, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -61,6 +61,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "delete": (change.delete, change.DELETE_EXAMPLES),
     "compact": (change.compact, change.COMPACT_EXAMPLES),
     "search": (search.search, search.EXAMPLES),
+    "serve": (serve.serve, serve.SERVE_EXAMPLES),
+    "keys": (serve.keys, serve.KEYS_EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
     "mine": (mine.mine, mine.EXAMPLES),
     "info": (info.info, info.EXAMPLES),

@@ -108,12 +108,13 @@ def _read_documents(files: Sequence[str | Path], folder: Path | None = None) -> 
         for number, fields in read_rows(path):
             if delimited:
                 fields = typed(fields, kinds, _OWN_FIELDS)
-            document = _document({**columns, **fields}, row_place(path, number))
+            document = document_of({**columns, **fields}, row_place(path, number))
             seen.add(document.id, number, part)
             yield document
 
 
-def _document(fields: Fields, where: str) -> Document:
+def document_of(fields: Fields, where: str) -> Document:
+    """The document of a row; DebaterError, which names the place `where`, if it is none."""
     try:
         return Document(
             id=read_id(fields, ID_FIELDS, where),

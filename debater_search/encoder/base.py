@@ -71,6 +71,11 @@ class TorchEncoder:
         return self.spec.document_length
 
     @property
+    def query_length(self) -> int:
+        """The longest query in tokens, the model's own tokens included."""
+        return self.spec.query_length
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())

@@ -79,6 +79,11 @@ def device_of(encoder: Any) -> str:
     return str(getattr(encoder, "device", "cpu"))
 
 
+def query_length_of(encoder: Any) -> int | None:
+    """The longest query in tokens, the encoder's own tokens included; None for one that does not say."""
+    return getattr(encoder, "query_length", None)
+
+
 def instruction_of(encoder: Any) -> str:
     """The text that an encoder puts before queries by default; "" for one that names none."""
     return getattr(encoder, "instruction", "")

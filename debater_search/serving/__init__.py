@@ -11,10 +11,16 @@ if TYPE_CHECKING:
     from debater_search.serving.app import make_app as make_app
     from debater_search.serving.settings import Settings as Settings
 
-__all__ = ["Settings", "make_app"]
+__all__ = ["Settings", "make_app", "require_libraries"]
 
 LIBRARIES = ("fastapi", "uvicorn", "httptools", "prometheus_client")
 """What the extra `serve` installs."""
+
+
+def require_libraries() -> None:
+    """Raise UnavailableError, which names the extra, if a library is not installed."""
+    for library in LIBRARIES:
+        require(library, extra="serve")
 
 
 def __getattr__(name: str) -> Any:
@@ -23,8 +29,7 @@ def __getattr__(name: str) -> Any:
 
         return Settings
     if name == "make_app":
-        for library in LIBRARIES:
-            require(library, extra="serve")
+        require_libraries()
         from debater_search.serving.app import make_app
 
         return make_app

@@ -12,15 +12,16 @@ import debater_search
 from debater_search.serving.access import Access
 from debater_search.serving.errors import install_handlers
 from debater_search.serving.indexes import named
+from debater_search.serving.keys import KeyFile
 from debater_search.serving.limits import Limits, Rates
 from debater_search.serving.parts import parts_of
-from debater_search.serving.routes import documents, health, indexes, search
+from debater_search.serving.routes import documents, embeddings, health, indexes, rerank, search
 from debater_search.serving.security import Gate
 from debater_search.serving.service import Service
 from debater_search.serving.settings import Settings, is_loopback
 
 DEFAULTS = Settings()
-ROUTERS = (health.router, indexes.router, search.router, documents.router)
+ROUTERS = tuple(module.router for module in (health, indexes, search, documents, embeddings, rerank))
 
 
 def make_app(indexes: Sequence[str | Path], settings: Settings = DEFAULTS) -> FastAPI:
@@ -68,7 +69,8 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     settings = service.settings
     app.add_middleware(Limits, settings=settings)
     any_host = settings.keys is not None or not is_loopback(settings.host)
-    app.add_middleware(Gate, find_caller=None, rates=Rates(settings.rate), any_host=any_host)
+    find_caller = None if settings.keys is None else KeyFile(settings.keys).find
+    app.add_middleware(Gate, find_caller=find_caller, rates=Rates(settings.rate), any_host=any_host)
     if settings.allow_origins:  # outside the gate: a browser asks first, without a key
         app.add_middleware(CORSMiddleware, **_cors(settings.allow_origins))
     app.add_middleware(Access, metrics=service.metrics)

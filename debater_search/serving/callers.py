@@ -1,34 +1,11 @@
-"""Who asks, and what they may do."""
+"""Who asks, and what they may do, as dependencies of routes."""
 
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from debater_search.serving.errors import ApiError
-
-Scope = Literal["search", "document", "embed", "rerank", "metrics", "write", "judge"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """The holder of a key, or anybody where there are no keys."""
-
-    name: str
-    scopes: frozenset[str]
-    indexes: tuple[str, ...] = ("*",)
-    """Patterns of the names of indexes that it may see."""
-
-    def may(self, scope: Scope) -> bool:
-        """Whether it may do this."""
-        return scope in self.scopes
-
-    def may_see(self, index: str) -> bool:
-        """Whether an index exists for this caller."""
-        return any(fnmatchcase(index, pattern) for pattern in self.indexes)
-
+from debater_search.serving.keys import SCOPES, Caller, Scope
 
 ANYBODY = Caller("anybody", frozenset(SCOPES) - {"write"})
 """The caller where there are no keys. It may not write: other users of the machine, too, reach the port."""

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from debater_search.errors import DebaterError, InvalidError
+from debater_search.indexing import Change
 from debater_search.indexing.description import describe
 from debater_search.search import SearchEngine
 from debater_search.serving.errors import ApiError
@@ -25,28 +26,37 @@ class ServedIndex:
     def __init__(self, name: str, folder: Path) -> None:
         open_manifest(folder)  # refuses what is no index, before the server listens
         self.name, self.folder = name, folder
-        self.model: ServedModel | None = None
         self.failure: DebaterError | None = None
         """Why it could not be opened, or its newest state could not."""
-        self._engine: SearchEngine | None = None
+        self._opened: tuple[SearchEngine, ServedModel | None] | None = None
         self._renewing = Lock()
         self._facts: tuple[int, dict[str, Any]] | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether it can be searched."""
-        return self._engine is not None
+        return self._opened is not None
 
     @property
-    def engine(self) -> SearchEngine:
-        """The engine of now; the 503 error before it is open."""
-        if self._engine is None:
+    def opened(self) -> tuple[SearchEngine, ServedModel | None]:
+        """The engine of now and its model; the 503 error before it is open."""
+        if self._opened is None:
             if self.failure is not None:
                 raise ApiError(
                     503, "index_unavailable", f"The index {self.name} could not be opened.", "Ask its operator."
                 )
             raise ApiError(503, "loading", f"The index {self.name} is being opened.", "Try again.", retry_after=2)
-        return self._engine
+        return self._opened
+
+    @property
+    def engine(self) -> SearchEngine:
+        """The engine of now; the 503 error before it is open."""
+        return self.opened[0]
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The model of now, None for an index of words only; the 503 error before it is open."""
+        return self.opened[1]
 
     @property
     def manifest(self) -> IndexManifest:
@@ -62,17 +72,15 @@ class ServedIndex:
         """
         with self._renewing:
             try:
-                if self._engine is not None and self._is_by_same_model():
-                    renewed = self._engine.refresh()
+                if self._opened is not None and self._is_by_same_model(self._opened[0]):
+                    renewed = self._opened[0].refresh()
                 else:
-                    manifest = open_manifest(self.folder)
-                    model = model_of(manifest, self.folder)
-                    engine = SearchEngine.open(
-                        self.folder, encoder=None if model is None else model.encoder, follow=False
-                    )
+                    model = model_of(open_manifest(self.folder), self.folder)
+                    encoder = None if model is None else model.encoder
+                    engine = SearchEngine.open(self.folder, encoder=encoder, follow=False)
                     if model is not None:
                         engine.warm_up()
-                    self.model, self._engine, renewed = model, engine, True
+                    self._opened, renewed = (engine, model), True
             except DebaterError as error:
                 self.failure = error
                 raise
@@ -104,10 +112,14 @@ class ServedIndex:
             "modes": ["dense", "lexical", "hybrid"] if encoder else ["lexical"],
         }
 
-    def _is_by_same_model(self) -> bool:
-        """Whether the index on disk is by the model that is loaded; another one takes a new engine."""
-        now = open_manifest(self.folder).encoder
-        before = self._engine.manifest.encoder if self._engine else None
+    def summary_of(self, change: Change) -> dict[str, Any]:
+        """What a change of this index did."""
+        counts = ("generation", "documents", "added", "updated", "deleted", "unchanged", "encoded")
+        return {"index": self.name} | {name: getattr(change, name) for name in counts}
+
+    def _is_by_same_model(self, engine: SearchEngine) -> bool:
+        """Whether the index on disk is by the model of the engine; another one takes a new engine."""
+        now, before = open_manifest(self.folder).encoder, engine.manifest.encoder
         return (now and now.fingerprint) == (before and before.fingerprint)
 
 

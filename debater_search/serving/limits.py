@@ -67,7 +67,7 @@ class Limits:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
-        writes = scope["method"] == "PUT"
+        writes = scope["method"] in ("PUT", "DELETE")
         large = writes or scope["path"] == "/v1/embeddings"
         limit = self.settings.large_body_bytes if large else self.settings.body_bytes
         body = _Body(receive, limit, dict(scope["headers"]).get(b"content-length"))

@@ -1,7 +1,7 @@
 """One thread computes with a model; what waits meanwhile goes together: batches without a time window.
 
 Searches come before embeddings, and these before writing. Long work comes in pieces, so that a search waits for one
-piece at most. After some batches of searches one piece of the other work is done, so that it goes on under load.
+piece at most. After some batches one piece of the work that comes later is done, so that all of it goes on under load.
 """
 
 import threading
@@ -20,14 +20,13 @@ MAX_TEXTS = 32
 MAX_TOKENS = 2048
 """Padded tokens of a batch or a piece, estimated: the model cuts longer texts, and its own batches keep to memory."""
 FAIR = 8
-"""Batches of searches after which waiting work of another kind gets a turn."""
+"""Batches, or pieces, after which the work that comes later gets a turn."""
 _CHARACTERS_PER_TOKEN = 4
 
 
 class Priority(IntEnum):
-    """What is done first."""
+    """What is done first of the work that comes in pieces; searches come before it."""
 
-    SEARCH = 0
     EMBED = 1
     WRITE = 2
 
@@ -62,13 +61,15 @@ EncodeQueries = Callable[[Sequence[str], str | None], np.ndarray]
 class ModelThread:
     """The queue of a model and the thread that works on it. `observe` is told the number of queries of each batch."""
 
-    def __init__(self, name: str, encode: EncodeQueries, observe: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, name: str, encode: EncodeQueries | None = None, observe: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._encode, self._observe = encode, observe
         self._queries: deque[_Query] = deque()
         self._pieces: dict[Priority, deque[_Piece]] = {Priority.EMBED: deque(), Priority.WRITE: deque()}
         self._waiting = threading.Condition()
         self._closed = False
-        self._in_a_row = 0
+        self._searches_in_a_row = self._embeds_in_a_row = 0
         self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
         self._thread.start()
 
@@ -123,12 +124,19 @@ class ModelThread:
 
     def _next(self) -> tuple[list[_Query], _Piece | None]:
         """What is done now: a batch of queries, or a piece. The caller holds the lock."""
-        pieces = next((queue for queue in self._pieces.values() if queue), None)
-        if pieces is not None and (not self._queries or self._in_a_row >= FAIR):
-            self._in_a_row = 0
-            return [], pieces.popleft()
-        self._in_a_row += 1
+        if any(self._pieces.values()) and (not self._queries or self._searches_in_a_row >= FAIR):
+            self._searches_in_a_row = 0
+            return [], self._next_piece()
+        self._searches_in_a_row += 1
         return self._next_batch(), None
+
+    def _next_piece(self) -> _Piece:
+        embeds, writes = self._pieces[Priority.EMBED], self._pieces[Priority.WRITE]
+        if embeds and (not writes or self._embeds_in_a_row < FAIR):
+            self._embeds_in_a_row += 1
+            return embeds.popleft()
+        self._embeds_in_a_row = 0
+        return writes.popleft()
 
     def _next_batch(self) -> list[_Query]:
         """The queries that wait longest and fit together: of one instruction, within the limits of a batch."""
@@ -146,6 +154,7 @@ class ModelThread:
         batch = [query for query in batch if query.future.set_running_or_notify_cancel()]
         if not batch:
             return
+        assert self._encode is not None
         start = perf_counter()
         try:
             vectors = self._encode([query.text for query in batch], batch[0].instruction)

@@ -1,19 +1,34 @@
 """The models of a server: one encoder, with a thread of its own, for all indexes with the same fingerprint."""
 
 import asyncio
-import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 import numpy as np
 
-from debater_search.encoder.protocol import TextEncoder
-from debater_search.identity import EncoderInfo
+from debater_search.encoder.protocol import TextEncoder, Tokenizing, query_length_of
+from debater_search.identity import EncoderInfo, fingerprints_of
 from debater_search.serving.model_thread import Encoded, ModelThread, Priority, pieces_of
+from debater_search.serving.settings import Reranker
 
-log = logging.getLogger(__name__)
+MAX_CHARACTERS = 100_000
+"""What a model is given of a text; none reads further, and to cut a long text into tokens takes time."""
+
+Kind = Literal["query", "document"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of texts, float32 [n, dim], the tokens that the model read, and whether it read a beginning only."""
+
+    vectors: np.ndarray
+    tokens: int
+    truncated: bool
 
 
 class QueryVectors:
@@ -58,15 +73,43 @@ class ServedModel:
         self._cache.put(text, instruction, encoded.vector)
         return encoded
 
-    async def embed(self, texts: Sequence[str], kind: str) -> np.ndarray:
-        """Vectors of texts of `kind` query or document, float32 [n, dim], computed piece by piece behind searches."""
-        encode = self.encoder.encode_queries if kind == "query" else self.encoder.encode_documents
-        vectors = []
+    async def embed(self, texts: Sequence[str], kind: Kind) -> Embedded:
+        """Vectors of texts, computed piece by piece behind searches."""
+        pieces: list[Embedded] = []
         for piece in pieces_of(texts):
             some = [texts[position] for position in piece]
-            future = self.thread.piece(lambda some=some: encode(some), Priority.EMBED)  # type: ignore[misc]
-            vectors.append(await asyncio.wrap_future(future))
-        return np.concatenate(vectors)
+            pieces.append(
+                await asyncio.wrap_future(self.thread.piece(partial(self._embed, some, kind), Priority.EMBED))
+            )
+        vectors = np.concatenate([piece.vectors for piece in pieces])
+        return Embedded(vectors, sum(piece.tokens for piece in pieces), any(piece.truncated for piece in pieces))
+
+    def cuts(self, text: str, kind: Kind) -> bool:
+        """Whether the model reads only the beginning of a text."""
+        return count_tokens(self.encoder, [text], kind)[1]
+
+    def _embed(self, texts: Sequence[str], kind: Kind) -> Embedded:
+        encode = self.encoder.encode_queries if kind == "query" else self.encoder.encode_documents
+        heads = [text[:MAX_CHARACTERS] for text in texts]
+        tokens, truncated = count_tokens(self.encoder, heads, kind)
+        return Embedded(encode(heads), tokens, truncated or any(len(text) > MAX_CHARACTERS for text in texts))
+
+
+class ServedReranker:
+    """A reranker that many threads share; it scores piece by piece, so that requests take turns."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self.name, self.fingerprint = reranker.name, reranker.fingerprint
+        self.thread = ModelThread(public_name(reranker.name))
+
+    def score(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        """As `Reranker`; waits for the thread."""
+        scores = [np.empty(0, np.float32)]
+        for piece in pieces_of(texts):
+            some = [texts[position] for position in piece]
+            scores.append(self.thread.piece(partial(self._reranker.score, query, some), Priority.EMBED).result())
+        return np.concatenate(scores)
 
 
 class Models:
@@ -88,16 +131,26 @@ class Models:
         with self._loading:
             if info.fingerprint not in self._loaded:
                 encoder = self._load(info, folder, self._device)
-                self._loaded[info.fingerprint] = ServedModel(encoder, self._cached, self._observe)
+                model = ServedModel(encoder, self._cached, self._observe)
+                self._loaded.update(dict.fromkeys([*fingerprints_of(encoder), info.fingerprint], model))
             return self._loaded[info.fingerprint]
-
-    def __iter__(self) -> Iterator[ServedModel]:
-        return iter(list(self._loaded.values()))
 
     def close(self) -> None:
         """End the threads."""
-        for model in self._loaded.values():
+        for model in set(self._loaded.values()):
             model.thread.close()
+
+
+def count_tokens(encoder: TextEncoder, texts: Sequence[str], kind: Kind) -> tuple[int, bool]:
+    """The tokens that a model reads of texts, and whether it cuts one; (0, False) if it does not show its tokens."""
+    if not isinstance(encoder, Tokenizing):
+        return 0, False
+    ids = encoder.token_ids(texts, kind)
+    limit = query_length_of(encoder) if kind == "query" else encoder.document_length
+    full = [text for text, tokens in zip(texts, ids, strict=True) if limit is not None and len(tokens) >= limit]
+    (frame,) = encoder.token_ids([""], kind)
+    cut = bool(full) and any(len(tokens) + len(frame) > (limit or 0) for tokens in encoder.token_offsets(full))
+    return sum(map(len, ids)), cut
 
 
 def public_name(name: str) -> str:

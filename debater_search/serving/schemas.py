@@ -210,7 +210,6 @@ class ChangeAnswer(BaseModel):
     deleted: int
     unchanged: int
     encoded: int
-    warnings: list[str]
 
 
 class UsageBody(BaseModel):

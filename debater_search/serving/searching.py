@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from debater_search.errors import MissingError
-from debater_search.search import QueryMarks
-from debater_search.serving.callers import Caller
+from debater_search.search import Mode, QueryMarks
+from debater_search.search.request import EQUAL
 from debater_search.serving.errors import ApiError
 from debater_search.serving.indexes import ServedIndex
+from debater_search.serving.keys import Caller
 from debater_search.serving.schemas import SearchRequest
 from debater_search.serving.service import Service
-from debater_search.types import Answer, Explanation, Facets, Hit, Like, RankedScore
+from debater_search.types import Explanation, Facets, Hit, Like, RankedScore
 
 
 async def search(service: Service, name: str, caller: Caller, request: SearchRequest) -> dict[str, Any]:
@@ -30,23 +31,18 @@ async def search(service: Service, name: str, caller: Caller, request: SearchReq
 
 
 def _check(service: Service, request: SearchRequest) -> None:
-    settings = service.settings
     if (request.query is None) == (request.like is None):
         raise ApiError(400, "invalid_request", "Give either query or like.", "One of the two is needed.")
-    if request.query is not None and len(request.query) > settings.query_characters:
-        limit = f"{settings.query_characters:,}"
-        raise ApiError(400, "query_too_long", f"The query is longer than {limit} characters.", "Send a shorter one.")
-    if request.k + request.offset > settings.max_k:
-        raise ApiError(
-            400, "too_many_hits", f"k + offset is above {settings.max_k}.", "Ask for fewer hits, or filter with where."
-        )
-    if request.rerank is not None and settings.rerank is None:
-        raise ApiError(400, "no_reranker", "This server has no reranker.", "Leave rerank out.")
+    service.require_query(request.query or "")
+    if request.k + request.offset > (limit := service.settings.max_k):
+        raise ApiError(400, "too_many_hits", f"k + offset is above {limit}.", "Ask for fewer hits, or filter by where.")
+    if request.rerank is not None:
+        service.require_reranker()
 
 
 async def _answered(service: Service, index: ServedIndex, request: SearchRequest) -> dict[str, Any]:
-    engine, model = index.engine, index.model
-    mode = request.mode or ("dense" if model else "lexical")
+    engine, model = index.opened
+    mode: Mode = request.mode or ("dense" if model else "lexical")
     vector, queued, encoding = None, 0.0, 0.0
     if request.query is not None and request.query.strip() and mode != "lexical" and model is not None:
         encoded = await model.query(request.query, request.instruction)
@@ -57,7 +53,9 @@ async def _answered(service: Service, index: ServedIndex, request: SearchRequest
         nonlocal queued
         queued += perf_counter() - waiting
         try:
-            found = _ask(service, index, request, mode, vector)
+            found = engine.answer(
+                _query(request), request.k + request.offset, **_options(service, request, mode, vector)
+            )
         except MissingError as error:
             raise _unknown(request, error) from error
         marks = engine.marks(request.query or "")
@@ -69,33 +67,37 @@ async def _answered(service: Service, index: ServedIndex, request: SearchRequest
             "generation": found.generation,
             "hits": hits,
             "facets": _facets(found.facets),
-            "truncated": False,
+            "truncated": vector is not None and model is not None and model.cuts(request.query or "", "query"),
             "notes": list(found.notes),
             "ms": {
                 stage: round(1000 * taken[stage], 2) for stage in ("queue", "encode", "retrieve", "rerank", "fetch")
             },
         }
 
-    answered = await service.retrieve(answer)
+    answered = await (service.retrieve if request.rerank is None else service.rerank)(answer)
     service.metrics.stages("/v1/indexes/{index}/search", answered["ms"])
     return answered
 
 
-def _ask(service: Service, index: ServedIndex, request: SearchRequest, mode: Any, vector: np.ndarray | None) -> Answer:
-    """The engine's answer; in a thread for retrieval."""
-    first, second = request.weights or (1.0, 1.0)
-    return index.engine.answer(
-        Like(request.like) if request.like is not None else request.query or "",
-        request.k + request.offset,
-        mode=mode,
-        instruction=request.instruction,
-        where=request.where,
-        rescore=request.rescore,
-        weights=(first, second),
-        explain=request.explain,
-        facets=request.facets,
-        vector=vector,
-    )
+def _query(request: SearchRequest) -> str | Like:
+    return Like(request.like) if request.like is not None else request.query or ""
+
+
+def _options(service: Service, request: SearchRequest, mode: Mode, vector: np.ndarray | None) -> dict[str, Any]:
+    """The options of `SearchEngine.answer`."""
+    first, second = request.weights or EQUAL
+    reranking = {} if request.rerank is None else {"rerank": service.reranker, "rerank_depth": request.rerank}
+    return {
+        "mode": mode,
+        "instruction": request.instruction,
+        "where": request.where,
+        "rescore": request.rescore,
+        "weights": (first, second),
+        "explain": request.explain,
+        "facets": request.facets,
+        "vector": vector,
+        **reranking,
+    }
 
 
 def _unknown(request: SearchRequest, error: MissingError) -> ApiError:

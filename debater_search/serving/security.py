@@ -5,8 +5,9 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from debater_search.serving.callers import ANYBODY, Caller
+from debater_search.serving.callers import ANYBODY
 from debater_search.serving.errors import ApiError, error_response
+from debater_search.serving.keys import Caller
 from debater_search.serving.limits import Rates
 from debater_search.serving.settings import is_loopback
 

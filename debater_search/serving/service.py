@@ -9,13 +9,14 @@ from threading import Event, Thread
 from typing import Any, TypeVar
 
 from debater_search.errors import DebaterError
-from debater_search.serving.callers import Caller
+from debater_search.indexing import Change
 from debater_search.serving.errors import ApiError
 from debater_search.serving.indexes import ServedIndex
+from debater_search.serving.keys import Caller
 from debater_search.serving.limits import Admission
 from debater_search.serving.metrics import Metrics
-from debater_search.serving.models import Models, ServedModel
-from debater_search.serving.settings import Reranker, Settings
+from debater_search.serving.models import Models, ServedModel, ServedReranker
+from debater_search.serving.settings import Settings
 from debater_search.store.manifest import IndexManifest
 
 log = logging.getLogger(__name__)
@@ -34,9 +35,10 @@ class Service:
         self.models = Models(
             settings.load_encoder, settings.device, settings.cached_queries, self.metrics.batches.observe
         )
-        self.reranker: Reranker | None = None
+        self.reranker: ServedReranker | None = None
         self.draining = False
         self._retrieval = ThreadPoolExecutor(settings.retrieval_threads, thread_name_prefix="retrieve")
+        self._reranking = ThreadPoolExecutor(settings.reranking_threads, thread_name_prefix="rerank")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._stop = Event()
         self._watcher = Thread(target=self._watch, name="watch", daemon=True)
@@ -51,6 +53,9 @@ class Service:
         self._watcher.join()
         self._retrieval.shutdown(cancel_futures=True)
         self._writer.shutdown(cancel_futures=True)
+        if self.reranker is not None:
+            self.reranker.thread.close()
+        self._reranking.shutdown(cancel_futures=True)
         self.models.close()
 
     @property
@@ -62,6 +67,8 @@ class Service:
             if not index.is_open:
                 failed = index.failure is not None
                 return f"The index {index.name} {'could not be opened' if failed else 'is being opened'}."
+        if self.settings.rerank is not None and self.reranker is None:
+            return "The reranker is not loaded."
         return None
 
     def visible(self, caller: Caller) -> list[ServedIndex]:
@@ -79,9 +86,37 @@ class Service:
         """Call what reads an index or its documents, in one of the threads for it."""
         return await asyncio.get_running_loop().run_in_executor(self._retrieval, work, *arguments)
 
-    async def write(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Call what changes an index, in the only thread that does; it goes on when the client has left."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work, *arguments)
+    async def rerank(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Call what waits for the reranker, in a thread where no other search waits behind it."""
+        return await asyncio.get_running_loop().run_in_executor(self._reranking, work, *arguments)
+
+    async def write(self, index: ServedIndex, change: Callable[[], Change]) -> dict[str, Any]:
+        """Change an index in the only thread that does: a `ChangeAnswer`, once the change is committed and searched.
+
+        A change that has begun goes on when its client has left.
+        """
+
+        def work() -> dict[str, Any]:
+            _ = index.opened  # refuses before anything is changed
+            done = change()
+            self.renew(index)
+            return index.summary_of(done)
+
+        with self.admission():
+            return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def require_reranker(self) -> ServedReranker:
+        """The reranker; the 400 error if the server has none, the 503 error before it is loaded."""
+        if self.settings.rerank is None:
+            raise ApiError(400, "no_reranker", "This server has no reranker.", "Start it with rerank.")
+        if self.reranker is None:
+            raise ApiError(503, "loading", "The reranker is not loaded.", "Try again.", retry_after=2)
+        return self.reranker
+
+    def require_query(self, query: str) -> None:
+        """Raise the 400 error for a query that is too long."""
+        if len(query) > (limit := self.settings.query_characters):
+            raise ApiError(400, "query_too_long", f"The query is longer than {limit:,} characters.", "Shorten it.")
 
     def renew(self, index: ServedIndex) -> None:
         """Open the newest state of an index; DebaterError if that fails. For any thread."""
@@ -120,6 +155,6 @@ class Service:
         if self.settings.rerank is None:
             return
         try:
-            self.reranker = self.settings.load_reranker(self.settings.rerank, self.settings.device)
+            self.reranker = ServedReranker(self.settings.load_reranker(self.settings.rerank, self.settings.device))
         except DebaterError as error:
             log.error("The reranker %s cannot be loaded: %s", self.settings.rerank, error)

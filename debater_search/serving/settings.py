@@ -84,6 +84,7 @@ class Settings:
     cached_queries: int = 10_000
     """Vectors of queries that are kept."""
     retrieval_threads: int = 4
+    reranking_threads: int = 2
     watch_seconds: float = 1.0
     """How often each index is looked at for changes."""
 

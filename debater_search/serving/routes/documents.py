@@ -1,19 +1,36 @@
 """Read, write and delete documents of an index."""
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from debater_search.serving.body import JsonResponse, JsonRoute
-from debater_search.serving.callers import Reader
+from debater_search.serving.body import JsonResponse, JsonRoute, require_content_type
+from debater_search.serving.callers import Reader, Writer
 from debater_search.serving.reading import read_document
 from debater_search.serving.routes import errors
 from debater_search.serving.routes.service import TheService
-from debater_search.serving.schemas import DocumentBody
+from debater_search.serving.schemas import ChangeAnswer, DocumentBody
+from debater_search.serving.writing import delete_document, put_documents
 
 router = APIRouter(prefix="/v1/indexes", tags=["documents"], route_class=JsonRoute)
 
 MOST_CHARACTERS = 1_000_000
+JSON_LINES = ("application/x-ndjson", "application/jsonl")
+_JSON_LINES_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON_LINES[0]: {
+                "schema": {
+                    "type": "string",
+                    "description": "One document per line, such as "
+                    '{"id": "1", "title": "…", "text": "…", "year": 1958}; what is not id, title and text is metadata.',
+                }
+            }
+        },
+    }
+}
 
 
 @router.get("/{index}/documents/{id:path}", response_model=DocumentBody, responses=errors(404))
@@ -28,3 +45,27 @@ async def get_document(
     """Read a document, or a part of a long one."""
     found = service.index(index, caller)
     return JsonResponse(await service.retrieve(read_document, found, id, offset, characters))
+
+
+@router.put(
+    "/{index}/documents",
+    response_model=ChangeAnswer,
+    responses=errors(404, 413, 415),
+    openapi_extra=_JSON_LINES_BODY,
+)
+async def write_documents(index: str, request: Request, service: TheService, caller: Writer) -> Response:
+    """Add documents; one whose id is known takes the old one's place. All of them, or none.
+
+    The answer comes when the change is committed: then it outlives the server, and searches find it.
+    """
+    found = service.index(index, caller)
+    require_content_type(request, *JSON_LINES)
+    body = await request.body()
+    return JsonResponse(await service.write(found, partial(put_documents, found, body, service.settings.json_depth)))
+
+
+@router.delete("/{index}/documents/{id:path}", response_model=ChangeAnswer, responses=errors(404))
+async def delete_one_document(index: str, id: str, service: TheService, caller: Writer) -> Response:
+    """Delete a document."""
+    found = service.index(index, caller)
+    return JsonResponse(await service.write(found, partial(delete_document, found, id)))

@@ -1,0 +1,141 @@
+"""`debater serve` and `debater keys`: indexes over HTTP, and who may use them."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from debater_search.cli.options import INDEXES, Device, Json, examples
+from debater_search.cli.output import Output, results
+from debater_search.errors import DebaterError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from debater_search.serving.keys import Key
+
+SERVE_EXAMPLES = examples(
+    "debater serve indexes/papers",
+    "debater serve --host 0.0.0.0 --keys keys.json      # behind a proxy with TLS",
+    "debater serve indexes/papers --rerank cross-encoder/ms-marco-MiniLM-L6-v2",
+)
+KEYS_EXAMPLES = examples(
+    "debater keys add page --scope search,document --index 'papers*'",
+    "debater keys add indexer --scope write --expires 90d",
+    "debater keys list",
+    "debater keys revoke page",
+)
+_KEYS = Path("keys.json")
+
+
+def serve(
+    indexes: Annotated[
+        list[Path] | None, typer.Argument(help="Index folders. Default: all in indexes/.", metavar="INDEX…")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8080,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", help="File of keys, which `debater keys` makes."),
+    ] = None,
+    no_keys: Annotated[bool, typer.Option("--no-keys", help="Serve other machines without keys.")] = False,
+    rerank: Annotated[str | None, typer.Option(help="Reranker: a folder or a hub id.", metavar="MODEL")] = None,
+    judgements: Annotated[
+        Path | None, typer.Option(help="Take judgements of hits, and append them to this file.", metavar="FILE")
+    ] = None,
+    max_k: Annotated[int, typer.Option(min=1, max=10_000, help="Most hits of a search.")] = 100,
+    queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more are refused with 429.")] = 256,
+    rate: Annotated[float, typer.Option(min=0, help="Requests per second of a key or address; 0: no limit.")] = 20,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin of web pages whose scripts may use it.", metavar="URL")
+    ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the search page.")] = True,
+    mcp: Annotated[bool, typer.Option("--mcp/--no-mcp", help="Serve agents' tools (MCP) at /mcp/.")] = True,
+    log_queries: Annotated[bool, typer.Option("--log-queries", help="Log the text of queries.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Serve indexes over HTTP: search, documents, embeddings, reranking, a page, agents' tools."""
+    with results(False):
+        from debater_search.serving import Settings, require_libraries
+        from debater_search.store.folders import list_indexes
+
+        settings = Settings(
+            host=host,
+            port=port,
+            keys=keys,
+            no_keys=no_keys,
+            rerank=rerank,
+            judgements=judgements,
+            device=device,
+            allow_origins=tuple(allow_origin or ()),
+            page=page,
+            mcp=mcp,
+            log_queries=log_queries,
+            max_k=max_k,
+            queue=queue,
+            rate=rate,
+        )
+        folders = indexes or sorted(list_indexes(INDEXES))
+        if not folders:
+            raise DebaterError(f"There is no index in {INDEXES}.", "Make one: debater index CORPUS")
+        require_libraries()
+        from debater_search.serving.server import run
+
+        run(folders, settings)
+
+
+class Action(StrEnum):
+    """What `debater keys` does."""
+
+    add = "add"
+    list = "list"
+    revoke = "revoke"
+
+
+def keys(
+    action: Annotated[Action, typer.Argument(help="Add, list or revoke.", metavar="add|list|revoke")],
+    name: Annotated[str | None, typer.Argument(help="Name of the key.", metavar="NAME")] = None,
+    scope: Annotated[
+        str, typer.Option(help="What the key may do: search, document, embed, rerank, metrics, write, judge.")
+    ] = "search,document",
+    index: Annotated[
+        list[str] | None, typer.Option(help="Pattern of the names of indexes that it may see. Default: all.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="Period after which it expires: 12h, 90d, 4w.")] = None,
+    file: Annotated[Path, typer.Option("--keys", help="File of keys.", metavar="FILE")] = _KEYS,
+    as_json: Json = False,
+) -> None:
+    """Make, list and revoke the keys of a server. A key is shown once; the file keeps its hash."""
+    with results(as_json) as out:
+        from debater_search.serving.keys import add_key, expiry, list_keys, revoke_key
+
+        if action is Action.list:
+            return _show(out, list_keys(file))
+        if name is None:
+            raise DebaterError("No name was given.", f"Say: debater keys {action} NAME.")
+        if action is Action.revoke:
+            revoke_key(file, name)
+            return out.json({"revoked": name}) if as_json else out.show(f"Revoked {name}.")
+        until = None if expires is None else expiry(expires)
+        scopes = [part.strip() for part in scope.split(",") if part.strip()]
+        token = add_key(file, name, scopes=scopes, indexes=index or ["*"], expires=until)
+        if as_json:
+            return out.json({"name": name, "key": token})
+        return out.facts([("key", token), ("name", name), ("file", f"{file} (keeps only a hash: note the key now)")])
+
+
+def _show(out: Output, keys: "Sequence[Key]") -> None:
+    """Print keys, without what would let anybody use them."""
+    if out.as_json:
+        return out.json({"keys": [key.model_dump(mode="json", exclude={"sha256"}) for key in keys]})
+    rows = [
+        (key.name, ", ".join(key.scopes), ", ".join(key.indexes), "expired" if key.has_expired else _date(key.expires))
+        for key in keys
+    ]
+    return out.table("", ("key", "scopes", "indexes", "expires"), rows, text_columns=4)
+
+
+def _date(when: "datetime | None") -> str:
+    return "never" if when is None else f"{when:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,77 @@
+"""From the body of `/v1/embeddings` to its answer, in OpenAI's shape."""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from debater_search.serving.errors import ApiError
+from debater_search.serving.keys import Caller
+from debater_search.serving.models import Kind, ServedModel
+from debater_search.serving.schemas import EmbeddingsRequest
+from debater_search.serving.service import Service
+
+MAX_INPUTS = 2048
+_QUERY_SUFFIX = "-query"
+
+
+async def embeddings(service: Service, caller: Caller, request: EmbeddingsRequest) -> dict[str, Any]:
+    """Encode texts: an `EmbeddingsAnswer` as plain JSON types.
+
+    Raises:
+        ApiError: the request is wrong, no index of the caller is by this model, or the server is busy.
+
+    """
+    texts = _texts(request.input)
+    model, kind = _model(service, caller, request)
+    dim = model.encoder.dim
+    if request.dimensions not in (None, dim):
+        raise ApiError(
+            400, "wrong_dimensions", f"The vectors of this model have {dim} dimensions.", "Leave dimensions out."
+        )
+    with service.admission():
+        encoded = await model.embed(texts, kind)
+    wire = _base64 if request.encoding_format == "base64" else np.ndarray.tolist
+    data = [
+        {"object": "embedding", "index": number, "embedding": wire(vector)}
+        for number, vector in enumerate(encoded.vectors)
+    ]
+    usage = {"prompt_tokens": encoded.tokens, "total_tokens": encoded.tokens}
+    return {"object": "list", "data": data, "model": request.model, "usage": usage, "truncated": encoded.truncated}
+
+
+def _texts(given: Any) -> list[str]:
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not texts:
+        raise ApiError(400, "invalid_input", "input is neither a text nor a list of texts.", "Send texts.")
+    if len(texts) > MAX_INPUTS:
+        raise ApiError(400, "too_many_inputs", f"input holds more than {MAX_INPUTS:,} texts.", "Send fewer at once.")
+    if all(isinstance(text, str) for text in texts):
+        return texts
+    if isinstance(texts[0], int | list):
+        raise ApiError(
+            400,
+            "token_input",
+            "input holds tokens, and these are another model's.",
+            "Send texts. LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False.",
+        )
+    raise ApiError(400, "invalid_input", "input holds something other than texts.", "Send texts.")
+
+
+def _model(service: Service, caller: Caller, request: EmbeddingsRequest) -> tuple[ServedModel, Kind]:
+    """The model that a request names, and what its texts are."""
+    models = {index.model.name: index.model for index in service.visible(caller) if index.model is not None}
+    name = request.model
+    if name in models:
+        return models[name], request.input_type or "document"
+    bare = name.removesuffix(_QUERY_SUFFIX)
+    if bare != name and bare in models:
+        if request.input_type == "document":
+            raise ApiError(400, "invalid_input_type", "The model's name says query, and input_type document.", "")
+        return models[bare], "query"
+    names = ", ".join(sorted(models)) or "none yet"
+    raise ApiError(404, "unknown_model", "No index of this key is by that model.", f"Models: {names}.")
+
+
+def _base64(vector: np.ndarray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
