@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import change, doctor, eval, index, info, mine, search, serve, train, verify
+from debater_search.cli import change, doctor, eval, index, info, mcp, mine, search, serve, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -63,6 +63,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "search": (search.search, search.EXAMPLES),
     "serve": (serve.serve, serve.SERVE_EXAMPLES),
     "keys": (serve.keys, serve.KEYS_EXAMPLES),
+    "mcp": (mcp.mcp, mcp.EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
     "mine": (mine.mine, mine.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
