@@ -61,7 +61,7 @@ class SearchEngine:
             DebaterError: there is no such index, it is unfinished or damaged, or another model made it.
 
         """
-        return cls(folder, encoder)
+        return cls(folder, encoder, follow=follow)
 
     def answer(
         self,

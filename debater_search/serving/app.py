@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 import debater_search
 from debater_search.serving.access import Access
+from debater_search.serving.description import describe
 from debater_search.serving.errors import install_handlers
 from debater_search.serving.indexes import named
 from debater_search.serving.keys import KeyFile
@@ -52,10 +54,9 @@ def make_app(indexes: Sequence[str | Path], settings: Settings = DEFAULTS) -> Fa
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        swagger_ui_oauth2_redirect_url=None,
-        separate_input_output_schemas=False,
     )
     app.state.service = service
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     install_handlers(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -1,7 +1,9 @@
 """Errors in one shape: {"error": {"code", "message", "hint", "type", "request_id"}}."""
 
 import json
+import logging
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -13,18 +15,19 @@ from starlette.responses import Response
 
 from debater_search.errors import DebaterError
 
+log = logging.getLogger(__name__)
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     429: "rate_limit_error",
 }
-_OF_KINDS: dict[str, tuple[int, str]] = {
-    "invalid": (400, "invalid_request"),
-    "missing": (404, "not_found"),
-    "busy": (503, "busy"),
-    "damaged": (503, "damaged"),
-    "unavailable": (503, "unavailable"),
+_CLIENTS = {"invalid": (400, "invalid_request"), "missing": (404, "not_found")}
+_SERVERS = {
+    "busy": ("Another process is changing the index.", "Try again."),
+    "damaged": ("A file of the index is damaged.", "Ask the operator: the log of the server says which."),
+    "unavailable": ("Something that this needs is missing.", "Ask the operator: the log of the server says what."),
 }
 _SHOWABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 
@@ -41,10 +44,18 @@ class ApiError(HTTPException):
             self.headers = {"Retry-After": str(max(1, ceil(retry_after)))}
 
     @classmethod
-    def of(cls, error: DebaterError) -> "ApiError":
-        """An error of the stages below, by its kind."""
-        status, code = _OF_KINDS[error.kind]
-        return cls(status, code, error.message, error.hint, retry_after=5 if error.kind == "busy" else None)
+    def of(cls, error: DebaterError, names: Mapping[str, str]) -> "ApiError":
+        """An error of the stages below, by its kind. `names` stand for the places on disk that a message may hold.
+
+        What the client cannot mend is logged, and told without details.
+        """
+        if error.kind in _CLIENTS:
+            message, hint = error.message, error.hint
+            for place, name in names.items():
+                message, hint = message.replace(place, name), hint.replace(place, name)
+            return cls(*_CLIENTS[error.kind], message, hint)
+        log.error("%s", error)
+        return cls(503, error.kind, *_SERVERS[error.kind], retry_after=5 if error.kind == "busy" else None)
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
@@ -74,7 +85,7 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(DebaterError)
     def known(request: Request, error: DebaterError) -> Response:
-        return respond(request, ApiError.of(error))
+        return respond(request, ApiError.of(error, request.app.state.service.public_names))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -42,9 +42,7 @@ class ServedIndex:
         """The engine of now and its model; the 503 error before it is open."""
         if self._opened is None:
             if self.failure is not None:
-                raise ApiError(
-                    503, "index_unavailable", f"The index {self.name} could not be opened.", "Ask its operator."
-                )
+                raise ApiError(503, "unavailable", f"The index {self.name} could not be opened.", "Ask its operator.")
             raise ApiError(503, "loading", f"The index {self.name} is being opened.", "Try again.", retry_after=2)
         return self._opened
 
@@ -72,7 +70,7 @@ class ServedIndex:
         """
         with self._renewing:
             try:
-                if self._opened is not None and self._is_by_same_model(self._opened[0]):
+                if self._opened is not None and self.is_by_model_of(self._opened[0]):
                     renewed = self._opened[0].refresh()
                 else:
                     model = model_of(open_manifest(self.folder), self.folder)
@@ -117,7 +115,7 @@ class ServedIndex:
         counts = ("generation", "documents", "added", "updated", "deleted", "unchanged", "encoded")
         return {"index": self.name} | {name: getattr(change, name) for name in counts}
 
-    def _is_by_same_model(self, engine: SearchEngine) -> bool:
+    def is_by_model_of(self, engine: SearchEngine) -> bool:
         """Whether the index on disk is by the model of the engine; another one takes a new engine."""
         now, before = open_manifest(self.folder).encoder, engine.manifest.encoder
         return (now and now.fingerprint) == (before and before.fingerprint)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from debater_search.errors import MissingError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.search import Mode, QueryMarks
 from debater_search.search.request import EQUAL
 from debater_search.serving.errors import ApiError
@@ -58,6 +58,10 @@ async def _answered(service: Service, index: ServedIndex, request: SearchRequest
             )
         except MissingError as error:
             raise _unknown(request, error) from error
+        except InvalidError as error:
+            if index.is_by_model_of(engine):
+                raise
+            raise ApiError(503, "loading", "The index gets another model.", "Try again.", retry_after=2) from error
         marks = engine.marks(request.query or "")
         hits = [_hit(hit, marks, explained=request.explain) for hit in found.hits[request.offset :]]
         taken = {"queue": queued, "encode": encoding, "rerank": 0.0, **found.timings}

@@ -71,6 +71,11 @@ class Service:
             return "The reranker is not loaded."
         return None
 
+    @property
+    def public_names(self) -> dict[str, str]:
+        """How messages call places on disk."""
+        return {str(index.folder): index.name for index in self.indexes.values()}
+
     def visible(self, caller: Caller) -> list[ServedIndex]:
         """The indexes that exist for a caller."""
         return [index for name, index in self.indexes.items() if caller.may_see(name)]
@@ -126,9 +131,7 @@ class Service:
             self.metrics.index(index.name, manifest.generation, manifest.corpus.documents)
             if not first:
                 self.metrics.reloads.labels(index.name).inc()
-            log.info(
-                "Index %s: generation %d, %d documents.", index.name, manifest.generation, manifest.corpus.documents
-            )
+            log.info("Index %s is open in generation %d.", index.name, manifest.generation)
 
     def model_of(self, manifest: IndexManifest, folder: Path) -> ServedModel | None:
         """The model that made an index, loaded if need be; None for an index of words only. For any thread."""

@@ -18,7 +18,7 @@ URL = "http://127.0.0.1"
 
 
 def load_fake(info: EncoderInfo, folder: Path, device: str) -> FakeEncoder:
-    return FakeEncoder(info.name)
+    return FakeEncoder(info.name, info.dim)
 
 
 @pytest.fixture(scope="session")

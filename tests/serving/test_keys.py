@@ -11,7 +11,7 @@ from debater_search.serving import Settings
 from debater_search.serving.keys import SCOPES, KeyFile, add_key, expiry, list_keys, revoke_key
 from tests.serving.conftest import Serve
 
-SEARCH = "/v1/indexes/papers/search"
+SEARCH, DOCUMENTS = "/v1/indexes/papers/search", "/v1/indexes/papers/documents"
 QUERY = {"query": "wing", "mode": "lexical"}
 
 

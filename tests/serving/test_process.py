@@ -1,0 +1,90 @@
+"""A server in a process of its own: it starts, answers, keeps what it acknowledged, and ends as it should."""
+
+import json
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shutil import copytree
+
+import httpx2
+import pytest
+
+from debater_search.indexing import add, verify
+from debater_search.search import SearchEngine
+from debater_search.serving.keys import add_key
+from debater_search.store.folders import open_manifest
+from debater_search.types import Document
+from tests.fakes import FakeEncoder
+from tests.serving.process import running
+
+SEARCH, DOCUMENTS = "/v1/indexes/papers/search", "/v1/indexes/papers/documents"
+
+
+def test_a_server_answers_logs_no_query_and_drains_when_it_is_told_to_stop(built: Path, tmp_path: Path) -> None:
+    with running(built, tmp_path / "log", encoding_seconds=0.5) as server, ThreadPoolExecutor(8) as pool:
+
+        def ask(number: int) -> int:
+            body = {"query": f"secret {number}"}
+            with httpx2.Client(base_url=server.url) as client:
+                return client.post(SEARCH, json=body, timeout=30).status_code
+
+        with httpx2.Client(base_url=server.url) as client:
+            assert client.get("/").status_code == 200
+            asked = [pool.submit(ask, number) for number in range(8)]
+            while "debater_queue_depth 8.0" not in client.get("/metrics").text:
+                time.sleep(0.01)
+        assert server.stop() == 0
+        assert [future.result() for future in asked] == [200] * 8
+        lines = server.lines()
+        assert {line["route"] for line in lines} >= {"/v1/indexes/{index}/search", "/metrics", "/readyz"}
+        assert [line["status"] for line in lines if line["method"] == "POST"] == [200] * 8
+        assert "secret" not in server.log.read_text()
+        with pytest.raises(httpx2.TransportError):
+            httpx2.get(server.url)
+
+
+def test_ctrl_c_ends_a_server_too_and_a_taken_port_is_a_sentence(built: Path, tmp_path: Path) -> None:
+    from debater_search.errors import UnavailableError
+    from debater_search.serving import Settings
+    from debater_search.serving.server import run
+
+    with running(built, tmp_path / "log") as server:
+        with pytest.raises(UnavailableError, match="cannot listen"):
+            run([built], Settings(port=int(server.url.rpartition(":")[2])))
+        assert server.stop(signal.SIGINT) == 0
+
+
+def test_a_killed_server_loses_nothing_that_it_acknowledged(built: Path, tmp_path: Path) -> None:
+    index = Path(copytree(built, tmp_path / "papers"))
+    keys = tmp_path / "keys.json"
+    headers = {"Authorization": f"Bearer {add_key(keys, 'w', scopes=['write'])}", "Content-Type": "application/jsonl"}
+    acknowledged: list[str] = []
+    with running(index, tmp_path / "log", keys=str(keys)) as server:
+
+        def write(thread: int) -> None:
+            with httpx2.Client(base_url=server.url, headers=headers) as client:
+                for number in range(1000):
+                    id = f"new-{thread}-{number}"
+                    body = json.dumps({"id": id, "text": f"zephyr {id}"})
+                    try:
+                        answer = client.put(DOCUMENTS, content=body, timeout=30)
+                    except httpx2.TransportError:
+                        return
+                    if answer.status_code == 200:
+                        acknowledged.append(id)
+
+        threads = [threading.Thread(target=write, args=(thread,)) for thread in range(3)]
+        for thread in threads:
+            thread.start()
+        while len(acknowledged) < 8:
+            time.sleep(0.005)
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        for thread in threads:
+            thread.join()
+    found = SearchEngine.open(index).documents.positions(acknowledged)
+    assert sorted(found) == sorted(acknowledged)
+    add(index, [Document("after", "zephyr after")], encoder=FakeEncoder())  # the next writer tidies up
+    assert open_manifest(index).corpus.documents >= 25 + len(acknowledged) + 1
+    assert verify(index).sound

@@ -1,0 +1,153 @@
+"""Documents that are written, replaced and deleted over HTTP; and changes that others make."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from debater_search.indexing import add, build
+from debater_search.locks import writing
+from debater_search.serving.keys import SCOPES, add_key
+from tests.fakes import FakeEncoder, tiny_corpus
+from tests.serving.conftest import Serve, wait_until
+
+DOCUMENTS, SEARCH = "/v1/indexes/papers/documents", "/v1/indexes/papers/search"
+LINES = {"Content-Type": "application/x-ndjson"}
+NEW = {"id": "new", "title": "A glider", "text": "It soars zephyr high.", "year": 2024}
+
+
+@pytest.fixture
+def own(built: Path, tmp_path: Path) -> Path:
+    """A copy of the index, to be changed."""
+    return Path(copytree(built, tmp_path / "papers"))
+
+
+Write = Callable[..., TestClient]
+
+
+@pytest.fixture
+def writable(serve: Serve, own: Path, tmp_path: Path) -> TestClient:
+    token = add_key(tmp_path / "keys.json", "all", scopes=SCOPES)
+    client = serve(own, keys=tmp_path / "keys.json")
+    client.headers["Authorization"] = f"Bearer {token}"
+    return client
+
+
+def lines(*documents: dict[str, Any]) -> bytes:
+    return b"\n".join(json.dumps(document).encode() for document in documents) + b"\n"
+
+
+def found(client: TestClient, query: str, mode: str = "lexical") -> list[str]:
+    answer = client.post(SEARCH, json={"query": query, "mode": mode, "k": 5})
+    assert answer.status_code == 200, answer.text
+    return [hit["id"] for hit in answer.json()["hits"]]
+
+
+def test_a_written_document_is_found_at_once_by_words_and_by_vectors(writable: TestClient) -> None:
+    done = writable.put(DOCUMENTS, content=lines(NEW, {**NEW, "id": "d1"}), headers=LINES)
+    assert done.status_code == 200, done.text
+    assert done.json() == {
+        "index": "papers", "generation": 1, "documents": 26, "added": 1, "updated": 1, "deleted": 0, "unchanged": 0,
+        "encoded": 2,
+    }  # fmt: skip
+    assert sorted(found(writable, "zephyr")) == ["d1", "new"]
+    assert set(found(writable, "A glider It soars zephyr high.", "dense")[:2]) == {"d1", "new"}
+    assert writable.get(f"{DOCUMENTS}/new").json()["metadata"] == {"year": 2024}
+    assert writable.get("/v1/indexes/papers").json()["documents"] == 26
+    again = writable.put(DOCUMENTS, content=lines(NEW), headers=LINES).json()
+    assert (again["unchanged"], again["generation"]) == (1, 1)
+
+
+def test_a_deleted_document_is_gone(writable: TestClient) -> None:
+    assert writable.delete(f"{DOCUMENTS}/d7").json()["deleted"] == 1
+    assert writable.get(f"{DOCUMENTS}/d7").status_code == 404
+    assert found(writable, "unique7") == []
+    again = writable.delete(f"{DOCUMENTS}/d7")
+    assert (again.status_code, again.json()["error"]["code"]) == (404, "unknown_document")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "no document"),
+        (b"\n \n", "no document"),
+        (b'{"id": "1", "text": "a"}\nnot json', "Line 2: The body is not JSON."),
+        (b'[{"id": "1"}]', "Line 1 is no JSON object."),
+        (b'{"text": "a"}', "Line 1"),
+        (b'{"id": "1"}', "Line 1"),
+        (b'{"id": "a\\u0007b", "text": "x"}', "Line 1"),
+        (b'{"id": "1", "text": "a\\ud800"}', "Line 1"),
+        (b'{"id": "1", "text": "a\\u0000"}', "Line 1"),
+        (b'{"id": "1", "text": "a\xff"}', "Line 1"),
+        (b'{"id": "1", "text": "a", "m": ' + b"[" * 9 + b"]" * 9 + b"}", "Line 1"),
+        (lines(NEW, NEW), "new"),
+    ],
+)
+def test_a_body_with_a_bad_line_changes_nothing(writable: TestClient, body: bytes, message: str) -> None:
+    refused = writable.put(DOCUMENTS, content=body, headers=LINES)
+    assert refused.status_code == 400, refused.text
+    assert message in refused.json()["error"]["message"]
+    assert writable.get("/v1/indexes").json()["indexes"][0]["generation"] == 0
+
+
+def test_other_content_types_are_not_read_as_documents(writable: TestClient) -> None:
+    assert writable.put(DOCUMENTS, content=lines(NEW), headers={"Content-Type": "application/json"}).status_code == 415
+
+
+def test_the_last_document_stays(serve: Serve, tmp_path: Path) -> None:
+    build(tiny_corpus(1), FakeEncoder(), tmp_path / "one")
+    token = add_key(tmp_path / "keys.json", "all", scopes=["write"])
+    client = serve(tmp_path / "one", keys=tmp_path / "keys.json")
+    refused = client.delete("/v1/indexes/one/documents/d0", headers={"Authorization": f"Bearer {token}"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
+
+
+def test_another_writer_is_waited_for_by_the_client(writable: TestClient, own: Path) -> None:
+    with writing(own):
+        refused = writable.put(DOCUMENTS, content=lines(NEW), headers=LINES)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
+    assert int(refused.headers["retry-after"]) > 0
+    assert writable.put(DOCUMENTS, content=lines(NEW), headers=LINES).status_code == 200
+
+
+def test_changes_at_the_same_time_are_all_made(writable: TestClient) -> None:
+    statuses = []
+
+    def put(number: int) -> None:
+        body = lines({**NEW, "id": f"new{number}"})
+        statuses.append(writable.put(DOCUMENTS, content=body, headers=LINES).status_code)
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 4
+    assert writable.get("/v1/indexes").json()["indexes"][0]["documents"] == 29
+
+
+def test_what_others_add_is_found_soon(writable: TestClient, own: Path) -> None:
+    add(own, [{**NEW, "id": "outside"}], encoder=FakeEncoder())  # type: ignore[list-item]
+    wait_until(lambda: found(writable, "zephyr") == ["outside"])
+    assert 'debater_reloads_total{index="papers"} 1.0' in writable.get("/metrics").text
+    assert 'debater_index_generation{index="papers"} 1.0' in writable.get("/metrics").text
+
+
+def test_an_index_made_again_by_another_model_is_served_by_that_model(writable: TestClient, own: Path) -> None:
+    build(tiny_corpus(3), FakeEncoder("another", dim=32), own, force=True)
+    wait_until(lambda: writable.get("/v1/indexes").json()["indexes"][0]["dim"] == 32)
+    assert len(found(writable, "wing", "dense")) == 3
+
+
+def test_a_damaged_change_leaves_the_state_before_it_in_service(writable: TestClient, own: Path) -> None:
+    manifest = (own / "manifest.json").read_text()
+    (own / "manifest.json").write_text("{")
+    wait_until(lambda: writable.app.state.service.indexes["papers"].failure is not None)  # type: ignore[attr-defined]
+    assert found(writable, "unique7") == ["d7"]
+    (own / "manifest.json").write_text(manifest)
+    wait_until(lambda: writable.app.state.service.indexes["papers"].failure is None)  # type: ignore[attr-defined]
