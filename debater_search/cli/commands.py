@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import change, doctor, eval, index, info, mcp, mine, search, serve, train, verify
+from debater_search.cli import change, doctor, eval, index, info, mcp, mine, reading, search, serve, train, verify
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -67,6 +67,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "eval": (eval.evaluate, eval.EXAMPLES),
     "mine": (mine.mine, mine.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
+    "list": (reading.list_all, reading.LIST_EXAMPLES),
+    "get": (reading.get, reading.GET_EXAMPLES),
     "verify": (verify.verify, verify.EXAMPLES),
     "doctor": (doctor.doctor, doctor.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --train   # train, index, search, compare")),
