@@ -28,7 +28,7 @@ class Needs:
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
 
-    def __call__(self, request: Request) -> Caller:
+    async def __call__(self, request: Request) -> Caller:
         """The caller of a request; the 403 error if the scope is missing."""
         caller: Caller = request.scope["caller"]
         if self.scope is not None:

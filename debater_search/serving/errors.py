@@ -84,15 +84,15 @@ def install_handlers(app: FastAPI) -> None:
         return error_response(error, request.scope.get("request_id", ""))
 
     @app.exception_handler(DebaterError)
-    def known(request: Request, error: DebaterError) -> Response:
+    async def known(request: Request, error: DebaterError) -> Response:
         return respond(request, ApiError.of(error, request.app.state.service.public_names))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         return respond(request, _explained(error))
 
     @app.exception_handler(HTTPException)
-    def other(request: Request, error: HTTPException) -> Response:
+    async def other(request: Request, error: HTTPException) -> Response:
         return respond(request, error if isinstance(error, ApiError) else _of_framework(error))
 
 

@@ -87,6 +87,8 @@ class Limits:
         except TimeoutError:
             if not started:
                 late = ApiError(504, "timeout", "The request took too long.", "Ask for less, or again later.")
+                if body.is_awaited:
+                    late = ApiError(408, "slow_body", "The body came too slowly.", "Send it faster, or send less.")
                 await error_response(late, scope["request_id"])(scope, receive, send)
 
 
@@ -98,6 +100,8 @@ class _Body:
         self._length = 0
         self.read = asyncio.Event()
         """Set when all of it has come."""
+        self.is_awaited = False
+        """Whether the application waits for more of it."""
 
     def require_announced_size(self) -> None:
         """Raise the 413 error for a body that says it is too long."""
@@ -106,7 +110,9 @@ class _Body:
 
     async def __call__(self) -> Message:
         """The next message of the client."""
+        self.is_awaited = True
         message = await self._receive()
+        self.is_awaited = False
         if message["type"] == "http.request":
             self._length += len(message.get("body", b""))
             if self._length > self._limit:

@@ -13,6 +13,7 @@ import uvicorn
 
 from debater_search.errors import UnavailableError
 from debater_search.serving.app import make_app
+from debater_search.serving.protocol import Protocol
 from debater_search.serving.service import Service
 from debater_search.serving.settings import Settings
 
@@ -33,7 +34,8 @@ def run(indexes: Sequence[str | Path], settings: Settings) -> None:
     app = make_app(indexes, settings)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
+        ws="none",
         loop="asyncio",
         lifespan="on",
         log_config=None,

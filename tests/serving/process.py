@@ -68,12 +68,13 @@ def _when_ready(process: "subprocess.Popen[str]", log: Path) -> str:
 
 def main() -> None:
     """Serve until a signal comes."""
-    from debater_search.serving import Settings
+    from debater_search.serving import Settings, protocol
     from debater_search.serving.server import run
     from tests.fakes import FakeEncoder
 
     index, options = sys.argv[1], json.loads(sys.argv[2])
     seconds = options.pop("encoding_seconds", 0.0)
+    protocol.HEAD_SECONDS = options.pop("head_seconds", protocol.HEAD_SECONDS)
 
     class Slow(FakeEncoder):
         def encode_queries(self, texts, **more):  # type: ignore[no-untyped-def]

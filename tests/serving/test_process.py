@@ -2,9 +2,11 @@
 
 import json
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from shutil import copytree
 
@@ -43,6 +45,27 @@ def test_a_server_answers_logs_no_query_and_drains_when_it_is_told_to_stop(built
         assert "secret" not in server.log.read_text()
         with pytest.raises(httpx2.TransportError):
             httpx2.get(server.url)
+
+
+def test_heads_that_are_slow_long_or_broken_are_refused(built: Path, tmp_path: Path) -> None:
+    def answered(*parts: bytes) -> bytes:
+        with socket.create_connection(address, 10) as connection:
+            with suppress(OSError):  # the server may close before all is sent
+                for part in parts:
+                    connection.sendall(part)
+            return connection.recv(100).partition(b"\r")[0]
+
+    with running(built, tmp_path / "log", head_seconds=0.3, request_seconds=0.3) as server:
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        head = b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        assert answered(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == b"HTTP/1.1 200 OK"
+        assert answered(head) == b"HTTP/1.1 408 Request Timeout"
+        assert answered(head, b"Content-Length: 9\r\n\r\n{") == b"HTTP/1.1 408 Request Timeout"
+        assert answered(head, *[b"X: " + b"x" * 1000 + b"\r\n"] * 100).startswith(b"HTTP/1.1 431")
+        assert answered(b"\x16\x03\x01 no HTTP \r\n\r\n") == b"HTTP/1.1 400 Bad Request"
+        assert answered(b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n") == b"HTTP/1.1 400 Bad Request"
+        upgrade = b"GET /v1/indexes HTTP/1.1\r\nHost: evil.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        assert answered(upgrade).startswith(b"HTTP/1.1 421")
 
 
 def test_ctrl_c_ends_a_server_too_and_a_taken_port_is_a_sentence(built: Path, tmp_path: Path) -> None:

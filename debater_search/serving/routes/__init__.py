@@ -9,6 +9,7 @@ _CAUSES = {
     401: "The key is missing or unknown.",
     403: "The key lacks the scope.",
     404: "There is no such index or document.",
+    408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is of another type.",
     421: "The Host header names another machine.",

@@ -50,7 +50,7 @@ async def get_document(
 @router.put(
     "/{index}/documents",
     response_model=ChangeAnswer,
-    responses=errors(404, 413, 415),
+    responses=errors(404, 408, 413, 415),
     openapi_extra=_JSON_LINES_BODY,
 )
 async def write_documents(index: str, request: Request, service: TheService, caller: Writer) -> Response:

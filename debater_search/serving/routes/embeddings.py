@@ -12,7 +12,7 @@ from debater_search.serving.schemas import EmbeddingsAnswer, EmbeddingsRequest
 router = APIRouter(prefix="/v1", tags=["models"], route_class=JsonRoute)
 
 
-@router.post("/embeddings", response_model=EmbeddingsAnswer, responses=errors(404, 413, 415))
+@router.post("/embeddings", response_model=EmbeddingsAnswer, responses=errors(404, 408, 413, 415))
 async def embed_texts(body: EmbeddingsRequest, service: TheService, caller: Embedder) -> Response:
     """Encode texts by the model of an index. Texts that are longer than the model reads are cut; `truncated` says so.
 

@@ -12,7 +12,7 @@ from debater_search.serving.schemas import RerankAnswer, RerankRequest
 router = APIRouter(prefix="/v1", tags=["models"], route_class=JsonRoute)
 
 
-@router.post("/rerank", response_model=RerankAnswer, responses=errors(404, 413, 415))
+@router.post("/rerank", response_model=RerankAnswer, responses=errors(404, 408, 413, 415))
 async def rerank_texts(body: RerankRequest, service: TheService, _: RerankCaller) -> Response:
     """Score texts for a query by the server's reranker, the best first. Tokens are an estimate."""
     return JsonResponse(await rerank(service, body))

@@ -12,7 +12,7 @@ from debater_search.serving.searching import search
 router = APIRouter(prefix="/v1/indexes", tags=["search"], route_class=JsonRoute)
 
 
-@router.post("/{index}/search", response_model=SearchAnswer, responses=errors(404, 413, 415))
+@router.post("/{index}/search", response_model=SearchAnswer, responses=errors(404, 408, 413, 415))
 async def search_index(
     index: str, body: SearchRequest, request: Request, service: TheService, caller: Searcher
 ) -> Response:
