@@ -23,7 +23,7 @@ def cache_folder(name: str) -> Path:
         UnavailableError: neither can be written to by this user alone.
 
     """
-    for root in _roots():
+    for root in cache_roots():
         with suppress(OSError):
             folder = root / name
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,7 +51,8 @@ def remove_stale(
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _roots() -> Iterator[Path]:
+def cache_roots() -> Iterator[Path]:
+    """Where the cache may be, the first choice first."""
     if chosen := os.environ.get("XDG_CACHE_HOME"):
         yield Path(chosen).absolute() / "debater"
     else:

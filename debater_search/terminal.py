@@ -1,4 +1,4 @@
-"""Text on a terminal: what would command it, rather than show, is spelled out."""
+"""Text on a terminal: what would command it, rather than show, is spelled out; sizes in words."""
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}  # C0, DEL and C1
 _MARKS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # they turn the direction of reading
@@ -20,3 +20,12 @@ def printable_lines(text: str) -> str:
 def printable_json(document: str) -> str:
     """The same JSON, with escapes for what a terminal would obey; JSON itself escapes only C0."""
     return document.translate(_IN_JSON)
+
+
+def size_in_words(size: float) -> str:
+    """Bytes as people say them: 512 B, 3.2 MB."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 import debater_search
-from debater_search.cli import change, drop, eval, export, index, info, mine, search, serve, train, verify
+from debater_search.cli import (
+    change,
+    doctor,
+    drop,
+    eval,
+    export,
+    index,
+    info,
+    mcp,
+    mine,
+    reading,
+    search,
+    serve,
+    train,
+    verify,
+)
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
@@ -64,11 +79,15 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "search": (search.search, search.EXAMPLES),
     "serve": (serve.serve, serve.SERVE_EXAMPLES),
     "keys": (serve.keys, serve.KEYS_EXAMPLES),
+    "mcp": (mcp.mcp, mcp.EXAMPLES),
     "eval": (eval.evaluate, eval.EXAMPLES),
     "mine": (mine.mine, mine.EXAMPLES),
     "export": (export.export, export.EXAMPLES),
     "info": (info.info, info.EXAMPLES),
+    "list": (reading.list_all, reading.LIST_EXAMPLES),
+    "get": (reading.get, reading.GET_EXAMPLES),
     "verify": (verify.verify, verify.EXAMPLES),
+    "doctor": (doctor.doctor, doctor.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --train   # train, index, search, compare")),
 }
 for _name, (_function, _examples) in COMMANDS.items():

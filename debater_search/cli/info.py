@@ -7,7 +7,7 @@ import typer
 
 from debater_search.cli.options import Json, examples
 from debater_search.cli.output import Output, results
-from debater_search.terminal import printable
+from debater_search.terminal import printable, size_in_words
 
 _FIELDS, _VALUES, _CHARACTERS = 30, 5, 30  # shown of an index, of a field, of a value
 
@@ -44,15 +44,6 @@ def show_fields(out: Output, fields: list[dict[str, Any]]) -> None:
         out.table("", ("field", "type", "values", "documents"), rows, text_columns=3)
     if len(fields) > _FIELDS:
         out.show(f"… and {len(fields) - _FIELDS:,} more fields: --json has all.")
-
-
-def size_in_words(size: float) -> str:
-    """Bytes as people say them: 512 B, 3.2 MB."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _range(field: dict[str, Any]) -> str:

@@ -25,6 +25,17 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Let the first signal end the process, while the block runs: it only reads, and waits for input in a thread."""
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     # A second signal leaves at once: the first may wait for a thread or be swallowed by a library.
     signal.signal(signum, _leave)

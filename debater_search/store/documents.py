@@ -102,6 +102,12 @@ class DocumentStore:
             found = self._by_position(f"position, {hash}, id, title, text, metadata", positions)
             return [self._checked(position, *found[position][1:]) for position in positions]
 
+    def find(self, id: str) -> Document | None:
+        """The document of this id; None if there is none. DamagedError if it is not as it was written."""
+        with self.reading():
+            position = self.positions([id]).get(id)
+            return None if position is None else self.read([position])[0]
+
     def _checked(self, position: int, hash: bytes | None, *row: str) -> Document:
         """The document of a row; `hash` None, in the layout before generations, is not compared."""
         spans = self._spans(position) if self.split else ()

@@ -10,7 +10,8 @@ from typing import Any
 
 from debater_search.errors import UnavailableError
 
-_WHEELS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+WHEELS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+"""Packages that bring the library; they share their files."""
 
 
 def require_one_faiss() -> None:
@@ -18,7 +19,7 @@ def require_one_faiss() -> None:
 
     It imports nothing, so that it can come before all that takes time.
     """
-    found = [wheel for wheel in _WHEELS if _installed(wheel)]
+    found = installed_wheels()
     if len(found) < 2:
         return
     ways = [
@@ -26,12 +27,17 @@ def require_one_faiss() -> None:
         f"pip install --force-reinstall --no-deps {wheel}."
         for wheel in reversed(found)
     ]
-    cpu = f", {found[0]} otherwise" if found[0] == _WHEELS[0] else ""
+    cpu = f", {found[0]} otherwise" if found[0] == WHEELS[0] else ""
     raise UnavailableError(
         f"{' and '.join(found)} are both installed and overwrite each other's files: "
         f"keep {found[-1]} if this machine has an NVIDIA GPU{cpu}.",
         " ".join(ways),
     )
+
+
+def installed_wheels() -> list[str]:
+    """The packages of FAISS that are installed."""
+    return [wheel for wheel in WHEELS if _installed(wheel)]
 
 
 def import_faiss() -> Any:

@@ -1,0 +1,37 @@
+"""`debater mcp`: let an agent search indexes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from debater_search.cli.interrupts import leaving_at_once
+from debater_search.cli.options import INDEXES, Device, examples
+from debater_search.cli.output import results
+from debater_search.errors import MissingError
+
+EXAMPLES = examples("debater mcp", "debater mcp indexes/papers indexes/notes")
+
+
+def mcp(
+    indexes: Annotated[
+        list[Path] | None, typer.Argument(help="Index folders. Default: all in indexes/.", metavar="INDEX…")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Let an agent search indexes: serve MCP on standard input and output.
+
+    Agents start this command themselves: docs/agents.md shows how. `debater serve` does the same over HTTP.
+    """
+    with results(False) as out:
+        from debater_search.serving import Settings, require_libraries
+        from debater_search.store.folders import list_indexes
+
+        folders = indexes or sorted(list_indexes(INDEXES))
+        if not folders:
+            raise MissingError(f"There is no index in {INDEXES}.", "Make one: debater index CORPUS")
+        require_libraries()
+        from debater_search.serving.mcp import serve_stdio
+
+        with leaving_at_once():
+            serve_stdio(folders, Settings(device=device), out.stream)

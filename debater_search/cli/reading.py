@@ -1,0 +1,103 @@
+"""`debater list` and `debater get`: which indexes there are, and one document of an index."""
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from debater_search.cli.options import INDEXES, Json, examples
+from debater_search.cli.output import Output, results
+from debater_search.errors import MissingError
+from debater_search.terminal import size_in_words
+
+LIST_EXAMPLES = examples("debater list", "debater list /data/indexes --json")
+GET_EXAMPLES = examples("debater get indexes/papers 1706.03762", "debater get indexes/papers 1706.03762 --json")
+_COLUMNS = ("index", "model", "documents", "size", "age")
+
+
+def list_all(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the indexes.", metavar="DIR")] = INDEXES,
+    as_json: Json = False,
+) -> None:
+    """List the indexes in a folder, the newest first: model, documents, size, age."""
+    with results(as_json) as out:
+        from debater_search.store.folders import list_indexes
+
+        found = [_summary(index) for index in list_indexes(folder)]
+        if as_json:
+            return out.json({"indexes": found})
+        if not found:
+            return out.show(f"There is no index in {folder}.")
+        return out.table("", _COLUMNS, [_row(summary) for summary in found], text_columns=2)
+
+
+def get(
+    index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
+    id: Annotated[str, typer.Argument(help="Id of the document.", metavar="ID")],
+    as_json: Json = False,
+) -> None:
+    """Show a document of an index: title, metadata, text."""
+    with results(as_json) as out:
+        from debater_search.store.documents import DocumentStore
+        from debater_search.store.folders import open_manifest
+
+        manifest = open_manifest(index)
+        with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
+            document = documents.find(id)
+        if document is None:
+            raise MissingError(f"There is no document {id!r} in {index}.", "Hits show the ids of documents.")
+        shown = {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
+        if as_json:
+            return out.json({"index": str(index), **shown})
+        return _show_document(out, shown)
+
+
+def _summary(index: Path) -> dict[str, Any]:
+    """An index by its manifest alone, and its size on disk."""
+    from debater_search.store.manifest import MANIFEST_NAME, IndexManifest, read_manifest
+
+    manifest = read_manifest(index / MANIFEST_NAME, IndexManifest)
+    return {
+        "index": str(index),
+        "model": manifest.encoder.name if manifest.encoder else None,
+        "documents": manifest.corpus.documents,
+        "type": manifest.vectors.type if manifest.vectors else "lexical only",
+        "generation": manifest.generation,
+        "bytes": sum(path.stat().st_size for path in index.rglob("*") if path.is_file()),
+        "created": manifest.created,
+    }
+
+
+def _row(summary: dict[str, Any]) -> tuple[str, ...]:
+    model = summary["model"] or "words only"
+    documents, size = f"{summary['documents']:,}", size_in_words(summary["bytes"])
+    return summary["index"], model, documents, size, _age(summary["created"])
+
+
+def _age(created: str) -> str:
+    """The time since an index was built, in its largest unit."""
+    try:
+        since = datetime.now(UTC) - datetime.fromisoformat(created)
+    except (ValueError, TypeError):  # a manifest may say anything
+        return "unknown"
+    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (number := int(since.total_seconds() // seconds)) > 0:
+            return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    return "now"
+
+
+def _show_document(out: Output, document: dict[str, Any]) -> None:
+    """Print the fields, aligned, and the text below them."""
+    facts = {"id": document["id"], "title": document["title"], **document["metadata"]}
+    out.facts([(name, _in_words(value)) for name, value in facts.items() if value not in ("", None)])
+    if document["text"]:
+        out.show("", document["text"])
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

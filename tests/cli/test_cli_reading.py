@@ -1,0 +1,82 @@
+"""`debater list` and `debater get`."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from debater_search.indexing import build
+from debater_search.types import Document
+from tests.cli.support import Debater
+from tests.fakes import FakeEncoder
+
+
+@pytest.fixture
+def indexes(workdir: Path) -> Path:
+    """An index of vectors, an older one of words, and what is none."""
+    documents = [
+        Document("a", "Propellers are loud.\nVery.", "Noise", {"year": 1958, "tags": ["x", "y"], "gone": None}),
+        Document("b", "\u202eWings\x1b[31m stall."),
+    ]
+    build(documents, FakeEncoder(), Path("indexes/papers"))
+    build(documents[:1], None, Path("indexes/words"))
+    made(Path("indexes/words"), timedelta(days=3, hours=2))
+    Path("indexes/notes").mkdir()
+    return Path("indexes")
+
+
+def made(index: Path, ago: timedelta) -> None:
+    manifest = json.loads((index / "manifest.json").read_text())
+    manifest["created"] = (datetime.now(UTC) - ago).isoformat()
+    (index / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_the_indexes_of_a_folder_are_listed_the_newest_first(debater: Debater, indexes: Path) -> None:
+    outcome = debater("list")
+    assert outcome.code == 0
+    _, first, second = (line.split() for line in outcome.out.splitlines() if line.strip())
+    assert first[:3] == ["indexes/papers", "fake", "2"]
+    assert first[-1] == "now"
+    assert second[:4] == ["indexes/words", "words", "only", "1"]
+    assert second[-2:] == ["3", "days"]
+
+
+def test_json_lists_what_the_manifests_say(debater: Debater, indexes: Path) -> None:
+    papers, words = debater("list", str(indexes), "--json").json["indexes"]
+    assert (papers["model"], papers["documents"], papers["type"], papers["generation"]) == ("fake", 2, "flat", 0)
+    assert papers["bytes"] == sum(path.stat().st_size for path in (indexes / "papers").rglob("*") if path.is_file())
+    assert (words["model"], words["type"]) == (None, "lexical only")
+
+
+def test_a_folder_without_indexes_has_none(debater: Debater, workdir: Path) -> None:
+    assert debater("list").out == "There is no index in indexes.\n"
+    assert debater("list", "nowhere", "--json").json == {"indexes": []}
+
+
+@pytest.mark.parametrize("created", ["", "yesterday", "2020-01-01T00:00:00"])
+def test_a_manifest_may_say_anything_of_its_age(debater: Debater, indexes: Path, created: str) -> None:
+    manifest: dict[str, Any] = json.loads((indexes / "words" / "manifest.json").read_text())
+    (indexes / "words" / "manifest.json").write_text(json.dumps(manifest | {"created": created}))
+    assert "unknown" in debater("list").out
+
+
+def test_a_document_is_shown(debater: Debater, indexes: Path) -> None:
+    outcome = debater("get", "indexes/papers", "a")
+    assert outcome.out == ('id     a\ntitle  Noise\ntags   ["x", "y"]\nyear   1958\n\nPropellers are loud.\nVery.\n')
+    assert debater("get", "indexes/papers", "a", "--json").json == {
+        "index": "indexes/papers", "id": "a", "title": "Noise", "text": "Propellers are loud.\nVery.",
+        "metadata": {"year": 1958, "tags": ["x", "y"], "gone": None},
+    }  # fmt: skip
+
+
+def test_what_would_command_the_terminal_is_spelled_out(debater: Debater, indexes: Path) -> None:
+    assert debater("get", "indexes/papers", "b").out == "id  b\n\n\\u202eWings\\x1b[31m stall.\n"
+
+
+def test_a_document_that_is_not_there_is_the_users_mistake(debater: Debater, indexes: Path) -> None:
+    outcome = debater("get", "indexes/papers", "c")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "There is no document 'c' in indexes/papers." in outcome.err
+    assert debater("get", "indexes/nothing", "a").code == 2
