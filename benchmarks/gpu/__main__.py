@@ -8,11 +8,14 @@ code is 1 if a check or a section failed. `--only NAME …` chooses sections; `-
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
+
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # a fork cannot use CUDA where its parent has begun to
 
 import correct
 import learning

@@ -14,8 +14,13 @@ from debater_search.encoder.speed.attention import FLASH, PACKED
 from debater_search.training.loss import DeliberationLoss
 from debater_search.training.precision import allow_tf32, exactly
 
-EXACT, ROUNDED = 1e-5, 1e-2
-"""Largest relative difference in float32, and in half precision; a wrong mask gives .1 and more."""
+EXACT, ROUNDED = 5e-5, 5e-2
+"""Largest difference in float32 and in half precision, as a share of the largest number.
+
+EXACT is 1e-5 between vectors of 384 dimensions; a wrong mask gives .4 and more.
+"""
+HALF = torch.bfloat16
+"""What FlashAttention computes in."""
 LENGTHS = [40, 4, 17, 8, 40, 1]
 READING = Reading("last", 1)
 
@@ -25,7 +30,7 @@ def attention(setting: Setting, report: Report) -> None:
     for family in families(setting):
         expected = views(model(family, setting, "eager", torch.float32), setting)
         for kernel in kernels(setting):
-            dtype = torch.bfloat16 if kernel == FLASH else torch.float32
+            dtype = HALF if kernel == FLASH else torch.float32
             other = model(family, setting, kernel, dtype)
             limit = EXACT if dtype == torch.float32 else ROUNDED
             report.check(f"{family}: {kernel} = eager", difference(views(other, setting), expected), limit)
@@ -39,14 +44,14 @@ def packing(setting: Setting, report: Report) -> None:
         report.note("Left out: FlashAttention 2 cannot be used here.")
         return
     for family in families(setting):
-        packed, padded = (model(family, setting, kernel, torch.bfloat16) for kernel in (FLASH, "sdpa"))
+        packed, padded = (model(family, setting, kernel, HALF) for kernel in (FLASH, "sdpa"))
         report.check(f"{family}: packs as the table says", abs(packed.packs - (family in PACKED)), 0)
         alone = torch.cat([views(packed, setting, [row]) for row in range(len(LENGTHS))])
         report.check(f"{family}: together = alone", difference(views(packed, setting), alone), ROUNDED)
         for each in (packed, padded):
             views(each, setting).square().sum().backward()
         own, others = (torch.cat([p.grad.flatten() for p in each.parameters()]) for each in (packed, padded))
-        report.check(f"{family}: gradients = padded", difference(own, others), 5 * ROUNDED)
+        report.check(f"{family}: gradients = padded", difference(own, others), 4 * ROUNDED)
 
 
 def batches(setting: Setting, report: Report) -> None:
@@ -77,7 +82,7 @@ def precision(setting: Setting, report: Report) -> None:
         cosine = float((found * exact).sum(1).mean())
         report.row(**{"number type": dtype, "mean cosine to float32 on a CPU": f"{cosine:.6f}"})
         report.check(f"debater-mini in {dtype}: 1 - mean cosine", 1 - cosine, limit / 10)
-        report.check(f"debater-mini in {dtype}: largest difference", difference(found, exact), 10 * limit)
+        report.check(f"debater-mini in {dtype}: largest difference", difference(found, exact), 4 * limit)
     allow_tf32(torch.device(setting.device))
     generator = torch.Generator().manual_seed(0)
     given_views = [torch.randn(shape, generator=generator) for shape in ((32, 256), (32, 4, 256), (32, 4, 256))]

@@ -35,7 +35,7 @@ def agree(setting: Setting, report: Report) -> None:
         report.check(f"{type}: copies of one index beside the first", float(again._copy is not index._copy), 0)
         for k in (10, 1000):
             found, expected = index.search(queries, k), plain.search(queries, k)
-            report.check(f"{type}: other hits of {k} than on the CPU", 1 - share_of_same(found[1], expected[1]), 0.005)
+            report.check(f"{type}: other hits of {k} than on the CPU", 1 - share_of_same(found[1], expected[1]), 0.01)
             report.check(f"{type}: scores of {k}", float(np.abs(found[0] - expected[0]).max()), 1e-3)
         deep = share_of_same(index.search(queries, 3000)[1], plain.search(queries, 3000)[1])
         report.check(f"{type}: other hits of 3,000, by the CPU", 1 - deep, 0)
@@ -45,7 +45,7 @@ def agree(setting: Setting, report: Report) -> None:
 
 def speed(setting: Setting, report: Report) -> None:
     """Building and searching, with GPUs and with them hidden."""
-    rows, queries = clustered(setting.sized(500_000, 3000)), clustered(QUERIES if not setting.tiny else 20, seed=1)
+    rows, queries = clustered(setting.sized(200_000, 3000)), clustered(QUERIES if not setting.tiny else 20, seed=1)
     exact = np.empty((0, 10))
     types = (*SEARCHED, *(("cagra",) if has_cuvs() else ()))
     for type in types:

@@ -1,11 +1,13 @@
 """`benchmarks/gpu` in small, on a CPU: it must work before a card sees it."""
 
+import importlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,12 +46,19 @@ def test_every_section_runs_on_a_cpu(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def report(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "gpu"))
-    import report
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """The benchmark's modules, by name."""
+    folder = ROOT / "benchmarks" / "gpu"
+    monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or ".").parent == folder:
+            del sys.modules[name]
 
-    yield report
-    del sys.modules["report"]
+
+@pytest.fixture
+def report(modules: Callable[[str], ModuleType]) -> ModuleType:
+    return modules("report")
 
 
 def outcome(report: ModuleType, work: Any, *, seconds: float = 60, left: float = 60) -> dict[str, Any]:
@@ -86,3 +95,36 @@ def test_a_section_is_stopped_after_its_time_and_left_out_where_none_is_left(
     monkeypatch.setattr(report, "LEAST", 0.0)
     found = outcome(report, hangs, seconds=2)
     assert (found["notes"], found["error"]) == (["begun"], "stopped after 2 s")
+
+
+# What only a card has, played
+
+
+@pytest.mark.parametrize("mixes", [False, True])
+def test_sequences_that_a_kernel_mixes_are_found(
+    modules: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, mixes: bool
+) -> None:
+    import torch
+
+    from debater_search.encoder.speed.attention import FLASH
+    from tests.encoder import flash
+
+    correct, report, out = modules("correct"), modules("report"), io.StringIO()
+    if mixes:
+        monkeypatch.setattr(flash, "flash_attn_varlen_func", across)
+    flash.install(monkeypatch)
+    monkeypatch.setattr(modules("shapes"), "choose_attention", lambda asked, *_: asked)
+    monkeypatch.setattr(correct, "HALF", torch.float32)  # the stand-in's, and quicker on a CPU
+    for section in (correct.attention, correct.packing):
+        section(report.Setting("cpu", True, ""), report.Report(out))
+    checks = [what for kind, what in map(json.loads, out.getvalue().splitlines()) if kind == "checks"]
+    assert any(FLASH in check["what"] for check in checks)
+    assert any("gradients = padded" in check["what"] for check in checks)
+    assert all(check["holds"] for check in checks) is not mixes
+
+
+def across(q: Any, k: Any, v: Any, *borders: Any, causal: bool = False, **more: Any) -> Any:
+    """Packed attention that takes all sequences for one."""
+    from tests.encoder import flash
+
+    return flash.flash_attn_func(q[None], k[None], v[None], causal=causal, softmax_scale=more.get("softmax_scale"))[0]
