@@ -18,7 +18,7 @@ class _AllGather(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         ctx.count = len(rows)
         gathered = rows.new_empty((world_size() * len(rows), *rows.shape[1:]))
-        dist.all_gather_into_tensor(gathered, rows.contiguous())
+        _all_gather(gathered, rows.contiguous())
         return gathered
 
     @staticmethod
@@ -27,6 +27,11 @@ class _AllGather(torch.autograd.Function):
         dist.all_reduce(total)
         first = dist.get_rank() * ctx.count
         return total[first : first + ctx.count]
+
+
+def _all_gather(gathered: Tensor, own: Tensor) -> None:
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.13
+    gather(gathered, own)
 
 
 def world_size() -> int:
@@ -43,7 +48,7 @@ def gathered(rows: Tensor) -> tuple[Tensor, int, int]:
         return rows, 0, len(rows)
     count = torch.tensor([len(rows)], device=rows.device)
     each = torch.empty(world_size(), dtype=count.dtype, device=rows.device)
-    dist.all_gather_into_tensor(each, count)
+    _all_gather(each, count)
     counts: list[int] = each.tolist()
     padded = pad(rows, (*(0, 0) * (rows.dim() - 1), 0, max(counts) - len(rows)))
     parts = _AllGather.apply(padded).view(world_size(), *padded.shape)
