@@ -14,6 +14,9 @@ from debater_search.encoder.speed.attention import FLASH, PACKED
 from debater_search.encoder.speed.pruning import POOLED_AT, prune_last_layer, rows
 from debater_search.encoder.speed.tricks import is_on
 
+WINDOWED = ("modernbert",)
+"""Encoders some of whose layers see only the tokens near by: they take a mask for each kind of layer."""
+
 
 class DeliberationModel(nn.Module):
     """A backbone read out at its pooled positions (Chain-of-Deliberation, arXiv 2502.12974, section 3)."""
@@ -83,15 +86,23 @@ class DeliberationModel(nn.Module):
         modules = self.backbone.modules() if self.training else ()
         return not any(getattr(module, "gradient_checkpointing", False) for module in modules)
 
-    def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | None:
+    def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | dict[str, Tensor] | None:
         if self.causal:
             return None  # pads stand after the text: no token of a causal model sees them
         real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
         if not thinking:
             return real.long()
         seen = prefix_mask(real, lengths, thinking)
+        if self.backbone.config.model_type not in WINDOWED:
+            return self._as_attention_takes_it(seen)
+        position = torch.arange(ids.shape[1], device=ids.device)
+        near = (position[:, None] - position).abs() <= self.backbone.config.sliding_window
+        kinds = {"full_attention": seen, "sliding_attention": seen & near}
+        return {kind: self._as_attention_takes_it(mask) for kind, mask in kinds.items()}
+
+    def _as_attention_takes_it(self, seen: Tensor) -> Tensor:
         if self.backbone.config._attn_implementation == "eager":  # adds the mask to the scores instead of selecting
-            return torch.zeros(seen.shape, device=ids.device).masked_fill(~seen, torch.finfo(torch.float32).min)
+            return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, torch.finfo(torch.float32).min)
         return seen
 
 
