@@ -23,7 +23,9 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     assert f"debater {command}" in README
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "data/README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "ARCHITECTURE.md", "docs/families.md", "data/README.md", "benchmarks/README.md"]
+)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text):

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, models
 from debater_search.encoder import Encoder
 from debater_search.encoder.loading.thinking import PREFIX_MASK_FAMILIES, WITHOUT_PREFIX_MASK, reserved_tokens
 from debater_search.errors import InvalidError
-from tests.encoder.test_families import ENCODERS, save_model
+from tests.encoder.test_families import DECODERS, ENCODERS, save_model
 
 TEXTS = ["lift", "the lift of a wing in a propeller slipstream and the heat that flows over it", ""]
 STEPS = 3
@@ -44,6 +44,16 @@ def test_text_sees_no_thinking_and_thinking_only_what_came_before(family: str, a
     assert thinking[-1] > 0
     assert text[0] > 0
     assert text[-STEPS:].min() > 0
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.filterwarnings("ignore")
+def test_steps_of_a_decoder_differ_and_do_not_depend_on_the_batch(family: str, tmp_path: Path) -> None:
+    folder = save_model(family, DECODERS[family], tmp_path)
+    encoder = Encoder.load(folder, device="cpu", thinking_steps=STEPS, max_length=60)
+    views = encoder.deliberate(TEXTS)
+    assert abs(views - np.concatenate([encoder.deliberate([text]) for text in TEXTS])).max() < 1e-5
+    assert (views[1] @ views[1].T - np.eye(STEPS)).max() < 1 - 1e-5
 
 
 @pytest.mark.parametrize("family", WITHOUT_PREFIX_MASK)
