@@ -88,10 +88,10 @@ class Candidates:
                    some(self.same_answer), strict=True)  # fmt: skip
         return [
             Candidates(
-                queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), *known,
-                self.all_queries, same_answer,
+                queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), positives, taught,
+                each_taught, data, self.all_queries, same,
             )
-            for queries, own, *known, same_answer in each
+            for queries, own, positives, taught, each_taught, data, same in each
         ]  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def load_teachers(settings: TrainingSettings, data: TrainingData, student: Stude
     length = settings.max_length.document - len(student.spec.template.thinking_tokens)
     cached, guide = settings.loss.teacher_cache, settings.loss.guide
     if settings.loss.teacher != "base":
-        [named] = [model for model in settings.loss.teacher_models if model.name == guide] or [None]
+        named = next((model for model in settings.loss.teacher_models if model.name == guide), None)
         alone = load_base(settings, device) if named is None else _load_teacher(named, device)
         return BaseTeacher(alone, length, cached=cached)
     others = [(_load_teacher(model, device), model.weight) for model in settings.loss.teacher_models]
