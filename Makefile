@@ -35,6 +35,7 @@ lint: $(INSTALLED)
 
 reference: $(INSTALLED)
 	@$(BIN)/python configs/reference.py
+	@PYTHONPATH=. $(BIN)/python docs/families.py
 
 # Made again only when what is to be installed has changed.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -25,7 +25,15 @@ def test_every_command_is_in_the_readme(command: str) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "data/README.md", "benchmarks/README.md", "docs/agents.md"],
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "data/README.md",
+        "benchmarks/README.md",
+        "docs/agents.md",
+        "docs/families.md",
+    ],
 )
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")

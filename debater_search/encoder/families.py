@@ -26,6 +26,10 @@ BOTH_WAYS = (
 )  # fmt: skip
 """Decoders whose tokens all see each other if the config says so: each is in the tests."""
 
+STATES_AS_INPUT = ("gpt2", "gpt_neox", "granite", "llama", "minicpm3", "phi", "qwen2", "qwen3", "qwen3_moe")
+"""Decoders that read one state after the other beside kept keys and values, all layers over the whole text: each is in
+the tests."""
+
 ENCODERS: dict[str, Callable[[PretrainedConfig], bool]] = {
     "bert-generation": lambda config: not config.is_decoder,
     "cpmant": lambda config: True,
@@ -107,6 +111,15 @@ def read_both_ways(config: PretrainedConfig) -> None:
             f"Leave it out, or use one of {', '.join(BOTH_WAYS)}.",
         )
     config.is_causal = False
+
+
+def require_states_as_input(config: PretrainedConfig) -> None:
+    """Raise InvalidError for a model that cannot read the state of one thinking step as the next one's input."""
+    if config.model_type not in STATES_AS_INPUT or not is_causal(config):
+        raise InvalidError(
+            f"thinking.input: state is not possible for this model of type {config.model_type!r}.",
+            f"Use input: token, or a decoder, one of {', '.join(STATES_AS_INPUT)}.",
+        )
 
 
 def positions(config: PretrainedConfig) -> int | None:

@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import normalize, pad
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from debater_search.encoder.spec import Reading
 from debater_search.encoder.speed.attention import FLASH, PACKED
 from debater_search.encoder.speed.pruning import POOLED_AT, prune_last_layer, rows
 from debater_search.encoder.speed.tricks import is_on
+
+WINDOWED = ("modernbert",)
+"""Encoders some of whose layers see only the tokens near by: they take a mask for each kind of layer."""
 
 
 class DeliberationModel(nn.Module):
@@ -41,7 +44,9 @@ class DeliberationModel(nn.Module):
             float32 [B, M, D], M being `reading.views`.
         """
         mask, at = self._mask(ids, lengths, reading.thinking), pooled_positions(lengths, reading.pooling, reading.views)
-        if at is not None and self.packs:
+        if reading.states:
+            pooled = self._by_states(ids, lengths, reading.views)
+        elif at is not None and self.packs:
             pooled = self._packed(ids, lengths, at)
         elif at is not None and self._prunes():
             pooled = self.backbone(input_ids=ids, attention_mask=mask, **{POOLED_AT: at}).last_hidden_state
@@ -57,6 +62,29 @@ class DeliberationModel(nn.Module):
             else:
                 pooled = pool(hidden, lengths, reading.pooling)
         return self.head(pooled.float()) if self.head is not None else pooled.float()
+
+    def _by_states(self, ids: Tensor, lengths: Tensor, views: int) -> Tensor:
+        """Hidden states [B, M, D] of thinking steps that read the state of the step before: a pass for each.
+
+        The text and the first thinking token are read at once; keys and values are kept from pass to pass.
+        """
+        kept = DynamicCache(config=self.backbone.config)
+        read = lengths - (views - 1)
+        width = ids.shape[1] - (views - 1)
+        seen = torch.arange(width, device=ids.device) < read[:, None]
+        hidden = self.backbone(
+            input_ids=ids[:, :width], attention_mask=seen.long(), past_key_values=kept, use_cache=True
+        ).last_hidden_state
+        found = [rows(hidden, read[:, None] - 1)]
+        table = self.backbone.get_input_embeddings().weight
+        for step in range(views - 1):
+            seen = pad(seen, (0, 1), value=True)
+            hidden = self.backbone(
+                inputs_embeds=found[-1].to(table.dtype), attention_mask=seen.long(),
+                position_ids=(read + step)[:, None], past_key_values=kept, use_cache=True,
+            ).last_hidden_state  # fmt: skip
+            found.append(hidden)
+        return torch.cat(found, 1)
 
     def _packed(self, ids: Tensor, lengths: Tensor, at: Tensor) -> Tensor:
         """Hidden states [B, M, D] at positions `at` of each row; nothing that the model multiplies is padding."""
@@ -83,15 +111,23 @@ class DeliberationModel(nn.Module):
         modules = self.backbone.modules() if self.training else ()
         return not any(getattr(module, "gradient_checkpointing", False) for module in modules)
 
-    def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | None:
+    def _mask(self, ids: Tensor, lengths: Tensor, thinking: int) -> Tensor | dict[str, Tensor] | None:
         if self.causal:
             return None  # pads stand after the text: no token of a causal model sees them
         real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
         if not thinking:
             return real.long()
         seen = prefix_mask(real, lengths, thinking)
+        if self.backbone.config.model_type not in WINDOWED:
+            return self._as_attention_takes_it(seen)
+        position = torch.arange(ids.shape[1], device=ids.device)
+        near = (position[:, None] - position).abs() <= self.backbone.config.sliding_window
+        kinds = {"full_attention": seen, "sliding_attention": seen & near}
+        return {kind: self._as_attention_takes_it(mask) for kind, mask in kinds.items()}
+
+    def _as_attention_takes_it(self, seen: Tensor) -> Tensor:
         if self.backbone.config._attn_implementation == "eager":  # adds the mask to the scores instead of selecting
-            return torch.zeros(seen.shape, device=ids.device).masked_fill(~seen, torch.finfo(torch.float32).min)
+            return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, torch.finfo(torch.float32).min)
         return seen
 
 

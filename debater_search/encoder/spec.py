@@ -8,7 +8,8 @@ from debater_search.errors import DamagedError, InvalidError
 
 CHECKPOINT_FILE = "debater.json"
 FORMAT = 4
-"""2: the poolings `residual` and `body`, `thinking_weight`. 3: weights of 8 bits. 4: `bidirectional`."""
+"""2: the poolings `residual` and `body`, `thinking_weight`. 3: weights of 8 bits. 4: `bidirectional`,
+`thinking_input`, `query_thinking`."""
 DECLARABLE_POOLINGS = ("mean", "cls", "last", "max", "mean_sqrt_len", "weightedmean")
 """Those that a sentence-transformers folder may declare; a plain model may be read by any of them."""
 POOLINGS = (*DECLARABLE_POOLINGS, "residual", "body")
@@ -32,6 +33,8 @@ class Reading:
     """Special tokens before and after the text, not counting thinking tokens."""
     thinking_weight: float = 1.0
     """Length of a thinking token's state beside the mean (`residual`)."""
+    states: bool = False
+    """Whether a step reads the state of the step before, not its own token."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class EncoderSpec:
     """Of a thinking token's state beside the mean of length 1, where documents are pooled by `residual`."""
     bidirectional: bool = False
     """Whether the tokens of a decoder all see each other."""
+    thinking_input: str = "token"
+    """What a thinking step reads: its own `token`, or the last hidden `state` of the step before."""
     start: dict[str, Any] = field(default_factory=dict)
     """How untrained thinking tokens were set (`start_thinking_tokens`); {} = as the vocabulary has them."""
 
@@ -64,13 +69,21 @@ class EncoderSpec:
         template = self.template
         before = len(template.prefix)
         if kind == "query":
-            return Reading(self.query_pooling, edges=(before, len(template.query_suffix)))
+            steps = template.query_thinking
+            return Reading(
+                self.query_pooling,
+                views=max(1, steps),
+                thinking=steps,
+                edges=(before, len(template.query_suffix)),
+                states=self.thinking_input == "state" and steps > 1,
+            )
         return Reading(
             self.document_pooling,
             views=self.thinking_steps,
             thinking=self.thinking_steps if self.deliberates else 0,
             edges=(before, len(template.document_suffix)),
             thinking_weight=self.thinking_weight,
+            states=self.thinking_input == "state" and self.thinking_steps > 1,
         )
 
     def read_out_at(self, steps: int) -> "EncoderSpec":
@@ -90,7 +103,8 @@ class EncoderSpec:
 
     def format(self, *, int8: bool = False) -> int:
         """The oldest format that says all of it, so that older versions read what they can."""
-        return 4 if self.bidirectional else 3 if int8 else 2
+        newest = self.bidirectional or self.thinking_input != "token" or self.template.query_thinking
+        return 4 if newest else 3 if int8 else 2
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types; newer fields only where they are not as before, so that older fingerprints hold."""
@@ -101,6 +115,10 @@ class EncoderSpec:
             del values["thinking_weight"]
         if not self.bidirectional:
             del values["bidirectional"]
+        if self.thinking_input == "token":
+            del values["thinking_input"]
+        if not self.template.query_thinking:
+            del values["template"]["query_thinking"]
         return values
 
     @classmethod
@@ -116,7 +134,8 @@ class EncoderSpec:
                 f"debater.json names an unknown pooling: {unknown.pop()}.", f"Known: {', '.join(POOLINGS)}."
             )
         try:
-            values = {"thinking_weight": cls.thinking_weight, "bidirectional": cls.bidirectional, **values}
+            newer = ("thinking_weight", "bidirectional", "thinking_input")
+            values = {**{name: getattr(cls, name) for name in newer}, **values}
             kept = {k: values[k] for k in cls.__dataclass_fields__ if k != "template"}
             return cls(template=Template.from_dict(values["template"]), **kept)
         except (KeyError, TypeError, AttributeError) as error:

@@ -26,7 +26,7 @@ def deliberation_prompt(steps: int) -> str:
 class Template:
     """How texts become token ids. Kept in the checkpoint; all parts but the body are whole at every length.
 
-    query    = prefix + tokens(query_prompt or instruction, query)   + query_suffix
+    query    = prefix + tokens(query_prompt or instruction, query)   + query_suffix [+ its thinking tokens]
     document = prefix + tokens(document_prompt, document, prompt)    + document_suffix + thinking_tokens
                         └──── body: what is cut to fit ────┘
     """
@@ -41,6 +41,8 @@ class Template:
     prompt: str = ""
     """Words between the document and its thinking tokens, tokenized together with the document."""
     thinking_tokens: tuple[str, ...] = ()
+    query_thinking: int = 0
+    """How many of the thinking tokens, the first ones, stand behind a query."""
     cuts_left: bool = False
     """Whether a body that does not fit loses its beginning, prompt included, and not its end."""
 
@@ -53,14 +55,16 @@ class Template:
 
     def with_steps(self, steps: int) -> "Template":
         """The same template read out after the first `steps` thinking tokens."""
-        return replace(self, thinking_tokens=self.thinking_tokens[:steps])
+        tokens = self.thinking_tokens[:steps]
+        return replace(self, thinking_tokens=tokens, query_thinking=min(self.query_thinking, steps))
 
     def query_ids(
         self, tokenizer: Tokenizer, queries: Sequence[str], max_length: int, instruction: str | None = None
     ) -> list[list[int]]:
         """Token ids of queries. `instruction` None means the template's default, "" none."""
         lead = self.query_prompt if instruction is None else f"{instruction} " if instruction else ""
-        return self._render(tokenizer, queries, max_length, lead, "", self.query_suffix)
+        suffix = self.query_suffix + self.thinking_tokens[: self.query_thinking]
+        return self._render(tokenizer, queries, max_length, lead, "", suffix)
 
     def document_ids(
         self, tokenizer: Tokenizer, documents: Sequence[str], max_length: int, lead: str | None = None

@@ -4,7 +4,7 @@ Shape letters: Q queries (each with its own positive), K hard negatives, C = Q +
 Q and K are a process's own; its candidates are those of all processes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -87,12 +87,11 @@ class Candidates:
                    some(self.teacher_scores), some(self.each_teacher), some(self.data_scores),
                    some(self.same_answer), strict=True)  # fmt: skip
         return [
-            replace(
-                self, queries=queries, own=own, share=self.share * len(own) / max(1, len(self.own)),
-                known_positives=positives, teacher_scores=scores, each_teacher=each_score, data_scores=data,
-                same_answer=same_answer,
+            Candidates(
+                queries, self.documents, own, self.share * len(own) / max(1, len(self.own)), positives, taught,
+                each_taught, data, self.all_queries, same,
             )
-            for queries, own, positives, scores, each_score, data, same_answer in each
+            for queries, own, positives, taught, each_taught, data, same in each
         ]  # fmt: skip
 
 

@@ -127,7 +127,7 @@ class Run:
 
     def _main_phase(self, done: int) -> Phase:
         s = self.settings
-        loss = DeliberationLoss(**s.loss.arguments(s.teachers))
+        loss = DeliberationLoss(**s.loss.arguments(s.teachers), diversity=s.thinking.diversity)
         ahead = self.horizon
         optimizer, schedule = self._optimizer(s.learning_rate, ahead.warmup, ahead.decay, s.schedule, done)
         teacher = load_teachers(s, self.data, self.student, self.device) if s.teachers else None

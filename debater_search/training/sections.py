@@ -78,9 +78,6 @@ class Loss(Section):
     step_scales: list[PositiveFloat] = Field(
         [], description="Inverse temperature of each thinking step, where contrast is step; none: scale for all."
     )
-    diversity: float = Field(
-        0.0, ge=0, description="Weight of -log(1 - mean cosine between a document's thinking steps): keeps them apart."
-    )
     distill: bool = Field(True, description="Let the best step teach the last one.")
     distill_weight: PositiveFloat = Field(
         1.0, description="Weight of self-distillation; the contrastive term has weight 1."
@@ -149,6 +146,35 @@ class Loss(Section):
             weights = {model.name: model.weight for model in self.teacher_models if self.teacher == "base"}
             values |= {"guide": numbers[self.guide], "guide_margin": self.guide_margin * weights.get(self.guide, 1.0)}
         return values
+
+
+class Thinking(Section):
+    """How documents, and queries if they should, think before they become a vector."""
+
+    steps: PositiveInt = Field(
+        8, le=1000, description="Thinking tokens; 1 trains the model's own pooling. thinking_steps is its short form."
+    )
+    input: Literal["token", "state"] = Field(
+        "token",
+        description="What a step reads. token: its own token, all steps in one pass. state: the last hidden state of "
+        "the step before, in a pass of its own (a continuous chain of thought; decoders).",
+    )
+    query: int = Field(
+        0,
+        ge=0,
+        description="Thinking tokens behind a query, whose vector is then the last one's; 0: queries do not think.",
+    )
+    diversity: float = Field(
+        0.0, ge=0, description="Weight of -log(1 - mean cosine between a document's thinking steps): keeps them apart."
+    )
+
+    @model_validator(mode="after")
+    def _with_steps(self) -> Self:
+        if self.query > self.steps:
+            raise ValueError(f"query ({self.query}) is above steps ({self.steps}), whose first tokens it takes")
+        if self.steps == 1 and (self.input == "state" or self.query or self.diversity):
+            raise ValueError("input: state, query and diversity need steps above 1")
+        return self
 
 
 class Lora(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from debater_search.training.presets import PRESETS, Preset, merged
-from debater_search.training.sections import DataSet, Evaluation, Lora, Loss, MaxLength, Section, WarmStart
+from debater_search.training.sections import DataSet, Evaluation, Lora, Loss, MaxLength, Section, Thinking, WarmStart
 from debater_search.training.synonyms import SYNONYMS
 
 DTYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -22,7 +22,7 @@ class TrainingSettings(Section):
         "default", description="Defaults that the file's own settings override: see training/presets.py."
     )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
-    thinking_steps: PositiveInt = Field(8, le=1000, description="Thinking tokens; 1 trains the model's own pooling.")
+    thinking: Thinking = Field(Thinking(), description="Thinking tokens, and what they read.")
     bidirectional: bool = Field(
         False,
         description="Let all tokens of a decoder see each other, and pool by mean (LLM2Vec); needs thinking_steps: 1.",
@@ -124,6 +124,11 @@ class TrainingSettings(Section):
     output: str = Field(description="Where checkpoints go, relative to the working directory.")
 
     @property
+    def thinking_steps(self) -> int:
+        """Views of a document: `thinking.steps`."""
+        return self.thinking.steps
+
+    @property
     def lexical_weights(self) -> list[float]:
         """Of BM25 in what the base model teaches, a set each."""
         return [self.loss.teacher_lexical if d.teacher_lexical is None else d.teacher_lexical for d in self.data]
@@ -187,6 +192,16 @@ class TrainingSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_pass_for_each_state(self) -> Self:
+        if self.thinking.input == "state" and self.gradient_checkpointing:
+            raise ValueError("thinking.input: state keeps keys and values, which gradient_checkpointing drops")
+        if self.thinking.input == "state" and self.parallel == "fsdp":
+            raise ValueError("thinking.input: state and parallel: fsdp exclude each other")
+        if self.thinking.query and self.readout == "residual":
+            raise ValueError("thinking.query and readout: residual exclude each other: such queries are a mean")
+        return self
+
+    @model_validator(mode="after")
     def _states_beside_the_mean(self) -> Self:
         if self.thinking_weight != 1 and self.readout != "residual":
             raise ValueError("thinking_weight needs readout: residual")
@@ -197,6 +212,27 @@ class TrainingSettings(Section):
         if any(self.lexical_weights) and self.loss.teacher != "base":
             raise ValueError("teacher_lexical needs loss.teacher: base")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_thinking(cls, values: Any) -> Any:
+        """Read `thinking_steps`, the short form, and `loss.diversity`, as releases before called it."""
+        if not isinstance(values, dict):
+            return values
+        loss, thinking, moved = values.get("loss"), values.get("thinking"), {}
+        if "thinking_steps" in values:
+            moved["steps"] = values["thinking_steps"]
+        if isinstance(loss, dict) and "diversity" in loss:
+            moved["diversity"] = loss["diversity"]
+            values = {**values, "loss": {name: value for name, value in loss.items() if name != "diversity"}}
+        if not moved or not isinstance(thinking or {}, dict | Thinking):
+            return values
+        written = thinking.model_dump(exclude_unset=True) if isinstance(thinking, Thinking) else thinking or {}
+        if twice := moved.keys() & written.keys():
+            short = {"steps": "thinking_steps", "diversity": "loss.diversity"}[min(twice)]
+            raise ValueError(f"{short} is another name of thinking.{min(twice)}: leave one of them out")
+        rest = {name: value for name, value in values.items() if name != "thinking_steps"}
+        return {**rest, "thinking": {**written, **moved}}
 
     @model_validator(mode="before")
     @classmethod

@@ -9,6 +9,8 @@ from typing import Any
 from torch.distributed.device_mesh import DeviceMesh
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.families import require_states_as_input
+from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError
 from debater_search.training.adapter import make_trainable
@@ -71,6 +73,7 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True,
     spec = start.spec
     if settings.readout == "residual":
         spec = read_beside_mean(start, settings.thinking_weight)
+    spec = _thinking_as(spec, settings, start)
     instructed = any(data.instruction for data in settings.data)
     others = any(f"{lead} " != spec.template.query_prompt for lead in _instructions(settings) if lead)
     spec = with_instruction(spec, settings.search_instruction, trained_with_instructions=others)
@@ -88,6 +91,20 @@ def _instructions(settings: TrainingSettings) -> list[str]:
     """Those of all sets."""
     given = [d.instruction if isinstance(d.instruction, list) else [d.instruction] for d in settings.data]
     return [lead for leads in given for lead in leads]
+
+
+def _thinking_as(spec: EncoderSpec, settings: TrainingSettings, start: Encoder) -> EncoderSpec:
+    """The spec with what steps read, and whether queries think, as the settings want it."""
+    if not spec.deliberates:
+        return spec
+    asked = settings.thinking
+    if asked.input == "state":
+        require_states_as_input(start.model.backbone.config)
+    if (spec.thinking_input, spec.template.query_thinking) not in (("token", 0), (asked.input, asked.query)):
+        log.warning("The steps of this checkpoint read, or its queries think, otherwise than the config asks for.")
+    template = replace(spec.template, query_thinking=asked.query)
+    pooling = "last" if asked.query else spec.query_pooling
+    return replace(spec, template=template, thinking_input=asked.input, query_pooling=pooling)
 
 
 def load_base(settings: TrainingSettings, device: str) -> Encoder:

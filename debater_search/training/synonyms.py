@@ -26,7 +26,7 @@ _OURS = {
     "search_instruction": "instruction",
     "eval.every": "eval_steps",
     "eval.task": "dev",
-    "thinking_steps": "num_thinking_tokens",
+    "thinking.steps": "num_thinking_tokens",
 }
 
 SYNONYMS = {theirs: ours for ours, names in _OURS.items() for theirs in names.split()}

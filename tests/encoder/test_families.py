@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from debater_search.encoder import Encoder
 from debater_search.encoder.families import is_causal, native_config
 from debater_search.encoder.loading.backbone import require_states
 from debater_search.errors import DebaterError
-from tests.conftest import GOLDENS, save_wordpiece
+from tests.conftest import GOLDENS, REPOSITORY, save_wordpiece
 
 TEXTS = ["lift", "the lift of a wing in a propeller slipstream and the heat that flows over it", "", "boundary layer"]
 
@@ -33,6 +34,8 @@ DECODERS: dict[str, dict[str, Any]] = {
     "qwen3": GROUPED,
     "qwen3_moe": {**GROUPED, "moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2},
     "mistral": {**GROUPED, "sliding_window": 8},
+    "mixtral": {**GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2},
+    **dict.fromkeys(("gemma", "glm", "olmo2", "smollm3", "stablelm", "starcoder2"), GROUPED),
     "granite": {**GROUPED, "residual_multiplier": 0.3},
     "gemma2": {**GROUPED, "sliding_window": 8},
     "gemma3_text": {**GROUPED, "sliding_window": 8},
@@ -191,3 +194,8 @@ def test_an_encoder_decoder_is_refused_before_its_weights_are_looked_at(tmp_path
     )
     with pytest.raises(DebaterError, match="encoder-decoder"):
         Encoder.load(tmp_path, device="cpu", weights=weights)
+
+
+def test_the_table_of_families_is_the_tests() -> None:
+    made = runpy.run_path(str(REPOSITORY / "docs" / "families.py"))
+    assert made["PLACE"].read_text(encoding="utf-8") == made["table"](), "run: make reference"

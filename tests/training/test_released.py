@@ -11,7 +11,7 @@ from debater_search.errors import DebaterError
 from debater_search.training import TrainingSettings, is_released_config, translate_released_config
 from debater_search.training.echo_data import INSTRUCTIONS, SEARCH_INSTRUCTION
 from debater_search.training.released import settings_of
-from debater_search.training.sections import Lora
+from debater_search.training.sections import Lora, Thinking
 
 ROOT = Path(__file__).parents[2]
 
@@ -149,8 +149,8 @@ def test_another_data_folder_is_looked_into(workdir: Path) -> None:
         ({"lr_scheduler_type": "polynomial"}, "schedule", "linear"),
         ({"lr_scheduler_type": "constant_with_warmup"}, "schedule", "constant"),
         ({"per_device_train_batch_size": "16", "gradient_accumulation_steps": 2}, "batch_size", 128),
-        ({"pooling_mode": "last_token"}, "thinking_steps", 1),
-        ({"pooling_mode": "M_token"}, "thinking_steps", 8),
+        ({"pooling_mode": "last_token"}, "thinking", Thinking(steps=1).model_dump()),
+        ({"pooling_mode": "M_token"}, "thinking", Thinking(steps=8).model_dump()),
         ({"learning_rate": "1e-4"}, "learning_rate", 1e-4),
         ({"seed": None}, "seed", 42),
         ({"max_seq_length": 128}, "max_length", {"query": 128, "document": 128, "search": None}),

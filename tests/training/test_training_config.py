@@ -23,7 +23,7 @@ from debater_search.training import (
 )
 from debater_search.training.batches import TrainingData
 from debater_search.training.run import Run
-from debater_search.training.sections import Lora
+from debater_search.training.sections import Lora, Thinking
 from debater_search.training.settings import TrainingSettings
 from debater_search.types import Document
 from tests.training.topics import WORDS, metrics
@@ -176,7 +176,7 @@ def test_a_released_config_is_recognised_and_its_translation_is_valid(tmp_path: 
         ({"max_steps": -1, "num_train_epochs": 1}, "max_steps", 1000),
         ({"lr_scheduler_type": "constant"}, "schedule", "linear"),
         ({"per_device_train_batch_size": "16", "gradient_accumulation_steps": 2}, "batch_size", 128),
-        ({"pooling_mode": "last_token"}, "thinking_steps", 1),
+        ({"pooling_mode": "last_token"}, "thinking", Thinking(steps=1).model_dump()),
         ({"learning_rate": "1e-4"}, "learning_rate", 1e-4),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_dry_run_says_what_training_would_do_and_writes_nothing(
 @pytest.mark.parametrize("digits", [18, 400])
 @pytest.mark.parametrize(
     "name",
-    ["max_steps", "warmup_steps", "batch_size", "thinking_steps", "decay_steps", "save_steps", "negatives", "lora.r"],
+    ["max_steps", "warmup_steps", "batch_size", "thinking.steps", "decay_steps", "save_steps", "negatives", "lora.r"],
 )
 def test_numbers_that_can_be_no_counts_are_refused(tmp_path: Path, name: str, digits: int) -> None:
     (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: a}]\n", encoding="utf-8")

@@ -24,11 +24,24 @@ RESERVED = [
     lambda steps: [f"<reserved_{12 + i}>" for i in range(steps)],  # MiniCPM: the published choice
     lambda steps: [f"[unused{1 + i}]" for i in range(steps)],  # BERT vocabularies
     lambda steps: [f"<{name}>" for name in _SMOLLM2[:steps]],  # SmolLM2: single, never trained
+    # Llama 3 and EuroBERT; the first ones have other uses in some releases
+    lambda steps: [f"<|reserved_special_token_{10 + i}|>" for i in range(steps)],
+    lambda steps: [f"<unused{10 + i}>" for i in range(steps)],  # Gemma
 ]
 """Entries that vocabularies keep free, by family, tried in order; where none fits, tokens are added."""
 
-PREFIX_MASK_FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
-"""Bidirectional models known to take a mask of their own for every pair of tokens."""
+PREFIX_MASK_FAMILIES = (
+    "bert", "camembert", "distilbert", "electra", "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta",
+    "xlm-roberta",
+)  # fmt: skip
+"""Bidirectional models that take a mask of their own for every pair of tokens: each is in the tests."""
+
+WITHOUT_PREFIX_MASK = {
+    "bert-generation": "its class was made for decoders, and no encoder for search is built on it",
+    "deberta-v2": "its relative attention makes the mask for itself, of one number per token",
+    "xlnet": "it takes masks in another form, by the order of a permutation",
+}
+"""Why other bidirectional models get no thinking tokens."""
 
 
 def add_thinking_tokens(
@@ -41,8 +54,10 @@ def add_thinking_tokens(
     """
     causal = is_causal(backbone.config)
     if not causal and family not in PREFIX_MASK_FAMILIES:
+        why = WITHOUT_PREFIX_MASK.get(family)
         raise InvalidError(
-            f"Thinking tokens on bidirectional models of type {family!r} are not supported.",
+            f"Thinking tokens on bidirectional models of type {family!r} are not supported"
+            + (f": {why}." if why is not None else "."),
             f"Use a decoder, or one of {', '.join(PREFIX_MASK_FAMILIES)}.",
         )
     tokens = reserved_tokens(tokenizer, steps) or added_tokens(tokenizer, steps, family)
@@ -50,7 +65,7 @@ def add_thinking_tokens(
         backbone.resize_token_embeddings(tokenizer.get_vocab_size(), mean_resizing=False)
     start: dict[str, Any] = {}
     if not (family in MINICPM and tokens[0].startswith("<reserved_")):
-        origin = "mean" if causal else spec.template.prefix[0]
+        origin = "mean" if causal or not spec.template.prefix else spec.template.prefix[0]
         start = {"from": origin, "noise": START_NOISE, "seed": START_SEED}
         start_thinking_tokens(backbone, tokenizer, tokens, start)
     return replace(with_thinking_tokens(spec, tokens, causal=causal), start=start)
