@@ -1,0 +1,90 @@
+"""The code blocks of docs/integrations.md: they compile, and (slow) each runs in an environment of its own."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block, and what its first line says to install."""
+
+    name: str
+    install: list[str]
+    code: str
+
+    @property
+    def makes_vectors(self) -> bool:
+        return "exported/mini" in self.code
+
+
+def blocks() -> list[Block]:
+    found = []
+    for heading, code in re.findall(r"### (\w+)\n\n```python\n(.*?)```", PAGE, re.DOTALL):
+        install = shlex.split(code.splitlines()[0].removeprefix("# pip install "))
+        kind = "encoder" if "exported/mini" in code else "index"
+        found.append(Block(f"{heading} {kind}", install, code))
+    return found
+
+
+BLOCKS = pytest.mark.parametrize("block", blocks(), ids=lambda block: block.name)
+
+
+def test_each_framework_has_both_ways() -> None:
+    assert len({block.name for block in blocks()}) == 6
+
+
+@BLOCKS
+def test_a_block_is_python_and_says_what_it_needs(block: Block) -> None:
+    compile(block.code, block.name, "exec")
+    assert block.code.startswith("# pip install ")
+
+
+@pytest.mark.slow
+@BLOCKS
+def test_a_block_runs_in_an_environment_of_its_own(block: Block, tmp_path: Path) -> None:
+    from debater_search.encoder import Encoder
+    from debater_search.encoder.export import export
+    from debater_search.indexing import build
+
+    encoder = Encoder.load("debater-mini", device="cpu")
+    if block.makes_vectors:
+        export("debater-mini", tmp_path / "exported" / "mini", "sentence-transformers")
+        says = "print('FOUND', json.dumps([list(map(float, query)), [list(map(float, d)) for d in documents]]))"
+    else:
+        from debater_search.types import Document
+
+        corpus = [Document("stall", "A wing stalls at low speed."), Document("loud", "Propellers are loud.")]
+        build(corpus, encoder, tmp_path / "indexes" / "papers")
+        says = "print('FOUND', json.dumps([str(one) for one in found]))"
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    needed = [*block.install, *([] if block.makes_vectors else [str(ROOT)])]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *needed], check=True)
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    done = subprocess.run(
+        [python, "-c", f"import json\n{block.code}\n{says}"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(
+        next(line for line in done.stdout.splitlines() if line.startswith("FOUND")).removeprefix("FOUND")
+    )
+    if block.makes_vectors:
+        query, documents = found
+        np.testing.assert_allclose(query, encoder.encode_queries(["how do wings stall?"])[0], atol=1e-5)
+        texts = ["A wing stalls at low speed.", "Propellers are loud."]
+        np.testing.assert_allclose(documents, encoder.encode_documents(texts), atol=1e-5)
+    else:
+        assert "A wing stalls" in found[0]
