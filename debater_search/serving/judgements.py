@@ -56,6 +56,7 @@ class JudgementLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, self._opened() as file:
                 self._mend(file)
+            _sync_folder(path.parent)  # the file may be new
             for _ in read_judgements(path):  # so that a bad line is named before the server listens
                 pass
             with self._lock, path.open("rb") as file:
@@ -189,6 +190,14 @@ async def judge(index: str, body: JudgementBody, service: TheService, caller: Ju
 
     with service.admission():
         return JsonResponse(await service.retrieve(save))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _last_line(file: BinaryIO, end: int) -> int:
