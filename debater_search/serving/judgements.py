@@ -8,6 +8,7 @@ import json
 import logging
 import os
 from collections import defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -65,11 +66,12 @@ class JudgementLog:
             raise _unavailable(path, error) from error
 
     def said(self, index: str, query: str) -> Said:
-        """What was last said of the hits of a query."""
+        """What was last said of the hits of a query, as far as the file can be read."""
         with self._lock:
-            if self.path.stat().st_size != self._read:
-                with self.path.open("rb") as file:
-                    self._catch_up(file)
+            with suppress(OSError):  # no search fails for it
+                if self.path.stat().st_size != self._read:
+                    with self.path.open("rb") as file:
+                        self._catch_up(file)
             return dict(self._said.get((index, query_text(query)), {}))
 
     def add(self, index: str, query: str, id: str, relevant: bool | None, key: str | None) -> dict[str, Any]:
