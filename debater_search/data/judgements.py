@@ -9,15 +9,15 @@ appends such lines (`debater serve --judgements`); evaluation reads them as qrel
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from debater_search.coerce import without_nul
 from debater_search.data.corpus import read_corpus
-from debater_search.data.files import called, numbered_lines, place, require_exists
+from debater_search.data.files import called, numbered_lines, open_stream, place, require_exists
 from debater_search.data.rows import Fields, format_of, json_row
 from debater_search.errors import DebaterError, InvalidError
+from debater_search.files import from_json
 from debater_search.store.documents import DocumentStore
 from debater_search.store.folders import open_manifest
 from debater_search.store.manifest import MANIFEST_NAME
@@ -28,8 +28,7 @@ logger = logging.getLogger(__name__)
 FIELDS = ("index", "query", "id", "relevant")
 """What every line has."""
 
-_LOOKED_AT = 10
-"""Lines at the head of a file that tell whether it holds judgements."""
+_LONGEST = 1 << 20  # bytes of the line that tells whether a file holds judgements; longer ones are something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +87,18 @@ def parse_judgement(fields: Fields, where: str) -> Judgement:
 
 
 def holds_judgements(path: str | Path) -> bool:
-    """Whether the first lines of a file have the fields of judgements; raises DebaterError if it cannot be read."""
+    """Whether the first row of a file has the fields of a judgement; raises DebaterError if it cannot be read."""
     require_exists(path)
     if not Path(path).is_file() or format_of(path) != "jsonl":
         return False
-    for number, line in islice(numbered_lines(path), _LOOKED_AT):
-        if line.strip():
-            try:
-                return json_row(line, place(path, number)).keys() >= set(FIELDS)
-            except DebaterError:
-                return False
+    with open_stream(path) as stream:
+        while line := stream.readline(_LONGEST):
+            if line.strip():
+                try:
+                    fields = from_json(line.decode("utf-8-sig"))
+                except ValueError:
+                    return False
+                return isinstance(fields, dict) and fields.keys() >= set(FIELDS)
     return False
 
 

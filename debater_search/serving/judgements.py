@@ -8,6 +8,7 @@ import json
 import logging
 import os
 from collections import defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -56,6 +57,7 @@ class JudgementLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, self._opened() as file:
                 self._mend(file)
+            _sync_folder(path.parent)  # the file may be new
             for _ in read_judgements(path):  # so that a bad line is named before the server listens
                 pass
             with self._lock, path.open("rb") as file:
@@ -64,11 +66,12 @@ class JudgementLog:
             raise _unavailable(path, error) from error
 
     def said(self, index: str, query: str) -> Said:
-        """What was last said of the hits of a query."""
+        """What was last said of the hits of a query, as far as the file can be read."""
         with self._lock:
-            if self.path.stat().st_size != self._read:
-                with self.path.open("rb") as file:
-                    self._catch_up(file)
+            with suppress(OSError):  # no search fails for it
+                if self.path.stat().st_size != self._read:
+                    with self.path.open("rb") as file:
+                        self._catch_up(file)
             return dict(self._said.get((index, query_text(query)), {}))
 
     def add(self, index: str, query: str, id: str, relevant: bool | None, key: str | None) -> dict[str, Any]:
@@ -189,6 +192,14 @@ async def judge(index: str, body: JudgementBody, service: TheService, caller: Ju
 
     with service.admission():
         return JsonResponse(await service.retrieve(save))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _last_line(file: BinaryIO, end: int) -> int:

@@ -130,3 +130,7 @@ def test_judgements_need_a_corpus_and_other_rows_none(tmp_path: Path, index: Pat
         open_training_set(rows, corpus=index)
     assert not holds_judgements(rows)
     assert holds_judgements(path)
+    assert not holds_judgements(saved(tmp_path, line("d1", True, "long " * (1 << 18))))  # no line is read whole
+    for text in ("", "[" * 100_000, "\n\xff", "7\n"):
+        rows.write_bytes(text.encode("latin-1"))
+        assert not holds_judgements(rows)

@@ -148,3 +148,7 @@ def test_a_line_that_goes_bad_later_ends_no_search(client: TestClient, path: Pat
     assert relevance(client) is True
     path.write_text("")  # somebody started it anew
     assert relevance(client) is None
+    path.unlink()
+    assert relevance(client) is None
+    assert client.post(JUDGE, json=YES).status_code == 200
+    assert relevance(client) is True
