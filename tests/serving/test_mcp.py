@@ -260,11 +260,12 @@ def test_our_own_failure_is_told_without_its_reason(
     assert "a secret" in caplog.text
 
 
-def test_the_logging_of_the_process_is_left_alone(library: list[Path]) -> None:
+def test_the_logging_of_the_process_is_left_alone(library: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = logging.getLogger()
-    before = (list(root.handlers), root.level)
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", logging.CRITICAL)
     make_server(Service(named(library), Settings()))
-    assert (list(root.handlers), root.level) == before
+    assert (root.handlers, root.level) == ([], logging.CRITICAL)
 
 
 # Over HTTP
