@@ -85,7 +85,7 @@ class Encoder(TorchEncoder):
         weights_dtype: str | None = None,
         weights: bool = True,
     ) -> "Encoder":
-        """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
+        """Load a folder, a hub id or an alias (debater-small, minilm, debater-2b, debater-4b, smollm2-135m).
 
         Args:
             model: our checkpoint, a PEFT adapter of the published layout, a sentence-transformers folder or a plain
