@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from debater_search.search import candidates
-from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, reciprocal_rank_fusion
+from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, convex_combination
 from debater_search.search.reorder import Reorder
 from debater_search.search.reorder.steps import RESCORE_DEPTH, ThinkingSteps
 from debater_search.search.request import Request
@@ -64,7 +64,7 @@ class Ranker:
             return [Rankings(ranking[:k], ranking, None) for ranking in self.dense(queries, k)]
         depth = max(k, FUSION_DEPTH)  # also if few hits are wanted, so that k does not change the order
         return [
-            Rankings(reciprocal_rank_fusion(pair, k, weights=self.request.weights), *pair)
+            Rankings(convex_combination(*pair, k, weights=self.request.weights), *pair)
             for pair in zip(self.dense(queries, depth), self.lexical(queries, depth), strict=True)
         ]
 
