@@ -22,7 +22,7 @@ from debater_search.indexing import build
 from debater_search.search import SearchEngine
 from debater_search.types import Document, Query, Run
 
-WEIGHTS = ["1,1", "2,1", "4,1", "9,1"]
+WEIGHTS = ["1,1", "4,1", "6,1", "9,1"]
 ALLOWED_LOSS = 0.02  # of our BM25 against bm25s
 
 

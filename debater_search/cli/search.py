@@ -56,7 +56,7 @@ def search(
     mode: SearchMode = Mode.dense,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights of the two rankings in --mode hybrid. Default: 4,1.", metavar="DENSE,LEXICAL"),
+        typer.Option(help="Weights of the two rankings in --mode hybrid. Default: 6,1.", metavar="DENSE,LEXICAL"),
     ] = None,
     rescore: Annotated[
         Rescore | None,

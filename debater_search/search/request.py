@@ -18,7 +18,7 @@ RESCORES: tuple[Rescore, ...] = get_args(Rescore)
 
 Weights = tuple[float, float]
 """Weights of the dense and of the lexical ranking in hybrid search; only their ratio changes the order."""
-DEFAULT_WEIGHTS: Weights = (4.0, 1.0)
+DEFAULT_WEIGHTS: Weights = (6.0, 1.0)
 """Chosen on development collections (benchmarks/hybrid.md)."""
 
 
