@@ -1,8 +1,9 @@
 """nDCG@10 by words, by vectors and by both: `python benchmarks/hybrid.py FOLDER… [--indexes DIR] [--weights 1,1 2,1 …]`
 
 Each FOLDER is a collection in BEIR layout. Words: the index's own BM25 (SQLite FTS5, porter stems) beside bm25s, as it
-comes and with the Snowball stemmer (`pip install bm25s PyStemmer`; without them their columns are empty). Hybrid is
-reciprocal rank fusion, its weights DENSE,LEXICAL. With --indexes the indexes are kept, and used if they are there.
+comes and with the Snowball stemmer (`pip install bm25s PyStemmer`; without them their columns are empty). Hybrid is a
+weighted mean of scaled scores, its weights DENSE,LEXICAL. With --indexes the indexes are kept, and used if they are
+there.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from debater_search.indexing import build
 from debater_search.search import SearchEngine
 from debater_search.types import Document, Query, Run
 
-WEIGHTS = ["1,1", "2,1", "4,1", "1,2"]
+WEIGHTS = ["1,1", "4,1", "6,1", "9,1"]
 ALLOWED_LOSS = 0.02  # of our BM25 against bm25s
 
 
@@ -79,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--model", default="minilm")
+    parser.add_argument("--max-length", type=int, help="tokens of a document")
     parser.add_argument("--indexes", type=Path, help="where the indexes are kept")
     parser.add_argument("--weights", nargs="+", default=WEIGHTS, metavar="DENSE,LEXICAL")
     asked = parser.parse_args()
@@ -91,7 +93,7 @@ def main() -> None:
         *("hybrid {:g},{:g}".format(*pair) for pair in weights),
     ]
     print("| collection | " + " | ".join(systems) + " |\n|--|" + "--:|" * len(systems))
-    encoder, behind = Encoder.load(asked.model), False
+    encoder, behind = Encoder.load(asked.model, max_length=asked.max_length), False
     with tempfile.TemporaryDirectory() as temporary:
         for folder in asked.folders:
             found = measure(folder, (asked.indexes or Path(temporary)) / folder.name, encoder, weights)

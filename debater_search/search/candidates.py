@@ -1,12 +1,13 @@
 """Candidates of queries, by vectors and by words: for each query a ranking of (position, score), best first."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
-from debater_search.search.request import EQUAL
+from debater_search.search.request import DEFAULT_WEIGHTS, Weights
 from debater_search.store.documents import DocumentStore
 from debater_search.vectors import Selection, VectorIndex
 
@@ -52,16 +53,29 @@ def lexical(documents: DocumentStore, queries: Sequence[str], k: int, within: Se
     return [documents.search(query, k, within=positions) for query in queries]
 
 
-def reciprocal_rank_fusion(
-    rankings: Iterable[Ranking], k: int, *, weights: Iterable[float] = EQUAL, constant: int = 60
-) -> Ranking:
-    """Sum over the rankings of weight / (constant + rank), ranks from 1; ties by position.
+def convex_combination(dense: Ranking, lexical: Ranking, k: int, *, weights: Weights = DEFAULT_WEIGHTS) -> Ranking:
+    """The k best by a weighted mean of cosine and BM25, each scaled to at most 1; ties by position.
 
-    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods",
-    SIGIR 2009.
+    Cosines are scaled from the last candidate (0) to the best (1), BM25 from 0. A document that only one ranking holds
+    has 0 in the other. As the scores count, a document that is far ahead by vectors stays ahead of one whose words
+    happen to match, which ranks alone cannot tell.
+
+    Bruch, Gai and Ingber, "An analysis of fusion functions for hybrid retrieval", ACM TOIS 42, 2023.
     """
+    lowest = dense[:FUSION_DEPTH][-1][1] if dense else 0.0  # at one depth, so that k does not change the order
     fused: dict[int, float] = defaultdict(float)
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, (position, _) in enumerate(ranking, start=1):
-            fused[position] += weight / (constant + rank)
+    for ranking, weight, zero in zip((dense, lexical), weights, (lowest, 0.0), strict=True):
+        for position, score in _scaled(ranking, zero):
+            fused[position] += weight / sum(weights) * score
     return sorted(fused.items(), key=lambda hit: (-hit[1], hit[0]))[:k]
+
+
+def _scaled(ranking: Ranking, zero: float) -> Iterator[tuple[int, float]]:
+    """The scores of a ranking with `zero` at 0 and the best at 1; all 1 where they are equal.
+
+    No candidate counts more than one before it: those behind the reordered ones have scores of another kind.
+    """
+    positions, scores = zip(*ranking, strict=True) if ranking else ((), ())
+    span = scores[0] - zero if scores else 0.0
+    for position, score in zip(positions, accumulate(scores, min), strict=True):
+        yield position, (score - zero) / span if span > 0 else 1.0

@@ -16,7 +16,7 @@ from debater_search.search.marks import QueryMarks
 from debater_search.search.model import QueryModel, TextVectors
 from debater_search.search.ranking import Ranker
 from debater_search.search.request import (
-    EQUAL,
+    DEFAULT_WEIGHTS,
     BatchOptions,
     Mode,
     Request,
@@ -72,7 +72,7 @@ class SearchEngine:
         instruction: str | None = None,
         where: str | None = None,
         rescore: Rescore | None = None,
-        weights: Weights = EQUAL,
+        weights: Weights = DEFAULT_WEIGHTS,
         explain: bool = False,
         exact: bool = False,
         rerank: PairScorer | None = None,
@@ -87,7 +87,7 @@ class SearchEngine:
                 model, in dense mode only; or `Like(id)`: documents like this one, which is not among them. Dense search
                 takes its stored vector, lexical search its title and text; neither loads a model.
             k: hits, 1 or more.
-            mode: compare vectors, words (BM25), or both, fused by reciprocal rank.
+            mode: compare vectors, words (BM25), or both, fused by a weighted mean of their scaled scores.
             instruction: what the model is told before a text; None for the model's own default, "" for nothing.
             where: a filter over the documents' metadata, id and title, such as
                 `year >= 2020 and venue in ('ACL', 'SIGIR')`: only documents that it allows are hits. Ranking by words

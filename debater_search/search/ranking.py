@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from debater_search.search import candidates
-from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, reciprocal_rank_fusion
+from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, convex_combination
 from debater_search.search.filters import require_countable
 from debater_search.search.reorder import Reorder
 from debater_search.search.reorder.rerank import Rerank, depth_for
@@ -81,7 +81,7 @@ class Ranker:
             return [Rankings(found[:k], found, None, found[:counted]) for found in self.dense(queries, counted)]
         depth = max(counted, FUSION_DEPTH)  # also if few hits are wanted, so that k does not change the order
         pairs = list(zip(self.dense(queries, depth), self.lexical(queries, depth), strict=True))
-        fused = [reciprocal_rank_fusion(pair, counted, weights=self.request.weights) for pair in pairs]
+        fused = [convex_combination(*pair, counted, weights=self.request.weights) for pair in pairs]
         return [Rankings(found[:k], *pair, found) for found, pair in zip(fused, pairs, strict=True)]
 
     def reranked(self, queries: Queries, rankings: list[Rankings]) -> list[Rankings]:

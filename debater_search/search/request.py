@@ -19,7 +19,8 @@ RESCORES: tuple[Rescore, ...] = get_args(Rescore)
 
 Weights = tuple[float, float]
 """Weights of the dense and of the lexical ranking in hybrid search; only their ratio changes the order."""
-EQUAL: Weights = (1.0, 1.0)
+DEFAULT_WEIGHTS: Weights = (6.0, 1.0)
+"""Chosen on development collections (benchmarks/hybrid.md)."""
 
 
 class BatchOptions(TypedDict, total=False):
@@ -52,7 +53,7 @@ class Request:
     instruction: str | None = None
     where: str | None = None
     rescore: Rescore | None = None
-    weights: Weights = EQUAL
+    weights: Weights = DEFAULT_WEIGHTS
     explain: bool = False
     exact: bool = False
     rerank: PairScorer | None = None

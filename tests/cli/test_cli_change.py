@@ -112,7 +112,7 @@ def test_the_model_comes_from_the_manifest_or_from_where_it_was_moved(
     assert [asked["device"] for asked in fake_model] == ["cpu"]
     outcome = debater("add", str(index), str(more), "--model", "other")
     assert outcome.code == 2
-    assert "was made by debater-mini" in outcome.err
+    assert "was made by debater-small" in outcome.err
     assert "not by other" in outcome.err
     assert debater("index", "--update", str(more), "--model", "other", "-o", str(index)).code == 2
 

@@ -23,15 +23,15 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_demo_indexes_cranfield_with_debater_mini_answers_and_says_what_to_do_next(
+def test_the_demo_indexes_cranfield_with_debater_small_answers_and_says_what_to_do_next(
     debater: Debater, fake_model: list[dict[str, Any]]
 ) -> None:
     outcome = debater("demo", stdin="wing\n")
     assert outcome.code == 0
-    assert [asked["model"] for asked in fake_model] == ["debater-mini"]
+    assert [asked["model"] for asked in fake_model] == ["debater-small"]
     manifest = read_manifest(MANIFEST, IndexManifest)
     assert manifest.encoder is not None
-    assert (manifest.encoder.recipe, manifest.corpus.documents) == ({"model": "debater-mini"}, 1400)
+    assert (manifest.encoder.recipe, manifest.corpus.documents) == ({"model": "debater-small"}, 1400)
     assert all(f"  {question}?" in outcome.out for question in QUESTIONS)
     assert outcome.out.count("\n3  ") == len(QUESTIONS)
     assert 'Next: debater search "your question" --index indexes/demo' in outcome.out
@@ -55,7 +55,7 @@ def test_json_is_one_document_and_no_prompt(
     monkeypatch.setattr("sys.stdin", Terminal("wing\n"))
     assert main(["demo", "--json", "--output", "mine"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["model"], result["index"]) == ("debater-mini", "mine")
+    assert (result["model"], result["index"]) == ("debater-small", "mine")
     assert [entry["query"] for entry in result["answers"]] == list(QUESTIONS)
     assert all(len(entry["hits"]) == 3 for entry in result["answers"])
     assert sys.stdin.read() == "wing\n"
@@ -67,11 +67,11 @@ def test_a_finished_index_is_used_again_until_the_model_is_another(
     assert debater("demo").code == 0
     before = MANIFEST.read_bytes()
     again = debater("demo")
-    assert "holds the index of Cranfield by debater-mini already" in again.out
+    assert "holds the index of Cranfield by debater-small already" in again.out
     assert MANIFEST.read_bytes() == before
-    monkeypatch.setattr("debater_search.cli.options.DEFAULT_MODEL", "debater-mini-2")
+    monkeypatch.setattr("debater_search.cli.options.DEFAULT_MODEL", "debater-small-2")
     assert debater("demo").code == 0
-    assert json.loads(MANIFEST.read_text())["encoder"]["name"] == "debater-mini-2"
+    assert json.loads(MANIFEST.read_text())["encoder"]["name"] == "debater-small-2"
     changed = MANIFEST.read_bytes()
     assert debater("demo", "--force").code == 0
     assert MANIFEST.read_bytes() != changed

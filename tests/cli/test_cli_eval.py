@@ -14,7 +14,7 @@ def test_a_table_for_people_has_a_row_for_model_and_baseline(debater: Debater, t
     assert outcome.code == 0
     header, model, baseline = (line.split() for line in outcome.out.splitlines()[:3])
     assert header[:3] == ["task", "model", "ndcg@10"]
-    assert (model[:2], baseline[:2]) == (["flight", "debater-mini"], ["flight", "bm25"])
+    assert (model[:2], baseline[:2]) == (["flight", "debater-small"], ["flight", "bm25"])
     assert 0 < float(model[2]) <= 1
 
 
@@ -50,7 +50,7 @@ def test_saved_results_hold_the_models_run_and_are_not_overwritten(debater: Deba
     arguments = ("eval", str(task), "--baseline", "bm25", "--all-steps", "--output", "results", "--json")
     shown = debater(*arguments).json["results"]
     saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))["results"]
-    assert [r["model"] for r in saved] == ["debater-mini", "bm25"]
+    assert [r["model"] for r in saved] == ["debater-small", "bm25"]
     assert [{name: r[name] for name in one} for r, one in zip(saved, shown, strict=True)] == shown
     assert [r["run"] for r in saved] == ["flight/run.trec", "flight/bm25.trec"]
     assert all(len(r["per_query"]) == r["queries"] for r in saved)
@@ -77,10 +77,10 @@ def group(task: Path) -> Path:
 def test_a_folder_of_tasks_is_a_suite_with_a_mean(debater: Debater, group: Path) -> None:
     (group / "soaring" / "qrels" / "test.tsv").write_text("q1\tnoise\t1\n", encoding="utf-8")
     outcome = debater("eval", str(group), "--baseline", "bm25", "--json").json
-    by_task = {r["task"]: r["metrics"]["ndcg@10"] for r in outcome["results"] if r["model"] == "debater-mini"}
+    by_task = {r["task"]: r["metrics"]["ndcg@10"] for r in outcome["results"] if r["model"] == "debater-small"}
     assert set(by_task) == {"flight", "gliding", "soaring"}
     model, baseline = outcome["suites"]
-    assert (model["suite"], model["model"], baseline["model"]) == ("tasks", "debater-mini", "bm25")
+    assert (model["suite"], model["model"], baseline["model"]) == ("tasks", "debater-small", "bm25")
     assert model["metrics"]["ndcg@10"] == pytest.approx(sum(by_task.values()) / 3)
     assert len(set(by_task.values())) > 1
 
@@ -89,7 +89,7 @@ def test_the_table_grows_by_each_task_and_ends_with_the_mean(debater: Debater, g
     outcome = debater("eval", str(group))
     lines = outcome.out.splitlines()
     assert [line.split()[0] for line in lines] == ["task", "flight", "gliding", "soaring", "tasks,"]
-    assert lines[-1].startswith("tasks, mean of 3  debater-mini")
+    assert lines[-1].startswith("tasks, mean of 3  debater-small")
     assert "2 of 3 tasks to go, about " in outcome.err
     assert "Embeddings are cached in " in outcome.err
 
@@ -247,7 +247,7 @@ def test_analyses_are_saved_beside_the_results(debater: Debater, task: Path) -> 
     assert (outcome.code, len(outcome.json["results"])) == (0, 1)
     saved = json.loads(Path("results/results.json").read_text(encoding="utf-8"))
     assert [(entry["name"], entry["models"]) for entry in saved["analyses"]] == [
-        ("steps", ["debater-mini"]), ("lengths", ["debater-mini"])
+        ("steps", ["debater-small"]), ("lengths", ["debater-small"])
     ]  # fmt: skip
     for entry in saved["analyses"]:
         assert all(Path("results", file).is_file() for file in entry["files"].values())

@@ -39,7 +39,7 @@ def test_baselines_are_scored_saved_and_compared(debater: Debater, run: Path) ->
 def test_a_model_is_compared_with_earlier_results_and_runs(debater: Debater, run: Path) -> None:
     assert debater("eval", "tasks/flight", "--baseline", "bm25", "--output", "before").code == 0
     compared = debater("eval", "tasks/flight", "--compare", "before", str(run), "--json").json["comparisons"]
-    assert [entry["baseline"] for entry in compared] == ["debater-mini (before/flight/run.trec)", "bm25", "other"]
+    assert [entry["baseline"] for entry in compared] == ["debater-small (before/flight/run.trec)", "bm25", "other"]
     assert all(entry["metrics"]["ndcg@10"]["ties"] == 2 for entry in compared[:1])
 
 
@@ -67,8 +67,8 @@ def test_a_runs_numbers_need_no_queries(debater: Debater, run: Path) -> None:
 
 
 def test_hybrid_search_is_compared_with_its_own_model(debater: Debater, run: Path) -> None:
-    outcome = debater("eval", "tasks/flight", "--mode", "hybrid", "--baseline", "debater-mini", "--json")
-    assert outcome.json["comparisons"][0]["system"] == "debater-mini + bm25"
+    outcome = debater("eval", "tasks/flight", "--mode", "hybrid", "--baseline", "debater-small", "--json")
+    assert outcome.json["comparisons"][0]["system"] == "debater-small + bm25"
 
 
 def test_published_figures_stand_beside_what_was_measured(debater: Debater, run: Path) -> None:
@@ -82,9 +82,9 @@ def test_published_figures_stand_beside_what_was_measured(debater: Debater, run:
 
 
 def test_two_results_of_one_name_are_refused_before_anything_is_scored(debater: Debater, run: Path) -> None:
-    outcome = debater("eval", "tasks/flight", "--baseline", "debater-mini", "--json")
+    outcome = debater("eval", "tasks/flight", "--baseline", "debater-small", "--json")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "have the same name: debater-mini" in outcome.err
+    assert "have the same name: debater-small" in outcome.err
 
 
 def test_a_run_of_several_tasks_or_of_another_is_refused(

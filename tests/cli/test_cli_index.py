@@ -19,7 +19,7 @@ def test_an_index_goes_to_the_corpus_name_and_the_next_command_is_shown(
 ) -> None:
     outcome = debater("index", str(corpus), "--base-model", "b", "--device", "cpu")
     assert outcome.code == 0
-    assert fake_model == [{"model": "debater-mini", "base_model": "b", "device": "cpu"}]
+    assert fake_model == [{"model": "debater-small", "base_model": "b", "device": "cpu"}]
     assert Path("indexes/flight/manifest.json").is_file()
     assert "documents       3\n" in outcome.out
     assert 'Next: debater search "…" --index indexes/flight' in outcome.out

@@ -157,7 +157,7 @@ def test_the_device_reaches_the_index_own_model(
     debater: Debater, index: Path, fake_model: list[dict[str, Any]]
 ) -> None:
     assert debater("search", "wing", "--device", "cpu").code == 0
-    assert fake_model == [{"model": "debater-mini", "device": "cpu"}]
+    assert fake_model == [{"model": "debater-small", "device": "cpu"}]
 
 
 def test_the_index_is_opened_once(
@@ -171,7 +171,7 @@ def test_the_index_is_opened_once(
         return real(folder, device)
 
     monkeypatch.setattr(Snapshot, "open", count)
-    for options in ([], ["--device", "cpu"], ["--model", "debater-mini"], ["--mode", "lexical"]):
+    for options in ([], ["--device", "cpu"], ["--model", "debater-small"], ["--mode", "lexical"]):
         opened.clear()
         assert debater("search", "wing", *options).code == 0
         assert opened == [index]
@@ -200,14 +200,14 @@ def test_a_model_named_anew_is_loaded_as_the_index_was_made(
     manifest = json.loads((index / "manifest.json").read_text(encoding="utf-8"))
     manifest["encoder"]["recipe"] = {"model": "/old/place", "base_model": "base", "max_length": 128}
     (index / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    assert debater("search", "wing", "--model", "debater-mini").code == 0
-    assert debater("search", "wing", "--model", "debater-mini", "--base-model", "moved").code == 0
+    assert debater("search", "wing", "--model", "debater-small").code == 0
+    assert debater("search", "wing", "--model", "debater-small", "--base-model", "moved").code == 0
     assert [asked["base_model"] for asked in fake_model] == ["base", "moved"]
     assert {asked["max_length"] for asked in fake_model} == {128}
 
 
 def test_a_model_that_did_not_make_the_index_is_refused(debater: Debater, index: Path) -> None:
-    assert debater("search", "wing", "--model", "debater-mini").code == 0
+    assert debater("search", "wing", "--model", "debater-small").code == 0
     outcome = debater("search", "wing", "--model", "other", "--json")
     assert (outcome.code, outcome.out) == (2, "")
     assert "other" in outcome.err

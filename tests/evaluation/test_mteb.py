@@ -103,7 +103,7 @@ def test_a_run_is_mtebs_result_file_under_model_and_fingerprint(encoder: Encoder
 
 @pytest.mark.parametrize(
     ("model", "called"),
-    [("debater-mini", "debater/debater-mini"), ("minilm", "sentence-transformers/all-MiniLM-L6-v2")],
+    [("debater-small", "debater/debater-small"), ("minilm", "sentence-transformers/all-MiniLM-L6-v2")],
 )
 def test_mteb_knows_a_model_that_an_alias_names_by_owner_and_name(encoder: Encoder, model: str, called: str) -> None:
     renamed = copy(encoder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from debater_search.errors import DebaterError
-from debater_search.indexing import build
+from debater_search.indexing import add, build
 from debater_search.search import MODES, SearchEngine, latest_index, list_indexes
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -157,3 +157,15 @@ def test_the_index_loads_its_own_encoder_and_refuses_a_changed_one(
     with pytest.raises(DebaterError, match="made by fake"):
         engine.search("wing")
     assert engine.search("unique7", 1, mode="lexical")[0].id == "d7"
+
+
+def test_an_index_of_a_model_that_no_longer_comes_along_says_what_to_do_and_is_searched_by_words(
+    tmp_path: Path,
+) -> None:
+    engine = SearchEngine.open(build(CORPUS[:3], FakeEncoder("debater-mini"), tmp_path / "i").folder)
+    with pytest.raises(DebaterError, match="debater-mini was a model of an earlier version") as caught:
+        engine.search("wing")
+    assert caught.value.hint.startswith("Index the corpus again, or install the version")
+    with pytest.raises(DebaterError, match="debater-mini was a model of an earlier version"):
+        add(tmp_path / "i", CORPUS[3:])
+    assert engine.search("unique2", 1, mode="lexical")[0].id == "d2"

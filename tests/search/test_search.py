@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build
 from debater_search.search import MODES, Mode, SearchEngine
-from debater_search.search.candidates import reciprocal_rank_fusion
+from debater_search.search.candidates import convex_combination
 from debater_search.search.marks import QueryMarks
 from debater_search.search.snippet import MAX_SNIPPET, best_snippet
 from debater_search.store.lexical import ENGLISH
@@ -205,20 +205,38 @@ def test_a_wrong_filter_is_refused_before_the_model_is_loaded(folder: Path) -> N
             engine.check(where=where)
 
 
-def test_reciprocal_rank_fusion_by_hand() -> None:
-    fused = reciprocal_rank_fusion([[(4, 0.9), (2, 0.8)], [(2, 7.0), (1, 5.0)]], 10)
-    assert fused == [(2, 1 / 62 + 1 / 61), (4, 1 / 61), (1, 1 / 62)]
-    assert reciprocal_rank_fusion([[(5, 1.0)], [(3, 1.0)]], 1) == [(3, 1 / 61)]
-    assert reciprocal_rank_fusion([[(5, 1.0)], [(3, 1.0)]], 2, weights=(3, 2)) == [(5, 3 / 61), (3, 2 / 61)]
+def test_scores_are_scaled_and_weighted_by_hand() -> None:
+    dense, lexical = [(4, 0.9), (2, 0.8), (7, 0.5)], [(2, 8.0), (1, 2.0)]
+    fused = convex_combination(dense, lexical, 10, weights=(3, 1))
+    assert [position for position, _ in fused] == [2, 4, 1, 7]
+    assert [score for _, score in fused] == pytest.approx([0.75 * 0.75 + 0.25, 0.75, 0.25 * 0.25, 0])
+    assert convex_combination(dense, lexical, 1, weights=(3, 1)) == fused[:1]
+    assert convex_combination([(5, 0.3)], [(3, 1.0)], 2, weights=(1, 1)) == [(3, 0.5), (5, 0.5)]
+    assert convex_combination(dense, [], 2, weights=(1, 1)) == [(4, 0.5), (2, pytest.approx(0.375))]
+    assert convex_combination([], [], 2) == []
+
+
+def test_fusion_keeps_the_order_of_candidates_that_were_reordered() -> None:
+    reordered = [(1, 0.5), (2, 0.4), (3, 0.9), (4, 0.1)]  # the last two stay behind, with scores of another kind
+    assert [position for position, _ in convex_combination(reordered, [], 4)] == [1, 2, 3, 4]
+
+
+def test_a_document_far_ahead_by_vectors_stays_ahead_of_one_whose_words_match() -> None:
+    far = [(0, 0.9), *((n, 0.5 - n / 1000) for n in range(1, 9))]
+    near = [(0, 0.4995), *far[1:]]
+    words = [(1, 3.0), (2, 2.9)]
+    assert [convex_combination(dense, words, 1)[0][0] for dense in (far, near)] == [0, 1]
 
 
 def test_weights_move_hybrid_search_towards_one_of_its_rankings(engine: SearchEngine) -> None:
     query = "unique3 unique8 unique9 number number number 7"
-    dense, lexical = ([hit.id for hit in engine.search(query, 25, mode=mode)] for mode in ("dense", "lexical"))
-    assert dense != lexical
-    for weights, order in [((1e6, 1), dense), ((1, 1e6), lexical)]:
-        assert [hit.id for hit in engine.search(query, 25, mode="hybrid", weights=weights)] == order
-        assert list(engine.search_batch([query], 25, mode="hybrid", weights=weights)["0"]) == order
+    scores = {mode: engine.search_batch([query], 25, mode=mode)["0"] for mode in ("dense", "lexical")}
+    assert list(scores["dense"]) != list(scores["lexical"])
+    for mode, weights in (("dense", (1e6, 1)), ("lexical", (1, 1e6))):
+        hits = engine.search(query, 25, mode="hybrid", weights=weights)
+        found = [scores[mode].get(hit.id, 0.0) for hit in hits]
+        assert found == pytest.approx(sorted(found, reverse=True), abs=1e-4)  # equal but for rounding: by the other one
+        assert list(engine.search_batch([query], 25, mode="hybrid", weights=weights)["0"]) == [hit.id for hit in hits]
 
 
 def test_the_snippet_is_the_sentence_that_shares_most_words() -> None:

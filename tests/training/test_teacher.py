@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,16 +181,23 @@ def test_documents_are_longer_in_search_than_in_training(
 
 
 def test_the_shipped_model_says_what_made_it_and_its_config_would_make_it_again() -> None:
-    settings = load_config(Path(__file__).parents[2] / "configs" / "debater-mini.yaml")
-    shipped = json.loads((locate("debater-mini").folder / "debater.json").read_text(encoding="utf-8"))
-    made_by = TrainingSettings.model_validate(shipped["provenance"]["config"])  # settings that came later: as default
-    assert made_by.model_dump(exclude={"data"}) == settings.model_dump(exclude={"data"})
-    assert [(Path(d.path).name, d.weight, d.teacher_lexical) for d in made_by.data] == [
-        (Path(d.path).name, d.weight, d.teacher_lexical) for d in settings.data
-    ]
-    assert shipped["document_pooling"] == "residual"
+    settings = load_config(Path(__file__).parents[2] / "configs" / "debater-small.yaml")
+    shipped = json.loads((locate("debater-small").folder / "debater.json").read_text(encoding="utf-8"))
+    if not (made := shipped["provenance"]):
+        pytest.skip("the model in the package was not trained yet")
+    made_by = TrainingSettings.model_validate(made["config"])  # settings that came later: as default
+    assert without_folders(made_by.model_dump()) == without_folders(settings.model_dump())
     files = {Path(data.path).name.split(".")[0]: open_training_set(data.path).fingerprint for data in settings.data}
-    assert shipped["provenance"]["data"] == files
+    assert made["data"] == files
+
+
+def without_folders(value: Any) -> Any:
+    """Settings whose paths are names alone: a model is trained from wherever its data lies."""
+    if isinstance(value, dict):
+        return {name: without_folders(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [without_folders(inner) for inner in value]
+    return value.rsplit("/", 1)[-1] if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize(

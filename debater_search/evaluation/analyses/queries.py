@@ -4,7 +4,7 @@ import numpy as np
 
 from debater_search.evaluation.analyses.subject import METRIC, SCORE, Finding, Subject
 from debater_search.evaluation.metrics import bootstrap
-from debater_search.search.candidates import FUSION_DEPTH, dense, lexical, reciprocal_rank_fusion
+from debater_search.search.candidates import FUSION_DEPTH, convex_combination, dense, lexical
 
 _BINS = 5
 _LEAST_IN_A_BIN = 10  # queries
@@ -80,10 +80,8 @@ def weights(subject: Subject) -> Finding:
         pair = (tenths / 10, 1 - tenths / 10)
         run = {}
         for query, rankings in zip(subject.queries, zip(by_meaning, by_words, strict=True), strict=True):
-            used = [place for place in (0, 1) if pair[place]]  # a ranking of weight 0 adds no documents either
-            fused = reciprocal_rank_fusion(
-                [rankings[place] for place in used], FUSION_DEPTH, weights=[pair[place] for place in used]
-            )
+            alone = [ranking for ranking, weight in zip(rankings, pair, strict=True) if weight == 1]
+            fused = alone[0] if alone else convex_combination(*rankings, FUSION_DEPTH, weights=pair)
             run[query.id] = {ids[position]: score for position, score in fused}
         rows.append((pair[0], *subject.score(run)))
     best = max(rows, key=lambda row: row[1])

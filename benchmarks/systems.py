@@ -1,32 +1,37 @@
-"""What debater-mini finds: `python benchmarks/mini.py FOLDER… [--model debater-mini] [--steps]`
+"""BM25, two models and hybrid search: `python benchmarks/systems.py FOLDER… --baseline MODEL [--model MODEL] [--steps]`
 
-Each FOLDER is a collection in BEIR layout. nDCG@10 with 95% bootstrap intervals of BM25 (the index's own),
-all-MiniLM-L6-v2 as published, the model, and the model's hybrid search; what the model gains over MiniLM, query by
-query, with the p values of randomisation tests, as they are and corrected by Holm over the collections. `--steps`: each
-thinking step alone, and how alike they are.
+Each FOLDER is a collection in BEIR layout. nDCG@10 with 95% bootstrap intervals of BM25 (the index's own), of the
+baseline, of the model, and of the model's hybrid search; what the model gains over the baseline, query by query, with
+the p values of randomisation tests, as they are and corrected by Holm over the collections. `--steps`: each thinking
+step alone, and how alike they are.
 """
 
 import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from debater_search.cli.options import DEFAULT_MODEL
 from debater_search.encoder import Encoder
 from debater_search.evaluation import Result, evaluate, evaluate_steps, load_task, opened, step_cosines
 from debater_search.evaluation.metrics import bootstrap
 from debater_search.evaluation.significance import holm, randomisation_test
 
-METRIC, BASELINE = "ndcg@10", "minilm"
+METRIC = "ndcg@10"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+")
-    parser.add_argument("--model", default="debater-mini")
+    parser.add_argument("--baseline", required=True)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--max-length", type=int, help="tokens of a document, of which the baseline reads as many")
     parser.add_argument("--steps", action="store_true")
     options = parser.parse_args()
-    base, model = Encoder.load(BASELINE), Encoder.load(options.model)
+    model = Encoder.load(options.model)
+    base = Encoder.load(options.baseline, max_length=options.max_length)
     found: dict[str, list[Result]] = {}
     for folder in options.folders:
         began = time.monotonic()
@@ -39,14 +44,12 @@ def main() -> None:
                 print(f"cosines of steps to the last: {np.round(step_cosines(engine.store)[-1], 3).tolist()}")
         found[task.name] = [ours[0], evaluate(task, base, progress=True), ours[1], ours[2]]
         print(f"{task.name}: {time.monotonic() - began:.0f} s", flush=True)
-    print(table(found))
+    print(table(found, Path(options.baseline).name, Path(options.model).name))
 
 
-def table(found: dict[str, list[Result]]) -> str:
-    """A row a collection: systems with intervals, the model's gain over MiniLM and its p values."""
-    lines = [
-        "| collection | queries | BM25 | MiniLM | debater-mini | hybrid | debater-mini less MiniLM | p | corrected |"
-    ]
+def table(found: dict[str, list[Result]], base: str, model: str) -> str:
+    """A row per collection: systems with intervals, the model's gain over the baseline and its p values."""
+    lines = [f"| collection | queries | BM25 | {base} | {model} | hybrid | {model} less {base} | p | corrected |"]
     lines += ["|--|" + "--:|" * 8]
     gains = [values(results[2]) - values(results[1]) for results in found.values()]
     chances = [float(randomisation_test(gain[:, None])[0]) for gain in gains]
