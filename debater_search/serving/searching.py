@@ -7,7 +7,7 @@ import numpy as np
 
 from debater_search.errors import InvalidError, MissingError
 from debater_search.search import Mode, QueryMarks
-from debater_search.search.request import EQUAL
+from debater_search.search.request import DEFAULT_WEIGHTS
 from debater_search.serving.errors import ApiError
 from debater_search.serving.indexes import ServedIndex
 from debater_search.serving.keys import Caller
@@ -89,7 +89,7 @@ def _query(request: SearchRequest) -> str | Like:
 
 def _options(service: Service, request: SearchRequest, mode: Mode, vector: np.ndarray | None) -> dict[str, Any]:
     """The options of `SearchEngine.answer`."""
-    first, second = request.weights or EQUAL
+    first, second = request.weights or DEFAULT_WEIGHTS
     reranking = {} if request.rerank is None else {"rerank": service.reranker, "rerank_depth": request.rerank}
     return {
         "mode": mode,
