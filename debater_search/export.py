@@ -1,4 +1,4 @@
-"""Export encoders for other programs: `export("debater-mini", "exported/mini", "sentence-transformers")`."""
+"""Export encoders for other programs: `export("debater-small", "exported/small", "sentence-transformers")`."""
 
 from debater_search.encoder.export import FORMATS, Format, export
 

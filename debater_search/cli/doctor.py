@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "debater doctor",
-    "debater doctor --index indexes/papers --model debater-mini",
+    "debater doctor --index indexes/papers --model debater-small",
     "debater doctor --online --json",
 )
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "bold red"}

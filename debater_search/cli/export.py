@@ -11,9 +11,9 @@ from debater_search.cli.output import results
 from debater_search.errors import InvalidError
 
 EXAMPLES = examples(
-    "debater export debater-mini --format sentence-transformers --output exported/mini",
+    "debater export debater-small --format sentence-transformers --output exported/small",
     "debater export checkpoints/mine --format hf --output exported/mine --push me/mine",
-    "debater export debater-mini --format onnx --int8 --output exported/mini-onnx",
+    "debater export debater-small --format onnx --int8 --output exported/small-onnx",
 )
 
 

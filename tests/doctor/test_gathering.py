@@ -136,7 +136,7 @@ class Broken(FakeEncoder):
 @pytest.mark.parametrize(("fault", "level"), [("", "ok"), ("nan", "problem"), ("batch", "problem")])
 def test_a_model_is_tried(fault: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("debater_search.encoder.Encoder.load", lambda name: Broken(fault))
-    asked = Asked(model="debater-mini")
+    asked = Asked(model="debater-small")
     assert [finding.level for finding in model.judge(gathered(model, asked), asked)] == [level]
 
 

@@ -1,6 +1,6 @@
 """An encoder as other programs read it: a plain Hugging Face folder, sentence-transformers, ONNX.
 
-`export("debater-mini", "exported/mini", "sentence-transformers")` writes a folder whole or not at all, and only after
+`export("debater-small", "exported/small", "sentence-transformers")` writes a folder whole or not at all, and only after
 the vectors of the new folder were compared with the encoder's. `push.push` puts a folder on the Hugging Face hub.
 """
 
