@@ -13,7 +13,7 @@ from debater_search.files import from_json
 from debater_search.serving.errors import ApiError
 
 _SUSPICIOUS = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")  # escapes of surrogates and of NUL
-_NESTING = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_NESTING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]', re.DOTALL)  # strings are skipped whole
 
 
 class JsonResponse(Response):

@@ -1,13 +1,14 @@
 """From the body of `/v1/embeddings` to its answer, in OpenAI's shape."""
 
 import base64
+import json
 from typing import Any
 
 import numpy as np
 
 from debater_search.serving.errors import ApiError
 from debater_search.serving.keys import Caller
-from debater_search.serving.models import Kind, ServedModel
+from debater_search.serving.models import Embedded, Kind, ServedModel
 from debater_search.serving.schemas import EmbeddingsRequest
 from debater_search.serving.service import Service
 
@@ -15,8 +16,8 @@ MAX_INPUTS = 2048
 _QUERY_SUFFIX = "-query"
 
 
-async def embeddings(service: Service, caller: Caller, request: EmbeddingsRequest) -> dict[str, Any]:
-    """Encode texts: an `EmbeddingsAnswer` as plain JSON types.
+async def embeddings(service: Service, caller: Caller, request: EmbeddingsRequest) -> bytes:
+    """Encode texts: an `EmbeddingsAnswer` in JSON.
 
     Raises:
         ApiError: the request is wrong, no index of the caller is by this model, or the server is busy.
@@ -31,13 +32,19 @@ async def embeddings(service: Service, caller: Caller, request: EmbeddingsReques
         )
     with service.admission():
         encoded = await model.embed(texts, kind)
-    wire = _base64 if request.encoding_format == "base64" else np.ndarray.tolist
+        return await service.retrieve(_answer, request, encoded)
+
+
+def _answer(request: EmbeddingsRequest, encoded: Embedded) -> bytes:
+    """The answer, written vector by vector, so that other threads have their turns meanwhile."""
+    wire = _base64 if request.encoding_format == "base64" else _numbers
     data = [
-        {"object": "embedding", "index": number, "embedding": wire(vector)}
+        json.dumps({"object": "embedding", "index": number, "embedding": wire(vector)})
         for number, vector in enumerate(encoded.vectors)
     ]
     usage = {"prompt_tokens": encoded.tokens, "total_tokens": encoded.tokens}
-    return {"object": "list", "data": data, "model": request.model, "usage": usage, "truncated": encoded.truncated}
+    rest = json.dumps({"model": request.model, "usage": usage, "truncated": encoded.truncated})
+    return f'{{"object": "list", "data": [{", ".join(data)}], {rest[1:]}'.encode()
 
 
 def _texts(given: Any) -> list[str]:
@@ -73,5 +80,10 @@ def _model(service: Service, caller: Caller, request: EmbeddingsRequest) -> tupl
     raise ApiError(404, "unknown_model", "No index of this key is by that model.", f"Models: {names}.")
 
 
-def _base64(vector: np.ndarray) -> str:
+def _numbers(vector: np.ndarray) -> str | list[float]:
+    numbers: list[float] = vector.tolist()
+    return numbers
+
+
+def _base64(vector: np.ndarray) -> str | list[float]:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")

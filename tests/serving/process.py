@@ -1,6 +1,7 @@
 """`debater serve` in a process of its own, with an encoder without torch; not collected by pytest.
 
-`python -m tests.serving.process INDEX… -- option=value…` serves with a fake encoder whose queries take a moment.
+`python -m tests.serving.process INDEX OPTIONS` serves with a fake encoder; while the file `hold` of the options, which
+are JSON, exists, it encodes no query.
 """
 
 import json
@@ -73,12 +74,13 @@ def main() -> None:
     from tests.fakes import FakeEncoder
 
     index, options = sys.argv[1], json.loads(sys.argv[2])
-    seconds = options.pop("encoding_seconds", 0.0)
+    hold = options.pop("hold", None)
     protocol.HEAD_SECONDS = options.pop("head_seconds", protocol.HEAD_SECONDS)
 
     class Slow(FakeEncoder):
         def encode_queries(self, texts, **more):  # type: ignore[no-untyped-def]
-            time.sleep(seconds)
+            while hold is not None and Path(hold).exists():
+                time.sleep(0.01)
             return super().encode_queries(texts)
 
     if "keys" in options:

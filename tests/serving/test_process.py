@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +18,16 @@ from debater_search.serving.keys import add_key
 from debater_search.store.folders import open_manifest
 from debater_search.types import Document
 from tests.fakes import FakeEncoder
+from tests.serving.conftest import wait_until
 from tests.serving.process import running
 
 SEARCH, DOCUMENTS = "/v1/indexes/papers/search", "/v1/indexes/papers/documents"
 
 
 def test_a_server_answers_logs_no_query_and_drains_when_it_is_told_to_stop(built: Path, tmp_path: Path) -> None:
-    with running(built, tmp_path / "log", encoding_seconds=0.5) as server, ThreadPoolExecutor(8) as pool:
+    hold = tmp_path / "hold"
+    hold.touch()
+    with running(built, tmp_path / "log", hold=str(hold)) as server, ThreadPoolExecutor(8) as pool:
 
         def ask(number: int) -> int:
             body = {"query": f"secret {number}"}
@@ -35,16 +37,25 @@ def test_a_server_answers_logs_no_query_and_drains_when_it_is_told_to_stop(built
         with httpx2.Client(base_url=server.url) as client:
             assert client.get("/").status_code == 200
             asked = [pool.submit(ask, number) for number in range(8)]
-            while "debater_queue_depth 8.0" not in client.get("/metrics").text:
-                time.sleep(0.01)
-        assert server.stop() == 0
+            wait_until(lambda: "debater_queue_depth 8.0" in client.get("/metrics").text)
+        server.process.terminate()
+        wait_until(lambda: refuses(server.url))
+        hold.unlink()
         assert [future.result() for future in asked] == [200] * 8
+        assert server.process.wait(20) == 0
         lines = server.lines()
         assert {line["route"] for line in lines} >= {"/v1/indexes/{index}/search", "/metrics", "/readyz"}
         assert [line["status"] for line in lines if line["method"] == "POST"] == [200] * 8
         assert "secret" not in server.log.read_text()
-        with pytest.raises(httpx2.TransportError):
-            httpx2.get(server.url)
+
+
+def refuses(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        httpx2.get(url)
+    except httpx2.TransportError:
+        return True
+    return False
 
 
 def test_heads_that_are_slow_long_or_broken_are_refused(built: Path, tmp_path: Path) -> None:
@@ -101,8 +112,7 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(built: Path, tmp_pat
         threads = [threading.Thread(target=write, args=(thread,)) for thread in range(3)]
         for thread in threads:
             thread.start()
-        while len(acknowledged) < 8:
-            time.sleep(0.005)
+        wait_until(lambda: len(acknowledged) >= 8)
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
         for thread in threads:
             thread.join()

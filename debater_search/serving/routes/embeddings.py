@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from debater_search.serving.body import JsonResponse, JsonRoute
+from debater_search.serving.body import JsonRoute
 from debater_search.serving.callers import Embedder
 from debater_search.serving.embedding import embeddings
 from debater_search.serving.routes import errors
@@ -19,4 +19,4 @@ async def embed_texts(body: EmbeddingsRequest, service: TheService, caller: Embe
     Texts are documents unless `input_type` is query. A model's name that ends in `-query` says the same, for clients
     that cannot send `input_type`.
     """
-    return JsonResponse(await embeddings(service, caller, body))
+    return Response(await embeddings(service, caller, body), media_type="application/json")
