@@ -42,7 +42,13 @@ CHECKS: tuple[Check, ...] = (
     Check("folder", _ours("place"), "Keep indexes on a local disk."),
     Check("cache", _ours("caches")),
     Check("index", _ours("index"), "debater verify INDEX --repair", 180, lambda asked: asked.index is not None),
-    Check("model", _ours("model"), "", 600, lambda asked: asked.model is not None),
+    Check(
+        "model",
+        _ours("model"),
+        "Try the bundled one: debater doctor --model debater-mini",
+        600,
+        lambda asked: asked.model is not None,
+    ),
     Check("online", _ours("online"), "", 60, lambda asked: asked.online),
 )
 

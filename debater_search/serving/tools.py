@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 import debater_search
 from debater_search.errors import DebaterError
 from debater_search.indexing.description import describe
+from debater_search.serving.agent_schemas import AgentIndex, AgentIndexes, Found, FoundHit
 from debater_search.serving.callers import ANYBODY, Caller, require
 from debater_search.serving.errors import ApiError
 from debater_search.serving.examples import filter_examples
@@ -45,45 +46,6 @@ _ELEMENTS = 20
 _OPENING_SECONDS = 50.0
 """How long a tool waits for an index that is being opened; clients give up after about 60 seconds."""
 _CLOSING_SECONDS = 1.0
-
-
-class FoundHit(BaseModel):
-    """A document that a search found. `snippet` is the sentence that answers best; get_document has the whole text."""
-
-    rank: int
-    id: str
-    score: float
-    title: str
-    snippet: str
-    metadata: dict[str, Any]
-
-
-class Found(BaseModel):
-    """The hits of a search, best first; `notes` say what is odd about the request."""
-
-    index: str
-    hits: list[FoundHit]
-    notes: list[str]
-
-
-class AgentIndex(BaseModel):
-    """An index: what it holds, its metadata fields, and filters that work."""
-
-    name: str
-    documents: int
-    corpus: str
-    modes: list[str]
-    fields: list[FieldBody]
-    more_fields: int
-    filter_examples: list[str]
-
-
-class AgentIndexes(BaseModel):
-    """The indexes that can be searched."""
-
-    indexes: list[AgentIndex]
-    damaged: dict[str, str]
-    """Those that cannot be read."""
 
 
 Query = Annotated[str, Field(description="What to look for: a question, a claim or words.")]

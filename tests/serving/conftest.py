@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from debater_search.identity import EncoderInfo
 from debater_search.indexing import build
 from debater_search.serving import Settings, make_app
+from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 
 URL = "http://127.0.0.1"
@@ -58,3 +59,29 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """An index with metadata of every kind, and one of words only."""
+    folder = tmp_path_factory.mktemp("library")
+    documents = [
+        Document(
+            f"d{number}",
+            f"The wing of aircraft unique{number} flies. " + "More of it. " * 2000,
+            f"Title {number}",
+            {
+                "year": 1950 + number,
+                "venue": ["ACL", "O'Reilly"][number % 2],
+                "published": f"2020-05-{10 + number}",
+                "free": number % 3 == 0,
+                "tags": [f"tag{tag}" for tag in range(30)],
+                "field of study": "flight",
+                "abstract": "long " * 1000,
+            },
+        )
+        for number in range(8)
+    ]
+    build(documents, FakeEncoder(), folder / "papers")
+    build([Document("n", "A note on propellers.")], None, folder / "notes")
+    return [folder / "papers", folder / "notes"]
