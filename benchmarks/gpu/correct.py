@@ -1,7 +1,11 @@
 """Whether encoding gives the same vectors whatever kernel, batch, number type or form of an adapter it goes through."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
+from peft import LoraConfig, get_peft_model
 from report import Report, Setting
 from shapes import FAMILIES, SMALL, body, decoder, kernels, texts
 from torch import Tensor
@@ -9,6 +13,7 @@ from torch import Tensor
 from debater_search.encoder import Encoder
 from debater_search.encoder.families import is_causal
 from debater_search.encoder.model import DeliberationModel
+from debater_search.encoder.saving import save_checkpoint
 from debater_search.encoder.spec import Reading
 from debater_search.encoder.speed.attention import FLASH, PACKED
 from debater_search.training.loss import DeliberationLoss
@@ -59,12 +64,12 @@ def batches(setting: Setting, report: Report) -> None:
     given = [*texts(setting.sized(48, 3), words=(1, setting.sized(200, 60))), "", "x"]
     for dtype in ("float32", "bfloat16") if setting.on_gpu else ("float32",):
         limit = EXACT if dtype == "float32" else ROUNDED
-        encoder = Encoder.load("debater-mini", device=setting.device, dtype=dtype)
+        encoder = Encoder.load("debater-small", device=setting.device, dtype=dtype)
         together = encoder.encode_documents(given)
         alone = np.concatenate([encoder.encode_documents([text]) for text in given])
         backwards = encoder.encode_documents(given[::-1], batch_tokens=600)[::-1].copy()
-        report.check(f"debater-mini, {dtype}: together = alone", difference(together, alone), limit)
-        report.check(f"debater-mini, {dtype}: other batches", difference(backwards, together), limit)
+        report.check(f"debater-small, {dtype}: together = alone", difference(together, alone), limit)
+        report.check(f"debater-small, {dtype}: other batches", difference(backwards, together), limit)
     small = decoder(setting, steps=4, sizes=SMALL if setting.on_gpu else {})
     together = small.deliberate(given)
     alone = np.concatenate([small.deliberate([text]) for text in given])
@@ -75,14 +80,14 @@ def batches(setting: Setting, report: Report) -> None:
 def precision(setting: Setting, report: Report) -> None:
     """Number types beside float32 on a CPU."""
     given = texts(setting.sized(64, 3), words=(8, setting.sized(200, 40)))
-    exact = Encoder.load("debater-mini", device="cpu", dtype="float32").encode_documents(given)
+    exact = Encoder.load("debater-small", device="cpu", dtype="float32").encode_documents(given)
     limits = {"float32": 1e-4, "bfloat16": ROUNDED, "float16": ROUNDED} if setting.on_gpu else {"float32": EXACT}
     for dtype, limit in limits.items():
-        found = Encoder.load("debater-mini", device=setting.device, dtype=dtype).encode_documents(given)
+        found = Encoder.load("debater-small", device=setting.device, dtype=dtype).encode_documents(given)
         cosine = float((found * exact).sum(1).mean())
         report.row(**{"number type": dtype, "mean cosine to float32 on a CPU": f"{cosine:.6f}"})
-        report.check(f"debater-mini in {dtype}: 1 - mean cosine", 1 - cosine, limit / 10)
-        report.check(f"debater-mini in {dtype}: largest difference", difference(found, exact), 4 * limit)
+        report.check(f"debater-small in {dtype}: 1 - mean cosine", 1 - cosine, limit / 10)
+        report.check(f"debater-small in {dtype}: largest difference", difference(found, exact), 4 * limit)
     allow_tf32(torch.device(setting.device))
     generator = torch.Generator().manual_seed(0)
     given_views = [torch.randn(shape, generator=generator) for shape in ((32, 256), (32, 4, 256), (32, 4, 256))]
@@ -95,13 +100,25 @@ def precision(setting: Setting, report: Report) -> None:
 def adapters(setting: Setting, report: Report) -> None:
     """An adapter merged into its base model beside the two apart."""
     given = texts(setting.sized(48, 3), words=(8, setting.sized(200, 40)))
-    apart = Encoder.load("debater-mini", device=setting.device, dtype="float32", merged=False).deliberate(given)
-    for dtype in ("float32", "bfloat16") if setting.on_gpu else ("float32",):
-        merged = Encoder.load("debater-mini", device=setting.device, dtype=dtype)
-        limit = EXACT if dtype == "float32" else ROUNDED
-        report.check(f"merged, {dtype} = apart, float32", difference(merged.deliberate(given), apart), 2 * limit)
-        updates = {p.dtype for name, p in merged.model.named_parameters() if "lora_" not in name}
-        report.check(f"merged, {dtype}: weights of another number type", len(updates - {getattr(torch, dtype)}), 0)
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = _random_adapter(Path(scratch) / "adapter")
+        apart = Encoder.load(adapter, device=setting.device, dtype="float32", merged=False).deliberate(given)
+        for dtype in ("float32", "bfloat16") if setting.on_gpu else ("float32",):
+            merged = Encoder.load(adapter, device=setting.device, dtype=dtype)
+            limit = EXACT if dtype == "float32" else ROUNDED
+            report.check(f"merged, {dtype} = apart, float32", difference(merged.deliberate(given), apart), 2 * limit)
+            updates = {p.dtype for name, p in merged.model.named_parameters() if "lora_" not in name}
+            report.check(f"merged, {dtype}: weights of another number type", len(updates - {getattr(torch, dtype)}), 0)
+
+
+def _random_adapter(folder: Path) -> Path:
+    """A checkpoint of random LoRA updates on debater-small."""
+    torch.manual_seed(0)
+    encoder = Encoder.load("debater-small", device="cpu", dtype="float32")
+    lora = LoraConfig(r=8, target_modules=["query", "value"], init_lora_weights=False)
+    encoder.model.backbone = get_peft_model(encoder.model.backbone, lora)
+    save_checkpoint(encoder.model, encoder.parts, folder, None)
+    return folder
 
 
 def families(setting: Setting) -> list[str]:

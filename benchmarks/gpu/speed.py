@@ -92,8 +92,8 @@ def trained(setting: Setting, kernel: str, checkpointing: bool) -> dict[str, flo
 
 
 def default_model(setting: Setting, report: Report) -> None:
-    """debater-mini: documents encoded, and steps of a run as users start it."""
-    encoder = Encoder.load("debater-mini", device=setting.device)
+    """debater-small: documents encoded, and steps of a run as users start it."""
+    encoder = Encoder.load("debater-small", device=setting.device)
     report.row(what=f"encode, {encoder.dtype}", **encoded(setting, encoder, setting.sized(20_000, 8)))
     folder, size, steps = Path(setting.folder), setting.sized(64, 4), setting.sized(12, 2)
     given = texts(size * steps, words=(8, setting.sized(400, 60)))
