@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+IDLE_SECONDS = 60
 SERVE = Path(__file__).parent / "serve.py"
 
 
@@ -61,6 +62,7 @@ class Client:
     async def connect(self) -> None:
         """Open the connection."""
         self._streams = await asyncio.open_connection("127.0.0.1", self._server.port)
+        self._used = time.perf_counter()
 
     async def ask(self) -> tuple[int, float]:
         """The status of an answer, 0 for none, and the seconds until all of it was there."""
@@ -71,7 +73,7 @@ class Client:
         )
         start = time.perf_counter()
         try:
-            if self._streams is None:
+            if self._streams is None or start - self._used > IDLE_SECONDS:  # as clients' pools do
                 await self.connect()
             assert self._streams is not None
             reader, writer = self._streams
@@ -79,7 +81,8 @@ class Client:
             headers = await reader.readuntil(b"\r\n\r\n")
             length = headers.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length))
-            return int(headers[9:12]), time.perf_counter() - start
+            self._used = time.perf_counter()
+            return int(headers[9:12]), self._used - start
         except (OSError, asyncio.IncompleteReadError, ValueError):
             self._streams = None
             return 0, time.perf_counter() - start

@@ -17,6 +17,9 @@ from debater_search.serving.metrics import Metrics
 log = logging.getLogger("debater_search.serving.access")
 errors = logging.getLogger(__name__)
 
+CLIENT_LEFT = 499
+"""The status in logs and counts where a client did not wait for its answer."""
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -62,6 +65,7 @@ class Access:
                 await error_response(failure, request_id)(scope, receive, send_safely)
         finally:
             seconds = perf_counter() - start
+            status = status or CLIENT_LEFT
             route = route_of(scope)
             self.metrics.request(route, status, seconds)
             _write_line(scope, route, status, seconds)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ async def embeddings(service: Service, caller: Caller, request: EmbeddingsReques
 
 def _answer(request: EmbeddingsRequest, encoded: Embedded) -> bytes:
     """The answer, written vector by vector, so that other threads have their turns meanwhile."""
-    wire: Callable[[np.ndarray], Any] = _base64 if request.encoding_format == "base64" else np.ndarray.tolist
+    wire = _base64 if request.encoding_format == "base64" else _numbers
     data = [
         json.dumps({"object": "embedding", "index": number, "embedding": wire(vector)})
         for number, vector in enumerate(encoded.vectors)
@@ -81,5 +80,10 @@ def _model(service: Service, caller: Caller, request: EmbeddingsRequest) -> tupl
     raise ApiError(404, "unknown_model", "No index of this key is by that model.", f"Models: {names}.")
 
 
-def _base64(vector: np.ndarray) -> str:
+def _numbers(vector: np.ndarray) -> str | list[float]:
+    numbers: list[float] = vector.tolist()
+    return numbers
+
+
+def _base64(vector: np.ndarray) -> str | list[float]:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")

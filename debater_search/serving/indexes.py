@@ -73,15 +73,7 @@ class ServedIndex:
         """
         with self._renewing:
             try:
-                if self._opened is not None and self.is_by_model_of(self._opened[0]):
-                    renewed = self._opened[0].refresh()
-                else:
-                    model = model_of(open_manifest(self.folder), self.folder)
-                    encoder = None if model is None else model.encoder
-                    engine = SearchEngine.open(self.folder, encoder=encoder, follow=False)
-                    if model is not None:
-                        engine.warm_up()
-                    self._opened, renewed = (engine, model), True
+                renewed = self._renewed(model_of)
             except DebaterError as error:
                 self.failure = error
                 raise
@@ -117,6 +109,29 @@ class ServedIndex:
         """What a change of this index did."""
         counts = ("generation", "documents", "added", "updated", "deleted", "unchanged", "encoded")
         return {"index": self.name} | {name: getattr(change, name) for name in counts}
+
+    def _renewed(self, model_of: ModelOf) -> bool:
+        if self._opened is None:
+            self._open(model_of)
+            return True
+        engine, model = self._opened
+        try:
+            renewed = engine.refresh()
+        except InvalidError:
+            if self.is_by_model_of(engine):
+                raise
+            self._open(model_of)
+            return True
+        if renewed and model is None and engine.manifest.encoder is not None:
+            self._open(model_of)
+        return renewed
+
+    def _open(self, model_of: ModelOf) -> None:
+        model = model_of(open_manifest(self.folder), self.folder)
+        engine = SearchEngine.open(self.folder, encoder=None if model is None else model.encoder, follow=False)
+        if model is not None:
+            engine.warm_up()
+        self._opened = engine, model
 
     def is_by_model_of(self, engine: SearchEngine) -> bool:
         """Whether the index on disk is by the model of the engine; another one takes a new engine."""

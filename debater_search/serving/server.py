@@ -94,6 +94,7 @@ def _lines_on_stderr() -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(message)s"))
     loggers = [
         (logging.getLogger("debater_search.serving"), logging.INFO),
+        (logging.getLogger("debater_search.search"), logging.ERROR),  # notes quote what clients ask; answers have them
         (logging.getLogger("uvicorn"), logging.WARNING),
     ]
     before = [(logger, logger.level, logger.propagate) for logger, _ in loggers]
