@@ -16,7 +16,7 @@ from debater_search.evaluation import Campaign, FolderTask, read_results
 from debater_search.search import Mode
 from debater_search.types import Document, Qrels, Query
 
-MODEL, METRIC = "debater-mini", "ndcg@10"
+MODEL, METRIC = "debater-small", "ndcg@10"
 FIRST: tuple[Mode, ...] = ("lexical", "dense", "hybrid")
 
 

@@ -26,14 +26,14 @@ class Block:
 
     @property
     def makes_vectors(self) -> bool:
-        return "exported/mini" in self.code
+        return "exported/small" in self.code
 
 
 def blocks() -> list[Block]:
     found = []
     for heading, code in re.findall(r"### (\w+)\n\n```python\n(.*?)```", PAGE, re.DOTALL):
         install = shlex.split(code.splitlines()[0].removeprefix("# pip install "))
-        kind = "encoder" if "exported/mini" in code else "index"
+        kind = "encoder" if "exported/small" in code else "index"
         found.append(Block(f"{heading} {kind}", install, code))
     return found
 
@@ -58,9 +58,9 @@ def test_a_block_runs_in_an_environment_of_its_own(block: Block, tmp_path: Path)
     from debater_search.encoder.export import export
     from debater_search.indexing import build
 
-    encoder = Encoder.load("debater-mini", device="cpu")
+    encoder = Encoder.load("debater-small", device="cpu")
     if block.makes_vectors:
-        export("debater-mini", tmp_path / "exported" / "mini", "sentence-transformers")
+        export("debater-small", tmp_path / "exported" / "mini", "sentence-transformers")
         says = "print('FOUND', json.dumps([list(map(float, query)), [list(map(float, d)) for d in documents]]))"
     else:
         from debater_search.types import Document

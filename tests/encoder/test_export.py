@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,16 +190,26 @@ def test_only_an_export_is_replaced_and_only_by_force(models: dict[str, Encoder]
 
 
 def test_what_no_format_can_say_is_refused_and_nothing_is_left(
-    models: dict[str, Encoder], sentence_transformer: Callable[..., Path], tmp_path: Path
+    tiny_model: Callable[..., Path], sentence_transformer: Callable[..., Path], tmp_path: Path
 ) -> None:
-    folder = sentence_transformer()
-    dense = replace(Encoder.load(folder).parts, head=torch.nn.Linear(32, 32))
-    assert dense.head is not None
-    cut = Encoder.load(folder, dim=8)
+    folder = sentence_transformer(modules={"3_Dense": "Dense"})
+    (folder / "3_Dense").mkdir()
+    (folder / "3_Dense" / "config.json").write_text(json.dumps({"in_features": 32, "out_features": 16}))
+    layer = {"linear.weight": torch.ones(16, 32), "linear.bias": torch.ones(16)}
+    save_file(layer, folder / "3_Dense" / "model.safetensors")
+    unpacked = tmp_path / "unpacked"
+    shutil.copytree(tiny_model("llama"), unpacked)
+    (unpacked / "unpacked.json").write_text("{}")
+    refused: list[tuple[Encoder | Path, str]] = [
+        (folder, "dense layers"),
+        (unpacked, "GGUF"),
+        (Encoder.load(tiny_model("bert"), dim=8), "keeps 8 of 32"),
+    ]
     formats: list[Format] = ["hf", "sentence-transformers"]
-    for format in formats:
-        with pytest.raises(InvalidError, match="keeps 8 of 32"):
-            export(cut, tmp_path / "out", format)
+    for model, why in refused:
+        for format in formats:
+            with pytest.raises(InvalidError, match=why):
+                export(model, tmp_path / "out", format)
     assert not (tmp_path / "out").exists()
 
 

@@ -78,7 +78,8 @@ class Debater(InputModule):
             lead = lead if instruction is None else instruction
         elif tail:
             texts = [text.strip() for text in texts]
-        head, end = ([self.tokenizer.token_to_id(token) for token in tokens] for tokens in (template["prefix"], suffix))
+        vocabulary = self.tokenizer.get_vocab()
+        head, end = [vocabulary[token] for token in template["prefix"]], [vocabulary[token] for token in suffix]
         room = self.settings["query_length" if query else "document_length"] - len(head) - len(end)
         rows = []
         texts = [lead + text.encode("utf-8", "replace").decode("utf-8") for text in texts]
@@ -147,7 +148,8 @@ class Debater(InputModule):
         files = {name: cls.load_file_path(model_name_or_path, name, **place) for name in FILES}
         with open(files[SETTINGS], encoding="utf-8") as file:
             settings = json.load(file)
-        chosen = {name: model_kwargs[name] for name in ("dtype", "attn_implementation") if name in (model_kwargs or {})}
+        given = model_kwargs or {}
+        chosen = {name: given[name] for name in ("dtype", "attn_implementation") if name in given}
         hub = {"token": place["token"], "cache_dir": place["cache_folder"], "revision": place["revision"]}
         model = AutoModel.from_pretrained(
             model_name_or_path, use_safetensors=True, local_files_only=place["local_files_only"], **hub, **chosen
