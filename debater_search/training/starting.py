@@ -94,17 +94,24 @@ def _instructions(settings: TrainingSettings) -> list[str]:
 
 
 def _thinking_as(spec: EncoderSpec, settings: TrainingSettings, start: Encoder) -> EncoderSpec:
-    """The spec with what steps read, and whether queries think, as the settings want it."""
+    """The spec with what steps read and how queries think, where the settings say so; else as the model has it."""
     if not spec.deliberates:
         return spec
     asked = settings.thinking
-    if asked.input == "state":
+    reads = asked.input if "input" in asked.model_fields_set else spec.thinking_input
+    queries = asked.query if "query" in asked.model_fields_set else spec.template.query_thinking
+    if queries == 0 and spec.template.query_thinking:
+        raise InvalidError(f"Queries of {start.name} think.", "Leave thinking.query out, or set it above 0.")
+    if reads == "state":
         require_states_as_input(start.model.backbone.config)
-    if (spec.thinking_input, spec.template.query_thinking) not in (("token", 0), (asked.input, asked.query)):
-        log.warning("The steps of this checkpoint read, or its queries think, otherwise than the config asks for.")
-    template = replace(spec.template, query_thinking=asked.query)
-    pooling = "last" if asked.query else spec.query_pooling
-    return replace(spec, template=template, thinking_input=asked.input, query_pooling=pooling)
+        if settings.gradient_checkpointing or settings.parallel == "fsdp":
+            raise InvalidError(
+                f"Thinking steps of {start.name} read states: not with gradient_checkpointing or parallel: fsdp.",
+                "Leave them out.",
+            )
+    template = replace(spec.template, query_thinking=queries)
+    pooling = "last" if queries else spec.query_pooling
+    return replace(spec, template=template, thinking_input=reads, query_pooling=pooling)
 
 
 def load_base(settings: TrainingSettings, device: str) -> Encoder:

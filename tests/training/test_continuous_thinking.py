@@ -135,6 +135,20 @@ def test_a_run_learns_and_resumes_exactly(config: Callable[..., TrainingSettings
     assert (whole / "adapter_model.safetensors").read_bytes() == (again / "adapter_model.safetensors").read_bytes()
 
 
+def test_training_on_keeps_how_a_checkpoint_thinks(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
+    student = start(config, thinking={**STATE, "query": 2})
+    student.save(tmp_path / "saved")
+    more = {"model": str(tmp_path / "saved"), "thinking_steps": 3, "lora": None}
+    again = load_start(config("llama", **more), "cpu")
+    assert (again.spec.thinking_input, again.spec.template.query_thinking) == ("state", 2)
+    with pytest.raises(InvalidError, match="read states: not with gradient_checkpointing"):
+        load_start(config("llama", **more, gradient_checkpointing=True), "cpu")
+    del more["thinking_steps"]
+    values = config("llama", **more).model_dump(mode="json", exclude_unset=True)
+    with pytest.raises(InvalidError, match=r"Queries of .* think"):
+        load_start(TrainingSettings.model_validate({**values, "thinking": {"steps": 3, "query": 0}}), "cpu")
+
+
 @pytest.mark.parametrize("family", ["bert", "gemma2"])
 def test_models_that_cannot_read_states_are_refused(config: Callable[..., TrainingSettings], family: str) -> None:
     with pytest.raises(InvalidError, match="input: state is not possible"):
