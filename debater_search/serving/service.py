@@ -108,7 +108,10 @@ class Service:
         def work() -> dict[str, Any]:
             _ = index.opened  # refuses before anything is changed
             done = change()
-            self.renew(index)
+            try:
+                self.renew(index)
+            except DebaterError as error:  # the change is committed all the same, and the watcher tries again
+                log.error("Index %s: %s", index.name, error)
             return index.summary_of(done)
 
         with self.admission():
