@@ -282,3 +282,14 @@ def test_the_card_says_how_to_load_it_and_what_it_scored(models: dict[str, Encod
 def test_a_wrong_model_is_an_error_of_loading(tmp_path: Path) -> None:
     with pytest.raises(DebaterError, match="no model 'nothing'"):
         export("nothing", tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", ["sentence-transformers", "onnx"])
+def test_what_cannot_be_read_in_one_pass_is_refused(
+    tiny_model: Callable[..., Path], tmp_path: Path, format: Format
+) -> None:
+    model = Encoder.load(tiny_model("qwen2"), device="cpu", bidirectional=True)
+    with pytest.raises(InvalidError, match="in both directions, which this format cannot say") as caught:
+        export(model, tmp_path / "out", format)
+    assert "hf" in caught.value.hint
+    assert not (tmp_path / "out").exists()

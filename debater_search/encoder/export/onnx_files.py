@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from debater_search.encoder.batching import pad
 from debater_search.encoder.encoder import Encoder
-from debater_search.encoder.export.source import PROBES, require_same_vectors
+from debater_search.encoder.export.source import PROBES, require_one_pass, require_same_vectors
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.files import write_json
 from debater_search.encoder.model import DeliberationModel
@@ -41,6 +41,7 @@ def write_onnx(encoder: Encoder, folder: Path, int8: bool = False) -> None:
         UnavailableError: onnx, onnxscript or onnxruntime is not installed.
 
     """
+    require_one_pass(encoder)
     for library in ("onnx", "onnxscript", "onnxruntime"):
         require(library, extra="onnx")
     model = encoder.model

@@ -12,7 +12,7 @@ import torch
 
 from debater_search.encoder.encoder import Encoder
 from debater_search.encoder.export.huggingface import write_huggingface
-from debater_search.encoder.export.source import PROBES, TOLERANCE, require_same_vectors
+from debater_search.encoder.export.source import PROBES, TOLERANCE, require_one_pass, require_same_vectors
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.files import write_json
 from debater_search.encoder.loading.sentence_transformer import POOLING_KEYS
@@ -36,6 +36,7 @@ def write_sentence_transformer(encoder: Encoder, folder: Path, int8: bool = Fals
         InvalidError: queries or documents have other vectors there than with `Encoder.load`.
 
     """
+    require_one_pass(encoder)
     library = require("sentence_transformers", extra="rerank")
     write_huggingface(encoder, folder)
     reference = Encoder.load(folder, device="cpu", dtype="float32")  # in 16 bits its weights are rounded

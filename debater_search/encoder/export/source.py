@@ -61,6 +61,20 @@ def load_source(model: Encoder | str | Path, base_model: str | Path | None) -> E
     return encoder
 
 
+def require_one_pass(encoder: Encoder) -> None:
+    """Raise InvalidError for a model that other programs cannot read in one pass over a text's tokens."""
+    spec = encoder.spec
+    why = None
+    if spec.thinking_input != "token":
+        why = "reads each thinking step after the one before it"
+    elif spec.template.query_thinking:
+        why = "thinks behind queries too"
+    elif spec.bidirectional:
+        why = "reads a decoder in both directions"
+    if why is not None:
+        raise InvalidError(f"{encoder.name} {why}, which this format cannot say.", "Export it with `format` hf.")
+
+
 def merged(backbone: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """The plain model with an adapter's updates in its weights, in `dtype`: what `save_pretrained` writes.
 
