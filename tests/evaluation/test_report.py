@@ -85,7 +85,8 @@ def test_hostile_texts_are_no_markup(tmp_path: Path) -> None:
 def test_the_page_loads_nothing_and_runs_its_own_script_only(tmp_path: Path) -> None:
     text = write_report([save(tmp_path, {"good": GOOD})]).read_text(encoding="utf-8")
     page = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.S)
-    assert not re.search(r"https?://|\bimport\b|@import|url\(|\bsrc=|<link|\bfetch\(|XMLHttp|innerHTML", page)
+    loads = page.replace("http://www.w3.org/2000/svg", "")  # the name of a language, nothing that is loaded
+    assert not re.search(r"https?://|\bimport\b|@import|url\(|\bsrc=|<link|\bfetch\(|XMLHttp|innerHTML", loads)
     policy = dict(
         part.split(" ", 1)
         for part in re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[0].split("; ")

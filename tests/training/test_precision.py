@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from debater_search.encoder.loading import backbone
@@ -177,7 +178,7 @@ def test_shares_are_gathered_in_half_precision_and_gradients_added_in_float32(
 ) -> None:
     student = load_start(config("llama", lora=None, precision="bf16"), "cpu")
     student.model.requires_grad_(True)
-    shard(student.model, student.compute)
+    shard(student.model, student.compute, init_device_mesh("cpu", (1,)))
     used = set()
     layer = student.model.backbone.layers[0].self_attn.q_proj
     layer.register_forward_pre_hook(lambda module, _: used.add(module.weight.dtype))

@@ -26,6 +26,7 @@ def measured(out: Path, *more: str) -> dict[str, Any]:
     return {section["name"]: section for section in json.loads(out.read_text())["sections"]}
 
 
+@pytest.mark.slow
 def test_checks_and_speed_are_measured_on_a_cpu_too(tmp_path: Path) -> None:
     found = measured(tmp_path / "out.json", "--only", "machine", "attention", "gradients", "encoding")
     assert [check["holds"] for check in found["gradients"]["checks"]] == [True] * 3
