@@ -2,11 +2,11 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from debater_search.errors import DamagedError
-from debater_search.store.manifest import MEND, FileName, VectorRecord
+from debater_search.store.manifest import FileName, VectorRecord
 from debater_search.vectors.dropped import Part
+from debater_search.vectors.state import state_of
 
 
 class FaissState(BaseModel):
@@ -28,12 +28,7 @@ class FaissState(BaseModel):
     @classmethod
     def of(cls, record: VectorRecord) -> Self:
         """The state in a record; DamagedError if it is not one of this backend."""
-        try:
-            return cls.model_validate(record.state)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DamagedError(f"The manifest is damaged: vectors.state.{where}: {first['msg']}.", MEND) from None
+        return state_of(cls, record)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON types, for a record."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from debater_search.errors import DamagedError, InvalidError
 from debater_search.files import sha256_file
@@ -26,6 +26,7 @@ from debater_search.vectors.milvus.collection import NAME, Collection
 from debater_search.vectors.milvus.index import MilvusIndex
 from debater_search.vectors.milvus.kinds import TYPES, breadths, check_type, choose
 from debater_search.vectors.recall import DEPTHS, RecallTest, sample_positions
+from debater_search.vectors.state import state_of
 
 
 class MilvusState(BaseModel):
@@ -44,12 +45,7 @@ class MilvusState(BaseModel):
     @classmethod
     def of(cls, record: VectorRecord) -> Self:
         """The state in a record; DamagedError if it is not one of this backend."""
-        try:
-            return cls.model_validate(record.state)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DamagedError(f"The manifest is damaged: vectors.state.{where}: {first['msg']}.", MEND) from None
+        return state_of(cls, record)
 
     @property
     def place(self) -> Collection:
