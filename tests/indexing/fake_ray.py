@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from tests.fakes import FakeEncoder
 
 
 def load_fake(model: str, **_: Any) -> FakeEncoder:
-    """What actors load: `deadly-FILE` kills its process once, `nan` gives NaN."""
+    """What actors load: `deadly-FILE` kills its process once, `slow-FILE` never ends, `nan` gives NaN."""
     encoder = FakeEncoder(model)
     if model.startswith("deadly-"):
         marker = Path(model.removeprefix("deadly-"))
@@ -22,6 +23,14 @@ def load_fake(model: str, **_: Any) -> FakeEncoder:
             return real(*arguments, **options)
 
         encoder.deliberate_windows = deadly
+    if model.startswith("slow-"):
+        encoder.deliberate_windows = lambda *_, **__: _wait_for_ever(Path(model.removeprefix("slow-")))
     if model == "nan":
         encoder._bags = lambda texts: FakeEncoder._bags(encoder, texts) * float("nan")
     return encoder
+
+
+def _wait_for_ever(marker: Path) -> Any:
+    marker.touch()
+    while True:
+        time.sleep(1)

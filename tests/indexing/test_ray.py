@@ -1,10 +1,14 @@
 """Encoding tasks on a Ray cluster of this machine: the same shards as here, whatever happens to actors."""
 
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from debater_search.errors import InvalidError, UnavailableError
@@ -75,3 +79,38 @@ def test_actors_that_load_another_model_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UnavailableError, match="not the model that is in memory"):
         build(CORPUS, Changed(), tmp_path / "i", shard_size=4, engine="ray", workers=1)
+
+
+INTERRUPTED = """
+import sys
+from debater_search.cli.interrupts import interruptible
+from debater_search.indexing import build
+from debater_search.indexing.engines import ray as engine
+from tests.fakes import FakeEncoder, tiny_corpus
+from tests.indexing.fake_ray import load_fake
+engine._load = load_fake
+try:
+  with interruptible():
+    build(tiny_corpus(), FakeEncoder("slow-" + sys.argv[1]), sys.argv[2], shard_size=4, engine="ray", workers=2)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interrupt_ends_the_cluster_that_was_started(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)}
+    marker = tmp_path / "begun"
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(marker), str(tmp_path / "i")], env=environment)
+    wait_until(marker.exists, seconds=120)
+    ours = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+    assert ours
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in ours), seconds=30)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
