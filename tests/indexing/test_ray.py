@@ -19,7 +19,6 @@ from tests.fakes import FakeEncoder, tiny_corpus
 from tests.indexing.fake_ray import load_fake
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow  # Ray takes ten seconds to start
 CORPUS = tiny_corpus()
 
 
@@ -52,6 +51,7 @@ def test_actors_make_the_same_bytes_as_one_process(tmp_path: Path) -> None:
     assert sorted(path.name for path in there.iterdir() if path.suffix != ".parquet") == ["job.json", "manifest.json"]
 
 
+@pytest.mark.slow
 def test_an_actor_that_dies_is_replaced_and_half_the_shards_are_kept(tmp_path: Path) -> None:
     encoder = FakeEncoder(f"deadly-{tmp_path / 'died'}")
     build(CORPUS, encoder, tmp_path / "i", shard_size=4, engine="ray", workers=2, encode_only=True)
@@ -66,11 +66,13 @@ def test_an_actor_that_dies_is_replaced_and_half_the_shards_are_kept(tmp_path: P
     assert shards(tmp_path / "i" / "embeddings") == whole
 
 
+@pytest.mark.slow
 def test_an_error_of_an_actor_is_the_users_sentence(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="an embedding that is not finite"):
         build(CORPUS, FakeEncoder("nan"), tmp_path / "i", shard_size=4, engine="ray", workers=2)
 
 
+@pytest.mark.slow
 def test_actors_that_load_another_model_are_refused(tmp_path: Path) -> None:
     class Changed(FakeEncoder):
         def __init__(self) -> None:
@@ -97,6 +99,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_cluster_that_was_started(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)}
     marker = tmp_path / "begun"
