@@ -134,7 +134,8 @@ def test_changes_at_the_same_time_are_all_made(writable: TestClient) -> None:
 def test_what_others_add_is_found_soon(writable: TestClient, own: Path) -> None:
     add(own, [{**NEW, "id": "outside"}], encoder=FakeEncoder())  # type: ignore[list-item]
     wait_until(lambda: found(writable, "zephyr") == ["outside"])
-    assert 'debater_reloads_total{index="papers"} 1.0' in writable.get("/metrics").text
+    # Counted once the new state is in service, which a search may see before.
+    wait_until(lambda: 'debater_reloads_total{index="papers"} 1.0' in writable.get("/metrics").text)
     assert 'debater_index_generation{index="papers"} 1.0' in writable.get("/metrics").text
 
 
