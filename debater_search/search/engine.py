@@ -204,14 +204,14 @@ class SearchEngine:
             _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
         self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
 
-    def refresh(self) -> bool:
-        """Open the newest state if a change was committed, while queries go on with the one before; whether it was so.
+    def refresh(self) -> None:
+        """Open the newest state if a change was committed, while queries go on with the one before.
 
         Raises:
             DebaterError: the index is gone or damaged, or another model than the one given made its newest state.
 
         """
-        return self._latest.refresh()
+        self._latest.refresh()
 
     def marks(self, query: str) -> QueryMarks:
         """What finds the words of a query in texts, by the rules of this index."""

@@ -47,18 +47,16 @@ class LatestSnapshot:
         finally:
             self._opening.release()
 
-    def refresh(self) -> bool:
-        """Open the newest state if there is a newer one than `last`; whether there was.
+    def refresh(self) -> None:
+        """Open the newest state if there is a newer one than `last`.
 
         Raises:
             DebaterError: it cannot be opened, or must not be used; `last` stays.
 
         """
-        if self.last.is_current():
-            return False
-        with self._opening:
-            before = self.last
-            return self._renewed() is not before
+        if not self.last.is_current():
+            with self._opening:
+                self._renewed()
 
     def _renewed(self) -> Snapshot:
         """The newest state; the caller holds the lock."""

@@ -33,6 +33,7 @@ class ServedIndex:
         """Why it could not be opened, or its newest state could not."""
         self._opened: tuple[SearchEngine, ServedModel | None] | None = None
         self._renewing = Lock()
+        self._reported: IndexManifest | None = None  # the state that `renew` told of last
         self._facts: tuple[int, dict[str, Any]] | None = None
 
     @property
@@ -65,7 +66,10 @@ class ServedIndex:
         return self.engine.manifest
 
     def renew(self, model_of: ModelOf) -> bool:
-        """Open the index, or its newest state if a change was committed; searches go on meanwhile. Whether it did.
+        """Open the index, or its newest state if a change was committed; searches go on meanwhile.
+
+        Returns whether the state is another than that of the last call: a search whose state was gone may have opened
+        it in between.
 
         Raises:
             DebaterError: it cannot be opened; the state before is served on.
@@ -73,12 +77,13 @@ class ServedIndex:
         """
         with self._renewing:
             try:
-                renewed = self._renewed(model_of)
+                self._renew(model_of)
             except DebaterError as error:
                 self.failure = error
                 raise
             self.failure = None
-            return renewed
+            before, self._reported = self._reported, self.manifest
+            return self._reported is not before
 
     def facts(self) -> dict[str, Any]:
         """What `debater info` says, without places on disk, for the newest state."""
@@ -110,21 +115,19 @@ class ServedIndex:
         counts = ("generation", "documents", "added", "updated", "deleted", "unchanged", "encoded")
         return {"index": self.name} | {name: getattr(change, name) for name in counts}
 
-    def _renewed(self, model_of: ModelOf) -> bool:
+    def _renew(self, model_of: ModelOf) -> None:
         if self._opened is None:
-            self._open(model_of)
-            return True
+            return self._open(model_of)
         engine, model = self._opened
         try:
-            renewed = engine.refresh()
+            engine.refresh()
         except InvalidError:
             if self.is_by_model_of(engine):
                 raise
+            return self._open(model_of)
+        if model is None and engine.manifest.encoder is not None:
             self._open(model_of)
-            return True
-        if renewed and model is None and engine.manifest.encoder is not None:
-            self._open(model_of)
-        return renewed
+        return None
 
     def _open(self, model_of: ModelOf) -> None:
         model = model_of(open_manifest(self.folder), self.folder)

@@ -135,7 +135,20 @@ def test_what_others_add_is_found_soon(writable: TestClient, own: Path) -> None:
     wait_until(lambda: writable.get("/readyz").status_code == 200)  # what is opened after the change is no reload
     add(own, [{**NEW, "id": "outside"}], encoder=FakeEncoder())  # type: ignore[list-item]
     wait_until(lambda: found(writable, "zephyr") == ["outside"])
-    wait_until(lambda: 'debater_index_generation{index="papers"} 1.0' in writable.get("/metrics").text)
+    # Counted once the new state is in service, which a search may see before.
+    wait_until(lambda: 'debater_reloads_total{index="papers"} 1.0' in writable.get("/metrics").text, seconds=10)
+    assert 'debater_index_generation{index="papers"} 1.0' in writable.get("/metrics").text
+
+
+def test_a_state_that_a_search_opened_is_reported_too(serve: Serve, own: Path) -> None:
+    client = serve(own, watch_seconds=1000.0)
+    service = client.app.state.service  # type: ignore[attr-defined]
+    add(own, [{**NEW, "id": "outside"}], encoder=FakeEncoder())  # type: ignore[list-item]
+    service.indexes["papers"].engine.refresh()  # as a search does whose state is gone
+    service.renew(service.indexes["papers"])
+    text = client.get("/metrics").text
+    assert 'debater_reloads_total{index="papers"} 1.0' in text
+    assert 'debater_index_generation{index="papers"} 1.0' in text
 
 
 def test_an_index_made_again_by_another_model_is_served_by_that_model(writable: TestClient, own: Path) -> None:
