@@ -23,7 +23,7 @@ COUNTED = {
     "databases written": ["store.documents:new_database", "store.corpus:new_database"],
     "vector indexes built": ["vectors:build_index", "vectors.faiss.backend:FaissBackend.build"],
     "vector searches": ["vectors.faiss:FaissIndex.search", "vectors.faiss.index:FaissIndex.search"],
-    "shards written": ["store.embeddings:write_shard"],
+    "shards written": ["store.embedding_writer:write_shard"],
     "shards parsed": ["store.embeddings:read_shard"],
     "shards hashed in a read of their own": ["store.embeddings:sha256_file"],
 }

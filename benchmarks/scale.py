@@ -1,140 +1,28 @@
 """Beyond one machine: what each stage costs, and what engines for many machines add to it.
 
-python benchmarks/scale.py simulate            # the scheduler of Ray's engine over 10^6 shards, in simulated time
-python benchmarks/scale.py stages              # seconds and bytes per million documents, per stage, on one core
-python benchmarks/scale.py ray                 # two actors beside two workers
-python benchmarks/scale.py milvus              # milvus-lite beside FAISS flat
+python benchmarks/scale.py stages    # seconds and bytes per million documents, per stage
+python benchmarks/scale.py ray       # two actors beside two workers
+python benchmarks/scale.py milvus    # milvus-lite beside FAISS flat
 options: --documents N --model M --output FILE.json
+
+For figures of one core set OMP_NUM_THREADS=1.
 """
 
 import argparse
 import itertools
 import json
-import logging
-import os
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
-
-import numpy as np  # noqa: E402
-
-from debater_search.indexing.tasks import EncodingTask  # noqa: E402
-from debater_search.progress import Progress  # noqa: E402
-
 Table = list[dict[str, Any]]
-
-
-# --- simulate: the real scheduling code on a Ray whose time is simulated ------------------------------------------
-
-
-class SimulatedRay:
-    """As much of Ray as the engine calls: actors take tasks in turn, some are slow, some die; time is a number."""
-
-    class ActorDiedError(Exception):
-        cause = None
-
-    class TaskFailedError(Exception):
-        pass
-
-    def __init__(self, seconds: float, start: float, deaths: float, slow: float, seed: int = 0) -> None:
-        self.seconds, self.start, self.deaths, self.slow = seconds, start, deaths, slow
-        self.random = np.random.default_rng(seed)
-        self.now, self.busy, self.died = 0.0, 0.0, 0
-        self.exceptions = SimpleNamespace(RayActorError=self.ActorDiedError, RayTaskError=self.TaskFailedError)
-        self._names = itertools.count()
-        self._ends: dict[int, tuple[float, Any]] = {}
-
-    def put(self, value: Any) -> Any:
-        return value
-
-    def remote(self, _: type) -> Any:
-        def made(*_: Any) -> Any:
-            actor = SimpleNamespace(free=self.now + self.start, dead=False, factor=self._factor())
-            actor.encode = SimpleNamespace(remote=lambda task: self._call(actor, task))
-            return _Hashable(actor)
-
-        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=made))
-
-    def _factor(self) -> float:
-        """How much slower than usual a machine is: one in twenty by `slow`."""
-        return self.slow if self.random.random() < 0.05 else 1.0
-
-    def _call(self, actor: Any, task: dict[str, Any]) -> int:
-        name = next(self._names)
-        begin = max(self.now, actor.free)
-        took = self.seconds * actor.factor * float(self.random.lognormal(0, 0.1))
-        if actor.dead or self.random.random() < self.deaths:
-            end = begin if actor.dead else begin + took * float(self.random.random())
-            actor.dead = True
-            self._ends[name] = (end, self.ActorDiedError("died"))
-        else:
-            end = begin + took
-            self.busy += took / actor.factor
-            info = {"file": f"shard-{task['number']:05d}.parquet", "rows": len(task["ids"]), "sha256": ""}
-            self._ends[name] = (end, {"shard": info})
-        actor.free = end
-        return name
-
-    def wait(self, names: list[int], num_returns: int) -> tuple[list[int], list[int]]:
-        first = min(names, key=lambda name: self._ends[name][0])
-        self.now = max(self.now, self._ends[first][0])
-        return [first], []
-
-    def get(self, name: int) -> Any:
-        _, value = self._ends.pop(name)
-        if isinstance(value, Exception):
-            self.died += 1
-            raise value
-        return value
-
-    def kill(self, actor: Any) -> None:
-        pass
-
-
-class _Hashable:
-    def __init__(self, actor: SimpleNamespace) -> None:
-        self.encode = actor.encode
-
-
-def simulate(shards: int) -> Table:
-    """Hours, and the share of the machines' time that is lost, by failures and slow machines; 60 s a shard."""
-    from debater_search.indexing.engines.ray import _Crew
-
-    logging.disable(logging.WARNING)  # of each actor that dies
-    rows: Table = []
-    encoder = SimpleNamespace(recipe={"model": "debater-small"}, dtype="float32", fingerprint="", device="cuda")
-    writer = SimpleNamespace(place=SimpleNamespace(remote=True), dim=384, dtype="float32", thinking_steps=0)
-    bar = Progress("Encoding", None, "documents", enabled=False)
-    for workers, deaths, slow in (
-        (64, 0.0, 1.0), (64, 1e-4, 1.0), (64, 1e-3, 1.0), (64, 0.0, 3.0), (64, 1e-3, 3.0), (512, 1e-3, 3.0),
-    ):  # fmt: skip
-        ray = SimulatedRay(seconds=60, start=60, deaths=deaths, slow=slow)
-        tasks = (EncodingTask(number, ["d"], ["t"]) for number in range(shards))
-        crew = _Crew(ray, tasks, encoder, writer, workers, None, bar)  # type: ignore[arg-type]
-        done = sum(1 for _ in crew.run())
-        assert done == shards
-        rows.append(
-            {
-                "shards": shards,
-                "workers": workers,
-                "deaths per shard": deaths,
-                "slow machines": "none" if slow == 1 else f"5%, {slow:.0f} times slower",
-                "hours": round(ray.now / 3600, 1),
-                "ideal hours": round(ray.busy / workers / 3600, 1),
-                "lost": f"{1 - ray.busy / workers / ray.now:.2%}",
-                "actors that died": ray.died,
-            }
-        )
-        show(rows[-1:])
-    return rows
 
 
 # --- stages: seconds and bytes on one core ------------------------------------------------------------------------
@@ -146,7 +34,7 @@ def stages(documents: int, model: str) -> Table:
     from debater_search.indexing import store_documents
     from debater_search.indexing.building import index
     from debater_search.search import SearchEngine
-    from debater_search.store.embeddings import EmbeddingWriter
+    from debater_search.store.embedding_writer import EmbeddingWriter
     from debater_search.store.manifest import EMBEDDINGS_NAME
     from debater_search.vectors import VectorSettings
 
@@ -301,22 +189,19 @@ def show(rows: Table) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["simulate", "stages", "ray", "milvus"])
+    parser.add_argument("part", choices=["stages", "ray", "milvus"])
     parser.add_argument("--documents", type=int)
     parser.add_argument("--model", default="debater-small")
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
-    if asked.part == "simulate":
-        rows = simulate(asked.documents or 1_000_000)
-    elif asked.part == "milvus":
+    if asked.part == "milvus":
         rows = milvus(asked.documents or 20_000)
     else:
         rows = {"stages": stages, "ray": ray}[asked.part](
             asked.documents or {"stages": 50_000, "ray": 800}[asked.part], asked.model
         )
-    if asked.part != "simulate":
-        print("| " + " | ".join(dict.fromkeys(name for row in rows for name in row)) + " |")
-        show(rows)
+    print("| " + " | ".join(dict.fromkeys(name for row in rows for name in row)) + " |")
+    show(rows)
     if asked.output:
         asked.output.write_text(json.dumps(rows, indent=2), encoding="utf-8")
 

@@ -14,7 +14,8 @@ from debater_search.indexing.vectors import rebuild_vectors, remove_superseded
 from debater_search.progress import progress as show_progress
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
+from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import require_undamaged
 from debater_search.store.generations import changing, documents_name, embeddings_name
 from debater_search.store.lexical import language_of

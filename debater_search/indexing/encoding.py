@@ -15,7 +15,8 @@ from debater_search.indexing.engines import LOCAL, RAY, check_engine, find_engin
 from debater_search.indexing.output import claim, claim_place
 from debater_search.indexing.tasks import EncodingTask, tasks_of
 from debater_search.progress import Progress, progress
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
+from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import (
     JOB_NAME,
     CorpusInfo,
@@ -25,7 +26,7 @@ from debater_search.store.manifest import (
     ShardInfo,
     manifest_bytes,
 )
-from debater_search.store.places import ObjectStore, place_at
+from debater_search.store.places import Folder, ObjectStore, place_at
 from debater_search.types import Document
 
 logger = logging.getLogger(__name__)
@@ -109,10 +110,10 @@ def encode(
     info = EncoderInfo.of(encoder)
     place = place_at(folder)
     wanted = settings.job(info, corpus)
-    if isinstance(place, ObjectStore):
-        job = claim_place(place, wanted, force=force)
+    if isinstance(place, Folder):
+        job = claim(place.path, wanted, force=force) or wanted
     else:
-        job = claim(Path(str(place)), wanted, force=force) or wanted
+        job = claim_place(place, wanted, force=force)
     if job.batch_tokens is None:
         job.batch_tokens = choose_batch_tokens(documents, encoder)
         with place.writing(JOB_NAME) as file:

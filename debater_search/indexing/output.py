@@ -29,7 +29,7 @@ from debater_search.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from debater_search.store.places import ObjectStore
+from debater_search.store.places import Place
 from debater_search.store.shard import is_shard_name
 
 
@@ -120,7 +120,7 @@ def claim(embeddings: Path, job: EncodingJob | None, *, force: bool) -> Encoding
     return job
 
 
-def claim_place(place: ObjectStore, job: EncodingJob, *, force: bool) -> EncodingJob:
+def claim_place(place: Place, job: EncodingJob, *, force: bool) -> EncodingJob:
     """As `claim`, for a place on object storage; the caller holds its lease."""
     names = place.names() - {LEASE_NAME}
     found = None

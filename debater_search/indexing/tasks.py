@@ -1,5 +1,6 @@
 """The unit of encoding: a task in plain data, for any process or machine; and how one process executes tasks."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.progress import Progress
-from debater_search.store.embeddings import EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
 from debater_search.store.manifest import ShardInfo
 from debater_search.types import Document
 
@@ -31,6 +32,33 @@ class EncodingTask:
     def as_json(self) -> dict[str, Any]:
         """The task in JSON types; `EncodingTask(**fields)` reads them."""
         return {"number": self.number, "ids": self.ids, "texts": self.texts}
+
+
+def job_of(encoder: TextEncoder, writer: EmbeddingWriter, batch_tokens: int | None, device: str) -> dict[str, Any]:
+    """All that a worker elsewhere must know beside its tasks, in JSON types."""
+    return {
+        "model": {**encoder.recipe, "device": device, "dtype": encoder.dtype},
+        "fingerprint": encoder.fingerprint,
+        "batch_tokens": batch_tokens,
+        "place": str(writer.place) if writer.place.remote else os.path.abspath(str(writer.place)),
+        "dim": writer.dim,
+        "stored_as": writer.dtype,
+        "thinking_steps": writer.thinking_steps,
+    }
+
+
+def require_model_of(job: dict[str, Any], encoder: TextEncoder) -> None:
+    """Raise InvalidError unless a worker has loaded the model of its job."""
+    if encoder.fingerprint != job["fingerprint"]:
+        raise InvalidError(
+            f"Workers load {job['model']['model']} from its files, which are not the model that is in memory.",
+            "Save the model and load it from there, or take one worker.",
+        )
+
+
+def writer_of(job: dict[str, Any]) -> EmbeddingWriter:
+    """The writer of a job's shards."""
+    return EmbeddingWriter(job["place"], job["dim"], dtype=job["stored_as"], thinking_steps=job["thinking_steps"])
 
 
 def tasks_of(documents: Iterable[Document], size: int) -> Iterator[EncodingTask]:

@@ -19,7 +19,8 @@ from debater_search.locks import writing
 from debater_search.progress import Progress, progress
 from debater_search.store.checks import documents_are_sound
 from debater_search.store.documents import DocumentStore
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
+from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
@@ -121,7 +122,7 @@ def _shard_manifests(folder: Path, manifest: IndexManifest) -> dict[str, Embeddi
 
 
 def _strayed(folder: Path, manifest: IndexManifest, record: VectorRecord) -> list[str]:
-    """The collection's name if a sample of its vectors differs from the shards: no hash of a file covers them."""
+    """The backend's name if a sample of its vectors differs from the shards: no hash of a file covers them."""
     documents = DocumentStore(folder / manifest.documents, manifest.generation)
     live = np.setdiff1d(np.arange(record.rows), deleted_rows(documents, manifest.rows))
     documents.close()

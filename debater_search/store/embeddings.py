@@ -5,8 +5,6 @@ A shard holds `id: string`, `embedding: fixed_size_list<float32|float16>[dim]` a
 """
 
 import hashlib
-import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,24 +13,19 @@ from typing import BinaryIO
 import numpy as np
 
 from debater_search.errors import DamagedError, InvalidError, MissingError
-from debater_search.identity import EncoderInfo
 from debater_search.store.manifest import (
     MANIFEST_NAME,
     MEND,
-    CorpusInfo,
-    DType,
     EmbeddingsManifest,
-    PassageSettings,
     ShardInfo,
     manifest_bytes,
     parse_manifest,
     read_manifest,
 )
 from debater_search.store.places import Folder, Place, place_at
-from debater_search.store.shard import Shard, read_groups, read_shard, shard_name, write_shard
+from debater_search.store.shard import Shard, read_groups, read_shard
 
 _PIECE = 1 << 20  # bytes that are copied at once
-_NOTE = ".done.json"
 
 
 class EmbeddingStore:
@@ -140,10 +133,8 @@ class EmbeddingStore:
         copy.make()
         for info in self.manifest.shards:
             with self._reading(info) as source, copy.writing(info.file) as target:
-                shutil.copyfileobj(source, target, _PIECE)
-                source.seek(0)
-                self._require_hash(_hash_of(source), info)
-        _write_manifest(copy, self.manifest)
+                self._require_hash(_hash_of(source, target), info)
+        write_place_manifest(copy, self.manifest)
         return EmbeddingStore(copy, self.manifest)
 
     def _require_hash(self, sha256: str, info: ShardInfo) -> None:
@@ -181,93 +172,6 @@ class EmbeddingStore:
             raise DamagedError(f"The shard {self.place}/{info.file} cannot be read: {error}", MEND) from None
 
 
-class EmbeddingWriter:
-    """Fills an embeddings folder shard by shard; `find` gives what an interrupted job finished.
-
-    On object storage a shard has a note beside it, written after it, so that a resumed job reads notes instead of
-    shards; `finish` removes them. `thinking_steps` is how many steps to store beside the embedding, 0 for none.
-    """
-
-    def __init__(
-        self, where: str | Path | Place, dim: int, *, dtype: DType = "float32", thinking_steps: int = 0
-    ) -> None:
-        self.place, self.dim, self.dtype, self.thinking_steps = place_at(where), dim, dtype, thinking_steps
-        self.place.make()
-        self._there = self.place.names() if self.place.remote else set[str]()
-
-    def find(self, number: int, ids: Sequence[str]) -> ShardInfo | None:
-        """The shard of this number if it is there, undamaged, with exactly these ids; else None."""
-        import pyarrow as pa
-
-        name = shard_name(number)
-        if self.place.remote:
-            return self._noted(name, ids)
-        try:
-            data = self.place.read(name)
-            shard = read_shard(data, len(ids), self.dim, self.dtype, self.thinking_steps)
-        except (OSError, ValueError, pa.ArrowException):
-            return None
-        if shard.ids != list(ids):
-            return None
-        return ShardInfo(file=name, rows=len(ids), sha256=hashlib.sha256(data).hexdigest())
-
-    def write(self, number: int, ids: Sequence[str], embeddings: np.ndarray) -> ShardInfo:
-        """Write one shard from vectors [rows, dim], or from every thinking step [rows, steps, dim]."""
-        name = shard_name(number)
-        with self.place.writing(name) as file:
-            sha256 = write_shard(file, ids, embeddings, self.dtype)
-        return self._kept(name, ids, sha256)
-
-    def take(self, number: int, ids: Sequence[str], shard: bytes) -> ShardInfo:
-        """Write one shard that was made elsewhere, from its bytes."""
-        name = shard_name(number)
-        with self.place.writing(name) as file:
-            file.write(shard)
-        return self._kept(name, ids, hashlib.sha256(shard).hexdigest())
-
-    def _kept(self, name: str, ids: Sequence[str], sha256: str) -> ShardInfo:
-        info = ShardInfo(file=name, rows=len(ids), sha256=sha256)
-        if self.place.remote:
-            with self.place.writing(_note_name(name)) as file:
-                file.write(json.dumps({**info.model_dump(), "ids": _digest(ids)}).encode())
-        return info
-
-    def _noted(self, name: str, ids: Sequence[str]) -> ShardInfo | None:
-        """The shard of this name if its note says that it holds these ids."""
-        if not {name, _note_name(name)} <= self._there:
-            return None
-        try:
-            note = json.loads(self.place.read(_note_name(name)))
-            info = ShardInfo(file=note["file"], rows=note["rows"], sha256=note["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return info if (info.file, info.rows, note.get("ids")) == (name, len(ids), _digest(ids)) else None
-
-    def finish(
-        self,
-        shards: Sequence[ShardInfo],
-        encoder: EncoderInfo,
-        corpus: CorpusInfo,
-        passages: PassageSettings | None = None,
-    ) -> EmbeddingStore:
-        """Write the manifest over these shards, in their order; the folder is complete from here on."""
-        manifest = EmbeddingsManifest(
-            encoder=encoder,
-            corpus=corpus,
-            dim=self.dim,
-            dtype=self.dtype,
-            thinking_steps=self.thinking_steps,
-            passages=passages,
-            shards=list(shards),
-        )
-        _write_manifest(self.place, manifest)
-        if self.place.remote:
-            for name in self.place.names():
-                if name.endswith(_NOTE):
-                    self.place.remove(name)
-        return EmbeddingStore(self.place, manifest)
-
-
 def _manifest_of(place: Place) -> EmbeddingsManifest:
     if isinstance(place, Folder):
         return read_manifest(place.path / MANIFEST_NAME, EmbeddingsManifest)
@@ -280,24 +184,17 @@ def _manifest_of(place: Place) -> EmbeddingsManifest:
     return parse_manifest(content, EmbeddingsManifest, f"{place}/{MANIFEST_NAME}")
 
 
-def _write_manifest(place: Place, manifest: EmbeddingsManifest) -> None:
+def write_place_manifest(place: Place, manifest: EmbeddingsManifest) -> None:
+    """Write a manifest to a place, whole."""
     with place.writing(MANIFEST_NAME) as file:
         file.write(manifest_bytes(manifest))
 
 
-def _hash_of(file: BinaryIO) -> str:
+def _hash_of(file: BinaryIO, copy: BinaryIO | None = None) -> str:
+    """The sha256 of an open file, in hex; what is read is written to `copy` too."""
     digest = hashlib.sha256()
     while piece := file.read(_PIECE):
         digest.update(piece)
-    return digest.hexdigest()
-
-
-def _note_name(shard: str) -> str:
-    return shard.removesuffix(".parquet") + _NOTE
-
-
-def _digest(ids: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for id in ids:
-        digest.update(f"{len(id)} {id}\n".encode("utf-8", "surrogatepass"))
+        if copy is not None:
+            copy.write(piece)
     return digest.hexdigest()

@@ -112,8 +112,8 @@ def full(*_: Any, **__: Any) -> None:
     [
         "debater_search.indexing.change.edit_documents",
         "debater_search.indexing.change.index_words",
-        "debater_search.store.embeddings.EmbeddingWriter.write",
-        "debater_search.store.embeddings.EmbeddingWriter.finish",
+        "debater_search.store.embedding_writer.EmbeddingWriter.write",
+        "debater_search.store.embedding_writer.EmbeddingWriter.finish",
         "debater_search.vectors.faiss.backend.write_floats",
         "debater_search.indexing.change.write_manifest",
         "debater_search.files._fsync",
@@ -146,7 +146,10 @@ def test_shards_of_a_killed_compact_are_not_taken_for_those_of_a_change(
         raise KeyboardInterrupt
 
     for where, change in (
-        ("debater_search.store.embeddings.EmbeddingWriter.write", lambda: update(index, after, encoder=FakeEncoder())),
+        (
+            "debater_search.store.embedding_writer.EmbeddingWriter.write",
+            lambda: update(index, after, encoder=FakeEncoder()),
+        ),
         ("debater_search.indexing.compaction.rebuild_vectors", lambda: compact(index)),
     ):
         with monkeypatch.context() as patch:

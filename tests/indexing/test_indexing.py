@@ -15,7 +15,8 @@ import pytest
 from debater_search.errors import DebaterError
 from debater_search.indexing import build
 from debater_search.search import SearchEngine
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
+from debater_search.store.embeddings import EmbeddingStore
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, Interrupted, tiny_corpus
 

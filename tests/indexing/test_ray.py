@@ -25,9 +25,9 @@ CORPUS = tiny_corpus()
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # actors import the fake model from the tests
-    engine._connect(ray, None, 2)
+    leave = engine._connect(ray, None, 2)
     yield
-    ray.shutdown()
+    leave()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ from debater_search.errors import DebaterError
 from debater_search.files import sha256_file
 from debater_search.identity import EncoderInfo
 from debater_search.store import embeddings
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
+from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.manifest import (
     CorpusInfo,
     DType,

@@ -11,7 +11,8 @@ from debater_search.errors import BusyError, DebaterError, InvalidError, Missing
 from debater_search.indexing import build, encode_to
 from debater_search.search import SearchEngine
 from debater_search.store import lease
-from debater_search.store.embeddings import EmbeddingStore, EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
+from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.lease import LEASE_NAME, leasing
 from debater_search.store.places import Folder, ObjectStore, Place, _told, place_at
 from tests.fakes import FakeEncoder, tiny_corpus

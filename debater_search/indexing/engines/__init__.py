@@ -13,7 +13,7 @@ from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.indexing.tasks import EncodedShard, EncodingTask
 from debater_search.progress import Progress
-from debater_search.store.embeddings import EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
 
 
 class Engine(Protocol):

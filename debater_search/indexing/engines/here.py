@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.indexing.tasks import EncodedShard, EncodingTask, execute
 from debater_search.progress import Progress
-from debater_search.store.embeddings import EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
 
 
 def run(

@@ -20,10 +20,10 @@ from typing import Any
 
 from debater_search.encoder.protocol import Releasing, TextEncoder, device_of
 from debater_search.errors import KINDS, UnavailableError
-from debater_search.indexing.tasks import EncodedShard, EncodingTask
+from debater_search.indexing.tasks import EncodedShard, EncodingTask, job_of
 from debater_search.processes import share_of_threads
 from debater_search.progress import Progress
-from debater_search.store.embeddings import EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
 from debater_search.store.manifest import ShardInfo
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def run(
         RuntimeError: a worker met a bug; with its traceback.
 
     """
-    jobs = [_job(encoder, writer, batch_tokens, device) for device in _devices(encoder, workers)]
+    jobs = [job_of(encoder, writer, batch_tokens, device) for device in _devices(encoder, workers)]
     with encoder.released() if isinstance(encoder, Releasing) else nullcontext():
         yield from _Pool(tasks, jobs, progress).run()
 
@@ -204,16 +204,3 @@ def _devices(encoder: TextEncoder, workers: int) -> list[str]:
 
     gpus = range(int(first or 0), torch.cuda.device_count())
     return [f"cuda:{gpus[worker % len(gpus)]}" for worker in range(workers)]
-
-
-def _job(encoder: TextEncoder, writer: EmbeddingWriter, batch_tokens: int | None, device: str) -> Message:
-    """All that a worker must know beside its tasks, in JSON types."""
-    return {
-        "model": {**encoder.recipe, "device": device, "dtype": encoder.dtype},
-        "fingerprint": encoder.fingerprint,
-        "batch_tokens": batch_tokens,
-        "place": str(writer.place) if writer.place.remote else os.path.abspath(str(writer.place)),
-        "dim": writer.dim,
-        "stored_as": writer.dtype,
-        "thinking_steps": writer.thinking_steps,
-    }

@@ -5,10 +5,12 @@ named. Actors write to object storage themselves; for a folder of this machine t
 the design: Ray Core runs numbered tasks whose completion is ours to know, where Ray Data renames and buffers blocks.
 """
 
+import atexit
 import hashlib
 import io
 import logging
 import os
+import shutil
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
@@ -16,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.encoder.protocol import TextEncoder, device_of
-from debater_search.errors import KINDS, DebaterError, InvalidError, UnavailableError
+from debater_search.errors import KINDS, DebaterError, UnavailableError
 from debater_search.extras import require
 from debater_search.indexing.engines.pool import IN_HAND, RESTARTS
-from debater_search.indexing.tasks import EncodedShard, EncodingTask, compute
+from debater_search.indexing.tasks import EncodedShard, EncodingTask, compute, job_of, require_model_of, writer_of
 from debater_search.progress import Progress
-from debater_search.store.embeddings import EmbeddingWriter
+from debater_search.store.embedding_writer import EmbeddingWriter
 from debater_search.store.manifest import ShardInfo
 from debater_search.store.shard import write_shard
 
@@ -52,29 +54,32 @@ def run(
 
     """
     ray = require("ray", extra="ray")
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, address, workers)
+    leave = _connect(ray, address, workers) if not ray.is_initialized() else None
     try:
         yield from _Crew(ray, tasks, encoder, writer, workers, batch_tokens, progress).run()
     finally:
-        if ours:
-            ray.shutdown()
+        if leave is not None:
+            leave()
 
 
 def usual_workers(address: str | None) -> int:
-    """A worker per GPU of the cluster, or, without any, one per machine; joins the cluster."""
+    """A worker per GPU of the cluster, or, without any, one per machine; joins the cluster until the process ends."""
     ray = require("ray", extra="ray")
     if not ray.is_initialized():
-        _connect(ray, address, 1)
+        atexit.register(_connect(ray, address, 1))
     there = ray.cluster_resources()
     return max(1, int(there.get("GPU", 0)) or len(ray.nodes()))
 
 
-def _connect(ray: Any, address: str | None, workers: int) -> None:
-    """Join the cluster at `address`, or start one on this machine without a dashboard."""
+def _connect(ray: Any, address: str | None, workers: int) -> Callable[[], None]:
+    """Join the cluster at `address`, or start one on this machine without a dashboard; returns what leaves it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    scratch = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # Ray's sockets allow no long path
+
+    def leave() -> None:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
     quiet: _GIVEN = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if address is not None:
@@ -84,14 +89,16 @@ def _connect(ray: Any, address: str | None, workers: int) -> None:
                 include_dashboard=False,
                 num_cpus=max(workers, os.cpu_count() or 1),
                 object_store_memory=_OBJECT_STORE,
-                _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp" if Path("/tmp").is_dir() else None),
+                _temp_dir=str(scratch),
                 **quiet,
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        leave()
         where = f"at {address}" if address else "here"
         raise UnavailableError(
             f"Ray cannot be reached {where}: {str(error).splitlines()[0]}", "Is the cluster up? Check the address."
         ) from None
+    return leave
 
 
 def _load(**recipe: Any) -> TextEncoder:
@@ -104,20 +111,17 @@ class _Encoding:
     """What an actor does: load the model once, then make shards."""
 
     def __init__(self, job: _GIVEN, files: dict[str, bytes] | None, load: Callable[..., TextEncoder]) -> None:
-        model = dict(job["model"])
-        if files is not None:
-            folder = Path(tempfile.mkdtemp(prefix="model-"))
-            for name, content in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
-            model["model"] = str(folder)
-        encoder = load(**model)
-        if encoder.fingerprint != job["fingerprint"]:
-            raise InvalidError(
-                f"Workers load {job['model']['model']} from its files, which are not the model that is in memory.",
-                "Give all machines the same version of debater and of the model.",
-            )
-        self._encoder, self._job = encoder, job
+        with tempfile.TemporaryDirectory(prefix="model-") as folder:
+            model = dict(job["model"])
+            for name, content in (files or {}).items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                model["model"] = folder
+            self._encoder = load(**model)
+        require_model_of(job, self._encoder)
+        self._job = job
+        self._writer = writer_of(job) if job["place"] is not None else None
 
     def encode(self, task: _GIVEN) -> _GIVEN:
         """Make one shard; an error of ours travels as plain data."""
@@ -131,11 +135,8 @@ class _Encoding:
         hidden = Progress("Encoding", None, "documents", enabled=False)
         ((_, steps),) = compute([task], self._encoder, job["batch_tokens"], hidden)
         vectors = steps if job["thinking_steps"] else steps[:, -1]
-        if job["place"] is not None:
-            writer = EmbeddingWriter(
-                job["place"], job["dim"], dtype=job["stored_as"], thinking_steps=job["thinking_steps"]
-            )
-            return {"shard": writer.write(task.number, task.ids, vectors).model_dump()}
+        if self._writer is not None:
+            return {"shard": self._writer.write(task.number, task.ids, vectors).model_dump()}
         made = io.BytesIO()
         sha256 = write_shard(made, task.ids, vectors, job["stored_as"])
         return {"bytes": made.getvalue(), "sha256": sha256}
@@ -159,15 +160,9 @@ class _Crew:
         self._again: deque[EncodingTask] = deque()
         self._deaths: Counter[int] = Counter()
         self._in_hand: dict[Any, deque[tuple[Any, EncodingTask]]] = {}  # actor → (reference, task), oldest first
-        self._job = {
-            "model": {**encoder.recipe, "device": "cuda" if self._gpu else "cpu", "dtype": encoder.dtype},
-            "fingerprint": encoder.fingerprint,
-            "batch_tokens": batch_tokens,
-            "place": str(writer.place) if writer.place.remote else None,
-            "dim": writer.dim,
-            "stored_as": writer.dtype,
-            "thinking_steps": writer.thinking_steps,
-        }
+        self._job = job_of(encoder, writer, batch_tokens, "cuda" if self._gpu else "cpu")
+        if not writer.place.remote:  # a folder of this machine, which actors may not see
+            self._job["place"] = None
         files = _carried(str(encoder.recipe["model"]))
         self._files = ray.put(files) if files is not None else None
 

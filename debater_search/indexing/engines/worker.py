@@ -13,10 +13,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from debater_search.errors import DebaterError, InvalidError
-from debater_search.indexing.tasks import EncodedShard, EncodingTask, execute
+from debater_search.errors import DebaterError
+from debater_search.indexing.tasks import EncodedShard, EncodingTask, execute, require_model_of, writer_of
 from debater_search.progress import Progress
-from debater_search.store.embeddings import EmbeddingWriter
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -41,13 +40,8 @@ def _work(job: dict[str, Any], tell: Tell) -> None:
     from debater_search.encoder import Encoder
 
     encoder = Encoder.load(**job["model"])
-    if encoder.fingerprint != job["fingerprint"]:
-        raise InvalidError(
-            f"Workers load {job['model']['model']} from its files, which are not the model that is in memory.",
-            "Save the model and load it from there, or take one worker.",
-        )
-    writer = EmbeddingWriter(job["place"], job["dim"], dtype=job["stored_as"], thinking_steps=job["thinking_steps"])
-    for writing in execute(_coming(tasks), encoder, writer, job["batch_tokens"], _Relay(tell)):
+    require_model_of(job, encoder)
+    for writing in execute(_coming(tasks), encoder, writer_of(job), job["batch_tokens"], _Relay(tell)):
         writing.add_done_callback(partial(_written, tell))
 
 
