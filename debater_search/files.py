@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,18 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
-        _fsync(temporary)
+        fsync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _fsync(path.parent)
+    fsync(path.parent)
 
 
 def rename_folder(source: Path, target: Path) -> None:
     """Rename a folder so that the new name survives a power cut."""
     source.rename(target)
-    _fsync(target.parent)
+    fsync(target.parent)
 
 
 def sha256_file(path: Path) -> str:
@@ -65,7 +65,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         for path in temporary.iterdir():
-            _fsync(path)
+            fsync(path)
         shutil.rmtree(folder, ignore_errors=True)
         rename_folder(temporary, folder)
     except BaseException:
@@ -73,7 +73,18 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
-def _fsync(path: Path) -> None:
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder, links as themselves; those that are removed meanwhile do not count."""
+    total = 0
+    for path, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_size
+    return total
+
+
+def fsync(path: Path) -> None:
+    """Make a file or a folder as it is now survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -29,3 +29,11 @@ def size_in_words(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def age_in_words(seconds: float) -> str | None:
+    """An age in its largest unit, such as 3 days; None below a minute."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (number := int(seconds // length)) > 0:
+            return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    return None

@@ -62,6 +62,8 @@ def export(
             from debater_search.encoder.export.push import require_repository
 
             require_repository(push)
+        from debater_search.files import folder_size
+
         require_free(output, force=force)
         require_model(model)
         folder = write(model, output, format.value, int8=int8, base_model=base_model, force=force)
@@ -70,7 +72,7 @@ def export(
             from debater_search.encoder.export.push import push as upload
 
             address = upload(folder, push, public=public)
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = folder_size(folder)
         if as_json:
             return out.json({"output": str(output), "format": format.value, "bytes": size, "repository": address})
         facts = [("output", str(output)), ("format", format.value), ("size", f"{size / 1e6:,.1f} MB")]

@@ -8,7 +8,6 @@ import typer
 from debater_search.cli.interrupts import leaving_at_once
 from debater_search.cli.options import INDEXES, Device, examples
 from debater_search.cli.output import results
-from debater_search.errors import MissingError
 
 EXAMPLES = examples("debater mcp", "debater mcp indexes/papers indexes/notes")
 
@@ -25,11 +24,9 @@ def mcp(
     """
     with results(False) as out:
         from debater_search.serving import Settings, require_libraries
-        from debater_search.store.folders import list_indexes
+        from debater_search.store.folders import all_indexes
 
-        folders = indexes or sorted(list_indexes(INDEXES))
-        if not folders:
-            raise MissingError(f"There is no index in {INDEXES}.", "Make one: debater index CORPUS")
+        folders = indexes or all_indexes(INDEXES)
         require_libraries()
         from debater_search.serving.mcp import serve_stdio
 

@@ -11,7 +11,7 @@ import typer
 from debater_search.cli.options import INDEXES, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import MissingError
-from debater_search.terminal import size_in_words
+from debater_search.terminal import age_in_words, size_in_words
 
 LIST_EXAMPLES = examples("debater list", "debater list /data/indexes --json")
 GET_EXAMPLES = examples("debater get indexes/papers 1706.03762", "debater get indexes/papers 1706.03762 --json")
@@ -57,6 +57,7 @@ def get(
 
 def _summary(index: Path) -> dict[str, Any]:
     """An index by its manifest alone, and its size on disk."""
+    from debater_search.files import folder_size
     from debater_search.store.manifest import MANIFEST_NAME, IndexManifest, read_manifest
 
     manifest = read_manifest(index / MANIFEST_NAME, IndexManifest)
@@ -66,7 +67,7 @@ def _summary(index: Path) -> dict[str, Any]:
         "documents": manifest.corpus.documents,
         "type": manifest.vectors.type if manifest.vectors else "lexical only",
         "generation": manifest.generation,
-        "bytes": sum(path.stat().st_size for path in index.rglob("*") if path.is_file()),
+        "bytes": folder_size(index),
         "created": manifest.created,
     }
 
@@ -83,10 +84,7 @@ def _age(created: str) -> str:
         since = datetime.now(UTC) - datetime.fromisoformat(created)
     except (ValueError, TypeError):  # a manifest may say anything
         return "unknown"
-    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if (number := int(since.total_seconds() // seconds)) > 0:
-            return f"{number:,} {unit}{'' if number == 1 else 's'}"
-    return "now"
+    return age_in_words(since.total_seconds()) or "now"
 
 
 def _show_document(out: Output, document: dict[str, Any]) -> None:

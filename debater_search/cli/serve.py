@@ -60,7 +60,7 @@ def serve(
     """Serve indexes over HTTP: search, documents, embeddings, reranking, a page, agents' tools."""
     with results(False):
         from debater_search.serving import Settings, require_libraries
-        from debater_search.store.folders import list_indexes
+        from debater_search.store.folders import all_indexes
 
         settings = Settings(
             host=host,
@@ -78,9 +78,7 @@ def serve(
             queue=queue,
             rate=rate,
         )
-        folders = indexes or sorted(list_indexes(INDEXES))
-        if not folders:
-            raise DebaterError(f"There is no index in {INDEXES}.", "Make one: debater index CORPUS")
+        folders = indexes or all_indexes(INDEXES)
         require_libraries()
         from debater_search.serving.server import run
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from debater_search.coerce import without_nul
 from debater_search.data.corpus import read_corpus
-from debater_search.data.files import called, numbered_lines, open_stream, place, require_exists
+from debater_search.data.files import called, decoded, open_stream, place, require_exists
 from debater_search.data.rows import Fields, format_of, json_row
 from debater_search.errors import DebaterError, InvalidError
 from debater_search.files import from_json
@@ -61,16 +61,18 @@ def read_judgements(path: str | Path) -> Iterator[tuple[int, Judgement]]:
     An unfinished last line, which a killed server leaves, is skipped: it was never acknowledged. Raises InvalidError,
     naming file and line, for whatever else is not a judgement.
     """
-    for number, line in numbered_lines(path):
-        if line.strip():
-            try:
-                judgement = parse_judgement(json_row(line, place(path, number)), place(path, number))
-            except DebaterError:
-                if line.endswith("\n"):
-                    raise
-                logger.warning("%s is unfinished and left out.", place(path, number))
-                return
-            yield number, judgement
+    with open_stream(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                where = place(path, number)
+                try:
+                    judgement = parse_judgement(json_row(decoded(line, path, number), where), where)
+                except DebaterError:
+                    if line.endswith(b"\n"):
+                        raise
+                    logger.warning("%s is unfinished and left out.", where)
+                    return
+                yield number, judgement
 
 
 def parse_judgement(fields: Fields, where: str) -> Judgement:

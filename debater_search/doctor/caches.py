@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from debater_search.doctor.finding import Asked, Facts, Finding, note, ok, problem
+from debater_search.files import folder_size
 from debater_search.terminal import size_in_words
 
 _LARGE = 20 * 10**9
@@ -21,7 +22,7 @@ def gather(_: Asked) -> Iterator[Facts]:
     with suppress(OSError):
         folder.rmdir()
     root = folder.parent
-    parts = {part.name: _size(part) for part in root.iterdir() if part.is_dir()}
+    parts = {part.name: folder_size(part) for part in root.iterdir() if part.is_dir()}
     chosen = "XDG_CACHE_HOME" in os.environ
     replaced = root != next(cache_roots(), root)
     yield {"parts": parts, "free": shutil.disk_usage(root).free, "chosen": chosen, "replaced": replaced}
@@ -29,7 +30,7 @@ def gather(_: Asked) -> Iterator[Facts]:
         from huggingface_hub.constants import HF_HUB_CACHE
 
         hub = Path(HF_HUB_CACHE)
-        yield {"hub": _size(hub) if hub.is_dir() else 0}
+        yield {"hub": folder_size(hub) if hub.is_dir() else 0}
 
 
 def judge(facts: Facts, _: Asked) -> Iterator[Finding]:
@@ -54,12 +55,3 @@ def _judge_own(facts: Facts) -> Iterator[Finding]:
         yield note("cache", f"{said}. It can be made again.", f"rm -r {where}")
     elif not facts["replaced"]:
         yield ok("cache", said)
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for path, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):  # removed meanwhile
-                total += os.lstat(os.path.join(path, name)).st_size
-    return total

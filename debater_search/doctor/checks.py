@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 
-from debater_search.doctor.finding import Asked, Facts, Finding, problem
+from debater_search.doctor.finding import Asked, Finding, problem
 from debater_search.doctor.probe import Probe
 
 
@@ -45,7 +45,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "model",
         _ours("model"),
-        "Try the bundled one: debater doctor --model debater-mini",
+        "Try the bundled one: debater doctor --model debater-small",
         600,
         lambda asked: asked.model is not None,
     ),
@@ -68,12 +68,8 @@ def examine(asked: Asked, checks: Sequence[Check] | None = None) -> Iterator[Fin
             probes.append(probe)
         for check, probe in zip(chosen, probes, strict=True):
             facts, failure = probe.result()
-            for finding in _judged(check, facts, asked):
+            for finding in import_module(check.module).judge(facts, asked):
                 yield finding.without_private_paths()
             if failure is not None:
                 remedy = failure.hint or check.remedy
                 yield problem(check.subject, failure.message, remedy).without_private_paths()
-
-
-def _judged(check: Check, facts: Facts, asked: Asked) -> Iterator[Finding]:
-    yield from import_module(check.module).judge(facts, asked)

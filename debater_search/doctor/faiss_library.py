@@ -5,12 +5,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from debater_search.doctor.finding import Asked, Facts, Finding, note, ok, problem
 from debater_search.doctor.pytorch import nvidia_driver
+from debater_search.doctor.versions import version_of
 
 _LEVELS = ("no vector instructions", "AVX2", "AVX512")
 """Of x86-64; elsewhere one library fits all."""
@@ -21,7 +21,11 @@ def gather(_: Asked) -> Iterator[Facts]:
     """The wheels, the instructions of the CPU and of the library, and whether its GPUs find what the CPU finds."""
     from debater_search.vectors.faiss.library import gpu_count, import_faiss, installed_wheels
 
-    yield {"wheels": installed_wheels(), "milvus_lite": _is_installed("milvus-lite"), "driver": nvidia_driver()}
+    yield {
+        "wheels": installed_wheels(),
+        "milvus_lite": version_of("milvus-lite") is not None,
+        "driver": nvidia_driver(),
+    }
     faiss = import_faiss()
     yield {
         "version": faiss.__version__,
@@ -87,14 +91,6 @@ def _cpu_level() -> int:
 
 def _position(text: str) -> int:
     return max(number for number, level in enumerate(_LEVELS) if number == 0 or level in text)
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _agrees(faiss: Any, gpu: int) -> bool:

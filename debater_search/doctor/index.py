@@ -9,6 +9,7 @@ from pathlib import Path
 
 from debater_search.doctor import machine
 from debater_search.doctor.finding import Asked, Facts, Finding, note, ok, problem, shown
+from debater_search.files import folder_size
 from debater_search.terminal import size_in_words
 
 _MANY_DELETED = 0.3
@@ -25,14 +26,13 @@ def gather(asked: Asked) -> Iterator[Facts]:
     folder = Path(asked.index or "")
     manifest = open_manifest(folder)
     sizes = {name: (folder / name).stat().st_size for name in (manifest.vectors.files if manifest.vectors else {})}
-    whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     yield {
         "index": shown(folder),
         "documents": manifest.corpus.documents,
         "rows": manifest.rows,
         "deleted": manifest.deleted,
         "vectors": sum(sizes.values()),
-        "bytes": whole,
+        "bytes": folder_size(folder),
         "free": shutil.disk_usage(folder).free,
         "writable": os.access(folder, os.W_OK),
     }
@@ -42,8 +42,8 @@ def gather(asked: Asked) -> Iterator[Facts]:
         if manifest.encoder is not None:
             start = time.perf_counter()
             first = engine.documents.ids([int(engine.documents.live_positions()[0])])[0]
-            hits = engine.answer(Like(first), 1).hits
-            yield {"seconds": time.perf_counter() - start, "hits": len(hits)}
+            engine.answer(Like(first), 1)
+            yield {"seconds": time.perf_counter() - start}
             try:
                 require_model(manifest.encoder.recipe["model"])
             except DebaterError as error:

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from debater_search.doctor.finding import Asked, Facts, Finding, note, ok, problem, shown
-from debater_search.terminal import size_in_words
+from debater_search.terminal import age_in_words, size_in_words
 
 _LITTLE_ROOM = 10**9
 _SLOW_FSYNC = 0.2  # seconds
@@ -54,7 +54,8 @@ def judge(facts: Facts, _: Asked) -> Iterator[Finding]:
 
 
 def _judge_left(left: Facts) -> Finding:
-    path, age = left["path"], f"{size_in_words(left['bytes'])}, untouched for {_age(left['seconds'])}"
+    untouched = age_in_words(left["seconds"]) or "less than a minute"
+    path, age = left["path"], f"{size_in_words(left['bytes'])}, untouched for {untouched}"
     if left["busy"]:
         return ok("folder", f"a command is at work on {path}")
     if left["role"] == "unfinished":
@@ -62,14 +63,6 @@ def _judge_left(left: Facts) -> Finding:
                     f"Run its `debater index` command again, which resumes; or: rm -r {path}")  # fmt: skip
     return note("folder", f"{path} is {_ROLES[left['role']]} ({age}).",
                 f"Run that command again; or: rm -r {path}")  # fmt: skip
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            number = int(seconds // length)
-            return f"{number} {unit}{'' if number == 1 else 's'}"
-    return "less than a minute"
 
 
 def _left(place: Path) -> Iterator[Facts]:
@@ -84,7 +77,7 @@ def _left(place: Path) -> Iterator[Facts]:
         if path.name.startswith(".") and dot and role in _ROLES:
             owner = place / name
         elif not (path / MANIFEST_NAME).exists() and (
-            (path / f"{EMBEDDINGS_NAME}" / "job.json").exists() or (path / DOCUMENTS_NAME).exists()
+            (path / EMBEDDINGS_NAME / "job.json").exists() or (path / DOCUMENTS_NAME).exists()
         ):
             owner, role = path, "unfinished"
         else:

@@ -30,7 +30,7 @@ TESTED = {
 def gather(_: Asked) -> Iterator[Facts]:
     """Versions of Python and of the libraries, and what is missing."""
     yield {"python": platform.python_version(), "old": sys.version_info < _OLDEST}
-    yield {"installed": {name: found for name in TESTED if (found := _version(name))}, "tested": TESTED}
+    yield {"installed": {name: found for name in TESTED if (found := version_of(name))}, "tested": TESTED}
     from packaging.requirements import Requirement
 
     try:
@@ -89,11 +89,12 @@ def _fits(name: str, wanted: "SpecifierSet") -> bool:
     """Whether a library is there in a version that is wanted; any wheel of FAISS will do."""
     if name.startswith("faiss-") and find_spec("faiss") is not None:
         return True
-    found = _version(name)
+    found = version_of(name)
     return found is not None and wanted.contains(found, prereleases=True)
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """The version of a package; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

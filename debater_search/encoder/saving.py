@@ -14,7 +14,15 @@ from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError
 
-BESIDE_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json")
+_BESIDE_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json")
+
+
+def save_tokenizer(parts: Parts, folder: Path) -> None:
+    """Write the tokenizer and its settings as they are."""
+    parts.tokenizer.save(str(folder / "tokenizer.json"))
+    for name in _BESIDE_TOKENIZER:
+        if (parts.tokenizer_folder / name).is_file():
+            shutil.copyfile(parts.tokenizer_folder / name, folder / name)
 
 
 def save_checkpoint(
@@ -54,10 +62,7 @@ def save_checkpoint(
     else:
         backbone.save_pretrained(folder, state_dict=weights)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    parts.tokenizer.save(str(folder / "tokenizer.json"))
-    for name in BESIDE_TOKENIZER:
-        if (parts.tokenizer_folder / name).is_file():
-            shutil.copyfile(parts.tokenizer_folder / name, folder / name)
+    save_tokenizer(parts, folder)
     described = {
         "format": parts.spec.format(int8=int8),
         "base_model": base_name,

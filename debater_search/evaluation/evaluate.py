@@ -95,6 +95,10 @@ def evaluate(
         with reranking(rerank, rerank_depth, len(queries), show=progress) as options:
             run = engine.search_batch(queries, DEPTH, mode=mode, vectors=vectors, **options)
         timings["search"] = time.perf_counter() - start
+        ceiling: dict[str, float] = {}
+        if rerank is not None:  # of what was read, the query's own document included
+            depth = depth_for(rerank, rerank_depth)
+            ceiling[f"recall@{depth}"] = recall_at(depth, run, qrels)
         if task.ignore_identical_ids:
             run = without_identical_ids(run)
         result = scored(
@@ -120,9 +124,8 @@ def evaluate(
                 **reranker_of(rerank, rerank_depth),
             },
         )
-        if rerank is not None:
-            depth = depth_for(rerank, rerank_depth)
-            result = replace(result, ceiling={f"recall@{depth}": recall_at(depth, run, qrels)})
+        if ceiling:
+            result = replace(result, ceiling=ceiling)
     if output is not None:
         result.save(output)
     return result

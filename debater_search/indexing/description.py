@@ -1,9 +1,11 @@
 """What is in an index, without loading its model."""
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from debater_search.files import folder_size
 from debater_search.store.documents import DocumentStore
 from debater_search.store.facets import FieldDescription, describe_fields
 from debater_search.store.folders import open_manifest
@@ -17,9 +19,8 @@ def describe(index: Path, values: int = 10) -> dict[str, Any]:
     Raises DebaterError where it is none or damaged.
     """
     manifest = open_manifest(index)
-    documents = DocumentStore(index / manifest.documents, manifest.generation)
-    fields = [_plain(field) for field in describe_fields(documents, values)]
-    documents.close()
+    with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
+        fields = [_plain(field) for field in describe_fields(documents, values)]
     facts: dict[str, Any] = {
         "index": str(index),
         "corpus": manifest.corpus.source,
@@ -44,8 +45,12 @@ def describe(index: Path, values: int = 10) -> dict[str, Any]:
             "thinking_steps": manifest.encoder.thinking_steps,
             "stored_steps": embeddings.thinking_steps,
         }
-    size = sum(path.stat().st_size for path in index.rglob("*") if path.is_file())
-    return facts | {"bytes": size, "created": manifest.created, "fields": fields, "warnings": manifest.warnings}
+    return facts | {
+        "bytes": folder_size(index),
+        "created": manifest.created,
+        "fields": fields,
+        "warnings": manifest.warnings,
+    }
 
 
 def _plain(field: FieldDescription) -> dict[str, Any]:

@@ -91,11 +91,17 @@ def require_countable(documents: DocumentStore, facets: Sequence[str]) -> None:
             raise _no_field(field, documents.fields())
 
 
-def _no_field(field: str, known: list[str]) -> MissingError:
+class UnknownFieldError(MissingError):
+    """No document has a field that a filter or a facet names."""
+
+
+def _no_field(field: str, known: list[str]) -> UnknownFieldError:
     """The error for a field that no document has, with those that there are, the most similar names first."""
     known.sort(key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
     more = ", …" if len(known) > _FIELDS_SHOWN else ""
-    return MissingError(f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}.")
+    return UnknownFieldError(
+        f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
+    )
 
 
 class _Token(NamedTuple):

@@ -20,7 +20,7 @@ from debater_search.serving.parts import parts_of
 from debater_search.serving.routes import documents, embeddings, health, indexes, rerank, search
 from debater_search.serving.security import Gate
 from debater_search.serving.service import Service
-from debater_search.serving.settings import Settings, is_loopback
+from debater_search.serving.settings import Settings
 
 DEFAULTS = Settings()
 ROUTERS = tuple(module.router for module in (health, indexes, search, documents, embeddings, rerank))
@@ -69,9 +69,8 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     """The layers around the routes; what is added last is the outermost."""
     settings = service.settings
     app.add_middleware(Limits, settings=settings)
-    any_host = settings.keys is not None or not is_loopback(settings.host)
     find_caller = None if settings.keys is None else KeyFile(settings.keys).find
-    app.add_middleware(Gate, find_caller=find_caller, rates=Rates(settings.rate), any_host=any_host)
+    app.add_middleware(Gate, find_caller=find_caller, rates=Rates(settings.rate), any_host=settings.any_host)
     if settings.allow_origins:  # outside the gate: a browser asks first, without a key
         app.add_middleware(CORSMiddleware, **_cors(settings.allow_origins))
     app.add_middleware(Access, metrics=service.metrics)

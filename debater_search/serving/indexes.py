@@ -1,6 +1,7 @@
 """The indexes of a server: opened with their models, renewed behind the searches."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -34,7 +35,7 @@ class ServedIndex:
         self._opened: tuple[SearchEngine, ServedModel | None] | None = None
         self._renewing = Lock()
         self._reported: IndexManifest | None = None  # the state that `renew` told of last
-        self._facts: tuple[int, dict[str, Any]] | None = None
+        self._facts: tuple[IndexManifest, dict[str, Any]] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -87,15 +88,15 @@ class ServedIndex:
 
     def facts(self) -> dict[str, Any]:
         """What `debater info` says, without places on disk, for the newest state."""
-        generation = self.manifest.generation
-        if self._facts is None or self._facts[0] != generation:
+        manifest = self.manifest  # one object per state; a rebuilt index begins at generation 0 again
+        if self._facts is None or self._facts[0] is not manifest:
             facts = describe(self.folder, SUGGESTED_VALUES)
             del facts["index"]
             if "model" in facts:
                 facts["model"] = public_name(facts["model"])
             facts["corpus"] = Path(facts["corpus"]).name
-            self._facts = facts["generation"], facts
-        return self.summary() | self._facts[1]
+            self._facts = manifest, facts
+        return self._facts[1] | self.summary()
 
     def summary(self) -> dict[str, Any]:
         """The index in a list."""
@@ -151,6 +152,7 @@ def named(folders: Sequence[str | Path]) -> dict[str, ServedIndex]:
     """
     found: dict[str, ServedIndex] = {}
     for folder in map(Path, folders):
+        folder = Path(os.path.abspath(folder))  # messages name it, and `.` would be found in every sentence
         name = folder.resolve().name
         if name in found:
             raise InvalidError(f"Two indexes are called {name}: {found[name].folder}, {folder}.", "Rename one of them.")

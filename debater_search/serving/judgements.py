@@ -21,6 +21,7 @@ from debater_search.data.files import decoded, place
 from debater_search.data.judgements import parse_judgement, query_text, read_judgements
 from debater_search.data.rows import json_row
 from debater_search.errors import InvalidError, UnavailableError
+from debater_search.files import fsync
 from debater_search.serving.body import JsonResponse, JsonRoute
 from debater_search.serving.callers import Judge
 from debater_search.serving.errors import ApiError
@@ -57,7 +58,7 @@ class JudgementLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, self._opened() as file:
                 self._mend(file)
-            _sync_folder(path.parent)  # the file may be new
+            fsync(path.parent)  # the file may be new
             for _ in read_judgements(path):  # so that a bad line is named before the server listens
                 pass
             with self._lock, path.open("rb") as file:
@@ -180,9 +181,7 @@ async def judge(index: str, body: JudgementBody, service: TheService, caller: Ju
     assert judgements is not None
     if not query_text(body.query):
         raise ApiError(400, "invalid_request", "The query is empty.", "Send the query of the search.")
-    if len(body.query) > service.settings.query_characters:
-        limit = f"{service.settings.query_characters:,}"
-        raise ApiError(400, "query_too_long", f"The query is longer than {limit} characters.", "Send a shorter one.")
+    service.require_query(body.query)
     key = caller.name if service.settings.keys is not None else None
 
     def save() -> dict[str, Any]:
@@ -192,14 +191,6 @@ async def judge(index: str, body: JudgementBody, service: TheService, caller: Ju
 
     with service.admission():
         return JsonResponse(await service.retrieve(save))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _last_line(file: BinaryIO, end: int) -> int:

@@ -14,7 +14,7 @@ from debater_search.errors import UnavailableError
 from debater_search.extras import require
 from debater_search.serving.indexes import named
 from debater_search.serving.service import Service
-from debater_search.serving.settings import Settings, is_loopback
+from debater_search.serving.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -89,7 +89,7 @@ def _origins(settings: Settings) -> "TransportSecuritySettings":
     """Where there are no keys, a page of another origin may not call the tools."""
     from mcp.server.transport_security import TransportSecuritySettings
 
-    if settings.keys is not None or not is_loopback(settings.host):
+    if settings.any_host:
         return TransportSecuritySettings(enable_dns_rebinding_protection=False)
     hosts = [f"{host}{port}" for host in _LOOPBACK for port in ("", ":*")]
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]

@@ -70,7 +70,7 @@ class ServedModel:
         if vector is not None:
             return Encoded(vector, 0.0, 0.0)
         encoded = await asyncio.wrap_future(self.thread.query(text, instruction))
-        self._cache.put(text, instruction, encoded.vector)
+        self._cache.put(text, instruction, encoded.vector.copy())  # a view would keep its whole batch alive
         return encoded
 
     async def embed(self, texts: Sequence[str], kind: Kind) -> Embedded:
@@ -148,9 +148,10 @@ def count_tokens(encoder: TextEncoder, texts: Sequence[str], kind: Kind) -> tupl
     ids = encoder.token_ids(texts, kind)
     limit = query_length_of(encoder) if kind == "query" else encoder.document_length
     full = [text for text, tokens in zip(texts, ids, strict=True) if limit is not None and len(tokens) >= limit]
+    if limit is None or not full:
+        return sum(map(len, ids)), False
     (frame,) = encoder.token_ids([""], kind)
-    cut = bool(full) and any(len(tokens) + len(frame) > (limit or 0) for tokens in encoder.token_offsets(full))
-    return sum(map(len, ids)), cut
+    return sum(map(len, ids)), any(len(tokens) + len(frame) > limit for tokens in encoder.token_offsets(full))
 
 
 def public_name(name: str) -> str:

@@ -8,7 +8,6 @@ from `callers` (`Judge`, `Searcher`, …), which checks the scope, and their ser
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
-from importlib.util import find_spec
 
 from fastapi import FastAPI
 
@@ -23,9 +22,9 @@ Part = Callable[[FastAPI, Service], AbstractAsyncContextManager[object] | None]
 def parts_of(settings: Settings) -> Iterator[Part]:
     """The parts that the settings ask for, in the order in which their paths are looked at."""
     if settings.judgements is not None:
-        yield from _part("debater_search.serving.judgements")
+        yield import_module("debater_search.serving.judgements").add
     if settings.mcp:
-        yield from _part("debater_search.serving.mcp")
+        yield import_module("debater_search.serving.mcp").add
     if settings.page:
         yield add_page
 
@@ -33,9 +32,3 @@ def parts_of(settings: Settings) -> Iterator[Part]:
 def add_page(app: FastAPI, _: Service) -> None:
     """Serve the page: static files below /."""
     app.mount("/", Page())
-
-
-def _part(module: str) -> Iterator[Part]:
-    """The function `add` of a module, if there is this module."""
-    if find_spec(module) is not None:
-        yield import_module(module).add

@@ -7,6 +7,7 @@ import numpy as np
 
 from debater_search.errors import InvalidError, MissingError
 from debater_search.search import Mode, QueryMarks
+from debater_search.search.filters import UnknownFieldError
 from debater_search.search.request import DEFAULT_WEIGHTS
 from debater_search.serving.errors import ApiError
 from debater_search.serving.indexes import ServedIndex
@@ -56,16 +57,21 @@ async def _answered(service: Service, index: ServedIndex, request: SearchRequest
             found = engine.answer(
                 _query(request), request.k + request.offset, **_options(service, request, mode, vector)
             )
+        except UnknownFieldError as error:
+            raise ApiError(400, "unknown_field", error.message, error.hint) from error
         except MissingError as error:
-            raise _unknown(request, error) from error
+            if request.like is None:
+                raise
+            message = "There is no document with the id of like."
+            raise ApiError(404, "unknown_document", message, "Hits show ids.") from error
         except InvalidError as error:
             if index.is_by_model_of(engine):
                 raise
             raise ApiError(503, "loading", "The index gets another model.", "Try again.", retry_after=2) from error
         marks = engine.marks(request.query or "")
         hits = [_hit(hit, marks, explained=request.explain) for hit in found.hits[request.offset :]]
-        taken = {"queue": queued, "encode": encoding, "rerank": 0.0, **found.timings}
-        taken["encode"] += encoding
+        taken = {"queue": queued, "rerank": 0.0, **found.timings}
+        taken["encode"] += encoding  # what the engine itself took for it is the lookup of a ready vector
         return {
             "index": index.name,
             "generation": found.generation,
@@ -102,13 +108,6 @@ def _options(service: Service, request: SearchRequest, mode: Mode, vector: np.nd
         "vector": vector,
         **reranking,
     }
-
-
-def _unknown(request: SearchRequest, error: MissingError) -> ApiError:
-    """A field that no document has; or, said in the same kind of error, the document of `like`."""
-    if error.message.startswith("No document has a field"):
-        return ApiError(400, "unknown_field", error.message, error.hint)
-    return ApiError(404, "unknown_document", "There is no document with the id of like.", "Hits show ids.")
 
 
 def _hit(hit: Hit, marks: QueryMarks, *, explained: bool) -> dict[str, Any]:

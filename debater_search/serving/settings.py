@@ -39,10 +39,9 @@ def load_encoder(info: EncoderInfo, folder: Path, device: str) -> TextEncoder:
 
 def load_reranker(model: str, device: str) -> Reranker:
     """The reranker that a folder or a hub id names; DebaterError if it cannot be loaded."""
-    from importlib import import_module
+    from debater_search.encoder.reranker import Reranker as CrossEncoder
 
-    loaded: Reranker = import_module("debater_search.encoder.reranker").Reranker.load(model, device=device)
-    return loaded
+    return CrossEncoder.load(model, device=device)
 
 
 @dataclass(frozen=True)
@@ -91,13 +90,18 @@ class Settings:
     load_encoder: Callable[[EncoderInfo, Path, str], TextEncoder] = load_encoder
     load_reranker: Callable[[str, str], Reranker] = load_reranker
 
+    @property
+    def any_host(self) -> bool:
+        """Whether requests may name any host: keys, or an address that others reach, guard against rebinding."""
+        return self.keys is not None or not is_loopback(self.host)
+
     def __post_init__(self) -> None:
         for name in ("max_k", "queue", "retrieval_threads"):
             if getattr(self, name) < 1:
                 raise InvalidError(f"`{name}` is {getattr(self, name)}.", "It must be 1 or more.")
         if self.keys is not None and self.no_keys:
             raise InvalidError("`keys` and `no_keys` exclude each other.", "Give one of them.")
-        if self.keys is None and not self.no_keys and not is_loopback(self.host):
+        if self.keys is None and not self.no_keys and self.any_host:
             raise InvalidError(
                 f"Without keys, {self.host} would serve these indexes to everybody who can reach it.",
                 "Make a key (debater keys add NAME) and name the file as `keys`, or insist with `no_keys`.",

@@ -27,10 +27,18 @@ def list_indexes(parent: str | Path = "indexes") -> list[Path]:
 
 def latest_index(parent: str | Path = "indexes") -> Path:
     """The newest finished index in a folder; MissingError if there is none."""
-    indexes = list_indexes(parent)
+    return _some(list_indexes(parent), parent)[0]
+
+
+def all_indexes(parent: str | Path = "indexes") -> list[Path]:
+    """The finished indexes in a folder, by name; MissingError if there is none."""
+    return sorted(_some(list_indexes(parent), parent))
+
+
+def _some(indexes: list[Path], parent: str | Path) -> list[Path]:
     if not indexes:
         raise MissingError(f"There is no index in {Path(parent)}.", "Make one: debater index CORPUS")
-    return indexes[0]
+    return indexes
 
 
 def open_manifest(folder: Path) -> IndexManifest:

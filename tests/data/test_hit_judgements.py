@@ -86,10 +86,11 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         list(read_judgements(path))
 
 
-def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("end", [b'{"time": "2026-11', b'{"query": "' + "Å".encode()[:-1]])
+def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path, end: bytes, caplog: pytest.LogCaptureFixture) -> None:
     path = saved(tmp_path, line("d1", True))
-    with path.open("a") as file:
-        file.write('{"time": "2026-11')
+    with path.open("ab") as file:
+        file.write(end)
     assert len(list(read_judgements(path))) == 1
     assert "line 2 is unfinished" in caplog.text
 

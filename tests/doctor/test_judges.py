@@ -24,7 +24,7 @@ PLACE = {"place": "indexes", "free": 50 * GB, "writable": True, "left": [], "fai
 LEFT = {"path": "indexes/.a.building", "role": "building", "bytes": 3 * GB, "seconds": 200_000.0, "busy": False}
 CACHE = {"parts": {"training": GB, "hashes": 10}, "free": 50 * GB, "chosen": False, "replaced": False}
 INDEX = {**MACHINE, "index": "indexes/a", "documents": 100, "rows": 110, "deleted": 10, "vectors": GB, "bytes": 2 * GB,
-         "free": 50 * GB, "writable": True, "fields": True, "seconds": 0.2, "hits": 1}  # fmt: skip
+         "free": 50 * GB, "writable": True, "fields": True, "seconds": 0.2}  # fmt: skip
 MODEL = {"name": "m", "seconds": 1.0, "dim": 384, "steps": 8, "device": "cpu", "dtype": "float32", "rate": 100.0,
          "finite": True, "difference": 1e-7}  # fmt: skip
 VERSIONS = {"python": "3.12.1", "old": False, "missing": [], "extras": {"eval": [], "serve": ["uvicorn"]},

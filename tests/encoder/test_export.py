@@ -271,7 +271,10 @@ def test_the_card_says_how_to_load_it_and_what_it_scored(models: dict[str, Encod
     settings = json.loads((folder / "debater.json").read_text())
     settings["provenance"] = {"metrics": {"training": {"loss": 0.1}, "cranfield": {"ndcg@10": 0.41}}}
     (folder / "debater.json").write_text(json.dumps(settings))
+    write_card(folder, "hf", name="mine")
+    assert "library_name: transformers\n" in (folder / "README.md").read_text()
     write_card(folder, "sentence-transformers", name="mine")
+    assert "library_name: sentence-transformers\n" in (folder / "README.md").read_text()
     card = (folder / "README.md").read_text()
     assert "trust_remote_code=True" in card
     assert "| cranfield | ndcg@10 | 0.4100 |" in card

@@ -27,6 +27,10 @@ def test_errors_have_one_shape(client: TestClient) -> None:
     missing = client.post("/v1/indexes/papers/search", json={"query": "x", "where": "yeer > 1"})
     assert (missing.status_code, missing.json()["error"]["code"]) == (400, "unknown_field")
     assert missing.json()["error"]["request_id"] == missing.headers["x-request-id"]
+    like = client.post("/v1/indexes/papers/search", json={"like": "none"})
+    assert (like.status_code, like.json()["error"]["code"]) == (404, "unknown_document")
+    facet = client.post("/v1/indexes/papers/search", json={"like": "d3", "facets": ["yeer"]})
+    assert (facet.status_code, facet.json()["error"]["code"]) == (400, "unknown_field")
     assert client.get("/v1/indexes/none").status_code == 404
     assert client.get("/v1/indexes/papers/documents/none").json()["error"]["code"] == "unknown_document"
     assert client.get("/v1/nothing").json()["error"]["code"] == "not_found"

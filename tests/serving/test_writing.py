@@ -152,9 +152,12 @@ def test_a_state_that_a_search_opened_is_reported_too(serve: Serve, own: Path) -
 
 
 def test_an_index_made_again_by_another_model_is_served_by_that_model(writable: TestClient, own: Path) -> None:
+    assert writable.get("/v1/indexes/papers").json()["documents"] == 25
     build(tiny_corpus(3), FakeEncoder("another", dim=32), own, force=True)
     wait_until(lambda: writable.get("/v1/indexes").json()["indexes"][0]["dim"] == 32)
     assert len(found(writable, "wing", "dense")) == 3
+    facts = writable.get("/v1/indexes/papers").json()
+    assert (facts["documents"], facts["model"], facts["dim"]) == (3, "another", 32)
 
 
 def test_a_damaged_change_leaves_the_state_before_it_in_service(writable: TestClient, own: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_measurement_writes_nothing_and_scores_as_an_evaluation_does(
 ) -> None:
     encoders = [Encoder.load(tiny_model("bert"), thinking_steps=steps, device="cpu") for steps in (1, 3)]
     expected = [evaluate(str(development), encoder).metrics["ndcg@10"] for encoder in encoders]
-    for writer in ("store.corpus.new_database", "store.embeddings.EmbeddingWriter", "vectors.backend"):
+    for writer in ("store.corpus.new_database", "store.embedding_writer.EmbeddingWriter", "vectors.backend"):
         monkeypatch.setattr(f"debater_search.{writer}", None)
     alone: Any = SimpleNamespace(processes=1, sharded=False)
     task = DevelopmentSet(Evaluation(task=str(development)), seed=1)

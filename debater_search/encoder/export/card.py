@@ -15,7 +15,8 @@ def write_card(folder: Path, format: str, *, name: str) -> None:
     about = read_json(folder / ("template.json" if format == "onnx" else "debater.json"))
     source = str(about.get("model") or about.get("exported_from", {}).get("model") or name)
     base = about.get("base_model")
-    head = ["---", f"library_name: {'onnx' if format == 'onnx' else 'sentence-transformers'}"]
+    library = {"hf": "transformers", "onnx": "onnx"}.get(format, format)
+    head = ["---", f"library_name: {library}"]
     head += ["pipeline_tag: sentence-similarity", "tags: [debater, dense-retrieval]"]
     if isinstance(base, str) and HUB_ID.fullmatch(base):
         head.append(f"base_model: {base}")

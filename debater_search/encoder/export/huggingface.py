@@ -1,18 +1,23 @@
 """A plain Hugging Face folder that keeps the encoder's fingerprint: an index of the model accepts it."""
 
-import shutil
 import warnings
 from pathlib import Path
 
 import torch
 
 from debater_search.encoder.encoder import Encoder
-from debater_search.encoder.export.source import PROBES, merged, require_same_vectors, stored_dtype
+from debater_search.encoder.export.source import (
+    PROBES,
+    merged,
+    require_close_vectors,
+    require_same_vectors,
+    stored_dtype,
+)
 from debater_search.encoder.families import is_causal
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.files import read_json, write_json
 from debater_search.encoder.loading.origin import Origin
-from debater_search.encoder.saving import BESIDE_TOKENIZER
+from debater_search.encoder.saving import save_tokenizer
 from debater_search.encoder.spec import CHECKPOINT_FILE
 
 
@@ -25,6 +30,8 @@ def write_huggingface(encoder: Encoder, folder: Path, int8: bool = False) -> Non
     """
     if int8:
         encoder.save(folder, int8=True)
+        rounded = Encoder.load(folder, device="cpu", dtype="float32")
+        require_close_vectors(rounded.encode_documents(PROBES), encoder.encode_documents(PROBES), "The exported folder")
         return
     dtype, parts = stored_dtype(encoder), encoder.parts
     with quiet_transformers(), warnings.catch_warnings():
@@ -46,10 +53,7 @@ def write_huggingface(encoder: Encoder, folder: Path, int8: bool = False) -> Non
 def _write_tokenizer(encoder: Encoder, folder: Path) -> None:
     """The tokenizer as it is; its settings name the token of the padding, without which others cannot batch."""
     parts, config = encoder.parts, encoder.model.backbone.config
-    parts.tokenizer.save(str(folder / "tokenizer.json"))
-    for name in BESIDE_TOKENIZER:
-        if (parts.tokenizer_folder / name).is_file():
-            shutil.copyfile(parts.tokenizer_folder / name, folder / name)
+    save_tokenizer(parts, folder)
     settings = folder / "tokenizer_config.json"
     declared = read_json(settings) if settings.is_file() else {"tokenizer_class": "PreTrainedTokenizerFast"}
     pad = config.pad_token_id
@@ -58,9 +62,15 @@ def _write_tokenizer(encoder: Encoder, folder: Path) -> None:
 
 
 def require_same_folder(encoder: Encoder, folder: Path, dtype: torch.dtype) -> None:
-    """Raise InvalidError if a folder has another fingerprint than the encoder or, in float32, other vectors."""
+    """Raise InvalidError if a folder has another fingerprint than the encoder, or other vectors.
+
+    Weights of 16 bits are rounded: their vectors are close.
+    """
     again = Encoder.load(folder, device="cpu", dtype="float32")
     assert again.fingerprint == encoder.fingerprint
+    compare = require_same_vectors if dtype == torch.float32 else require_close_vectors
+    compare(again.encode_queries(PROBES), encoder.encode_queries(PROBES), "The exported folder")
     if dtype == torch.float32:
-        require_same_vectors(again.encode_queries(PROBES), encoder.encode_queries(PROBES), "The exported folder")
-        require_same_vectors(again.deliberate(PROBES), encoder.deliberate(PROBES), "The exported folder")
+        compare(again.deliberate(PROBES), encoder.deliberate(PROBES), "The exported folder")
+    else:
+        compare(again.encode_documents(PROBES), encoder.encode_documents(PROBES), "The exported folder")

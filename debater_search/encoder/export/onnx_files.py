@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from debater_search.encoder.batching import pad
 from debater_search.encoder.encoder import Encoder
-from debater_search.encoder.export.source import PROBES, require_one_pass, require_same_vectors
+from debater_search.encoder.export.source import PROBES, require_close_vectors, require_one_pass, require_same_vectors
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.files import write_json
 from debater_search.encoder.model import DeliberationModel
@@ -29,8 +29,6 @@ KINDS = ("query", "document")
 INPUTS, EMBEDDING, VIEWS = ["input_ids", "attention_mask"], "sentence_embedding", "views"
 LARGE = 1_500_000_000
 """Bytes of weights from which on they go into a file beside the .onnx, which holds at most 2 GB."""
-CLOSE_INT8 = 0.9
-"""Least mean cosine of 8-bit vectors to the encoder's."""
 
 
 def write_onnx(encoder: Encoder, folder: Path, int8: bool = False) -> None:
@@ -143,13 +141,7 @@ def _require_same(encoder: Encoder, kind: str, path: Path, int8: bool) -> None:
         if not int8:
             require_same_vectors(found, wanted, path.name)
     if int8:
-        cosine = float((session.run([EMBEDDING], _inputs(encoder, kind, PROBES))[0] * expected).sum(1).mean())
-        log.info("%s: mean cosine of 8-bit vectors to the model's: %.4f.", path.name, cosine)
-        if not cosine >= CLOSE_INT8:
-            raise InvalidError(
-                f"In 8 bits the vectors of {encoder.name} have a mean cosine of only {cosine:.2f} to its own.",
-                "Leave `int8` out.",
-            )
+        require_close_vectors(session.run([EMBEDDING], _inputs(encoder, kind, PROBES))[0], expected, path.name)
 
 
 def _inputs(encoder: Encoder, kind: str, texts: Sequence[str]) -> dict[str, np.ndarray]:

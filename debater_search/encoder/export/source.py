@@ -1,5 +1,6 @@
 """The encoder that is exported, and whether a new folder gives its vectors."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from debater_search.encoder.loading.gguf import CONTENTS
 from debater_search.encoder.speed.hardware import DTYPES
 from debater_search.errors import InvalidError
 
+log = logging.getLogger(__name__)
+
+CLOSE = 0.9
+"""Least mean cosine of vectors from weights of fewer bits to the model's own."""
 TOLERANCE = 1e-5
 """Largest difference between two vectors that is taken for rounding."""
 PROBES = (
@@ -111,6 +116,17 @@ def require_same_vectors(one: np.ndarray, other: np.ndarray, what: str) -> None:
     """Raise InvalidError if vectors differ by more than rounding."""
     if not (difference := float(np.abs(one - other).max())) <= TOLERANCE:  # also NaN
         raise InvalidError(f"{what} gives other vectors than the model (by {difference:.1e}); nothing was written.", "")
+
+
+def require_close_vectors(one: np.ndarray, other: np.ndarray, what: str) -> None:
+    """Raise InvalidError if vectors [n, dim] of fewer bits are not close to the model's own."""
+    cosine = float((one * other).sum(1).mean())
+    log.info("%s: mean cosine of its vectors to the model's: %.4f.", what, cosine)
+    if not cosine >= CLOSE:  # also NaN
+        raise InvalidError(
+            f"The vectors of {what} have a mean cosine of only {cosine:.2f} to the model's own.",
+            "Export it in float32, without `int8`; nothing was written.",
+        )
 
 
 def _plain(base: PreTrainedModel) -> dict[str, Tensor]:

@@ -222,8 +222,14 @@ async function more() {
   const list = byId("hits");
   const before = list.childElementCount;
   setBusy(true);
-  const answer = await asked(before, Math.min(PAGE, facts.max_k - before), running.signal);
-  setBusy(false);
+  byId("more").disabled = true; // a second click would ask for the same hits
+  let answer;
+  try {
+    answer = await asked(before, Math.min(PAGE, facts.max_k - before), running.signal);
+  } finally {
+    byId("more").disabled = false;
+    setBusy(false);
+  }
   if (answer === undefined) return;
   draw(answer, true);
   state.shown = String(list.childElementCount);
