@@ -21,9 +21,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from serve_load import (
     ROOT,
@@ -70,9 +71,9 @@ async def capacity(start: Callable[..., Server], queries: list[str], options: ar
     return statistics.median(rates["in batches"])
 
 
-async def measured_capacity(server: Server, queries: list[str], seconds: float) -> float:
+async def measured_capacity(server: Server, questions: Iterator[dict[str, Any]], seconds: float) -> float:
     """Requests/s of 16 clients now."""
-    answers = await closed_loop(server, different(queries, "dense"), clients=CLIENTS, seconds=seconds)
+    answers = await closed_loop(server, questions, clients=CLIENTS, seconds=seconds)
     return len(answers) / seconds
 
 
@@ -81,7 +82,7 @@ async def latency(start: Callable[..., Server], queries: list[str], options: arg
     questions = different(queries, "dense")
     await closed_loop(server, questions, clients=CLIENTS, seconds=3)
     single = await closed_loop(server, questions, clients=1, seconds=options.seconds)
-    rate = await measured_capacity(server, queries, options.seconds) / 2
+    rate = await measured_capacity(server, questions, options.seconds) / 2
     half = await open_loop(server, questions, rate, options.long)
     row("load", "requests", "p50 ms", "p99 ms", "statuses")
     row("one client", len(single), percentile(single, 0.5), percentile(single, 0.99), statuses(single))
@@ -95,7 +96,7 @@ async def overload(start: Callable[..., Server], queries: list[str], options: ar
     questions = different(queries, "dense")
     await closed_loop(server, questions, clients=CLIENTS, seconds=3)
     single = percentile(await closed_loop(server, questions, clients=1, seconds=3), 0.5)
-    rate = 2 * await measured_capacity(server, queries, options.seconds)
+    rate = 2 * await measured_capacity(server, questions, options.seconds)
     answers = await open_loop(server, questions, rate, options.long)
     end = time.perf_counter()
     while percentile(await closed_loop(server, questions, clients=1, requests=5), 0.5) > 2 * single:

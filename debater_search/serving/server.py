@@ -45,7 +45,7 @@ def run(indexes: Sequence[str | Path], settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
-    with _listening(settings.host, settings.port) as listener, _lines_on_stderr():
+    with listening(settings.host, settings.port) as listener, _lines_on_stderr():
         host, port = listener.getsockname()[:2]
         log.info("Serving %s on http://%s:%d", ", ".join(app.state.service.indexes), _in_url(host), port)
         _Server(config, app.state.service).run(sockets=[listener])
@@ -75,7 +75,8 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that accepts connections; UnavailableError if the address is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
@@ -84,6 +85,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             f"The server cannot listen on {host}:{port} ({error.strerror}).", "Choose another `port` or `host`."
         ) from None
     with listener:
+        # An answer's head and body are written apart: else the body would wait 40 ms for the client's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         yield listener
 
 

@@ -15,6 +15,7 @@ import pytest
 from debater_search.indexing import add, verify
 from debater_search.search import SearchEngine
 from debater_search.serving.keys import add_key
+from debater_search.serving.server import listening
 from debater_search.store.folders import open_manifest
 from debater_search.types import Document
 from tests.fakes import FakeEncoder
@@ -22,6 +23,13 @@ from tests.serving.conftest import wait_until
 from tests.serving.process import running
 
 SEARCH, DOCUMENTS = "/v1/indexes/papers/search", "/v1/indexes/papers/documents"
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_server_answers_logs_no_query_and_drains_when_it_is_told_to_stop(built: Path, tmp_path: Path) -> None:
