@@ -1,12 +1,14 @@
 """What the values of metadata fields are: counts among some documents (facets), and a description of each field."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from debater_search.errors import InvalidError
 from debater_search.store.documents import DocumentStore
+from debater_search.store.filters import UnknownFieldError
 from debater_search.store.values import date_text
 from debater_search.types import Count, Facet
 
@@ -33,6 +35,15 @@ class FieldDescription:
     max: int | float | str | None = None
     values: list[Count] | None = None
     distinct: int | None = None
+
+
+def require_countable(documents: DocumentStore, facets: Sequence[str]) -> None:
+    """Raise DebaterError unless the values of these fields can be counted."""
+    if not documents.has_field_table:
+        raise InvalidError("This index has no table of fields to count values in.", "Compact it: debater compact INDEX")
+    for field in facets:
+        if not documents.has_field(field):
+            raise UnknownFieldError(field, documents.fields())
 
 
 def facet(documents: DocumentStore, name: str, among: np.ndarray | None = None, limit: int = 10) -> Facet:
