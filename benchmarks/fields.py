@@ -18,7 +18,7 @@ from pathlib import Path
 
 from house import abstracts
 
-from debater_search.search.filters import parse_filter
+from debater_search.filters import parse_filter
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
 from debater_search.store.facets import describe_fields, facet

@@ -6,9 +6,11 @@ A lock's file is never followed if it is a link, and never emptied before it is 
 import errno
 import fcntl
 import json
+import logging
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,14 +18,19 @@ from pathlib import Path
 
 from debater_search.errors import BusyError, InvalidError, UnavailableError
 
+logger = logging.getLogger(__name__)
+
 LOCK_NAME = "writer.lock"
+_LOOKS_EVERY = 0.2  # seconds between two looks at a lock that is waited for
 _MAX_HOLDER = 10_000  # bytes that are read of what a holder says of itself
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path, *, wait: float | None = None) -> Iterator[None]:
     """Be the only writer of an existing folder while the block runs, also when the folder is renamed meanwhile.
+
+    Another writer is waited for, for `wait` seconds at most, and a note names it. None: the caller does not wait.
 
     Raises:
         BusyError: another writer is at work; the message names it.
@@ -31,8 +38,7 @@ def writing(folder: Path) -> Iterator[None]:
         UnavailableError: its file system has no locks.
 
     """
-    with _opened(folder) as directory:
-        descriptor = _acquire(folder, directory)
+    with _locked(folder, wait) as (directory, descriptor):
         try:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, json.dumps(_myself()).encode())
@@ -70,6 +76,41 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _locked(folder: Path, wait: float | None) -> Iterator[tuple[int, int]]:
+    """The open folder and its locked file, which the caller closes.
+
+    Each look opens the folder anew: `index --force` puts another one in its place.
+    """
+    end, said = time.monotonic() + (wait or 0), ""
+    while True:
+        with _opened(folder) as directory:
+            try:
+                descriptor = _acquire(folder, directory)
+            except BusyError as busy:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise BusyError(busy.message, _advice(wait)) from None
+                if busy.message != said:
+                    said = busy.message
+                    logger.info("Waiting: %s", said)
+            else:
+                if os.path.samestat(os.fstat(directory), os.stat(folder)):
+                    yield directory, descriptor
+                    return
+                os.close(descriptor)
+                continue
+        time.sleep(min(left, _LOOKS_EVERY))
+
+
+def _advice(wait: float | None) -> str:
+    if wait is None:
+        return "Wait for its end and run this again."
+    if not wait:
+        return "Run this again after its end, or with `wait`."
+    return f"It did not end within {wait:g} seconds."
+
+
+@contextmanager
 def _opened(folder: Path) -> Iterator[int]:
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -101,9 +142,7 @@ def _acquire(folder: Path, directory: int) -> int:
             if _is_current(descriptor, LOCK_NAME, directory):
                 return descriptor
         except BlockingIOError:
-            raise BusyError(
-                f"{folder} is being written to by {_holder(descriptor)}.", "Wait for its end and run this again."
-            ) from None
+            raise BusyError(f"{folder} is being written to by {_holder(descriptor)}.") from None
         except OSError as error:
             os.close(descriptor)
             if error.errno in _NO_LOCKS:
@@ -126,7 +165,8 @@ def _is_current(descriptor: int, name: str, directory: int | None = None) -> boo
 
 
 def _myself() -> dict[str, object]:
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    command = shlex.join(["debater" if name == "__main__.py" else name, *sys.argv[1:]])
     return {"pid": os.getpid(), "since": datetime.now().strftime("%Y-%m-%d %H:%M:%S"), "command": command[:1000]}
 
 

@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from debater_search.errors import DebaterError
+from debater_search.errors import BusyError, DebaterError
 from debater_search.indexing import add, build, compact, delete, update, verify
 from debater_search.indexing.output import check_output
 from debater_search.locks import LOCK_NAME, writing
@@ -97,6 +100,42 @@ def test_what_a_lock_file_says_is_not_believed(index: Path) -> None:
             (index / LOCK_NAME).write_text(text, encoding="latin-1")
             with pytest.raises(DebaterError, match="by another process"):
                 delete(index, ["d0"])
+
+
+def test_a_writer_waits_no_longer_than_it_is_told(index: Path, holder: subprocess.Popen[str]) -> None:
+    for change in (delete, add):
+        with pytest.raises(BusyError) as raised:
+            change(index, ["d0"] if change is delete else CORPUS[:1], wait=0.05)  # type: ignore[operator]
+        assert str(holder.pid) in raised.value.message
+        assert raised.value.hint == "It did not end within 0.05 seconds."
+
+
+def test_a_writer_that_waits_goes_on_in_the_folder_that_took_the_place(
+    index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = build(CORPUS[:3], FakeEncoder(), tmp_path / "other").folder
+
+    def swap() -> None:
+        while not caplog.messages:
+            time.sleep(0.01)
+        index.rename(tmp_path / "old")
+        other.rename(index)
+        held.close()
+
+    with ExitStack() as held, caplog.at_level("INFO", "debater_search.locks"):
+        held.enter_context(writing(index))
+        swapping = Thread(target=swap)
+        swapping.start()
+        assert delete(index, ["d0"], wait=10).documents == 2
+        swapping.join()
+    assert "Waiting: " in caplog.messages[0]
+    assert not (index / LOCK_NAME).exists()
+    assert len(SearchEngine.open(tmp_path / "old", encoder=FakeEncoder()).search("wing")) == 5
+
+
+def test_an_index_behind_a_link_is_changed(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(index)
+    assert delete(tmp_path / "link", ["d0"]).deleted == 1
 
 
 def test_a_folder_that_is_renamed_keeps_its_lock(index: Path, tmp_path: Path) -> None:

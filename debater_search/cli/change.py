@@ -1,13 +1,17 @@
 """`debater add`, `debater delete` and `debater compact`: change an index in place."""
 
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from debater_search.cli.asking import agreed, someone_is_there
+from debater_search.cli.completion import model_names
+from debater_search.cli.errors import FAILURE
 from debater_search.cli.info import show_facts
-from debater_search.cli.options import BaseModel, Device, Json, examples
+from debater_search.cli.options import BaseModel, Device, Index, Json, Wait, Where, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import DebaterError
 
@@ -21,16 +25,21 @@ _SHOWN = 10  # ids in a warning
 ADD_EXAMPLES = examples(
     "debater add indexes/papers new-papers.jsonl",
     "generate | debater add indexes/papers -",
+    "debater add indexes/papers new-papers.jsonl --wait",
     "debater index --update papers.jsonl      # make the index hold exactly these documents",
 )
 DELETE_EXAMPLES = examples(
-    "debater delete indexes/papers 1706.03762 1810.04805", "debater delete indexes/papers --ids gone.txt"
+    "debater delete indexes/papers 1706.03762 1810.04805",
+    "debater delete indexes/papers --ids gone.txt",
+    'debater delete indexes/papers --where "year < 1990 or title is missing"',
 )
 COMPACT_EXAMPLES = examples("debater compact indexes/papers", "debater compact indexes/papers --json")
 
-Index = Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")]
 Moved = Annotated[
-    str | None, typer.Option("--model", "-m", help="New path of the model, if it was moved.", metavar="M")
+    str | None,
+    typer.Option(
+        "--model", "-m", help="New path of the model, if it was moved.", metavar="M", autocompletion=model_names
+    ),
 ]
 
 
@@ -42,6 +51,7 @@ def add(
     model: Moved = None,
     base_model: BaseModel = None,
     device: Device = "auto",
+    wait: Wait = False,
     as_json: Json = False,
 ) -> None:
     """Add documents to an index; one whose id is there already takes the old one's place."""
@@ -51,35 +61,43 @@ def add(
 
         require_exists(corpus)
         encoder = moved_encoder(index, model, base_model, device)
-        show_change(out, add(index, corpus, encoder=encoder, device=device, progress=True))
+        change = add(index, corpus, encoder=encoder, device=device, wait=patience(wait), progress=True)
+        show_change(out, change)
 
 
 def delete(
     index: Index,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of the documents to delete.", metavar="ID…")] = None,
     file: Annotated[Path | None, typer.Option("--ids", help="A file of ids, one per line.", metavar="FILE")] = None,
+    where: Where = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete what --where finds without asking.")] = False,
+    wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Delete documents from an index by their ids."""
+    """Delete documents from an index by their ids, or all that a filter allows."""
     with results(as_json) as out:
         from debater_search.indexing import delete
 
-        given = [*(ids or []), *(_read_ids(file) if file else [])]
-        if not given:
-            raise DebaterError("No ids were given.", "Name the documents to delete, or a file of ids with --ids.")
-        change = delete(index, given)
+        if where is not None and (ids or file):
+            raise DebaterError("Ids and --where exclude each other.", "Give one of them.")
+        given = (
+            _found(index, where, yes=yes) if where is not None else [*(ids or []), *(_read_ids(file) if file else [])]
+        )
+        if not given and where is None:
+            raise DebaterError("No ids were given.", "Name the documents to delete, a file of --ids, or --where.")
+        change = delete(index, given, wait=patience(wait))
         if change.unknown:
             shown = ", ".join(change.unknown[:_SHOWN]) + (", …" if len(change.unknown) > _SHOWN else "")
             log.warning("No document has the id: %s.", shown)
         show_change(out, change)
 
 
-def compact(index: Index, as_json: Json = False) -> None:
+def compact(index: Index, wait: Wait = False, as_json: Json = False) -> None:
     """Fold what was added to an index and deleted from it into its base; nothing is encoded."""
     with results(as_json) as out:
         from debater_search.indexing import compact
 
-        done = compact(index, progress=True)
+        done = compact(index, wait=patience(wait), progress=True)
         facts = {"index": str(index), "documents": done.documents, "folded": done.folded, "dropped": done.dropped}
         if as_json:
             return out.json(facts | {"generation": done.generation})
@@ -88,6 +106,11 @@ def compact(index: Index, as_json: Json = False) -> None:
         elif not done.folded and not done.dropped:
             return out.show(f"There is nothing to fold in {index}.")
         return show_facts(out, facts)
+
+
+def patience(wait: bool) -> float:
+    """The seconds that another writer is waited for."""
+    return math.inf if wait else 0
 
 
 def moved_encoder(index: Path, model: str | None, base_model: str | None, device: str) -> Any:
@@ -116,6 +139,25 @@ def show_change(out: Output, change: "Change") -> None:
         more = {"unknown": change.unknown, "generation": change.generation}
         return out.json({"index": str(change.folder)} | counts | more)
     return out.facts([("index", str(change.folder)), *((name, f"{count:,}") for name, count in counts.items())])
+
+
+def _found(index: Path, where: str, *, yes: bool) -> list[str]:
+    """The ids of the documents to delete: those that a filter allows, once a person has agreed or with --yes."""
+    from debater_search.indexing import matching
+
+    found = matching(index, where)
+    if not found:
+        log.info("No document of %s matches.", index)
+    elif not yes:
+        counted = f"{len(found):,} {'document' if len(found) == 1 else 'documents'} of {index}"
+        if not someone_is_there():
+            raise DebaterError(
+                f"--where would delete {counted}, and there is no terminal to ask on.", "Add --yes to delete them."
+            )
+        if not agreed(f"Delete {counted}?"):
+            log.info("Nothing was deleted.")
+            raise typer.Exit(FAILURE)
+    return found
 
 
 def _read_ids(file: Path) -> list[str]:

@@ -13,6 +13,7 @@ from debater_search.cli import (
     drop,
     eval,
     export,
+    facets,
     index,
     info,
     mcp,
@@ -26,7 +27,7 @@ from debater_search.cli import (
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:
@@ -86,6 +87,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "info": (info.info, info.EXAMPLES),
     "list": (reading.list_all, reading.LIST_EXAMPLES),
     "get": (reading.get, reading.GET_EXAMPLES),
+    "facets": (facets.facets, facets.EXAMPLES),
     "verify": (verify.verify, verify.EXAMPLES),
     "doctor": (doctor.doctor, doctor.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --train   # train, index, search, compare")),

@@ -1,19 +1,22 @@
 """`debater drop`: remove an index and what a server keeps of it."""
 
-import sys
-from pathlib import Path
+import logging
 from typing import Annotated
 
 import typer
 
-from debater_search.cli.options import Json, examples
+from debater_search.cli.asking import agreed, someone_is_there
+from debater_search.cli.errors import FAILURE
+from debater_search.cli.options import Index, Json, examples
 from debater_search.cli.output import results
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = examples("debater drop indexes/papers", "debater drop indexes/papers --yes")
 
 
 def drop(
-    index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
+    index: Index,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -21,8 +24,9 @@ def drop(
     with results(as_json) as out:
         from debater_search.indexing import drop as remove
 
-        if not yes and index.is_dir() and sys.stdin.isatty() and sys.stderr.isatty():
-            typer.confirm(f"Remove {index}? It cannot be restored.", abort=True, err=True)
+        if not yes and index.is_dir() and someone_is_there() and not agreed(f"Remove {index}? It cannot be restored."):
+            log.info("Nothing was removed.")
+            raise typer.Exit(FAILURE)
         remove(index)
         if as_json:
             return out.json({"index": str(index), "dropped": True})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from debater_search.cli.completion import task_names
 from debater_search.cli.options import (
     DEFAULT_MODEL,
     Attention,
@@ -67,7 +68,9 @@ def evaluate(
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Folder in BEIR layout, beir/NAME, name of an mteb task, or suite: beir, mteb-eng-v2.", metavar="TASK"
+            help="Folder in BEIR layout, beir/NAME, name of an mteb task, or suite: beir, mteb-eng-v2.",
+            metavar="TASK",
+            autocompletion=task_names,
         ),
     ] = None,
     model: Model = None,

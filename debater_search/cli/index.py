@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from debater_search.cli.change import moved_encoder, show_change
+from debater_search.cli.change import moved_encoder, patience, show_change
 from debater_search.cli.info import show_facts
 from debater_search.cli.options import (
     INDEXES,
@@ -35,7 +35,9 @@ EXAMPLES = examples(
     "debater index --update papers.jsonl.gz --output indexes/papers",
 )
 
-_UPDATE_TAKES = "Beside it go --output, --model, --base-model, --device and --json; to build anew, use --force alone."
+_UPDATE_TAKES = (
+    "Beside it go --output, --model, --base-model, --device, --wait and --json; to build anew, use --force alone."
+)
 
 
 def index(
@@ -112,6 +114,10 @@ def index(
     update: Annotated[
         bool, typer.Option("--update", help="Change an index: encode what is new or changed, drop what is gone.")
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="With --update: wait for another writer of the index instead of failing at once."),
+    ] = False,
     force: Force = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -138,7 +144,10 @@ def index(
             if elsewhere or force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
             encoder = moved_encoder(folder, model, base_model, device)
-            return show_change(out, update_index(folder, corpus, encoder=encoder, device=device, progress=True))
+            change = update_index(folder, corpus, encoder=encoder, device=device, wait=patience(wait), progress=True)
+            return show_change(out, change)
+        if wait:
+            raise DebaterError("--wait has no effect without --update.", "Give --update too, or leave it out.")
         if overlap != 32 and passages is None:
             raise DebaterError(
                 "--overlap has no effect without --passages.", "Give --passages too, such as --passages 256."

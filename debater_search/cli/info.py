@@ -1,11 +1,8 @@
 """`debater info`: what is in an index, without loading its model."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from debater_search.cli.options import Json, examples
+from debater_search.cli.options import Index, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.terminal import printable, size_in_words
 
@@ -15,7 +12,7 @@ EXAMPLES = examples("debater info indexes/cranfield", "debater info indexes/cran
 
 
 def info(
-    index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
+    index: Index,
     as_json: Json = False,
 ) -> None:
     """Say what is in an index: documents and their fields, model, dimensions, size on disk, when it was made."""

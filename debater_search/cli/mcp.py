@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from debater_search.cli.completion import index_names
 from debater_search.cli.interrupts import leaving_at_once
 from debater_search.cli.options import INDEXES, Device, examples
 from debater_search.cli.output import results
@@ -14,7 +15,8 @@ EXAMPLES = examples("debater mcp", "debater mcp indexes/papers indexes/notes")
 
 def mcp(
     indexes: Annotated[
-        list[Path] | None, typer.Argument(help="Index folders. Default: all in indexes/.", metavar="INDEX…")
+        list[Path] | None,
+        typer.Argument(help="Index folders. Default: all in indexes/.", metavar="INDEX…", autocompletion=index_names),
     ] = None,
     device: Device = "auto",
 ) -> None:

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-INDEXES = Path("indexes")
+from debater_search.cli import completion
+from debater_search.cli.completion import INDEXES as INDEXES
+
 DEFAULT_MODEL = "debater-small"
 
 
@@ -25,6 +27,7 @@ class Rescore(StrEnum):
     mean = "mean"
 
 
+Index = Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX", autocompletion=completion.index_names)]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -32,11 +35,18 @@ Model = Annotated[
         "-m",
         help="A folder, a hub id, or debater-small (the default), minilm, debater-2b, debater-4b, smollm2-135m.",
         metavar="M",
+        autocompletion=completion.model_names,
     ),
 ]
 QueryModel = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Model that encodes queries; must be the one that made the index.", metavar="M"),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model that encodes queries; must be the one that made the index.",
+        metavar="M",
+        autocompletion=completion.model_names,
+    ),
 ]
 BaseModel = Annotated[
     str | None,
@@ -76,6 +86,13 @@ RerankDepth = Annotated[
         help="Documents per query that --rerank reads. Default: 20 on a CPU, 100 on a GPU.",
         metavar="N",
     ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", help="Only documents that this filter allows, as in `debater search`.", metavar="FILTER"),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another writer of the index, however long, instead of failing at once.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a finished output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; all else goes to stderr.")]

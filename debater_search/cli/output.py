@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
@@ -51,6 +51,17 @@ class Output:
         self.stream, self.as_json = stream, as_json
         if isinstance(stream, io.TextIOWrapper):  # a title outside the locale's alphabet must not end a command
             stream.reconfigure(encoding="utf-8" if as_json else None, errors="backslashreplace")
+
+    def csv(self, rows: Iterable[Sequence[str]]) -> None:
+        """Write rows as CSV (RFC 4180), in UTF-8; on a terminal control characters are spelled out."""
+        import csv
+
+        if isinstance(self.stream, io.TextIOWrapper):
+            self.stream.reconfigure(encoding="utf-8", newline="")
+        written = io.StringIO()
+        csv.writer(written, lineterminator="\n" if self.on_terminal else "\r\n").writerows(rows)
+        self.stream.write(printable_lines(written.getvalue()) if self.on_terminal else written.getvalue())
+        self.stream.flush()
 
     def json(self, document: Any) -> None:
         """Write one JSON document on one line."""

@@ -12,10 +12,16 @@ from debater_search.cli.options import Mode
 from debater_search.cli.output import Output
 from debater_search.errors import DebaterError
 
-HELP = (
-    "One query per line. :k 20 shows 20 hits, :mode lexical searches by words, "
-    ":where year > 2020 sets a filter (:where alone removes it), :like ID finds documents like one, :q quits."
-)
+HELP = "One query per line; :help shows what else can be typed, :q quits."
+COMMANDS = {
+    ":k 20": "show 20 hits per query",
+    ":mode lexical": "search by words; dense: by vectors, hybrid: by both",
+    ":where year > 2020": "search only documents that this filter allows",
+    ":where": "search all documents again",
+    ":like ID": "find documents like the one with this id",
+    ":help": "show these commands",
+    ":q": "quit; so does Ctrl-D",
+}
 MAX_DIGITS = 19  # of a number; no collection has as many documents
 HISTORY = 1000  # lines kept from prompt to prompt
 EXPECTED = {"k": "a whole number from 1", "mode": "one of " + ", ".join(Mode), "like": "the id of a document"}
@@ -48,7 +54,11 @@ def converse(search: Conversation, out: Output) -> int:
             try:
                 if line == ":q":
                     break
-                if line.startswith(":"):
+                if line == ":help":
+                    print(
+                        *(f"{command:<20}{effect}" for command, effect in COMMANDS.items()), sep="\n", file=sys.stderr
+                    )
+                elif line.startswith(":"):
                     obey(line, search)
                 else:
                     search.answer(line)
@@ -71,9 +81,9 @@ def obey(line: str, search: Conversation) -> None:
     elif name == "like" and value:
         search.answer_like(value)
     elif name in EXPECTED:
-        raise DebaterError(f":{name} takes {EXPECTED[name]}, not {value!r}.", HELP)
+        raise DebaterError(f":{name} takes {EXPECTED[name]}, not {value!r}.", ":help shows all commands.")
     else:
-        raise DebaterError(f"There is no command {line!r}.", HELP)
+        raise DebaterError(f"There is no command {line!r}.", ":help shows all commands.")
 
 
 @contextmanager

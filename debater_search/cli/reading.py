@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from debater_search.cli.options import INDEXES, Json, examples
+from debater_search.cli.options import INDEXES, Index, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import MissingError
 from debater_search.terminal import age_in_words, size_in_words
 
 LIST_EXAMPLES = examples("debater list", "debater list /data/indexes --json")
-GET_EXAMPLES = examples("debater get indexes/papers 1706.03762", "debater get indexes/papers 1706.03762 --json")
+GET_EXAMPLES = examples(
+    "debater get indexes/papers 1706.03762",
+    "debater get indexes/papers 1706.03762 1810.04805 --json",
+)
 _COLUMNS = ("index", "model", "documents", "size", "age")
 
 
@@ -30,29 +33,35 @@ def list_all(
         if as_json:
             return out.json({"indexes": found})
         if not found:
-            return out.show(f"There is no index in {folder}.")
+            return out.show(f"There is no index in {folder}.", "Make one: debater index CORPUS")
         return out.table("", _COLUMNS, [_row(summary) for summary in found], text_columns=2)
 
 
 def get(
-    index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
-    id: Annotated[str, typer.Argument(help="Id of the document.", metavar="ID")],
+    index: Index,
+    ids: Annotated[list[str], typer.Argument(help="Ids of the documents.", metavar="ID…")],
     as_json: Json = False,
 ) -> None:
-    """Show a document of an index: title, metadata, text."""
+    """Show documents of an index: title, metadata, text."""
     with results(as_json) as out:
         from debater_search.store.documents import DocumentStore
         from debater_search.store.folders import open_manifest
 
         manifest = open_manifest(index)
         with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
-            document = documents.find(id)
-        if document is None:
-            raise MissingError(f"There is no document {id!r} in {index}.", "Hits show the ids of documents.")
-        shown = {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
-        if as_json:
-            return out.json({"index": str(index), **shown})
-        return _show_document(out, shown)
+            found = {id: documents.find(id) for id in ids}
+        if missing := [repr(id) for id, document in found.items() if document is None]:
+            raise MissingError(
+                f"There is no document {' and no '.join(missing)} in {index}.", "Hits show the ids of documents."
+            )
+        for number, document in enumerate(filter(None, found.values())):
+            shown = {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
+            if as_json:
+                out.json({"index": str(index), **shown})
+                continue
+            if number:
+                out.show("")
+            _show_document(out, shown)
 
 
 def _summary(index: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`debater search`: one query, a prompt, or a file of queries."""
 
 import logging
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from debater_search.cli.completion import index_names
+from debater_search.cli.hit_rows import hit_rows, query_rows
 from debater_search.cli.hits import hits_document, show_hits
 from debater_search.cli.options import (
     INDEXES,
@@ -29,7 +30,7 @@ from debater_search.cli.options import (
 )
 from debater_search.cli.output import Output, results
 from debater_search.cli.prompt import converse
-from debater_search.errors import DebaterError
+from debater_search.cli.search_checks import parse_weights, require_columns, require_one_way, require_text
 from debater_search.types import Answer, Like
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ EXAMPLES = examples(
     "debater search flutter --rerank cross-encoder/ms-marco-MiniLM-L12-v2 --rerank-depth 50",
     "debater search                   # a prompt that keeps the model loaded",
     "debater search --queries queries.jsonl -k 1000 --run run.trec",
+    "debater search flutter -k 100 --csv > hits.csv",
 )
 
 
@@ -55,7 +57,10 @@ def search(
         typer.Argument(help="The query. Without it, queries are read from standard input.", metavar="QUERY"),
     ] = None,
     index: Annotated[
-        Path | None, typer.Option("--index", "-i", help="An index folder. Default: the newest in indexes/.")
+        Path | None,
+        typer.Option(
+            "--index", "-i", help="An index folder. Default: the newest in indexes/.", autocompletion=index_names
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 10,
     mode: SearchMode = Mode.dense,
@@ -86,30 +91,38 @@ def search(
     model: QueryModel = None,
     base_model: BaseModel = None,
     instruction: Instruction = None,
-    queries: Annotated[Path | None, typer.Option(help="Answer a file of queries; needs --run.", metavar="FILE")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Answer a file of queries; needs --run or --csv.", metavar="FILE")
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Where --queries writes its TREC run.", metavar="OUT")] = None,
     force: Force = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show why each document is a hit, and the time of each stage.")
     ] = False,
     device: Device = "auto",
+    as_csv: Annotated[
+        bool,
+        typer.Option("--csv", help="Print hits as CSV, with a column per metadata field."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search an index.
 
     Without QUERY, read one query per line.
-    Commands there: `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID`, `:q`.
+    Commands there: `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID`, `:help`, `:q`.
     """
     with results(as_json) as out:
-        _check(query, like, queries, run, force)
-        fusion = _parse_weights(weights)
+        require_one_way(query, like, queries, run, force=force, as_csv=as_csv)
+        if as_csv:
+            require_columns(query, like, queries, run, explain=explain, as_json=as_json)
+        fusion = parse_weights(weights)
         with closing(open_engine(index, model, base_model, device, where=where)) as engine:
             reranker = load_reranker(rerank, rerank_depth, device)
             conversation = Search(
-                engine, out, k, mode, instruction, explain, rescore, fusion, exact, reranker, rerank_depth
+                engine, out, k, mode, instruction, explain, rescore, fusion, exact, reranker, rerank_depth, as_csv
             )
             conversation.restrict(where)
-            if queries is not None and run is not None:
+            if queries is not None:
                 conversation.answer_file(queries, run)
             elif query is not None:
                 conversation.answer(query)
@@ -135,6 +148,7 @@ class Search:
     exact: bool = False
     reranker: "PairScorer | None" = None
     rerank_depth: int | None = None
+    as_csv: bool = False
     where: str | None = None
 
     def restrict(self, where: str | None) -> None:
@@ -155,7 +169,7 @@ class Search:
 
     def answer(self, query: str) -> None:
         """Search for `query` and print the hits."""
-        _require_text(query)
+        require_text(query)
         load = self.load()
         answer = self.engine.answer(
             query, self.k, instruction=self.instruction, explain=self.explain, **self._settings()
@@ -167,19 +181,33 @@ class Search:
         load = self.load(model=False)
         self._show({"like": id}, self.engine.answer(Like(id), self.k, explain=self.explain, **self._settings()), load)
 
-    def answer_file(self, queries: Path, run: Path) -> None:
-        """Search for every query of a file and write the run."""
+    def answer_file(self, queries: Path, run: Path | None) -> None:
+        """Search for every query of a file and write the run, or print the hits as CSV if there is none."""
         from debater_search.data import read_queries, write_run
 
         read = read_queries(queries)
         load = self.load()
+        if run is None:
+            settings = {"instruction": self.instruction, **self._settings()}
+            return self.out.csv(
+                query_rows([(query, self.engine.search(query.text, self.k, **settings)) for query in read])
+            )
         answer = self.engine.answer_batch(read, self.k, instruction=self.instruction, **self._settings())
         timings = {"load": load, **answer.timings}
-        write_run(answer.run, run, depth=self.k)
+        write_run(answer.run, run, tag=self._system, depth=self.k)
         if self.out.as_json:
             return self.out.json({"run": str(run), "queries": len(answer.run), "timings": timings})
         self.out.facts([("run", str(run)), ("queries", f"{len(answer.run):,}")])
         return self._show_timings(timings)
+
+    @property
+    def _system(self) -> str:
+        """What the run says of who made it: model, mode and reranker, as in the results of an evaluation."""
+        from debater_search.search.request import system_name
+
+        encoder = self.engine.manifest.encoder
+        model, reranker = encoder.name if encoder else None, self.reranker.name if self.reranker else None
+        return system_name(model, self.mode.value, reranker)
 
     @property
     def _rescore(self) -> Any:
@@ -198,6 +226,8 @@ class Search:
 
     def _show(self, query: dict[str, str], answer: Answer, load: float, *, marked: str = "") -> None:
         """Print hits, with the words of `marked` highlighted."""
+        if self.as_csv:
+            return self.out.csv(hit_rows(answer.hits))
         timings = {"load": load, **answer.timings}
         if self.out.as_json:
             return self.out.json(hits_document(query, answer.hits, timings))
@@ -207,46 +237,6 @@ class Search:
     def _show_timings(self, timings: dict[str, float]) -> None:
         if self.explain:
             self.out.facts([(stage, f"{1000 * seconds:,.1f} ms") for stage, seconds in timings.items()])
-
-
-def _check(query: str | None, like: str | None, queries: Path | None, run: Path | None, force: bool) -> None:
-    """Refuse what cannot work before the model is loaded."""
-    ways = [("QUERY", query), ("--like", like), ("--queries", queries)]
-    given = [name for name, value in ways if value is not None]
-    if len(given) > 1:
-        raise DebaterError(f"{given[0]} and {given[1]} exclude each other.", "Give one of them.")
-    if not given and sys.stdin is None:
-        raise DebaterError("There is no QUERY, and standard input is closed.", "Give a QUERY, --like or --queries.")
-    if (queries is None) != (run is None):
-        raise DebaterError("--queries and --run go together.", "Give both: --queries FILE --run OUT.")
-    if run is not None and run.exists() and not force:
-        raise DebaterError(f"{run} exists.", "Give another --run, or --force to replace it.")
-    if run is not None and queries is not None:
-        from debater_search.data.files import require_exists, require_writable
-
-        require_exists(queries)
-        require_writable(run)
-    if query is not None:
-        _require_text(query)
-
-
-def _parse_weights(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        dense, lexical = map(float, text.split(","))
-    except ValueError:
-        raise DebaterError(f"--weights takes two numbers, not {text!r}.", "An example: --weights 2,1.") from None
-    return dense, lexical
-
-
-def _require_text(query: str) -> None:
-    if not query.strip():
-        raise DebaterError("The query is empty.", 'Say what to look for: debater search "how do wings stall".')
-    try:
-        query.encode("utf-8")
-    except UnicodeEncodeError:
-        raise DebaterError("The query is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
 
 
 def open_engine(

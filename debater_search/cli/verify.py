@@ -1,12 +1,12 @@
 """`debater verify`: is every file of an index what it was when it was written?"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from debater_search.cli.change import Moved
 from debater_search.cli.errors import MISTAKE
-from debater_search.cli.options import Device, Json, examples
+from debater_search.cli.options import Device, Index, Json, examples
 from debater_search.cli.output import results
 from debater_search.errors import DamagedError
 
@@ -14,11 +14,9 @@ EXAMPLES = examples("debater verify indexes/cranfield", "debater verify indexes/
 
 
 def verify(
-    index: Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")],
+    index: Index,
     repair: Annotated[bool, typer.Option("--repair", help="Encode and build damaged parts again.")] = False,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="New path of the model, if it was moved.", metavar="M")
-    ] = None,
+    model: Moved = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -3,7 +3,7 @@
 from debater_search.data.corpus import CorpusReader, read_corpus
 from debater_search.data.qrels import read_qrels
 from debater_search.data.queries import read_queries
-from debater_search.data.runs import read_run, write_run
+from debater_search.data.runs import read_run, read_tag, write_run
 from debater_search.data.training_rows import read_training_examples
 from debater_search.data.training_set import TrainingSet, open_training_set
 
@@ -15,6 +15,7 @@ __all__ = [
     "read_qrels",
     "read_queries",
     "read_run",
+    "read_tag",
     "read_training_examples",
     "write_run",
 ]

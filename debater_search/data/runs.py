@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,13 +51,21 @@ def read_run(path: str | Path) -> Run:
     return run
 
 
+def read_tag(path: str | Path) -> str | None:
+    """The last column of a run's first line, which names the system; None if that is no line of a run."""
+    line = next((line for _, line in numbered_lines(path) if line.strip()), "")
+    columns = _columns(line)
+    return columns[5].strip() if len(columns) == 6 else None
+
+
 def write_run(run: Run, path: str | Path, *, tag: str = "debater", depth: int = DEPTH) -> None:
     """Write the best `depth` documents of every query, best first; 9 significant digits hold a float32 score.
 
+    `tag` names the system in the last column, without its blanks: `a + b` is written `a+b`, and `a b` is written `a-b`.
     The file appears whole or not at all. Columns are parted by blanks, or by tabs where an id holds a blank.
     Raises InvalidError for an id with a line end or another control character, which would make a line of its own.
     """
-    write_lines(path, _lines(run, tag, depth))
+    write_lines(path, _lines(run, _without_blanks(tag), depth))
 
 
 def _lines(run: Run, tag: str, depth: int) -> Iterator[str]:
@@ -71,9 +80,18 @@ def _lines(run: Run, tag: str, depth: int) -> Iterator[str]:
             yield ("\t" if blanks else " ").join(columns)
 
 
+def _without_blanks(tag: str) -> str:
+    """The tag as one column, whatever blanks and control characters it has."""
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", "-", re.sub(r"\s*\+\s*", "+", tag.strip())) or "debater"
+
+
+def _columns(line: str) -> list[str]:
+    return line.split("\t") if line.count("\t") == 5 else line.split()
+
+
 def _answer(line: str, path: str | Path, number: int) -> tuple[str, str, float, float]:
     """Query, document, rank (NaN where it is no number: nobody reads it) and score."""
-    columns = line.split("\t") if line.count("\t") == 5 else line.split()
+    columns = _columns(line)
     if len(columns) != 6:
         raise InvalidError(
             f"{place(path, number)}: {len(columns)} columns, where a TREC run has six.",

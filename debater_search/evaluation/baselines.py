@@ -8,13 +8,14 @@ from typing import Any, Protocol
 from debater_search.encoder.protocol import PairScorer, TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.evaluation.comparison import Judged
-from debater_search.evaluation.evaluate import BM25, choose_instruction, evaluate, model_name
+from debater_search.evaluation.evaluate import choose_instruction, evaluate, model_name
 from debater_search.evaluation.reranking import reranker_of
 from debater_search.evaluation.results import Result
 from debater_search.evaluation.runs import SavedRun, one_task, read_saved, run_name, run_provenance
 from debater_search.evaluation.tasks import RetrievalTask
 from debater_search.identity import fingerprints_of
 from debater_search.search import Mode, SearchEngine
+from debater_search.search.request import BM25
 
 Baseline = TextEncoder | str | Path
 """An encoder, "bm25", the path of a TREC run, or anything that `Encoder.load` takes."""

@@ -36,14 +36,13 @@ from debater_search.indexing.documents import storing
 from debater_search.indexing.output import claim, workplace
 from debater_search.search import Mode, SearchEngine
 from debater_search.search.reorder.rerank import depth_for
+from debater_search.search.request import system_name
 from debater_search.store.corpus import corpus_fingerprint
 from debater_search.store.manifest import EMBEDDINGS_NAME
 from debater_search.types import Document, Qrels, Query, Run
 from debater_search.vectors import VectorSettings, backend
 
 logger = logging.getLogger(__name__)
-
-BM25 = "bm25"
 
 
 def evaluate(
@@ -296,9 +295,5 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
 
 def model_name(encoder: TextEncoder | None, mode: Mode, rerank: PairScorer | None = None) -> str:
     """The name of a model in results, with its search mode and its reranker."""
-    names = [BM25 if encoder is None else encoder.name]
-    if encoder is not None and mode == "hybrid":
-        names.append(BM25)
-    if rerank is not None:
-        names.append(Path(rerank.name).name)
-    return " + ".join(names)
+    model, reranker = encoder.name if encoder is not None else None, rerank.name if rerank is not None else None
+    return system_name(model, mode, reranker)

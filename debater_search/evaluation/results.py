@@ -85,7 +85,7 @@ class Result:
                 write_results(
                     folder, saved
                 )  # marks the folder as ours: a kill from here on leaves a run without a result
-            write_run(self.run, folder / run, depth=DEPTH)
+            write_run(self.run, folder / run, tag=self.provenance.get("tag") or self.model, depth=DEPTH)
             for other in others:
                 if other.get("run") == run:
                     del other["run"]  # it was replaced by this one

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from debater_search.data import read_qrels, read_queries, read_run
+from debater_search.data import read_qrels, read_queries, read_run, read_tag
 from debater_search.data.files import require_writable_folder
 from debater_search.errors import DebaterError, InvalidError, MissingError
 from debater_search.evaluation.beir import ignores_identical_ids
@@ -118,8 +118,8 @@ def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:
 
 
 def run_provenance(path: Path) -> dict[str, Any]:
-    """Path and sha256 of a run file."""
-    return {"run": str(path)} | ({"sha256": sha256_file(path)} if path.is_file() else {})
+    """Path and sha256 of a run file, and the tag by which it names its system."""
+    return {"run": str(path)} | ({"sha256": sha256_file(path), "tag": read_tag(path)} if path.is_file() else {})
 
 
 def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> list[Entry]:

@@ -6,6 +6,7 @@
 from debater_search.indexing.building import BuildResult, build, check_build, index
 from debater_search.indexing.change import Change, add, delete, update
 from debater_search.indexing.compaction import Compaction, compact
+from debater_search.indexing.description import describe, facets, matching
 from debater_search.indexing.documents import StoredDocuments, store_documents
 from debater_search.indexing.encoding import Encoded, EncodingSettings, encode
 from debater_search.indexing.engines.pool import usual_workers
@@ -28,10 +29,13 @@ __all__ = [
     "check_output",
     "compact",
     "delete",
+    "describe",
     "drop",
     "encode",
     "encode_to",
+    "facets",
     "index",
+    "matching",
     "store_documents",
     "update",
     "usual_workers",

@@ -16,8 +16,9 @@ import numpy as np
 from debater_search.coerce import as_documents
 from debater_search.encoder.again import load_again
 from debater_search.encoder.protocol import TextEncoder
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 from debater_search.identity import require_same
+from debater_search.indexing.description import matching
 from debater_search.indexing.documents import StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.passages import Splitter
@@ -64,12 +65,14 @@ def add(
     *,
     encoder: TextEncoder | None = None,
     device: str = "auto",
+    wait: float = 0,
     progress: bool = False,
 ) -> Change:
     """Add documents (a corpus on disk, or in memory) to an index; one whose id is known takes the old one's place.
 
     Documents that are there already, just so, are not encoded again. The model is the index's own, loaded only if there
-    is something to encode, unless `encoder` is that model.
+    is something to encode, unless `encoder` is that model. `wait` is for how many seconds another writer is waited for,
+    `math.inf` for as long as it takes.
 
     Raises:
         DebaterError: there is no such index; another writer is at work; the corpus is bad or holds an id twice; the
@@ -77,7 +80,7 @@ def add(
 
     """
     corpus = _Corpus(documents)
-    return _change(Path(folder), lambda edits: edits.put(corpus), corpus, encoder, device, progress)
+    return _change(Path(folder), lambda edits: edits.put(corpus), corpus, encoder, device, progress, wait=wait)
 
 
 def update(
@@ -86,9 +89,12 @@ def update(
     *,
     encoder: TextEncoder | None = None,
     device: str = "auto",
+    wait: float = 0,
     progress: bool = False,
 ) -> Change:
     """Make an index hold exactly the documents of a corpus: add what is new or changed, drop what is gone.
+
+    The other arguments are those of `add`.
 
     Raises:
         DebaterError: as `add`.
@@ -100,18 +106,30 @@ def update(
         edits.put(whole)
         edits.delete_others()
 
-    return _change(Path(folder), edit, whole, encoder, device, progress, replaces=True)
+    return _change(Path(folder), edit, whole, encoder, device, progress, replaces=True, wait=wait)
 
 
-def delete(folder: str | Path, ids: Sequence[str]) -> Change:
-    """Delete documents by their ids. Ids that no document has are named in the result: they are gone already.
+def delete(
+    folder: str | Path, ids: Sequence[str] | None = None, *, where: str | None = None, wait: float = 0
+) -> Change:
+    """Delete documents by their ids, or those that a filter allows when the change begins.
+
+    Ids that no document has are named in the result: they are gone already. `wait` is that of `add`.
 
     Raises:
-        DebaterError: there is no such index; another writer is at work; or no document would be left.
+        InvalidError: there are both `ids` and `where`, or neither; the filter is wrong; or no document would be left.
+        MissingError: there is no such index, or no document has a field that the filter names.
+        DebaterError: another writer is at work.
 
     """
+    if (ids is None) is (where is None):
+        raise InvalidError("`ids` and `where` exclude each other.", "Give one of them.")
     unknown: list[str] = []
-    change = _change(Path(folder), lambda edits: unknown.extend(edits.delete(ids)))
+
+    def edit(edits: DocumentEdits) -> None:
+        unknown.extend(edits.delete(ids if ids is not None else matching(folder, str(where))))
+
+    change = _change(Path(folder), edit, wait=wait)
     change.unknown = unknown
     return change
 
@@ -147,9 +165,10 @@ def _change(
     show: bool = False,
     *,
     replaces: bool = False,
+    wait: float = 0,
 ) -> Change:
     """One change from the lock to the commit; what `edit` does to the documents decides what is encoded."""
-    with changing(folder) as before:
+    with changing(folder, wait=wait) as before:
         if encoder is not None:
             require_same(encoder, before.encoder, folder)
         remove_superseded(folder, before)

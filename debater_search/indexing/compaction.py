@@ -46,17 +46,18 @@ class Compaction:
     converted: bool
 
 
-def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
+def compact(folder: str | Path, *, wait: float = 0, progress: bool = False) -> Compaction:
     """Make one base of an index's base, additions and deletions. Nothing is encoded; ids and vectors stay the same.
 
-    A documents' database of an earlier layout becomes one of today, with its table of fields.
+    A documents' database of an earlier layout becomes one of today, with its table of fields. `wait` is for how many
+    seconds another writer is waited for, `math.inf` for as long as it takes.
 
     Raises:
         DebaterError: there is no such index, it is damaged, or another writer is at work. It is as it was.
 
     """
     folder = Path(folder)
-    with changing(folder) as before:
+    with changing(folder, wait=wait) as before:
         folded, dropped = before.vectors.added if before.vectors else 0, before.deleted
         remove_superseded(folder, before)
         after = before.model_copy(deep=True)

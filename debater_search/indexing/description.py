@@ -1,16 +1,25 @@
 """What is in an index, without loading its model."""
 
+import logging
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from debater_search.errors import InvalidError
 from debater_search.files import folder_size
+from debater_search.filters import parse_filter
 from debater_search.store.documents import DocumentStore
-from debater_search.store.facets import FieldDescription, describe_fields
+from debater_search.store.facets import FieldDescription, count_values, describe_fields, require_countable
+from debater_search.store.filters import allowed, never_true, require_fields
 from debater_search.store.folders import open_manifest
-from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, read_manifest
+from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, IndexManifest, read_manifest
 from debater_search.vectors import backend
+
+logger = logging.getLogger(__name__)
 
 
 def describe(index: Path, values: int = 10) -> dict[str, Any]:
@@ -19,7 +28,7 @@ def describe(index: Path, values: int = 10) -> dict[str, Any]:
     Raises DebaterError where it is none or damaged.
     """
     manifest = open_manifest(index)
-    with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
+    with _documents(index, manifest) as documents:
         fields = [_plain(field) for field in describe_fields(documents, values)]
     facts: dict[str, Any] = {
         "index": str(index),
@@ -51,6 +60,55 @@ def describe(index: Path, values: int = 10) -> dict[str, Any]:
         "fields": fields,
         "warnings": manifest.warnings,
     }
+
+
+def matching(index: str | Path, where: str) -> list[str]:
+    """The ids of the documents that a filter allows, in the order of the documents.
+
+    Raises:
+        InvalidError: the filter is wrong.
+        MissingError: there is no such index, or no document has a field that the filter names.
+
+    """
+    index = Path(index)
+    with _documents(index, open_manifest(index)) as documents, documents.reading():
+        return documents.ids(_positions(documents, where).tolist())
+
+
+def facets(index: str | Path, fields: Sequence[str], *, where: str | None = None, values: int = 10) -> dict[str, Any]:
+    """How many documents have which value of these metadata fields, among all or among those that a filter allows.
+
+    `documents` is the number of all these; a field has a description as in `describe`, with at most `values` values and
+    their counts, or `ranges` of numbers: the first number, the first one behind the range, the count.
+
+    Raises:
+        InvalidError: the filter is wrong; `values` is below 1; an earlier version made the index.
+        MissingError: there is no such index, or no document has one of the fields or a field that the filter names.
+
+    """
+    if values < 1:
+        raise InvalidError(f"`values` must be 1 or more, not {values}.")
+    index = Path(index)
+    manifest = open_manifest(index)
+    with _documents(index, manifest) as documents, documents.reading():
+        require_countable(documents, fields)
+        among = None if where is None else _positions(documents, where)
+        counted = [_plain(count_values(documents, name, among, values)) for name in dict.fromkeys(fields)]
+    number = manifest.corpus.documents if among is None else len(among)
+    return {"index": str(index), "where": where, "documents": number, "fields": counted}
+
+
+def _documents(index: Path, manifest: IndexManifest) -> closing[DocumentStore]:
+    return closing(DocumentStore(index / manifest.documents, manifest.generation))
+
+
+def _positions(documents: DocumentStore, where: str) -> np.ndarray:
+    """The positions of the documents that a filter allows, int64, ascending."""
+    tree = parse_filter(where)
+    require_fields(tree, documents)
+    for note in never_true(tree, documents):
+        logger.warning(note)
+    return allowed(tree, documents)
 
 
 def _plain(field: FieldDescription) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 
 from debater_search.search import candidates
 from debater_search.search.candidates import FUSION_DEPTH, Queries, Ranking, convex_combination
-from debater_search.search.filters import require_countable
 from debater_search.search.reorder import Reorder
 from debater_search.search.reorder.rerank import Rerank, depth_for
 from debater_search.search.reorder.steps import RESCORE_DEPTH, ThinkingSteps
 from debater_search.search.request import Request
 from debater_search.search.restrictions import Restriction
 from debater_search.search.snapshot import Snapshot
+from debater_search.store.facets import require_countable
 from debater_search.vectors import Selection
 
 FACET_DEPTH = 1000

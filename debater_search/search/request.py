@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypedDict, get_args
 
 import numpy as np
@@ -21,6 +22,16 @@ Weights = tuple[float, float]
 """Weights of the dense and of the lexical ranking in hybrid search; only their ratio changes the order."""
 DEFAULT_WEIGHTS: Weights = (6.0, 1.0)
 """Chosen on development collections (benchmarks/hybrid.md)."""
+
+
+BM25 = "bm25"
+"""What ranking by words is called in results and runs."""
+
+
+def system_name(model: str | None, mode: Mode, reranker: str | None = None) -> str:
+    """What searches in this way are called in results and runs: `debater-small`, `bm25`, `debater-small + bm25`."""
+    names = [BM25] if model is None or mode == "lexical" else [model, BM25] if mode == "hybrid" else [model]
+    return " + ".join([*names, *([Path(reranker).name] if reranker is not None else [])])
 
 
 class BatchOptions(TypedDict, total=False):

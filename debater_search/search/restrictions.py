@@ -4,11 +4,10 @@ import logging
 from collections import OrderedDict
 from threading import Lock
 
-from debater_search.filters import Filter
-from debater_search.search.filters import parse_filter, require_fields
+from debater_search.filters import Filter, parse_filter
 from debater_search.search.once import once
 from debater_search.store.documents import DocumentStore
-from debater_search.store.filters import allowed, never_true
+from debater_search.store.filters import allowed, never_true, require_fields
 from debater_search.vectors import Selection
 
 logger = logging.getLogger(__name__)

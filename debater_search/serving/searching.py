@@ -7,13 +7,13 @@ import numpy as np
 
 from debater_search.errors import InvalidError, MissingError
 from debater_search.search import Mode, QueryMarks
-from debater_search.search.filters import UnknownFieldError
 from debater_search.search.request import DEFAULT_WEIGHTS
 from debater_search.serving.errors import ApiError
 from debater_search.serving.indexes import ServedIndex
 from debater_search.serving.keys import Caller
 from debater_search.serving.schemas import SearchRequest
 from debater_search.serving.service import Service
+from debater_search.store.filters import UnknownFieldError
 from debater_search.types import Explanation, Facets, Hit, Like, RankedScore
 
 

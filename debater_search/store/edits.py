@@ -190,7 +190,7 @@ def edit_documents(
         yield edits
         if count + edits.added - edits.deleted < 1:
             raise InvalidError(
-                "That would leave the index without documents.", "To remove the index, delete its folder."
+                "That would leave the index without documents.", "To remove the index: debater drop INDEX"
             )
         if not edits.changed:
             connection.execute("UPDATE state SET pending = NULL, first = NULL, words = 0")

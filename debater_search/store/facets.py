@@ -1,12 +1,18 @@
 """What the values of metadata fields are: counts among some documents (facets), and a description of each field."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_FLOOR, Decimal
+from itertools import count, pairwise
+from typing import Any, Literal
 
 import numpy as np
 
+from debater_search.errors import InvalidError
+from debater_search.store.connection import Connection
 from debater_search.store.documents import DocumentStore
+from debater_search.store.filters import UnknownFieldError
 from debater_search.store.values import date_text
 from debater_search.types import Count, Facet
 
@@ -15,6 +21,12 @@ FieldType = Literal["number", "text", "boolean", "date", "mixed", "object", "lon
 over 64 elements, which are not counted."""
 
 _COUNTED = "type IN ('text', 'date text', 'number', 'boolean')"
+_PERIODS = ("%Y-%m-%d", "%Y-%m", "%Y")
+_LARGEST = 300  # powers of ten; numbers above are not counted in ranges
+
+RangeCount = tuple[int | float, int | float, int]
+"""The first number of a range, the first one behind it, and the documents that have a number in it."""
+
 _PLAIN: dict[str, FieldType] = {"text": "text", "date text": "date", "number": "number", "boolean": "boolean"}
 
 
@@ -23,7 +35,7 @@ class FieldDescription:
     """A field: in how many `documents` it has a value, and which.
 
     `min` and `max` are there for numbers and dates, which are ISO 8601 in UTC; for other types the most frequent
-    `values`, and how many `distinct` values there are.
+    `values`, and how many `distinct` values there are. Only `count_values` counts numbers and dates.
     """
 
     name: str
@@ -33,6 +45,16 @@ class FieldDescription:
     max: int | float | str | None = None
     values: list[Count] | None = None
     distinct: int | None = None
+    ranges: list[RangeCount] | None = None
+
+
+def require_countable(documents: DocumentStore, facets: Sequence[str]) -> None:
+    """Raise DebaterError unless the values of these fields can be counted."""
+    if not documents.has_field_table:
+        raise InvalidError("This index has no table of fields to count values in.", "Compact it: debater compact INDEX")
+    for field in facets:
+        if not documents.has_field(field):
+            raise UnknownFieldError(field, documents.fields())
 
 
 def facet(documents: DocumentStore, name: str, among: np.ndarray | None = None, limit: int = 10) -> Facet:
@@ -41,9 +63,7 @@ def facet(documents: DocumentStore, name: str, among: np.ndarray | None = None, 
     There must be the table of fields (`documents.has_field_table`).
     """
     with documents.reading() as connection:
-        where = f"FROM fields WHERE key = ? AND {_COUNTED}"
-        if among is not None:
-            where += f" AND {connection.membership(among)}(position)"
+        where = f"FROM fields WHERE key = ? AND {_COUNTED}{_within(connection, among)}"
         of = _count(documents, where, name)
         return Facet(of, _most_frequent(documents, where, name, limit))
 
@@ -57,22 +77,91 @@ def describe_fields(documents: DocumentStore, limit: int = 10) -> Iterator[Field
             yield _described(documents, name, limit)
 
 
-def _described(documents: DocumentStore, name: str, limit: int) -> FieldDescription:
-    values = "SELECT type, value FROM fields WHERE key = ? GROUP BY type, value"
+def count_values(
+    documents: DocumentStore, name: str, among: np.ndarray | None = None, limit: int = 10
+) -> FieldDescription:
+    """A field of the documents at some positions, or of all, with the documents per value, whatever its type.
+
+    Numbers with more than `limit` different values are counted in at most so many ranges (two at least). The values of
+    dates are days, months or years: the shortest of these periods that at most `limit` values need. There must be the
+    table of fields.
+    """
+    with documents.reading() as connection:
+        within = _within(connection, among)
+        field = _described(documents, name, limit, within)
+        if field.type == "date":
+            return replace(field, **_periods(documents, name, within, limit))
+        if field.type != "number":
+            return field
+        where = f"FROM fields WHERE key = ? AND type = 'number'{within}"
+        distinct = int(documents.field_rows(f"SELECT count(DISTINCT value) {where}", name)[0][0])
+        if distinct > limit and (edges := _edges(field.min, field.max, limit)):
+            return replace(field, distinct=distinct, ranges=_ranges(documents, name, where, edges))
+        return replace(field, distinct=distinct, values=_most_frequent(documents, where, name, limit))
+
+
+def _within(connection: Connection, among: np.ndarray | None) -> str:
+    """The condition that narrows the rows of a field to some positions."""
+    return "" if among is None else f" AND {connection.membership(among)}(position)"
+
+
+def _periods(documents: DocumentStore, name: str, within: str, limit: int) -> dict[str, Any]:
+    """The days, months or years of a field's dates in their order; the most frequent years if there are too many."""
+    rows: list[Count] = []
+    for period in _PERIODS:
+        sql = (
+            "SELECT strftime(?2, value / 1000000.0, 'unixepoch') AS period, count(DISTINCT position) "
+            f"FROM fields WHERE key = ?1 AND type = 'date'{within} GROUP BY period ORDER BY period"
+        )
+        rows = documents.field_rows(sql, name, period)
+        if len(rows) <= limit:
+            break
+    shown = sorted(sorted(rows, key=lambda row: -row[1])[:limit])
+    return {"values": shown, "distinct": len(rows)}
+
+
+def _ranges(documents: DocumentStore, name: str, where: str, edges: list[int | float]) -> list[RangeCount]:
+    sql = f"SELECT count(DISTINCT position) {where} AND value >= ? AND value < ?"
+    return [(low, high, int(documents.field_rows(sql, name, low, high)[0][0])) for low, high in pairwise(edges)]
+
+
+def _edges(low: Any, high: Any, limit: int) -> list[int | float]:
+    """The limits of at most `limit` ranges (two at least) of equal, round length from `low` to above `high`.
+
+    They are decimal multiples, so that 0.3 is the number that people write. Empty if the numbers are too large.
+    """
+    first, last = Decimal(low), Decimal(high)
+    exponent = ((last - first) / limit).adjusted()
+    if max(first.adjusted(), last.adjusted()) >= _LARGEST:
+        return []
+    for step in (Decimal(digit).scaleb(exponent + more) for more in count() for digit in (1, 2, 5)):
+        start, stop = (int((bound / step).to_integral_value(ROUND_FLOOR)) for bound in (first, last))
+        if stop - start < max(limit, 2):
+            multiples = [number * step for number in range(start, stop + 2)]
+            edges = [int(edge) if step >= 1 and abs(edge) < 2**63 else float(edge) for edge in multiples]
+            return edges if edges[-1] > high else [*edges[:-1], math.nextafter(high, math.inf)]
+    return []
+
+
+def _described(documents: DocumentStore, name: str, limit: int, within: str = "") -> FieldDescription:
+    values = f"SELECT type, value FROM fields WHERE key = ?{within} GROUP BY type, value"
     sql = f"SELECT type, count(*), min(value), max(value) FROM ({values}) GROUP BY type"
     rows = {type: row for type, *row in documents.field_rows(sql, name) if type not in ("missing", "several")}
-    count = _count(documents, f"FROM fields WHERE key = ? AND ({_COUNTED} OR type IN ('object', 'long'))", name)
-    counted = [type for type in _PLAIN if type in rows]
-    if not counted:
-        return FieldDescription(name, "object" if "object" in rows else "long" if "long" in rows else "missing", count)
-    type = _PLAIN[counted[0]] if len(counted) == 1 and not {"object", "long"} & rows.keys() else "mixed"
+    counted = f"FROM fields WHERE key = ? AND ({_COUNTED} OR type IN ('object', 'long')){within}"
+    documents_with = _count(documents, counted, name)
+    kinds = [type for type in _PLAIN if type in rows]
+    if not kinds:
+        type: FieldType = "object" if "object" in rows else "long" if "long" in rows else "missing"
+        return FieldDescription(name, type, documents_with)
+    type = _PLAIN[kinds[0]] if len(kinds) == 1 and not {"object", "long"} & rows.keys() else "mixed"
     if type == "number":
-        return FieldDescription(name, type, count, *rows["number"][1:])
+        return FieldDescription(name, type, documents_with, *rows["number"][1:])
     if type == "date":
         _, first, last = rows["date"]
-        return FieldDescription(name, type, count, date_text(first), date_text(last))
-    frequent = _most_frequent(documents, f"FROM fields WHERE key = ? AND {_COUNTED}", name, limit)
-    return FieldDescription(name, type, count, values=frequent, distinct=sum(rows[kind][0] for kind in counted))
+        return FieldDescription(name, type, documents_with, date_text(first), date_text(last))
+    frequent = _most_frequent(documents, f"FROM fields WHERE key = ? AND {_COUNTED}{within}", name, limit)
+    distinct = sum(rows[kind][0] for kind in kinds)
+    return FieldDescription(name, type, documents_with, values=frequent, distinct=distinct)
 
 
 def _count(documents: DocumentStore, where: str, name: str) -> int:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from difflib import SequenceMatcher
 from functools import reduce
 
 import numpy as np
 
+from debater_search.errors import MissingError
 from debater_search.filters import Comparison, Filter, Junction, Missing, Not, fields_of, leaves_of
 from debater_search.store.comparisons import Test, is_negative, tests_of
 from debater_search.store.documents import DocumentStore
@@ -13,6 +15,8 @@ from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of,
 
 COLUMNS = ("id", "title")
 """Fields that are no metadata, but columns of the documents."""
+
+_FIELDS_SHOWN = 20  # in a message
 
 _Predicate = Callable[[Iterable[FieldRow]], bool]
 _KINDS = {
@@ -23,6 +27,23 @@ _KINDS = {
     "object": "objects",
 }
 _EQUAL_AS_TEXT = {"text", "date text", "number", "boolean"}  # a column holds neither numbers nor booleans
+
+
+class UnknownFieldError(MissingError):
+    """No document has a field that a filter or a facet names."""
+
+    def __init__(self, field: str, known: list[str]) -> None:
+        """`known` are the fields that there are; the message names the most similar ones first."""
+        known = sorted(known, key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
+        more = ", …" if len(known) > _FIELDS_SHOWN else ""
+        super().__init__(f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}.")
+
+
+def require_fields(tree: Filter, documents: DocumentStore) -> None:
+    """Raise UnknownFieldError, naming the fields that exist, if no document has one of the filter's fields."""
+    for field in fields_of(tree):
+        if field not in COLUMNS and not documents.has_field(field):
+            raise UnknownFieldError(field, [*COLUMNS, *documents.fields()])
 
 
 def allowed(tree: Filter, documents: DocumentStore) -> np.ndarray:

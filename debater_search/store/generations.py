@@ -55,15 +55,17 @@ def is_part(name: str) -> bool:
 
 
 @contextmanager
-def changing(folder: Path) -> Iterator[IndexManifest]:
+def changing(folder: Path, *, wait: float = 0) -> Iterator[IndexManifest]:
     """Be the only writer of a finished index; gives its manifest. A change that fails leaves none of its files.
+
+    Another writer is waited for, for `wait` seconds at most.
 
     Raises:
         DebaterError: there is no such index, it is damaged, or another writer is at work.
 
     """
     open_manifest(folder)
-    with writing(folder):
+    with writing(folder, wait=wait):
         manifest = open_manifest(folder)
         _recover(folder, manifest)
         try:

@@ -1,12 +1,18 @@
 """`debater add`, `delete`, `compact`, `index --update`, and what `info` and `verify` say of a changed index."""
 
 import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from debater_search.locks import writing
+from debater_search.locks import LOCK_NAME, writing
 from tests.cli.support import Debater
 
 ASH = {"_id": "ash", "title": "Ash", "text": "Volcanic ash stops engines.", "year": 2010}
@@ -59,6 +65,36 @@ def test_delete_by_ids_and_by_a_file_of_ids(debater: Debater, index: Path, workd
     assert outcome.code == 2
     assert outcome.err.startswith("Error: That would leave the index without documents.")
     assert debater("delete", str(index)).code == 2
+
+
+def test_delete_takes_out_what_a_filter_allows(debater: Debater, index: Path) -> None:
+    outcome = debater("delete", str(index), "--where", "year is missing and title != 'Layers'", "--yes", "--json")
+    assert (outcome.json["deleted"], outcome.json["unknown"], outcome.err) == (1, [], "")
+    assert set(found(debater, "wing stalls layer", "-k", "99")) == {"layer", "noise"}
+    outcome = debater("delete", str(index), "--where", "year > 2000", "--json")
+    assert (outcome.json["deleted"], outcome.err) == (0, f"No document of {index} matches.\n")
+
+
+def test_delete_by_a_filter_needs_a_terminal_or_a_yes(debater: Debater, index: Path) -> None:
+    outcome = debater("delete", str(index), "--where", "year is missing", stdin="y\n")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        f"Error: --where would delete 2 documents of {index}, and there is no terminal to ask on.\n"
+        "Add --yes to delete them.\n"
+    )
+    assert debater("info", str(index), "--json").json["documents"] == 3
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 1), ("", 1, 3), ("no", 1, 3)])
+def test_delete_by_a_filter_asks_a_person(
+    debater: Debater, index: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, left: int
+) -> None:
+    monkeypatch.setattr("debater_search.cli.change.someone_is_there", lambda: True)
+    outcome = debater("delete", str(index), "--where", "year is missing", stdin=f"{answer}\n")
+    assert outcome.code == code
+    assert outcome.err.startswith(f"Delete 2 documents of {index}? [y/N] ")
+    assert ("Nothing was deleted." in outcome.err) == (code == 1)
+    assert debater("info", str(index), "--json").json["documents"] == left
 
 
 def test_update_makes_the_index_hold_the_corpus(debater: Debater, index: Path, corpus: Path) -> None:
@@ -130,6 +166,42 @@ def test_a_second_writer_is_told_in_a_sentence(debater: Debater, index: Path, mo
             assert outcome.code == 2
             assert outcome.err.count("\n") == 2
             assert "is being written to by process" in outcome.err
+            assert ("--wait" in outcome.err) == ("--force" not in command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("add", "indexes/flight", "more.jsonl"),
+        ("delete", "indexes/flight", "noise"),
+        ("compact", "indexes/flight"),
+        ("index", "--update", "more.jsonl", "-o", "indexes/flight"),
+    ],
+)
+def test_a_writer_may_wait_for_another(debater: Debater, index: Path, more: Path, command: tuple[str, ...]) -> None:
+    def release() -> None:
+        time.sleep(0.3)
+        held.close()
+
+    with ExitStack() as held:
+        held.enter_context(writing(index))
+        releasing = Thread(target=release)
+        releasing.start()
+        outcome = debater(*command, "--wait")
+        releasing.join()
+    assert outcome.code == 0
+    assert f"Waiting: {index} is being written to by process" in outcome.err
+
+
+def test_a_writer_that_waits_can_be_interrupted(index: Path, process: Callable[..., subprocess.Popen[str]]) -> None:
+    with writing(index):
+        waiting = process("delete", str(index), "noise", "--wait")
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().startswith("Waiting: ")
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.stderr.read() == "Interrupted.\n"
+        assert waiting.wait() == 130
+        assert (index / LOCK_NAME).exists()
 
 
 @pytest.mark.parametrize(
@@ -140,6 +212,10 @@ def test_a_second_writer_is_told_in_a_sentence(debater: Debater, index: Path, mo
         (("delete", "indexes/nowhere", "x"), "The index indexes/nowhere does not exist."),
         (("compact", "indexes"), "indexes is not an index."),
         (("delete", "indexes/flight", "--ids", "nowhere.txt"), "There is no file nowhere.txt."),
+        (("delete", "indexes/flight"), "No ids were given."),
+        (("delete", "indexes/flight", "x", "--where", "year = 1"), "Ids and --where exclude each other."),
+        (("delete", "indexes/flight", "--where", "yeer = 1", "--yes"), "No document has a field 'yeer'."),
+        (("index", "more.jsonl", "--wait"), "--wait has no effect without --update."),
         (("index", "--update", "more.jsonl"), "The index indexes/more does not exist."),
         (("index", "--update", "more.jsonl", "--force"), "--update keeps"),
         (("index", "--update", "more.jsonl", "--encode-only"), "--update keeps"),

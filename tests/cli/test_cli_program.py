@@ -8,7 +8,7 @@ import pytest
 import debater_search
 from tests.cli.support import REPOSITORY, Debater
 
-COMMANDS = ("train", "index", "search", "eval", "mine", "info", "demo")
+COMMANDS = ("train", "index", "search", "eval", "mine", "info", "facets", "demo")
 
 
 def test_help_lists_every_command(debater: Debater) -> None:
@@ -28,6 +28,11 @@ def test_help_of_a_command_shows_examples_and_json(debater: Debater, command: st
 
 def test_version_is_the_packages(debater: Debater) -> None:
     assert debater("--version").out == f"debater {debater_search.__version__}\n"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ran = subprocess.run([sys.executable, "-m", "debater_search", "--version"], cwd=REPOSITORY, capture_output=True)
+    assert ran.stdout.decode() == f"debater {debater_search.__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_json_lists_what_the_manifests_say(debater: Debater, indexes: Path) -> N
 
 
 def test_a_folder_without_indexes_has_none(debater: Debater, workdir: Path) -> None:
-    assert debater("list").out == "There is no index in indexes.\n"
+    assert debater("list").out == "There is no index in indexes.\nMake one: debater index CORPUS\n"
     assert debater("list", "nowhere", "--json").json == {"indexes": []}
 
 
@@ -80,3 +80,17 @@ def test_a_document_that_is_not_there_is_the_users_mistake(debater: Debater, ind
     assert (outcome.code, outcome.out) == (2, "")
     assert "There is no document 'c' in indexes/papers." in outcome.err
     assert debater("get", "indexes/nothing", "a").code == 2
+
+
+def test_several_documents_are_shown_one_after_another(debater: Debater, indexes: Path) -> None:
+    outcome = debater("get", "indexes/papers", "b", "a", "b")
+    assert outcome.out.startswith("id  b\n")
+    assert "\n\nid     a\n" in outcome.out
+    lines = debater("get", "indexes/papers", "b", "a", "--json").out.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["b", "a"]
+
+
+def test_documents_are_shown_all_or_none(debater: Debater, indexes: Path) -> None:
+    outcome = debater("get", "indexes/papers", "a", "c", "d")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "There is no document 'c' and no 'd' in indexes/papers." in outcome.err

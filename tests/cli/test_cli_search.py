@@ -6,7 +6,7 @@ import pytest
 
 from debater_search.cli.hits import highlighted, show_hits
 from debater_search.cli.output import Output
-from debater_search.data import read_run
+from debater_search.data import read_run, read_tag
 from debater_search.search import QueryMarks, SearchEngine
 from debater_search.search.snapshot import Snapshot
 from debater_search.store.lexical import ENGLISH
@@ -257,12 +257,15 @@ def test_a_file_of_queries_becomes_a_run_that_is_not_overwritten(debater: Debate
     Path("q.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries), encoding="utf-8")
     batch = ("search", "--queries", "q.jsonl", "--run", "out.trec", "-k", "2")
     assert debater(*batch, "--json").json["queries"] == 2
+    assert {line.split()[5] for line in Path("out.trec").read_text().splitlines()} == {"debater-small"}
     run = read_run("out.trec")
     assert {query: max(found, key=found.__getitem__) for query, found in run.items()} == {"q1": "noise", "q2": "layer"}
     assert [len(found) for found in run.values()] == [2, 2]
     assert debater(*batch).code == 2
     assert read_run("out.trec") == run
-    assert debater(*batch, "--force").code == 0
+    for mode, system in (("hybrid", "debater-small+bm25"), ("lexical", "bm25")):
+        assert debater(*batch, "--force", "--mode", mode).code == 0
+        assert read_tag("out.trec") == system
 
 
 def test_piped_lines_are_answered_one_by_one_with_the_model_loaded_once(
@@ -280,6 +283,16 @@ def test_the_prompt_shows_what_is_like_a_document(debater: Debater, index: Path)
     assert outcome.code == 0
     answers = [json.loads(line) for line in outcome.out.splitlines()]
     assert [(answer["like"], len(answer["hits"])) for answer in answers] == [("stall", 2), ("layer", 2)]
+
+
+def test_help_shows_every_command_of_the_prompt_in_a_line_each(debater: Debater, index: Path) -> None:
+    outcome = debater("search", "--json", stdin=":help\n:fly\n")
+    assert outcome.out == ""
+    lines = outcome.err.splitlines()
+    shown, error = lines[1:-2], lines[-2:]
+    assert error == ["Error: There is no command ':fly'.", ":help shows all commands."]
+    assert {line.split()[0] for line in shown} == {":k", ":mode", ":where", ":like", ":help", ":q"}
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from debater_search.data import read_qrels, read_queries, read_run, read_training_examples, write_run
+from debater_search.data import read_qrels, read_queries, read_run, read_tag, read_training_examples, write_run
 from debater_search.errors import DebaterError
 from debater_search.types import Query, TrainingExample
 
@@ -108,6 +108,24 @@ def test_run_is_written_best_first_and_cut(tmp_path: Path) -> None:
     write_run({"1": {"a": 0.1, "b": 0.123456789012, "c": -1.0}}, path, tag="me", depth=2)
     assert path.read_text(encoding="utf-8") == "1 Q0 b 1 0.123456789 me\n1 Q0 a 2 0.1 me\n"
     assert [file.name for file in path.parent.iterdir()] == ["run.trec"]
+
+
+@pytest.mark.parametrize(
+    ("system", "tag"),
+    [
+        ("debater-small + bm25", "debater-small+bm25"),
+        ("my model\tof today\n", "my-model-of-today"),
+        ("my\x00model\u2028x", "my-model-x"),
+        (" ", "debater"),
+    ],
+)
+@pytest.mark.parametrize("id", ["a", "my note"])
+def test_the_tag_of_a_run_is_one_column_whatever_the_system_is_called(
+    tmp_path: Path, system: str, tag: str, id: str
+) -> None:
+    write_run({"1": {id: 1.0}}, tmp_path / "run.trec", tag=system)
+    assert read_tag(tmp_path / "run.trec") == tag
+    assert read_run(tmp_path / "run.trec") == {"1": {id: 1.0}}
 
 
 def test_run_with_blanks_in_ids_reads_back(tmp_path: Path) -> None:

@@ -33,6 +33,12 @@ def test_a_run_replaces_itself_and_no_other(task: Path, tmp_path: Path, output: 
     assert [entry["model"] for entry in saved(output)["results"]] == ["b", "a"]
 
 
+def test_a_saved_run_keeps_the_tag_of_its_system(task: Path, tmp_path: Path, output: Path) -> None:
+    result, _ = evaluate_run(write_run(tmp_path / "a.trec"), task / "qrels" / "test.tsv", output=output)
+    assert result.provenance["tag"] == "t"
+    assert (output / "flight" / "run.trec").read_text(encoding="utf-8").split() == ["q1", "Q0", "noise", "1", "2", "t"]
+
+
 def test_judgements_belong_to_the_task_folder_around_them(task: Path, tmp_path: Path) -> None:
     judged = judged_by_file(task / "qrels" / "test.tsv")
     assert (judged.task, judged.texts["q1"]) == ("flight", "loud propellers")

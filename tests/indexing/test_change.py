@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from debater_search.errors import DebaterError
-from debater_search.indexing import add, build, compact, delete, update
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.indexing import add, build, compact, delete, matching, update
 from debater_search.search import MODES, SearchEngine
 from debater_search.store.lexical import ANY
 from debater_search.store.manifest import INDEX_SCHEMA_VERSION
@@ -55,6 +55,27 @@ def test_deleted_documents_are_gone_in_every_mode(index: Path, tmp_path: Path) -
     change = delete(index, ["d7", "d0", "d24", "d7"])
     assert (change.deleted, change.documents, change.unknown) == (3, 22, [])
     require_answers_of(by_id(*(d for d in CORPUS if d.id not in ("d7", "d0", "d24"))), index, tmp_path)
+
+
+@pytest.mark.parametrize("fields", [True, False])
+def test_documents_that_a_filter_allows_are_deleted(index: Path, tmp_path: Path, fields: bool) -> None:
+    if not fields:
+        as_before_fields(index)
+    where = "id in ('d7', 'd0', 'nobody') or id = 'd24'"
+    assert matching(index, where) == ["d0", "d7", "d24"]
+    change = delete(index, where=where)
+    assert (change.deleted, change.documents, change.unknown) == (3, 22, [])
+    require_answers_of(by_id(*(d for d in CORPUS if d.id not in ("d7", "d0", "d24"))), index, tmp_path)
+    assert delete(index, where=where).deleted == 0
+
+
+def test_ids_and_a_filter_exclude_each_other(index: Path) -> None:
+    for arguments in ({}, {"ids": ["d0"], "where": "id = 'd0'"}):
+        with pytest.raises(InvalidError, match="exclude each other"):
+            delete(index, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(DebaterError, match="would leave the index without documents"):
+        delete(index, where="id is not missing")
+    assert len(matching(index, "id is not missing")) == 25
 
 
 def test_a_change_of_metadata_alone_encodes_nothing(index: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError
-from debater_search.filters import Comparison, Filter, Junction, Missing, Not
-from debater_search.search.filters import MAX_COMPARISONS, MAX_DEPTH, parse_filter, require_fields
+from debater_search.filters import Comparison, Filter, Junction, Missing, Not, parse_filter
+from debater_search.filters.parser import MAX_COMPARISONS, MAX_DEPTH
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
-from debater_search.store.filters import allowed, never_true
+from debater_search.store.filters import allowed, never_true, require_fields
 from debater_search.types import Document
 
 PAPERS = [

@@ -11,25 +11,21 @@
                 | field "is" ["not"] "missing"
 
 A field is a plain word, with points for what lies in objects, or any name in `backquotes` or [brackets]. A value is
-'text' or "text" (a quote within is doubled), a number, true or false. What they mean is in `debater_search.filters`.
+'text' or "text" (a quote within is doubled), a number, true or false. What they mean is in `filters.tree`.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, NoReturn
 
-from debater_search.errors import InvalidError, MissingError
-from debater_search.filters import Comparison, Filter, Junction, Missing, Not, Operator, Value, fields_of
-from debater_search.store.documents import DocumentStore
-from debater_search.store.filters import COLUMNS
+from debater_search.errors import InvalidError
+from debater_search.filters.tree import Comparison, Filter, Junction, Missing, Not, Operator, Value
 
 MAX_DEPTH = 8
 MAX_COMPARISONS = 200
 MAX_LENGTH = 10_000_000  # characters
 MAX_NAME = 200  # characters
-_FIELDS_SHOWN = 20
 _SHOWN = 60  # characters of a filter in a message
 
 _TOKEN = re.compile(
@@ -73,35 +69,6 @@ def parse_filter(expression: str) -> Filter:
     except UnicodeEncodeError:
         raise InvalidError("The filter is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
     return _Parser(expression).parse()
-
-
-def require_fields(tree: Filter, documents: DocumentStore) -> None:
-    """Raise MissingError, naming the fields that exist, if no document has one of the filter's fields."""
-    for field in fields_of(tree):
-        if field not in COLUMNS and not documents.has_field(field):
-            raise _no_field(field, [*COLUMNS, *documents.fields()])
-
-
-def require_countable(documents: DocumentStore, facets: Sequence[str]) -> None:
-    """Raise DebaterError unless the values of these fields can be counted."""
-    if not documents.has_field_table:
-        raise InvalidError("This index has no table of fields to count values in.", "Compact it: debater compact INDEX")
-    for field in facets:
-        if not documents.has_field(field):
-            raise _no_field(field, documents.fields())
-
-
-class UnknownFieldError(MissingError):
-    """No document has a field that a filter or a facet names."""
-
-
-def _no_field(field: str, known: list[str]) -> UnknownFieldError:
-    """The error for a field that no document has, with those that there are, the most similar names first."""
-    known.sort(key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
-    more = ", …" if len(known) > _FIELDS_SHOWN else ""
-    return UnknownFieldError(
-        f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
-    )
 
 
 class _Token(NamedTuple):

@@ -1,0 +1,7 @@
+"""`python -m debater_search`: the `debater` command."""
+
+import sys
+
+from debater_search.cli import main
+
+sys.exit(main())
