@@ -18,7 +18,7 @@ ELSEWHERE = {
     "CHANGELOG.md": "explanation/changelog.md",
     "configs/REFERENCE.md": "reference/settings.md",
     "data/README.md": "explanation/data.md",
-    "benchmarks/README.md": "benchmarks/index.md",
+    "benchmarks/README.md": "explanation/benchmarks.md",
 }
 """Pages outside docs/site, and their places in the site; the other pages of benchmarks/ keep theirs."""
 
@@ -90,4 +90,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    assemble(ROOT / "build" / "docs")
+    try:
+        assemble(ROOT / "build" / "docs")
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
