@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test test-slow test-campaign check lint reference clean
+.PHONY: demo test test-slow test-campaign check lint reference docs clean
 
 demo: $(INSTALLED)
 	@$(BIN)/debater demo
@@ -34,8 +34,18 @@ lint: $(INSTALLED)
 	@$(BIN)/lint-imports
 
 reference: $(INSTALLED)
-	@$(BIN)/python configs/reference.py
-	@PYTHONPATH=. $(BIN)/python docs/families.py
+	@$(BIN)/python -m docs.reference
+
+# The site, in an environment of its own: only the generated pages, which git keeps, come from this one.
+DOCS := build/docs-env
+docs: $(DOCS)/.installed
+	@$(DOCS)/bin/python docs/assemble.py
+	@$(DOCS)/bin/zensical build --clean --strict
+
+$(DOCS)/.installed: docs/requirements.txt
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install -qq --requirement docs/requirements.txt
+	@touch $@
 
 # Made again only when what is to be installed has changed.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""The code blocks of docs/integrations.md: they compile, and (slow) each runs in an environment of its own."""
+"""The code blocks of the guide to other frameworks: they compile, and (slow) each runs in its own environment."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "site" / "guides" / "integrations.md").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def mcp(
 ) -> None:
     """Let an agent search indexes: serve MCP on standard input and output.
 
-    Agents start this command themselves: docs/agents.md shows how. `debater serve` does the same over HTTP.
+    Agents start this command themselves: docs/site/guides/agents.md shows how. `debater serve` does the same over HTTP.
     """
     with results(False) as out:
         from debater_search.serving import Settings, require_libraries

@@ -15,7 +15,7 @@ from debater_search.indexing import build
 from debater_search.types import Document
 from tests.cli.support import COMMAND, REPOSITORY, Debater
 
-GUIDE = (REPOSITORY / "docs" / "agents.md").read_text(encoding="utf-8")
+GUIDE = (REPOSITORY / "docs" / "site" / "guides" / "agents.md").read_text(encoding="utf-8")
 CONFIGURATIONS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)]
 Start = Callable[..., subprocess.Popen[str]]
 

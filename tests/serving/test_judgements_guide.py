@@ -1,4 +1,4 @@
-"""docs/judgements.md, command by command, in a shell."""
+"""docs/site/guides/judgements.md, command by command, in a shell."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "judgements.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "site" / "guides" / "judgements.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.slow
 

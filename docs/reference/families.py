@@ -1,6 +1,4 @@
-"""Write families.md, the table of model families, from the tests' tables and the code's: `make reference`."""
-
-from pathlib import Path
+"""The page of model families, from the tests' tables and the code's. It takes seconds: models are laid out."""
 
 import torch
 from transformers import AutoModel
@@ -13,7 +11,6 @@ from debater_search.encoder.speed.pruning import LAYERS
 from debater_search.training.adapter import projections
 from tests.encoder.test_families import DECODERS, ENCODERS
 
-PLACE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """# Model families
 
 Families of models whose tests compare our vectors with those of plain transformers, alone and in a batch; made by
@@ -61,7 +58,3 @@ def _row(family: str) -> tuple[str, ...]:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
-
-
-if __name__ == "__main__":
-    PLACE.write_text(table(), encoding="utf-8")
