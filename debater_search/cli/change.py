@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from debater_search.cli.info import show_facts
-from debater_search.cli.options import BaseModel, Device, Json, examples
+from debater_search.cli.options import MODEL, BaseModel, Device, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import DebaterError
 
@@ -21,7 +21,7 @@ _SHOWN = 10  # ids in a warning
 ADD_EXAMPLES = examples(
     "debater add indexes/papers new-papers.jsonl",
     "generate | debater add indexes/papers -",
-    "debater index --update papers.jsonl      # make the index hold exactly these documents",
+    "debater index --update papers.jsonl    # hold exactly these documents",
 )
 DELETE_EXAMPLES = examples(
     "debater delete indexes/papers 1706.03762 1810.04805", "debater delete indexes/papers --ids gone.txt"
@@ -30,7 +30,8 @@ COMPACT_EXAMPLES = examples("debater compact indexes/papers", "debater compact i
 
 Index = Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX")]
 Moved = Annotated[
-    str | None, typer.Option("--model", "-m", help="New path of the model, if it was moved.", metavar="M")
+    str | None,
+    typer.Option("--model", "-m", help="New path of the model, if it was moved.", metavar="M", rich_help_panel=MODEL),
 ]
 
 
@@ -44,7 +45,7 @@ def add(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Add documents to an index; one whose id is there already takes the old one's place."""
+    """Add documents to an index, or replace those with the same ids."""
     with results(as_json) as out:
         from debater_search.data.files import require_exists
         from debater_search.indexing import add
@@ -75,7 +76,7 @@ def delete(
 
 
 def compact(index: Index, as_json: Json = False) -> None:
-    """Fold what was added to an index and deleted from it into its base; nothing is encoded."""
+    """Fold additions and deletions into an index; nothing is encoded."""
     with results(as_json) as out:
         from debater_search.indexing import compact
 
