@@ -23,13 +23,13 @@ from debater_search.cli.options import (
 from debater_search.cli.output import Output, results
 from debater_search.cli.search import open_engine
 from debater_search.errors import DebaterError
-from debater_search.terminal import printable
+from debater_search.terminal import printable, wrapped
 
 if TYPE_CHECKING:
     from debater_search.mining import Summary
 
 MINED = Path("mined")
-SHOWN_EXAMPLES, SHOWN_CHARACTERS = 3, 120
+SHOWN_EXAMPLES, SHOWN_WIDTH = 3, 120
 CHOICE = "Choice of negatives"
 
 EXAMPLES = examples(
@@ -222,5 +222,5 @@ def _show(out: Output, summary: "Summary") -> None:
 
 
 def _shortened(text: str) -> str:
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
+    first, *rest = wrapped(printable(" ".join(text.split())), SHOWN_WIDTH)
+    return first + "…" if rest else first

@@ -207,3 +207,23 @@ def test_what_is_piped_is_neither_broken_nor_coloured(debater: Debater, papers: 
     shown = debater("search", "flutters", "--mode", "lexical", "-i", str(papers)).out
     assert "\x1b" not in shown
     assert f"{LONG_TITLE} [{LONG_ID}]\n" in shown
+
+
+@WIDTHS
+def test_what_mining_found_is_whole(screen: Screen, papers: Path, width: int) -> None:
+    row = {"query": "why do wings flutter at a high speed " * 6, "positive": "A wing stalls at low speed. " * 9}
+    Path("train.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    lines = screen(width, "mine", "train.jsonl", "--mode", "lexical", "-i", str(papers))
+    assert too_wide(lines, width) == []
+    cut = [line.split()[-1].rstrip("…") for line in lines if line.endswith("…")]
+    assert cut
+    assert set(cut) <= {*row["query"].split(), *row["positive"].split()}
+
+
+@WIDTHS
+def test_a_published_figure_is_whole(screen: Screen, runs: list[str], width: int) -> None:
+    Path("tasks/flight").rename("tasks/scifact")
+    lines = screen(width, "eval", "tasks/scifact", "--model", "minilm")
+    assert too_wide(lines, width) == []
+    words = " ".join(lines).split()
+    assert {"0.64508", "all-MiniLM-L6-v2", "rounding", "yes"} <= set(words)
