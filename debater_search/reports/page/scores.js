@@ -8,10 +8,13 @@ function meanOf(model) {
 function drawFindings() {
   const all = DATA.comparisons;
   const tell = (one) => `Against ${one.baseline}${DATA.tasks.length > 1 ? ` on ${one.task}` : ""}, ${one.system} ${findings(one)}.`;
-  const found = all.flatMap((one) => Object.values(one.metrics).map(verdict));
-  const sure = found.filter(({ sign }) => sign).length;
-  const sum = `${sure} of ${count(found.length, "difference")} are significant (${count(all.length, "comparison")}, all metrics).`;
-  fill(byId("findings"), (all.length > SENTENCES ? [sum] : all.map(tell)).map((text) => el("li", {}, text)));
+  const sum = (metric) => {
+    const kinds = inMetric(metric).map((one) => verdict(one.metrics[metric]).kind);
+    const [better, worse] = ["up", "down"].map((side) => kinds.filter((kind) => kind === side).length);
+    return `${metricName(metric)}: of ${kinds.length} comparisons, ${better} are significantly better and ${worse} worse.`;
+  };
+  const metrics = DATA.metrics.filter((metric) => isMerit(metric) && inMetric(metric).length);
+  fill(byId("findings"), (all.length > SENTENCES ? metrics.map(sum) : all.map(tell)).map((text) => el("li", {}, text)));
 }
 
 function drawLede() {
