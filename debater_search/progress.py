@@ -39,7 +39,7 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
-            console = Console(stderr=True, markup=False, highlight=False)  # file names may hold brackets
+            console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # file names may hold [ and :
             self._live = Live(self.line(), console=console, refresh_per_second=8, transient=False)
             self._live.start()
 

@@ -11,7 +11,7 @@ from debater_search.cli.asking import agreed, someone_is_there
 from debater_search.cli.completion import model_names
 from debater_search.cli.errors import FAILURE
 from debater_search.cli.info import show_facts
-from debater_search.cli.options import BaseModel, Device, Index, Json, Wait, Where, examples
+from debater_search.cli.options import MODEL, BaseModel, Device, Index, Json, Wait, Where, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import DebaterError
 
@@ -26,7 +26,7 @@ ADD_EXAMPLES = examples(
     "debater add indexes/papers new-papers.jsonl",
     "generate | debater add indexes/papers -",
     "debater add indexes/papers new-papers.jsonl --wait",
-    "debater index --update papers.jsonl      # make the index hold exactly these documents",
+    "debater index --update papers.jsonl    # hold exactly these documents",
 )
 DELETE_EXAMPLES = examples(
     "debater delete indexes/papers 1706.03762 1810.04805",
@@ -38,7 +38,12 @@ COMPACT_EXAMPLES = examples("debater compact indexes/papers", "debater compact i
 Moved = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="New path of the model, if it was moved.", metavar="M", autocompletion=model_names
+        "--model",
+        "-m",
+        help="New path of the model, if it was moved.",
+        metavar="M",
+        rich_help_panel=MODEL,
+        autocompletion=model_names,
     ),
 ]
 
@@ -54,7 +59,7 @@ def add(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Add documents to an index; one whose id is there already takes the old one's place."""
+    """Add documents to an index, or replace those with the same ids."""
     with results(as_json) as out:
         from debater_search.data.files import require_exists
         from debater_search.indexing import add
@@ -93,7 +98,7 @@ def delete(
 
 
 def compact(index: Index, wait: Wait = False, as_json: Json = False) -> None:
-    """Fold what was added to an index and deleted from it into its base; nothing is encoded."""
+    """Fold additions and deletions into an index; nothing is encoded."""
     with results(as_json) as out:
         from debater_search.indexing import compact
 

@@ -60,7 +60,7 @@ def demo(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """See it at work: index a collection that comes along, three questions answered, and a prompt for yours."""
+    """Try it: index the bundled collection, then ask your own questions."""
     with results(as_json) as out:
         from debater_search.cli.demo import run_demo
         from debater_search.cli.demo_train import train_demo
@@ -92,8 +92,16 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "doctor": (doctor.doctor, doctor.EXAMPLES),
     "demo": (demo, examples("debater demo", "debater demo --train   # train, index, search, compare")),
 }
-for _name, (_function, _examples) in COMMANDS.items():
-    app.command(_name, epilog=_examples)(_function)
+GROUPS: dict[str, str] = {
+    **dict.fromkeys(("demo", "doctor"), "Try it, and find out what is wrong"),
+    **dict.fromkeys(("index", "add", "delete", "compact", "verify", "drop"), "Build and change an index"),
+    **dict.fromkeys(("search", "facets", "list", "info", "get", "serve", "keys", "mcp"), "Search and serve"),
+    **dict.fromkeys(("train", "mine", "eval", "export"), "Train and measure a model"),
+}
+"""Command → its group in --help, in the order of --help."""
+
+for _name in dict.fromkeys([*GROUPS, *COMMANDS]):
+    app.command(_name, epilog=COMMANDS[_name][1], rich_help_panel=GROUPS.get(_name))(COMMANDS[_name][0])
 
 
 def program_for(arguments: Sequence[str]) -> tuple[typer.Typer, str, Sequence[str]]:

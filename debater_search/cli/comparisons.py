@@ -1,41 +1,39 @@
 """Tables for people of what `debater eval` compares: systems with each other, and measured with published figures."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from debater_search.cli.output import Output
+from debater_search.terminal import NARROWEST, printable, text_width, wrapped
 
 if TYPE_CHECKING:
     from debater_search.evaluation.results import Entry
 
-TOP = 5  # documents shown of a ranking; results.json has ten
-TEXT = 60  # characters shown of a query
+TOP = 3  # queries shown that gained most, and as many that lost most; the report has ten
+VALUES = 60  # columns of the screen that a table of comparisons needs for values; names that do not fit beside them are
+# only in its title
 
 
 def show_comparisons(out: Output, comparisons: "Sequence[Entry]") -> None:
-    """Show each metric's difference and its significance, then the queries that differ most."""
+    """Show the differences in each metric and their significance, then the queries that differ most."""
     for entry in comparisons:
         task, baseline, system = entry["task"], entry["baseline"], entry["system"]
+        metrics = entry["metrics"]
         rows = [
-            [
-                metric,
-                f"{values['baseline']:.4f}",
-                f"{values['system']:.4f}",
-                f"{values['difference']:+.4f}",
-                "{:+.3f}…{:+.3f}".format(*values["interval"]),
-                _p(values["p_randomisation"], values["p_randomisation_holm"]),
-                _p(values["p_t"], values["p_t_holm"]),
-                "–" if values["effect_size"] is None else f"{values['effect_size']:+.2f}",
-                f"{values['wins']}/{values['ties']}/{values['losses']}",
-            ]
-            for metric, values in entry["metrics"].items()
+            [_label(out, baseline, "baseline"), *(_number(values["baseline"], ".4f") for values in metrics.values())],
+            [_label(out, system, "system"), *(_number(values["system"], ".4f") for values in metrics.values())],
+            ["difference", *(_number(values["difference"], "+.4f") for values in metrics.values())],
+            ["95%", *("…".join(_number(end, "+.3f") for end in values["interval"]) for values in metrics.values())],
+            ["p, randomisation", *(_chance(values["p_randomisation_holm"]) for values in metrics.values())],
+            ["p, t-test", *(_chance(values["p_t_holm"]) for values in metrics.values())],
+            ["effect size", *(_number(values["effect_size"], "+.2f") for values in metrics.values())],
+            ["wins/ties/losses", *(f"{v['wins']}/{v['ties']}/{v['losses']}" for v in metrics.values())],
         ]
-        columns = ["metric", baseline, system, "difference", "95%", "randomisation p (Holm)", "t-test p (Holm)"]
         out.show("")
-        out.table(f"{task}: {system} against {baseline}", [*columns, "effect", "wins/ties/losses"], rows)
-        for title, queries in (("gained", entry["gained"]), ("lost", entry["lost"])):
-            if queries:
-                _show_queries(out, f"Queries of {task} that {title} most, ndcg@10; * is relevant", entry, queries)
+        out.table(f"{task}: {system} against {baseline} (p after Holm correction)", ["", *metrics], rows)
+        out.show("")
+        for side in ("gained", "lost"):
+            _show_queries(out, side, entry[side])
 
 
 def show_published(out: Output, measured: Iterable[tuple[str, str, dict[str, float]]]) -> None:
@@ -47,42 +45,44 @@ def show_published(out: Output, measured: Iterable[tuple[str, str, dict[str, flo
             task,
             model,
             figure.metric,
+            figure.source,
             f"{figure.value:.{figure.digits}f}",
             f"{figure.measured:.{figure.digits}f}",
             f"{figure.difference:+.{figure.digits}f}",
             "yes" if figure.differs else "no",
-            figure.source,
         ]
         for task, model, metrics in measured
         for figure in published_figures(task, model, metrics)
     ]
     if rows:
-        columns = ["task", "model", "metric", "published", "here", "difference", "more than rounding", "source"]
+        head = ["task", "model", "metric", "source", "published", "here", "difference", "more than rounding"]
         out.show("")
-        out.table("Measured beside published (models are recognised by name)", columns, rows, text_columns=3)
+        out.table("Measured beside published (models are recognised by name)", head, rows, text_columns=4)
 
 
-def _show_queries(out: Output, title: str, entry: "Entry", queries: "Sequence[Entry]") -> None:
-    rows = [
-        [
-            query["query"],
-            query["text"] if len(query["text"]) <= TEXT else query["text"][: TEXT - 1] + "…",
-            _top(query["baseline_ranking"]),
-            _top(query["system_ranking"]),
-            f"{query['baseline']:.3f}",
-            f"{query['system']:.3f}",
-        ]
-        for query in queries
-    ]
-    baseline, system = entry["baseline"], entry["system"]
-    columns = ["query", "text", f"{baseline}: first {TOP}", f"{system}: first {TOP}", baseline, system]
-    out.show("")
-    out.table(title, columns, rows, text_columns=4)
+def _show_queries(out: Output, side: str, queries: "Sequence[Entry]") -> None:
+    """One line for each of the first queries: the baseline's value and the system's, id, text."""
+    shown = queries[:TOP]
+    if not shown:
+        return
+    of = f"{len(shown)} of {len(queries)}, " if len(queries) > len(shown) else ""
+    out.show(f"Queries that {side} most ({of}ndcg@10)")
+    width = max(text_width(query["query"]) for query in shown)
+    for query in shown:
+        blanks = " " * (width - text_width(query["query"]))
+        lead = f"  {query['baseline']:.3f} → {query['system']:.3f}  {query['query']}{blanks}  "
+        room = out.width and max(out.width - text_width(lead) - 1, NARROWEST)
+        first, *rest = wrapped(printable(query["text"]), room)
+        out.show(lead + first + ("…" if rest else ""))
 
 
-def _top(ranking: Sequence[Sequence[Any]]) -> str:
-    return " ".join(f"{document_id}{'*' * ((gain or 0) > 0)}" for document_id, gain in ranking[:TOP]) or "–"
+def _label(out: Output, name: str, role: str) -> str:
+    return name if out.width is None or text_width(name) <= out.width - VALUES else role
 
 
-def _p(p: float, corrected: float) -> str:
-    return f"{p:.4f} ({corrected:.4f})"
+def _chance(p: float | None) -> str:
+    return "< 0.0001" if p is not None and p < 0.00005 else _number(p, ".4f")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"

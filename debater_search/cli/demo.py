@@ -39,11 +39,8 @@ def run_demo(out: Output, output: Path, *, force: bool, device: str) -> int:
     if out.as_json:
         out.json({"model": engine.encoder.name, "index": str(output), "seconds": seconds, "answers": answers})
         return 0
-    out.show(
-        f"\nDone in {duration(sum(seconds.values()))}; the index is {output}.",
-        f'Next: debater search "your question" --index {output}',
-        "      debater index YOUR_CORPUS",
-    )
+    out.show(f"\nDone in {duration(sum(seconds.values()))}; the index is {output}.")
+    out.next(f'debater search "your question" --index {output}', "debater index YOUR_CORPUS")
     if sys.stdin is None or not sys.stdin.isatty():
         return 0
     return converse(Search(engine, out), out)

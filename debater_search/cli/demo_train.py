@@ -74,11 +74,12 @@ def train_demo(out: Output, output: Path, *, force: bool, device: str) -> None:
     if out.as_json:
         return out.json(results | {"answers": answers})
     show_comparison(out, rows)
-    return out.show(
+    out.show(
         f"\nDone in {duration(sum(clock.seconds.values()))}. The figures are in {output / 'results.json'}, the loss "
-        f"plot in {checkpoint / 'training.png'}.",
-        f'Next: debater search "your question" --index {output}',
-        f"      debater index YOUR_CORPUS --model {checkpoint}",
+        f"plot in {checkpoint / 'training.png'}."
+    )
+    return out.next(
+        f'debater search "your question" --index {output}', f"debater index YOUR_CORPUS --model {checkpoint}"
     )
 
 

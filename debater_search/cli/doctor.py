@@ -10,9 +10,6 @@ from debater_search.cli.options import Json, examples
 from debater_search.cli.output import Output, results
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
     from debater_search.doctor import Finding
 
 EXAMPLES = examples(
@@ -33,9 +30,10 @@ def doctor(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find out why it is slow or broken here: libraries, GPUs, threads, memory, disk, caches.
+    """Find out why it is slow or broken here.
 
-    Each line is ok, a note or a problem, with the command that mends it. Exit code 2 if there is a problem.
+    Examines libraries, GPUs, threads, memory, disk and caches. Each line is ok, a note or a problem, with the command
+    that mends it. Exit code 2 if there is a problem.
     """
     with results(as_json) as out:
         from debater_search.doctor import Asked, examine
@@ -58,21 +56,10 @@ def _show(out: Output, finding: "Finding") -> None:
 
     from debater_search.terminal import printable
 
-    said = Text(printable(finding.message))
-    out.show(_line(Text(finding.level, style=_COLOURS[finding.level]), Text(finding.subject), said))
+    lead = Text.assemble((f"{finding.level:<9}", _COLOURS[finding.level]), f"{finding.subject:<12}")
+    out.beside(lead, finding.message)
     if finding.remedy:
-        out.show(_line(Text(), Text(), Text(printable(finding.remedy), style="bold")))
-
-
-def _line(level: "Text", subject: "Text", said: "Text") -> "Table":
-    from rich.table import Table
-
-    line = Table.grid(padding=(0, 2), pad_edge=False)
-    line.add_column(width=7)
-    line.add_column(width=10)
-    line.add_column()
-    line.add_row(level, subject, said)
-    return line
+        out.beside(" " * len(lead), Text(printable(finding.remedy), style="bold"))
 
 
 def _count(number: int, noun: str) -> str:

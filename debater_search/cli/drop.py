@@ -20,7 +20,7 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove an index: its folder, and its collection if Milvus keeps its vectors."""
+    """Remove an index and, if Milvus keeps its vectors, its collection."""
     with results(as_json) as out:
         from debater_search.indexing import drop as remove
 

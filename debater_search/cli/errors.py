@@ -13,7 +13,6 @@ anything else                 1   our bug: the traceback, and a line that says s
 import errno
 import os
 import re
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -71,9 +70,11 @@ def _with_flags(text: str, flags: Mapping[str, str]) -> str:
 
 
 def _say(message: str, hint: str, code: int) -> int:
-    from debater_search.terminal import printable
+    from debater_search.terminal import say
 
-    print(f"Error: {printable(message)}", *([printable(hint)] if hint else []), sep="\n", file=sys.stderr, flush=True)
+    say(f"Error: {message}")
+    if hint:
+        say(hint)
     return code
 
 

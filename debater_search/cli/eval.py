@@ -11,6 +11,7 @@ import typer
 from debater_search.cli.completion import task_names
 from debater_search.cli.options import (
     DEFAULT_MODEL,
+    RANKING,
     Attention,
     BaseModel,
     Device,
@@ -35,15 +36,17 @@ if TYPE_CHECKING:
     from debater_search.evaluation.suites import Suite
     from debater_search.evaluation.tasks import RetrievalTask
 
+ANALYSES, OTHERS = "Analyses", "Runs, judgements and reports"
+
 EXAMPLES = examples(
     "debater eval data/cranfield",
-    "debater eval data/cranfield --model checkpoints/demo --baseline bm25 --all-steps",
-    "debater eval data/cranfield --model checkpoints/demo --baseline minilm --compare results-before",
-    "debater eval data/cranfield --model checkpoints/demo --analyse steps --analyse weights --output results",
-    "debater eval data/cranfield --rerank checkpoints/reranker   # with and without it",
+    "debater eval data/cranfield -m checkpoints/demo --baseline bm25 --all-steps",
+    "debater eval data/cranfield -m checkpoints/demo --compare results-before",
+    "debater eval data/cranfield -m checkpoints/demo --analyse steps -o results",
+    "debater eval data/cranfield --rerank my-reranker    # with and without it",
     "debater eval beir --model debater-2b --output results",
     "debater eval indexes/papers --judgements judgements.jsonl --baseline bm25",
-    "debater eval --run run.trec --qrels data/cranfield/qrels/test.tsv --compare other.trec",
+    "debater eval --run run.trec --qrels qrels/test.tsv --compare other.trec",
     "debater eval --report results/minilm results/demo --output comparison",
 )
 
@@ -78,12 +81,16 @@ def evaluate(
     pooling: Pooling = None,
     attention: Attention = None,
     split: Annotated[
-        str | None, typer.Option(help="Split whose judgements are used. Default: test; for MSMARCO dev.")
+        str | None,
+        typer.Option(help="Split whose judgements are used. Default: test; for MSMARCO dev.", metavar="NAME"),
     ] = None,
     instruction: Instruction = None,
     mode: SearchMode = Mode.dense,
     index_type: Annotated[
-        str, typer.Option("--index-type", help="Type of the vector index; flat is exact.", metavar="TYPE")
+        str,
+        typer.Option(
+            "--index-type", help="Type of the vector index; flat is exact.", metavar="TYPE", rich_help_panel=RANKING
+        ),
     ] = "flat",
     baseline: Annotated[
         list[str] | None,
@@ -93,31 +100,49 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="Compare with a TREC run, a results.json or a folder that holds one. Repeatable.",
-            metavar="RUN_OR_RESULT",
+            metavar="RUN",
         ),
     ] = None,
-    all_steps: Annotated[bool, typer.Option("--all-steps", help="Also score each thinking step alone.")] = False,
+    all_steps: Annotated[
+        bool, typer.Option("--all-steps", help="Also score each thinking step alone.", rich_help_panel=ANALYSES)
+    ] = False,
     analyse: Annotated[
         list[Analysis] | None,
-        typer.Option(help="Analyse the result: a table and a picture in --output. Repeatable."),
+        typer.Option(
+            help=f"Analyse the result: a table and a picture in --output. {', '.join(Analysis)}. Repeatable.",
+            metavar="NAME",
+            rich_help_panel=ANALYSES,
+        ),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Score this TREC run instead of a model; needs --qrels.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="Score this TREC run instead of a model; needs --qrels.", metavar="FILE", rich_help_panel=OTHERS
+        ),
     ] = None,
-    qrels: Annotated[Path | None, typer.Option(help="Judgements for --run.", metavar="FILE")] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Judgements for --run.", metavar="FILE", rich_help_panel=OTHERS)
+    ] = None,
     judgements: Annotated[
         Path | None,
         typer.Option(
             help="Judgements of hits (debater serve --judgements) for the index that TASK names. Default model and "
             "type: the index's own.",
             metavar="FILE",
+            rich_help_panel=OTHERS,
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for results.json, TASK/run.trec and report.html.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for results.json, TASK/run.trec and report.html.", metavar="DIR"),
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Score nothing: join the results in the given folders in one report.html.")
+        bool,
+        typer.Option(
+            "--report",
+            help="Score nothing: join the results in the given folders in one report.html.",
+            rich_help_panel=OTHERS,
+        ),
     ] = False,
     rerank: Rerank = None,
     rerank_depth: RerankDepth = None,
@@ -125,7 +150,10 @@ def evaluate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Score a model on retrieval tasks: nDCG, MRR, MAP, recall and precision."""
+    """Score a model on retrieval tasks and compare it with others.
+
+    Metrics are nDCG, MRR, MAP, recall and precision, with intervals; differences are tested for significance.
+    """
     with results(as_json) as out:
         from debater_search.cli.result_table import ResultTable
         from debater_search.evaluation import Campaign, write_report

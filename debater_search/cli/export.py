@@ -11,8 +11,8 @@ from debater_search.cli.output import results
 from debater_search.errors import InvalidError
 
 EXAMPLES = examples(
-    "debater export debater-small --format sentence-transformers --output exported/small",
-    "debater export checkpoints/mine --format hf --output exported/mine --push me/mine",
+    "debater export debater-small --format sentence-transformers -o exported/small",
+    "debater export checkpoints/mine --output exported/mine --push me/mine",
     "debater export debater-small --format onnx --int8 --output exported/small-onnx",
 )
 
@@ -34,7 +34,9 @@ def export(
         Format,
         typer.Option(
             "--format",
-            help="A Hugging Face folder with the adapter merged (hf), one for sentence-transformers, or ONNX files.",
+            help="A Hugging Face folder with the adapter merged (hf), one for sentence-transformers, or ONNX files "
+            "(onnx).",
+            metavar="FORMAT",
         ),
     ] = Format.hf,
     int8: Annotated[bool, typer.Option("--int8", help="Write 8-bit weights (hf, onnx): vectors differ.")] = False,
@@ -47,7 +49,7 @@ def export(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Export an encoder for other programs: transformers, sentence-transformers, ONNX runtimes.
+    """Export an encoder: transformers, sentence-transformers or ONNX.
 
     The folder is written after its vectors were compared with the model's. An index of the model accepts the folder.
     """

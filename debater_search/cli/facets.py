@@ -27,7 +27,7 @@ def facets(
     ] = 10,
     as_json: Json = False,
 ) -> None:
-    """Count the values of metadata fields, in all documents or in those that a filter allows.
+    """Count the values of fields, in all or in filtered documents.
 
     A document with a list counts for each of its elements.
     """

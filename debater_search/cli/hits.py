@@ -22,7 +22,6 @@ def hits_document(query: Mapping[str, str], hits: Sequence[Hit], timings: Mappin
 
 def show_hits(out: Output, marks: "QueryMarks", hits: Sequence[Hit]) -> None:
     """Print rank, score, title and id of each hit, and below them its snippet and, if it has one, its explanation."""
-    from rich.padding import Padding
     from rich.text import Text
 
     if not hits:
@@ -32,14 +31,14 @@ def show_hits(out: Output, marks: "QueryMarks", hits: Sequence[Hit]) -> None:
     score_width = max(map(len, scores))
     indent = rank_width + score_width + 4
     for hit, score in zip(hits, scores, strict=True):
-        head = Text(f"{hit.rank:>{rank_width}}  ") + Text(f"{score:>{score_width}}  ", style="cyan")
-        head += highlighted(hit.title, marks, style="bold") + Text(" " if hit.title else "")
-        out.show(head + Text(f"[{printable(hit.id)}]", style="dim"))
+        lead = Text(f"{hit.rank:>{rank_width}}  ") + Text(f"{score:>{score_width}}  ", style="cyan")
+        head = highlighted(hit.title, marks, style="bold") + Text(" " if hit.title else "")
+        out.beside(lead, head + Text(f"[{printable(hit.id)}]", style="dim"))
         below = [highlighted(hit.snippet, marks)] if hit.snippet else []
         if hit.explanation:
             below.append(Text(explained(hit.explanation), style="dim"))
         for line in below:
-            out.show(Padding(line, (0, 0, 0, indent)) if out.on_terminal else Text(" " * indent) + line)
+            out.beside(" " * indent, line)
     return None
 
 

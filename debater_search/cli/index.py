@@ -25,15 +25,17 @@ from debater_search.progress import duration
 
 EXAMPLES = examples(
     "debater index data/cranfield",
-    "debater index papers.jsonl.gz --model checkpoints/debater-2b --output indexes/papers",
+    "debater index papers.jsonl.gz --model debater-2b --output indexes/papers",
     "debater index papers.jsonl --memory 4GB --recall 0.98",
     "debater index books.jsonl --passages 256 --overlap 32 --workers 4",
     "debater index papers.jsonl --backend milvus --uri http://localhost:19530",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
-    "debater index papers.jsonl --engine ray --encode-only --output s3://bucket/papers",
+    "debater index papers.jsonl --engine ray --encode-only --output s3://bucket/p",
     "debater index --update papers.jsonl.gz --output indexes/papers",
 )
+
+TEXTS, VECTORS, ENCODING = "Texts", "Vector index", "Encoding"
 
 _UPDATE_TAKES = (
     "Beside it go --output, --model, --base-model, --device, --wait and --json; to build anew, use --force alone."
@@ -63,53 +65,111 @@ def index(
             "--type",
             help="Type of the vector index: auto, flat (exact), hnsw, cagra, ivf, sq8, ivfpq, binary, or FAISS's own.",
             metavar="TYPE",
+            rich_help_panel=VECTORS,
         ),
     ] = "auto",
     backend: Annotated[
-        str, typer.Option(help="What keeps the vectors: faiss (in the index's folder) or milvus (at --uri).")
+        str,
+        typer.Option(
+            help="What keeps the vectors: faiss (in the index's folder) or milvus (at --uri).",
+            metavar="NAME",
+            rich_help_panel=VECTORS,
+        ),
     ] = "faiss",
     uri: Annotated[
         str | None,
-        typer.Option(help="Address of Milvus: http://HOST:19530, or a file NAME.db of milvus-lite.", metavar="URI"),
+        typer.Option(
+            help="Address of Milvus: http://HOST:19530, or a file NAME.db of milvus-lite.",
+            metavar="URI",
+            rich_help_panel=VECTORS,
+        ),
     ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Memory that type auto may use, such as 4GB. Default: half of the machine's.", metavar="SIZE"
+            help="Memory that type auto may use, such as 4GB. Default: half of the machine's.",
+            metavar="SIZE",
+            rich_help_panel=VECTORS,
         ),
     ] = None,
-    recall: Annotated[float, typer.Option(help="Target recall@10 relative to exact search.")] = 0.95,
-    all_steps: Annotated[bool, typer.Option("--all-steps", help="Store every thinking step's vectors too.")] = False,
+    recall: Annotated[
+        float,
+        typer.Option(help="Target recall@10 relative to exact search.", metavar="SHARE", rich_help_panel=VECTORS),
+    ] = 0.95,
+    all_steps: Annotated[
+        bool,
+        typer.Option("--all-steps", help="Store every thinking step's vectors too.", rich_help_panel=VECTORS),
+    ] = False,
     dim: Annotated[
-        int | None, typer.Option(help="Cut vectors to their first N numbers (Matryoshka models).", metavar="N")
+        int | None,
+        typer.Option(
+            help="Cut vectors to their first N numbers (Matryoshka models).", metavar="N", rich_help_panel=VECTORS
+        ),
     ] = None,
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="Encode documents in 8-bit integers: on a CPU up to twice as fast."),
+        typer.Option(
+            "--int8",
+            help="Encode documents in 8-bit integers: on a CPU up to twice as fast.",
+            rich_help_panel=ENCODING,
+        ),
     ] = False,
     passages: Annotated[
         int | None,
-        typer.Option(help="Cut documents into passages of at most N tokens; hits are documents.", metavar="N"),
+        typer.Option(
+            help="Cut documents into passages of at most N tokens; hits are documents.",
+            metavar="N",
+            rich_help_panel=TEXTS,
+        ),
     ] = None,
-    overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.", metavar="N")] = 32,
+    overlap: Annotated[
+        int, typer.Option(help="Tokens that neighbouring passages share.", metavar="N", rich_help_panel=TEXTS)
+    ] = 32,
     language: Annotated[
-        str, typer.Option(help="How words are compared: english (stems, stop words) or any (as they stand).")
+        str,
+        typer.Option(
+            help="How words are compared: english (stems, stop words) or any (as they stand).",
+            metavar="NAME",
+            rich_help_panel=TEXTS,
+        ),
     ] = "english",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Encoding processes. Default: one per GPU, else 1.", metavar="N")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Encoding processes. Default: one per GPU, else 1.",
+            metavar="N",
+            rich_help_panel=ENCODING,
+        ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="Where encoding runs: local, or ray (on a cluster, or on one started here).")
+        str,
+        typer.Option(
+            help="Where encoding runs: local, or ray (on a cluster, or on one started here).",
+            metavar="NAME",
+            rich_help_panel=ENCODING,
+        ),
     ] = "local",
     ray_address: Annotated[
-        str | None, typer.Option(help="Address of the Ray cluster: auto or HOST:6379.", metavar="ADDRESS")
+        str | None,
+        typer.Option(
+            help="Address of the Ray cluster: auto or HOST:6379.", metavar="ADDRESS", rich_help_panel=ENCODING
+        ),
     ] = None,
     shard_size: Annotated[
-        int | None, typer.Option(help="Texts per shard. Default: 1,000; on object storage 50,000.", metavar="N")
+        int | None,
+        typer.Option(
+            help="Texts per shard. Default: 1,000; on object storage 50,000.", metavar="N", rich_help_panel=ENCODING
+        ),
     ] = None,
-    encode_only: Annotated[bool, typer.Option("--encode-only", help="Write embeddings/ and build no index.")] = False,
+    encode_only: Annotated[
+        bool, typer.Option("--encode-only", help="Write embeddings/ and build no index.", rich_help_panel=ENCODING)
+    ] = False,
     embeddings: Annotated[
-        str | None, typer.Option(help="Build from ready shards: a folder, or s3://BUCKET/NAME.", metavar="DIR")
+        str | None,
+        typer.Option(
+            help="Build from ready shards: a folder, or s3://BUCKET/NAME.", metavar="DIR", rich_help_panel=ENCODING
+        ),
     ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Change an index: encode what is new or changed, drop what is gone.")
@@ -201,7 +261,8 @@ def index(
             return out.json(facts | {"seconds": result.seconds})
         show_facts(out, facts)
         seconds = ", ".join(f"{stage} {duration(took)}" for stage, took in result.seconds.items())
-        return out.show(f"Took: {seconds}", f"Next: {following}")
+        out.show(f"Took: {seconds}")
+        return out.next(following)
 
 
 def corpus_name(corpus: str) -> str:

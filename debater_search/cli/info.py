@@ -4,9 +4,10 @@ from typing import Any
 
 from debater_search.cli.options import Index, Json, examples
 from debater_search.cli.output import Output, results
-from debater_search.terminal import printable, size_in_words
+from debater_search.terminal import size_in_words
 
 _FIELDS, _VALUES, _CHARACTERS = 30, 5, 30  # shown of an index, of a field, of a value
+_ADDRESS = 200  # characters of a value that may be an id or an address
 
 EXAMPLES = examples("debater info indexes/cranfield", "debater info indexes/cranfield --json")
 
@@ -15,7 +16,7 @@ def info(
     index: Index,
     as_json: Json = False,
 ) -> None:
-    """Say what is in an index: documents and their fields, model, dimensions, size on disk, when it was made."""
+    """Say what is in an index: documents, fields, model, size, age."""
     with results(as_json) as out:
         from debater_search.indexing.description import describe
 
@@ -24,7 +25,7 @@ def info(
             return out.json(facts)
         show_facts(out, facts)
         show_fields(out, facts["fields"])
-        return out.show(*(f"Warning: {printable(warning)}" for warning in facts["warnings"]))
+        return out.show(*(f"Warning: {warning}" for warning in facts["warnings"]))
 
 
 def show_facts(out: Output, facts: dict[str, Any]) -> None:
@@ -37,6 +38,7 @@ def show_facts(out: Output, facts: dict[str, Any]) -> None:
 def show_fields(out: Output, fields: list[dict[str, Any]]) -> None:
     """Print the metadata fields, as `describe` found them, for people."""
     if fields:
+        out.show("")
         rows = [(field["name"], field["type"], _range(field), f"{field['documents']:,}") for field in fields[:_FIELDS]]
         out.table("", ("field", "type", "values", "documents"), rows, text_columns=3)
     if len(fields) > _FIELDS:
@@ -56,7 +58,8 @@ def _range(field: dict[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…"
+    most = _ADDRESS if text.isascii() and " " not in text else _CHARACTERS
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,7 @@ def mcp(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Let an agent search indexes: serve MCP on standard input and output.
+    """Let agents search indexes: MCP on standard input and output.
 
     Agents start this command themselves: docs/site/guides/agents.md shows how. `debater serve` does the same over HTTP.
     """

@@ -9,6 +9,7 @@ import typer
 
 from debater_search.cli.index import corpus_name
 from debater_search.cli.options import (
+    RANKING,
     BaseModel,
     Device,
     Force,
@@ -22,20 +23,21 @@ from debater_search.cli.options import (
 from debater_search.cli.output import Output, results
 from debater_search.cli.search import open_engine
 from debater_search.errors import DebaterError
-from debater_search.terminal import printable
+from debater_search.terminal import printable, wrapped
 
 if TYPE_CHECKING:
     from debater_search.mining import Summary
 
 MINED = Path("mined")
-SHOWN_EXAMPLES, SHOWN_CHARACTERS = 3, 120
+SHOWN_EXAMPLES, SHOWN_WIDTH = 3, 120
+CHOICE = "Choice of negatives"
 
 EXAMPLES = examples(
     "debater mine train.jsonl.gz --index indexes/papers",
-    "debater mine data/scifact --index indexes/scifact --window 10:100 --choice random --negatives 4",
-    "debater mine train.jsonl --index indexes/papers --rerank cross-encoder/ms-marco-MiniLM-L12-v2 --margin 1",
+    "debater mine data/scifact -i indexes/scifact --window 10:100 --negatives 4",
+    "debater mine train.jsonl --rerank cross-encoder/ms-marco-MiniLM-L12-v2",
     "debater mine judgements.jsonl --index indexes/papers",
-    "debater mine train.jsonl --mode lexical --corpus papers.jsonl --output mined/bm25.jsonl",
+    "debater mine train.jsonl --mode lexical --corpus papers.jsonl",
 )
 
 
@@ -63,25 +65,37 @@ def mine(
     ],
     index: Annotated[
         Path | None,
-        typer.Option("--index", "-i", help="Index to take negatives from. Default: the newest in indexes/."),
+        typer.Option(
+            "--index", "-i", help="Index to take negatives from. Default: the newest in indexes/.", metavar="DIR"
+        ),
     ] = None,
     corpus: Annotated[
         str | None,
         typer.Option(help="Corpus to take negatives from instead of an index; needs --mode lexical.", metavar="CORPUS"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .jsonl file. Default: mined/NAME OF QUERIES.jsonl.")
+        Path | None,
+        typer.Option("--output", "-o", help="A .jsonl file. Default: mined/NAME OF QUERIES.jsonl.", metavar="FILE"),
     ] = None,
     mode: Annotated[
         Mode,
-        typer.Option("--mode", help="Search by vectors (dense), or by words (lexical: BM25, which needs no model)."),
+        typer.Option(
+            "--mode",
+            help="Search by vectors (dense), or by words (lexical: BM25, which needs no model).",
+            metavar="MODE",
+            rich_help_panel=RANKING,
+        ),
     ] = Mode.dense,
-    negatives: Annotated[int, typer.Option("--negatives", "-n", min=1, help="Negatives per query.")] = 8,
+    negatives: Annotated[int, typer.Option("--negatives", "-n", min=1, help="Negatives per query.", metavar="N")] = 8,
     window: Annotated[
-        str, typer.Option(help="Ranks to take negatives from, first to last.", metavar="FIRST:LAST")
+        str,
+        typer.Option(help="Ranks to take negatives from, first to last.", metavar="FIRST:LAST", rich_help_panel=CHOICE),
     ] = "1:100",
     margin: Annotated[
-        float | None, typer.Option(help="A negative scores at most the positive's score minus this.", metavar="SCORE")
+        float | None,
+        typer.Option(
+            help="A negative scores at most the positive's score minus this.", metavar="SCORE", rich_help_panel=CHOICE
+        ),
     ] = None,
     max_share: Annotated[
         float | None,
@@ -89,20 +103,31 @@ def mine(
             help="A negative scores at most this share of the positive's score. "
             "Default: 0.95 in dense mode, without --rerank.",
             metavar="SHARE",
+            rich_help_panel=CHOICE,
         ),
     ] = None,
     choice: Annotated[
-        Choice, typer.Option(help="Which candidates become negatives: the best, or a random choice.")
+        Choice,
+        typer.Option(
+            help="Which candidates become negatives: the best (top), or a random choice.",
+            metavar="top|random",
+            rich_help_panel=CHOICE,
+        ),
     ] = Choice.top,
-    seed: Annotated[int, typer.Option(help="Seed of the random choice.")] = 42,
-    split: Annotated[str, typer.Option(help="Split of a BEIR folder whose judgements are used.")] = "train",
+    seed: Annotated[int, typer.Option(help="Seed of the random choice.", metavar="N", rich_help_panel=CHOICE)] = 42,
+    split: Annotated[
+        str, typer.Option(help="Split of a BEIR folder whose judgements are used.", metavar="NAME")
+    ] = "train",
     model: QueryModel = None,
     base_model: BaseModel = None,
     instruction: Instruction = None,
     rerank: Annotated[
         str | None,
         typer.Option(
-            "--rerank", help="Take the scores of positives and negatives from this reranker.", metavar="MODEL"
+            "--rerank",
+            help="Take the scores of positives and negatives from this reranker.",
+            metavar="MODEL",
+            rich_help_panel=RANKING,
         ),
     ] = None,
     rerank_depth: RerankDepth = None,
@@ -110,7 +135,7 @@ def mine(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Mine hard negatives: documents that a search ranks high and that do not answer the query.
+    """Mine hard negatives: documents that rank high but do not answer.
 
     Writes training data with the scores of positives and negatives, and a report with examples beside it (.md).
     """
@@ -178,23 +203,24 @@ def _show(out: Output, summary: "Summary") -> None:
             ("negatives", f"{summary.negatives:,}"),
         ]
     )
+    out.show("")
     out.table("", ["negatives of a row", "rows"], [[str(size), f"{n:,}"] for size, n in summary.per_row.items()])
     dropped = [[RULES[rule], f"{n:,}"] for rule, n in summary.dropped.items() if n]
     if dropped:
+        out.show("")
         out.table("", ["in a window, and no negative, for it", "documents"], dropped)
     scores = [[name, *(f"{value:.3f}" for value in q.values())] for name, q in summary.scores.items() if q]
+    out.show("")
     out.table("", ["score", *next(iter(summary.scores.values()))], scores)
     for row in summary.nearest[:SHOWN_EXAMPLES]:
         score, positive = max(zip(row["positive_scores"], row["positive"], strict=True))
-        out.show(
-            "",
-            f"  {_shortened(row['query'])}",
-            f"  + {score:.3f}  {_shortened(positive)}",
-            f"  - {row['negative_scores'][0]:.3f}  {_shortened(row['negative'][0])}",
-        )
+        out.show("")
+        out.beside("  ", _shortened(row["query"]))
+        out.beside(f"  + {score:.3f}  ", _shortened(positive))
+        out.beside(f"  - {row['negative_scores'][0]:.3f}  ", _shortened(row["negative"][0]))
     out.show("", "Next: name the file under data: in a config, and debater train CONFIG")
 
 
 def _shortened(text: str) -> str:
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
+    first, *rest = wrapped(printable(" ".join(text.split())), SHOWN_WIDTH)
+    return first + "…" if rest else first

@@ -11,6 +11,10 @@ from debater_search.cli.completion import INDEXES as INDEXES
 
 DEFAULT_MODEL = "debater-small"
 
+# Groups of options in --help, by purpose. Options without a group come first: the at most ten that a newcomer needs.
+MODEL = "Model"
+RANKING = "Ranking"
+
 
 class Mode(StrEnum):
     """How documents are found."""
@@ -45,18 +49,25 @@ QueryModel = Annotated[
         "-m",
         help="Model that encodes queries; must be the one that made the index.",
         metavar="M",
+        rich_help_panel=MODEL,
         autocompletion=completion.model_names,
     ),
 ]
 BaseModel = Annotated[
     str | None,
-    typer.Option("--base-model", help="Base model of an adapter whose config does not name it.", metavar="M"),
+    typer.Option(
+        "--base-model",
+        help="Base model of an adapter whose config does not name it.",
+        metavar="M",
+        rich_help_panel=MODEL,
+    ),
 ]
 Pooling = Annotated[
     str | None,
     typer.Option(
         help="How a model is read that does not say it: mean, cls, last, max, mean_sqrt_len, weightedmean.",
         metavar="NAME",
+        rich_help_panel=MODEL,
     ),
 ]
 Device = Annotated[
@@ -64,19 +75,37 @@ Device = Annotated[
 ]
 Attention = Annotated[
     str | None,
-    typer.Option(help="Attention kernel: auto, sdpa, eager, flash_attention_2. Default: auto.", metavar="NAME"),
+    typer.Option(
+        help="Attention kernel: auto, sdpa, eager, flash_attention_2. Default: auto.",
+        metavar="NAME",
+        rich_help_panel=MODEL,
+    ),
 ]
 Instruction = Annotated[
     str | None,
-    typer.Option("--instruction", help='Instruction put before each query; "" for none. Default: the model\'s own.'),
+    typer.Option(
+        "--instruction",
+        help='Instruction put before each query; "" for none. Default: the model\'s own.',
+        metavar="TEXT",
+        rich_help_panel=MODEL,
+    ),
 ]
 SearchMode = Annotated[
-    Mode, typer.Option("--mode", help="Search by vectors (dense), by words (lexical: BM25), or by both (hybrid).")
+    Mode,
+    typer.Option(
+        "--mode",
+        help="Search by vectors (dense), by words (lexical: BM25), or by both (hybrid).",
+        metavar="MODE",
+        rich_help_panel=RANKING,
+    ),
 ]
 Rerank = Annotated[
     str | None,
     typer.Option(
-        "--rerank", help="Reorder the best documents by this reranker: a folder or a hub id.", metavar="MODEL"
+        "--rerank",
+        help="Reorder the best documents by this reranker: a folder or a hub id.",
+        metavar="MODEL",
+        rich_help_panel=RANKING,
     ),
 ]
 RerankDepth = Annotated[
@@ -85,6 +114,7 @@ RerankDepth = Annotated[
         "--rerank-depth",
         help="Documents per query that --rerank reads. Default: 20 on a CPU, 100 on a GPU.",
         metavar="N",
+        rich_help_panel=RANKING,
     ),
 ]
 Where = Annotated[

@@ -14,12 +14,21 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
-from debater_search.terminal import printable, printable_json, printable_lines
+from debater_search.cli.layout import layout
+from debater_search.terminal import (
+    NARROWEST,
+    breaks,
+    printable,
+    printable_json,
+    printable_lines,
+    say,
+    screen_width,
+    text_width,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-PLAIN_WIDTH = 1000  # where there is no terminal, nothing is wrapped
+    from rich.console import Console
+    from rich.text import Text
 
 # Set before torch and transformers are imported; what the user has set stays.
 _ENVIRONMENT = {
@@ -68,53 +77,73 @@ class Output:
         self.stream.write(printable_json(json.dumps(document, ensure_ascii=False, allow_nan=False)) + "\n")
         self.stream.flush()
 
-    def show(self, *parts: "RenderableType") -> None:
-        """Print text or tables; colours only on a terminal. A `str` is taken literally."""
+    def show(self, *parts: "str | Text") -> None:
+        """Print text; colours, and lines broken between words, only on a terminal. A `str` is taken literally."""
         console = self._console()
         for part in parts:
-            if isinstance(part, str):
-                console.print(printable_lines(part), soft_wrap=True)
-            else:
-                console.print(part)
+            text = printable_lines(part, self.width) if isinstance(part, str) else part
+            console.print(text, soft_wrap=True)
         self.stream.flush()
 
-    def table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1
-    ) -> None:
-        """Print a table: the first `text_columns` to the left, the others, numbers, to the right."""
-        from rich import box
-        from rich.table import Table
+    def beside(self, lead: "str | Text", text: "str | Text") -> None:
+        """Print `text`, one line, beside `lead`; on a terminal its further lines stand below its first one."""
         from rich.text import Text
 
-        heading = Text(printable(title)) if title else None
-        lines = box.SIMPLE_HEAD if self.on_terminal else None
-        table = Table(title=heading, title_justify="left", box=lines, pad_edge=False)
-        for number, column in enumerate(columns):
-            table.add_column(Text(printable(column)), justify="left" if number < text_columns else "right")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        self.show(table)
+        lead, text = (Text(printable(part)) if isinstance(part, str) else part for part in (lead, text))
+        indent, lines = text_width(lead.plain), [text]
+        if self.width is not None:
+            if indent > self.width // 2:  # too little is left beside it
+                self.show(lead)
+                lead, indent = Text("    "), 4
+            lines = list(text.divide(breaks(text.plain, max(self.width - indent, NARROWEST))))
+        for number, line in enumerate(lines):
+            line.rstrip()
+            self.show((lead if number == 0 else Text(" " * indent)) + line)
+
+    def next(self, *commands: str) -> None:
+        """Print what to do next. Commands are never broken into lines, so that they can be copied."""
+        from rich.text import Text
+
+        for number, command in enumerate(commands):
+            self.show(Text(("Next: " if number == 0 else "      ") + printable(command)))
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> None:
+        """Print a table: the first `text_columns` to the left, the others, numbers, to the right."""
+        from rich.text import Text
+
+        if title:
+            self.beside("", Text(printable(title), style="bold"))
+        row = self.growing_table(head, rows, text_columns=text_columns)
+        for cells in rows:
+            row(cells)
 
     def growing_table(
-        self, columns: Sequence[str], widths: Sequence[int], *, text_columns: int = 1
+        self, head: Sequence[str], expected: Sequence[Sequence[str]], *, text_columns: int = 1
     ) -> Callable[[Sequence[str]], None]:
-        """Print the head of a table and return what prints a row of it; in JSON mode neither prints anything."""
+        """What prints the rows of a table, and its head above the first one; in JSON mode it prints nothing.
+
+        Columns are as wide as those of the `expected` rows, and no cell is cut.
+        """
+        from rich.text import Text
+
+        printed = [list(map(printable, cells)) for cells in [head, *expected]]
+        places = layout(printed[0], printed[1:], text_columns, self.width)
+
+        to_come = [Text(line, style="dim") for line in places.lines(printed[0], is_head=True)]
 
         def row(cells: Sequence[str]) -> None:
             if not self.as_json:
-                fitted = [
-                    f"{printable(cell):{'<' if number < text_columns else '>'}{width}}"
-                    for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-                ]
-                self.show("  ".join(fitted))
+                self.show(*to_come, *map(Text, places.lines(list(map(printable, cells)))))
+                to_come.clear()
 
-        row(columns)
         return row
 
     def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Print `name  value` lines, aligned."""
-        width = max((len(name) for name, _ in pairs), default=0)
-        self.show(*(f"{name:<{width}}  {printable(value)}" for name, value in pairs))
+        names = [printable(name) for name, _ in pairs]
+        width = max(map(text_width, names), default=0)
+        for name, (_, value) in zip(names, pairs, strict=True):
+            self.beside(f"{name}{' ' * (width - text_width(name))}  ", value)
 
     def ask(self, prompt: str) -> str:
         """Read one line that a person types, with line editing and history; EOFError at the end."""
@@ -128,6 +157,11 @@ class Output:
             return input(prompt)
 
     @property
+    def width(self) -> int | None:
+        """The columns of the terminal that results go to; None if they go elsewhere: then no line is broken."""
+        return screen_width(self.stream)
+
+    @property
     def on_terminal(self) -> bool:
         """Whether a person reads the results as they come."""
         return self.stream.isatty()
@@ -135,7 +169,7 @@ class Output:
     def _console(self) -> "Console":
         from rich.console import Console
 
-        return Console(file=self.stream, width=None if self.on_terminal else PLAIN_WIDTH, markup=False, highlight=False)
+        return Console(file=self.stream, width=self.width, markup=False, emoji=False, highlight=False)
 
 
 class _Notes(logging.Handler):
@@ -147,10 +181,10 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
-        line = f"{kind}{printable(record.getMessage())}"
+        line = f"{kind}{record.getMessage()}"
         if line not in self._said:
             self._said.add(line)
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from debater_search.cli.errors import MISTAKE, explain
 from debater_search.cli.options import Mode
 from debater_search.cli.output import Output
 from debater_search.errors import DebaterError
+from debater_search.terminal import say
 
 HELP = "One query per line; :help shows what else can be typed, :q quits."
 COMMANDS = {
@@ -110,7 +111,7 @@ def _history(out: Output) -> Iterator[None]:
 def _lines(out: Output) -> Iterator[str]:
     """Non-empty lines of standard input, asked for where a person types them."""
     if sys.stdin.isatty():
-        print(HELP, file=sys.stderr)
+        say(HELP)
     elif isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # a line that is not UTF-8 fails alone
     while True:

@@ -25,7 +25,7 @@ def list_all(
     folder: Annotated[Path, typer.Argument(help="The folder that holds the indexes.", metavar="DIR")] = INDEXES,
     as_json: Json = False,
 ) -> None:
-    """List the indexes in a folder, the newest first: model, documents, size, age."""
+    """List the indexes in a folder: model, documents, size, age."""
     with results(as_json) as out:
         from debater_search.store.folders import list_indexes
 

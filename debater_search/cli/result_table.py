@@ -1,6 +1,7 @@
 """The table that `debater eval` shows: one row per result, as they come, and the mean of each suite."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from debater_search.cli.output import Output
@@ -19,15 +20,16 @@ class ResultTable:
     def __init__(
         self, out: Output, tasks: Sequence[str], suites: "Sequence[Suite]" = (), models: Sequence[str] = ()
     ) -> None:
-        """Print the head; `tasks`, `suites` and `models` are those to come, for the widths of the columns."""
+        """`tasks`, `suites` and `models` are those to come, for the widths of the columns."""
         self.results: list[Result] = []
         self.means: list[SuiteMean] = []
         self.comparisons: list[Entry] = []
         self.missing: dict[str, DebaterError] = {}
         self._tasks = len(tasks)
-        widths = [max(map(len, (*tasks, *map(_label, suites), "task"))), max(map(len, (*models, "model")))]
-        columns = ["task", "model", SHOWN[0], "95%", *SHOWN[1:]]
-        self._row = out.growing_table(columns, [*widths, 7, 11, 6, 7, 10], text_columns=2)
+        head = ["task", "model", SHOWN[0], "95%", *SHOWN[1:]]
+        names = zip_longest([*tasks, *map(_label, suites)], models, fillvalue="")
+        expected = [[*pair, *_numbers(dict.fromkeys(SHOWN, 0.0), _interval(0, 0))] for pair in names]
+        self._row = out.growing_table(head, expected, text_columns=2)
 
     def add(self, task: "TaskResults") -> None:
         """Show the results of a task and the means that it completes."""
@@ -36,12 +38,12 @@ class ResultTable:
         self.comparisons += task.comparisons
         for result in task.results:
             self.results.append(result)
-            low, high = result.intervals[SHOWN[0]]
-            self._show(result.task, result.model, result.metrics, f"{low:.3f}…{high:.3f}")
+            interval = _interval(*result.intervals[SHOWN[0]])
+            self._row([result.task, result.model, *_numbers(result.metrics, interval)])
             for mean in task.means:
                 if mean.model == result.model:
                     self.means.append(mean)
-                    self._show(_label(mean.suite), mean.model, mean.metrics, "")
+                    self._row([_label(mean.suite), mean.model, *_numbers(mean.metrics, "")])
 
     def document(self) -> dict[str, Any]:
         """Everything as the document of --json."""
@@ -56,9 +58,14 @@ class ResultTable:
         if self.missing:
             raise missing_tasks(self.missing, self._tasks, "All others are scored, but")
 
-    def _show(self, task: str, model: str, metrics: dict[str, float], interval: str) -> None:
-        values = [f"{metrics[name]:.4f}" for name in SHOWN]
-        self._row([task, model, values[0], interval, *values[1:]])
+
+def _numbers(metrics: Mapping[str, float], interval: str) -> list[str]:
+    main, *others = (f"{metrics[name]:.4f}" for name in SHOWN)
+    return [main, interval, *others]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.3f}…{high:.3f}"
 
 
 def _label(suite: "Suite") -> str:

@@ -14,9 +14,9 @@ from debater_search.cli.hit_rows import hit_rows, query_rows
 from debater_search.cli.hits import hits_document, show_hits
 from debater_search.cli.options import (
     INDEXES,
+    RANKING,
     BaseModel,
     Device,
-    Force,
     Instruction,
     Json,
     Mode,
@@ -39,12 +39,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FILES = "A file of queries"
+
 EXAMPLES = examples(
     'debater search "how do wings stall at low speed"',
     'debater search "boundary layer" --index indexes/cranfield -k 20 --json',
-    "debater search flutter --where \"year >= 2020 and venue in ('ACL', 'SIGIR') and not lang = 'de'\"",
+    "debater search flutter --where \"year > 2019 and not venue in ('ACL', 'SIGIR')\"",
     "debater search --like 1706.03762 --mode hybrid --explain",
-    "debater search flutter --rerank cross-encoder/ms-marco-MiniLM-L12-v2 --rerank-depth 50",
+    "debater search flutter --rerank cross-encoder/ms-marco-MiniLM-L12-v2",
     "debater search                   # a prompt that keeps the model loaded",
     "debater search --queries queries.jsonl -k 1000 --run run.trec",
     "debater search flutter -k 100 --csv > hits.csv",
@@ -59,22 +61,37 @@ def search(
     index: Annotated[
         Path | None,
         typer.Option(
-            "--index", "-i", help="An index folder. Default: the newest in indexes/.", autocompletion=index_names
+            "--index",
+            "-i",
+            help="An index folder. Default: the newest in indexes/.",
+            metavar="DIR",
+            autocompletion=index_names,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.", metavar="N")] = 10,
     mode: SearchMode = Mode.dense,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights of the two rankings in --mode hybrid. Default: 6,1.", metavar="DENSE,LEXICAL"),
+        typer.Option(
+            help="Weights of the two rankings in --mode hybrid. Default: 6,1.",
+            metavar="DENSE,LEXICAL",
+            rich_help_panel=RANKING,
+        ),
     ] = None,
     rescore: Annotated[
         Rescore | None,
-        typer.Option(help="Reorder the nearest documents by the best or the mean of their stored thinking steps."),
+        typer.Option(
+            help="Reorder the nearest documents by the best (max) or the mean of their stored thinking steps.",
+            metavar="max|mean",
+            rich_help_panel=RANKING,
+        ),
     ] = None,
     rerank: Rerank = None,
     rerank_depth: RerankDepth = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Search exactly, on every type of vector index.")] = False,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Search exactly, on every type of vector index.", rich_help_panel=RANKING),
+    ] = False,
     where: Annotated[
         str | None,
         typer.Option(
@@ -92,10 +109,13 @@ def search(
     base_model: BaseModel = None,
     instruction: Instruction = None,
     queries: Annotated[
-        Path | None, typer.Option(help="Answer a file of queries; needs --run or --csv.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Answer a file of queries; needs --run or --csv.", metavar="FILE", rich_help_panel=FILES),
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="Where --queries writes its TREC run.", metavar="OUT")] = None,
-    force: Force = False,
+    run: Annotated[
+        Path | None, typer.Option(help="Where --queries writes its TREC run.", metavar="OUT", rich_help_panel=FILES)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a finished run.", rich_help_panel=FILES)] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show why each document is a hit, and the time of each stage.")
     ] = False,

@@ -30,6 +30,7 @@ KEYS_EXAMPLES = examples(
     "debater keys revoke page",
 )
 _KEYS = Path("keys.json")
+LIMITS, OFFERS = "Limits", "Page, tools and log"
 
 
 def serve(
@@ -37,29 +38,56 @@ def serve(
         list[Path] | None,
         typer.Argument(help="Index folders. Default: all in indexes/.", metavar="INDEX…", autocompletion=index_names),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.", metavar="HOST")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.", metavar="N")
+    ] = 8080,
     keys: Annotated[
         Path | None,
-        typer.Option("--keys", help="File of keys, which `debater keys` makes."),
+        typer.Option("--keys", help="File of keys, which `debater keys` makes.", metavar="FILE"),
     ] = None,
     no_keys: Annotated[bool, typer.Option("--no-keys", help="Serve other machines without keys.")] = False,
     rerank: Annotated[str | None, typer.Option(help="Reranker: a folder or a hub id.", metavar="MODEL")] = None,
     judgements: Annotated[
         Path | None, typer.Option(help="Take judgements of hits, and append them to this file.", metavar="FILE")
     ] = None,
-    max_k: Annotated[int, typer.Option(min=1, max=10_000, help="Most hits of a search.")] = 100,
-    queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more are refused with 429.")] = 256,
-    rate: Annotated[float, typer.Option(min=0, help="Requests per second of a key or address; 0: no limit.")] = 20,
+    max_k: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Most hits of a search.", metavar="N", rich_help_panel=LIMITS)
+    ] = 100,
+    queue: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Requests that may wait; more are refused with 429.", metavar="N", rich_help_panel=LIMITS
+        ),
+    ] = 256,
+    rate: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Requests per second of a key or address; 0: no limit.",
+            metavar="N",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 20,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Origin of web pages whose scripts may use it.", metavar="URL")
+        list[str] | None,
+        typer.Option(help="Origin of web pages whose scripts may use it.", metavar="URL", rich_help_panel=OFFERS),
     ] = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the search page.")] = True,
-    mcp: Annotated[bool, typer.Option("--mcp/--no-mcp", help="Serve agents' tools (MCP) at /mcp/.")] = True,
-    log_queries: Annotated[bool, typer.Option("--log-queries", help="Log the text of queries.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Serve the search page.", rich_help_panel=OFFERS)
+    ] = True,
+    mcp: Annotated[
+        bool, typer.Option("--mcp/--no-mcp", help="Serve agents' tools (MCP) at /mcp/.", rich_help_panel=OFFERS)
+    ] = True,
+    log_queries: Annotated[
+        bool, typer.Option("--log-queries", help="Log the text of queries.", rich_help_panel=OFFERS)
+    ] = False,
     device: Device = "auto",
 ) -> None:
-    """Serve indexes over HTTP: search, documents, embeddings, reranking, a page, agents' tools."""
+    """Serve indexes over HTTP: an API, a search page, tools for agents.
+
+    The API searches, reads and changes documents, and embeds and reranks texts.
+    """
     with results(False):
         from debater_search.serving import Settings, require_libraries
         from debater_search.store.folders import all_indexes
@@ -108,7 +136,10 @@ def keys(
     file: Annotated[Path, typer.Option("--keys", help="File of keys.", metavar="FILE")] = _KEYS,
     as_json: Json = False,
 ) -> None:
-    """Make, list and revoke the keys of a server. A key is shown once; the file keeps its hash."""
+    """Make, list and revoke the keys of a server.
+
+    A key is shown once; the file keeps its hash.
+    """
     with results(as_json) as out:
         from debater_search.serving.keys import add_key, expiry, list_keys, revoke_key
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "debater train configs/demo.yaml",
-    "debater train configs/demo.yaml learning_rate=1e-4 lora.r=8 --output checkpoints/small",
+    "debater train configs/demo.yaml learning_rate=1e-4 --output checkpoints/small",
     "debater train configs/demo.yaml --dry-run",
     "debater train configs/demo.yaml --resume",
-    "debater train configs/minicpm2-2b.yaml data_folder=/data/echo-data --processes 4",
+    "debater train configs/minicpm2-2b.yaml data_folder=/data/echo --processes 4",
 )
 
 
@@ -30,7 +30,9 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings that override the file's.", metavar="KEY=VALUE")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Default: the config's own.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the checkpoint. Default: the config's own.", metavar="DIR")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last complete checkpoint.")] = False,
     processes: Annotated[
         int | None, typer.Option(help="Processes to start on this machine. Default: one per GPU.", metavar="N")
@@ -66,7 +68,7 @@ def train(
         if as_json:
             return out.json({"checkpoint": str(checkpoint), **translation})
         out.facts([("checkpoint", str(checkpoint))])
-        return out.show(f"Next: debater index CORPUS --model {checkpoint}")
+        return out.next(f"debater index CORPUS --model {checkpoint}")
 
 
 def _dry_run(out: Output, settings: "TrainingSettings", arguments: dict[str, Any], translation: dict[str, Any]) -> None:

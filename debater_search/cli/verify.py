@@ -20,7 +20,7 @@ def verify(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Check every file of an index against its hash; with --repair, make again what is damaged."""
+    """Check every file of an index against its hash, or repair it."""
     with results(as_json) as out:
         from debater_search.indexing import verify as check
         from debater_search.store.manifest import MEND

@@ -198,4 +198,5 @@ def _readable(student: Student, ids: list[int]) -> str:
     text = student.tokenizer.decode(ids, skip_special_tokens=False)
     if len(text) <= SHOWN_CHARACTERS:
         return text
-    return f"{text[: SHOWN_CHARACTERS // 2]} … {text[-SHOWN_CHARACTERS // 2 :]}"  # its end has the thinking tokens
+    start, end = text[: SHOWN_CHARACTERS // 2], text[-SHOWN_CHARACTERS // 2 :]  # the thinking tokens are at the end
+    return f"{start.rpartition(' ')[0] or start} … {end.partition(' ')[2] or end}"

@@ -85,7 +85,7 @@ def test_nothing_that_is_shown_commands_the_terminal_or_is_taken_for_markup(
     out = Output(stream, as_json=False)
     out.show(f"Next: {HOSTILE}\n  {HOSTILE}")
     out.table(HOSTILE, [HOSTILE], [[HOSTILE]])
-    out.growing_table([HOSTILE], [20])([HOSTILE])
+    out.growing_table([HOSTILE], [])([HOSTILE])
     out.facts([("path", HOSTILE)])
     shown = re.sub(r"\x1b\[[0-9]*m", "", stream.getvalue())  # our own styles
     assert shown.count(printable(HOSTILE)) == 8

@@ -71,6 +71,77 @@ def test_it_says_who_is_better_by_how_much_and_how_sure(opened: Browser, report:
     assert [text.split() for text in opened.run(TEXTS.format(".mark"))] == [["▲", "better", "than", WEAK]]
 
 
+def test_it_says_what_is_significant_in_every_metric(opened: Browser, tmp_path: Path) -> None:
+    save(tmp_path, {"good": GOOD, "poor": POOR})
+    entry = comparison("good", "poor")
+    found = entry["metrics"]["ndcg@10"]
+    unsure = found | {"p_randomisation_holm": 0.4}
+    entry["metrics"] = {
+        "ndcg@10": unsure,
+        "mrr@10": unsure,
+        "recall@100": found,
+        "map@100": found | {"difference": -0.2},
+    }
+    add(tmp_path, "comparisons", entry)
+    opened.open(write_report([tmp_path]))
+    said = (
+        "good is significantly better in Recall@100 and significantly worse in MAP@100; no significant difference in "
+    )
+    said += "nDCG@10 and MRR@10."
+    assert opened.run(TEXTS.format("#findings li")) == [f"Against poor, {said}"]
+    (card,) = opened.run(TEXTS.format(".card"))
+    assert "not significant" in card
+    assert opened.run(TEXTS.format("#comparisons summary")) == [f"good against poor on flight\n{said}"]
+
+
+def test_many_comparisons_are_summed_up(opened: Browser, tmp_path: Path) -> None:
+    others = [f"poor {number}" for number in range(5)]
+    save(tmp_path, {"good": GOOD, **dict.fromkeys(others, POOR)})
+    for other in others:
+        add(tmp_path, "comparisons", comparison("good", other))
+    opened.open(write_report([tmp_path]))
+    said = ["nDCG@10: of 5 comparisons, 5 are significantly better and 0 worse."]
+    assert opened.run(TEXTS.format("#findings li")) == said
+    assert all("significantly better in nDCG@10" in card for card in opened.run(TEXTS.format(".card")))
+
+
+def test_bars_have_a_scale_and_a_legend(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    assert opened.run(TEXTS.format(".card .scale i")) == ["−0.300", "0", "+0.300"]
+    assert opened.run(TEXTS.format(".key"))[:2] == ["difference", "95% interval, on one scale in all cards"]
+    flight = opened.run("document.querySelector('#table tbody th').innerText").splitlines()
+    assert flight[2].startswith("scale 0.")
+    assert "on the scale named below the task" in opened.run("byId('legend').innerText")
+
+
+def test_columns_of_queries_are_named_after_their_models(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    assert opened.run(TEXTS.format(".query-head .value")) == ["good model", WEAK, "Difference"]
+
+
+def test_cards_and_scores_take_the_whole_row(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    box = "document.querySelector({!r}).getBoundingClientRect().width"
+    row = opened.run(box.format("#verdicts"))
+    assert [opened.run(box.format(name)) for name in (".card", "#scores .scroll")] == [row, row]
+
+
+def test_a_table_that_scrolls_says_so_until_its_end(opened: Browser, tmp_path: Path) -> None:
+    save(tmp_path, {"good": GOOD, "poor": POOR, "as poor": POOR})
+    report = write_report([tmp_path])
+    cue = "getComputedStyle(document.querySelector('#scores .cue')).display != 'none'"
+    pause = "new Promise((resolve) => setTimeout(resolve, 100))"
+    opened.open(report)
+    opened.run(pause)
+    assert not opened.run(cue)
+    opened.open(report, width=320, height=700, phone=True)
+    opened.run(pause)
+    assert opened.run(cue)
+    opened.run("document.querySelector('#scores .scroll').scrollLeft = 10000")
+    opened.run(pause)
+    assert not opened.run(cue)
+
+
 def test_headers_sort_by_keyboard_and_say_so(opened: Browser, report: Path) -> None:
     opened.open(report)
     rows = TEXTS.format("#table tbody th")

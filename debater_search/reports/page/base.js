@@ -6,6 +6,7 @@ const WHOLE = 10000; // values of single queries are whole numbers
 const SURE = 0.05;
 const STEP = 50; // queries shown at once
 const CARDS = 6; // comparisons shown at once
+const SENTENCES = 3; // comparisons that are told one by one
 const state = { metric: DATA.main, sort: null, down: true, shown: STEP };
 
 const note = (...children) => span("muted small block", children);
@@ -16,7 +17,18 @@ function tableOf(heads, rows) {
   const head = el("tr", {}, heads.map((text) => el("th", { scope: "col" }, text)));
   const body = rows.map(([first, ...cells]) => el("tr", {}, el("th", { scope: "row" }, first), cells.map(cell)));
   const table = el("table", {}, el("thead", {}, head), el("tbody", {}, body));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" }, table);
+  const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" }, table);
+  const cue = el("p", { class: "cue small muted", "aria-hidden": "true" }, "Scroll the table for more →");
+  cueWhileCut(box);
+  return el("div", {}, box, cue);
+}
+
+/** Fade the right edge of a box, and show the line behind it, as long as more of the box is to the right. */
+function cueWhileCut(box) {
+  const look = () => box.classList.toggle("cut", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  const sizes = new ResizeObserver(look);
+  [box, ...box.children].forEach((node) => sizes.observe(node));
+  box.addEventListener("scroll", look, { passive: true });
 }
 
 const score = (value, digits = 4) => (isNumber(value) ? value.toFixed(digits) : "–");
@@ -44,3 +56,6 @@ function strip(value, interval, from, to, ...others) {
   const ends = known ? el("i", { class: "ci", "--at": at(interval[0]), "--to": at(interval[1]) }) : null;
   return el("span", { class: "strip", "aria-hidden": "true" }, others, ends, el("i", { class: "dot", "--at": at(value) }));
 }
+
+/** The ends of an axis, and what lies between them, as texts below it. */
+const scaleOf = (...texts) => el("span", { class: "scale", "aria-hidden": "true" }, texts.map((text) => el("i", {}, text)));

@@ -5,9 +5,20 @@ const tested = (found) => found.p_randomisation_holm ?? found.p_randomisation;
 function verdict(found) {
   const p = tested(found);
   if (!isNumber(p)) return { word: "not tested", kind: "open", sign: "" };
-  if (p >= SURE) return { word: "no clear difference", kind: "open", sign: "" };
+  if (p >= SURE) return { word: "not significant", kind: "open", sign: "" };
   return found.difference > 0 ? { word: "better", kind: "up", sign: "▲ " } : { word: "worse", kind: "down", sign: "▼ " };
 }
+
+/** What the tests of a comparison found, over all of its metrics: the end of a sentence that begins with the system. */
+function findings(one) {
+  const compared = Object.entries(one.metrics).filter(([metric, found]) => isMerit(metric) && isNumber(found.difference));
+  const metricsThat = (word) => joined(compared.filter(([, found]) => verdict(found).word === word).map(([metric]) => metricName(metric)));
+  const [better, worse, open] = ["better", "worse", "not significant"].map(metricsThat);
+  const sure = [better && `significantly better in ${better}`, worse && `significantly worse in ${worse}`].filter(Boolean);
+  if (!sure.length) return open ? `does not differ significantly in ${open}` : "was not tested for significance";
+  return `is ${sure.join(" and ")}${open ? `; no significant difference in ${open}` : ""}`;
+}
+const joined = (words) => words.join(", ").replace(/, ([^,]*)$/, " and $1");
 const chip = ({ word, kind, sign }) => span(`chip ${kind}`, sign, word);
 
 function drawCards() {
@@ -18,7 +29,15 @@ function drawCards() {
   const grid = (some) => el("div", { class: "cards" }, some);
   const rest = cards.splice(CARDS);
   const more = rest.length ? el("details", {}, el("summary", {}, `${rest.length} more`), grid(rest)) : null;
-  fill(byId("verdicts"), grid(cards), more);
+  fill(byId("verdicts"), grid(cards), more, cards.length ? drawLegend() : null);
+}
+
+/** What the bars of the cards mean. */
+function drawLegend() {
+  const key = (kind, text) => el("span", { class: "key" }, el("i", { class: kind, "aria-hidden": "true" }), text);
+  const bars = [key("dot", "difference"), key("ci", "95% interval, on one scale in all cards")];
+  const shares = [key("wins", "share of queries answered better"), key("ties", "equally"), key("losses", "worse")];
+  return el("p", { class: "keys small muted" }, bars, shares);
 }
 
 function drawCard(one, found, reach) {
@@ -31,9 +50,10 @@ function drawCard(one, found, reach) {
     { class: "card" },
     el("h3", {}, one.system, span("muted", " against "), one.baseline, note(listed(one.task, metricName(state.metric)))),
     el("p", { class: "big" }, signed(found.difference), " ", chip(verdict(found))),
-    el("p", { class: "muted small" }, listed(range(found.interval, signed), sure)),
-    strip(found.difference, found.interval, -reach, reach, zero),
+    el("p", { class: "muted small" }, listed(found.interval ? `95% interval ${range(found.interval, signed)}` : "", sure)),
+    el("div", {}, strip(found.difference, found.interval, -reach, reach, zero), scaleOf(signed(-reach, 3), "0", signed(reach, 3))),
     drawShares(one, found),
+    DATA.comparisons.length > SENTENCES ? el("p", { class: "small" }, `${one.system} ${findings(one)}.`) : null, // else it was said
   );
 }
 
@@ -60,7 +80,7 @@ function drawComparisons() {
 }
 
 function drawComparison(one) {
-  const heads = ["Metric", one.baseline, one.system, "Difference", "95%", "p", "p, Holm", "p, t-test", "Effect (d)"];
+  const heads = ["Metric", one.baseline, one.system, "Difference", "95% interval", "p", "p, Holm", "p, t-test", "Effect (d)"];
   const rows = Object.entries(one.metrics).map(([metric, found]) => [
     metricName(metric),
     score(found.baseline),
@@ -71,11 +91,10 @@ function drawComparison(one) {
     signed(found.effect_size, 2),
     ...[found.wins, found.ties, found.losses].map((n) => n ?? "–"),
   ]);
-  const main = one.metrics[DATA.main];
   return el(
     "details",
     {},
-    el("summary", {}, `${one.system} against ${one.baseline} on ${one.task} `, main ? chip(verdict(main)) : null),
+    el("summary", {}, `${one.system} against ${one.baseline} on ${one.task}`, note(`${one.system} ${findings(one)}.`)),
     tableOf([...heads, "Wins", "Ties", "Losses"], rows),
     el("p", { class: "muted small" }, "p: paired randomisation test. p, Holm: corrected for the number of tests."),
     el("div", { class: "sides" }, drawMoved(one, "gained", "gain"), drawMoved(one, "lost", "loss")),

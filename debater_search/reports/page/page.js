@@ -90,6 +90,7 @@ function start() {
   if (first) byId("task").value = first.task;
   chooseModels(first?.system, first?.baseline);
   drawMetric();
+  drawFindings();
   drawComparisons();
   drawAnalyses();
   drawMade();
@@ -99,6 +100,7 @@ function start() {
     return !section.hidden && section.id !== "answer";
   });
   fill(document.querySelector("nav"), shown.map((one) => el("a", { href: `#${one.id}` }, one.querySelector("h2").textContent)));
+  cueWhileCut(byId("scores").querySelector(".scroll"));
   listen();
 }
 start();

@@ -66,7 +66,7 @@ function matchingRows({ task, left, right, order, filter }) {
 function drawQueries() {
   const choice = chosen();
   const rows = matchingRows(choice);
-  const heads = choice.right ? ["Model", "Against", "Difference"] : ["Model"];
+  const heads = choice.right ? [choice.left, choice.right, "Difference"] : [choice.left];
   const head = el("div", { class: "query-head small muted", "aria-hidden": "true" }, heads.map((text) => span("value", text)));
   fill(byId("rows"), rows.length ? head : null, rows.slice(0, state.shown).map((row) => drawRow(row, choice)));
   byId("more").hidden = rows.length <= state.shown;

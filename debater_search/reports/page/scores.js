@@ -4,6 +4,19 @@ function meanOf(model) {
   return values.every(isNumber) ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 }
 
+/** What is significant, whatever metric is chosen. */
+function drawFindings() {
+  const all = DATA.comparisons;
+  const tell = (one) => `Against ${one.baseline}${DATA.tasks.length > 1 ? ` on ${one.task}` : ""}, ${one.system} ${findings(one)}.`;
+  const sum = (metric) => {
+    const kinds = inMetric(metric).map((one) => verdict(one.metrics[metric]).kind);
+    const [better, worse] = ["up", "down"].map((side) => kinds.filter((kind) => kind === side).length);
+    return `${metricName(metric)}: of ${kinds.length} comparisons, ${better} are significantly better and ${worse} worse.`;
+  };
+  const metrics = DATA.metrics.filter((metric) => isMerit(metric) && inMetric(metric).length);
+  fill(byId("findings"), (all.length > SENTENCES ? metrics.map(sum) : all.map(tell)).map((text) => el("li", {}, text)));
+}
+
 function drawLede() {
   const means = DATA.models.map((model) => [model, meanOf(model)]).filter(([, mean]) => mean !== null);
   const [first, second] = means.sort((a, b) => b[1] - a[1]);
@@ -23,7 +36,8 @@ function drawTable() {
   fill(byId("table"), el("thead", {}, heads), el("tbody", {}, rows), foot);
   const baselines = [...new Set(inMetric(state.metric).map((one) => one.baseline))].join(" or ");
   const marks = baselines ? ` ▲ better, ▼ worse than ${baselines}: p < ${SURE} by a randomisation test, Holm-corrected.` : "";
-  byId("legend").textContent = `Bold: highest value. Small: 95% interval over queries.${marks}`;
+  const bars = "Dot: the value; bar: its 95% interval over queries, on the scale named below the task";
+  byId("legend").textContent = `Bold: highest value. ${bars}.${marks}`;
 }
 
 function drawHead(key, text) {
@@ -69,7 +83,8 @@ function drawTask(task) {
     const more = [drawMarks(task, model), note(range(interval)), axis, drawPublished(entries[i])];
     return values[i] === best ? bestCell(score(best), more) : el("td", {}, score(values[i]), more);
   });
-  return el("tr", {}, el("th", { scope: "row" }, task.name, note(queriesOf(task.ids.length))), cells);
+  const scale = ends.length ? note(`scale ${range([Math.min(...ends), Math.max(...ends)])}`) : null;
+  return el("tr", {}, el("th", { scope: "row" }, task.name, note(queriesOf(task.ids.length)), scale), cells);
 }
 
 /** ▲ or ▼ for each model that this one is surely better or worse than. */
