@@ -79,7 +79,7 @@ def delete(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Delete documents from an index by their ids, or all that a filter allows."""
+    """Delete documents by their ids, or all that a filter allows."""
     with results(as_json) as out:
         from debater_search.indexing import delete
 
