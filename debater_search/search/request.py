@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from debater_search.encoder.protocol import PairScorer
 from debater_search.errors import InvalidError
+from debater_search.types import Like, Query
 
 Mode = Literal["dense", "lexical", "hybrid"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -21,6 +22,10 @@ Weights = tuple[float, float]
 """Weights of the dense and of the lexical ranking in hybrid search; only their ratio changes the order."""
 DEFAULT_WEIGHTS: Weights = (6.0, 1.0)
 """Chosen on development collections (benchmarks/hybrid.md)."""
+
+
+GivenQuery = str | Query | np.ndarray | Like
+"""A text, a vector by the index's model, float32 [dim], or the id of a document to find others like it."""
 
 
 class BatchOptions(TypedDict, total=False):
