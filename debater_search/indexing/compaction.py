@@ -54,6 +54,11 @@ def compact(folder: str | Path, *, progress: bool = False) -> Compaction:
     Raises:
         DebaterError: there is no such index, it is damaged, or another writer is at work. It is as it was.
 
+    Examples:
+        >>> from debater_search.indexing import compact, delete
+        >>> change = delete("indexes/notes", "heat")
+        >>> compact("indexes/notes").dropped
+        1
     """
     folder = Path(folder)
     with changing(folder) as before:
