@@ -1,19 +1,12 @@
-"""What callers and files give, as our own types: ids, metadata, texts, documents and queries.
-
-One set of rules for the readers of files and for the Python API. A value whose meaning is not plain raises
-InvalidError that names the argument and the item (`documents[3]`).
-"""
+"""What values mean, as our own types: fields, ids and metadata, by one set of rules for files and for callers."""
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
-
-from debater_search.errors import InvalidError
-from debater_search.types import Document, Query
 
 ID_FIELDS = ("_id", "id", "docid")
 TEXT_FIELDS = ("text", "contents")
@@ -131,126 +124,3 @@ def metadata_of(fields: Mapping[str, Any], id_field: str | None, text_field: str
     if isinstance(rest.get("metadata"), Mapping):
         rest = {**rest.pop("metadata"), **rest}
     return dict(plain(rest)) if rest else rest
-
-
-def as_texts(given: Any, argument: str = "texts") -> list[str]:
-    """A text or several as a list of strings, as a model reads them.
-
-    A text is a string, a Document, a Query, an object with `text` and perhaps `title`, or a tuple of title and text.
-    Raises InvalidError, naming the argument, for anything else.
-    """
-    items = _items(given, argument, "texts")
-    return [item if type(item) is str else _text(item, f"{argument}[{n}]") for n, item in enumerate(items)]
-
-
-def as_documents(given: Any, argument: str = "documents") -> Iterator[Document]:
-    """Documents one at a time: Documents, or objects with an id and a text (`title` and more are optional).
-
-    Raises InvalidError, naming the argument, for what has no id or no text, or is neither.
-    """
-    for n, item in enumerate(_items(given, argument, "documents")):
-        yield _document(item, f"{argument}[{n}]")
-
-
-def as_queries(given: Any, argument: str = "queries") -> list[Query]:
-    """Queries: Query objects, strings (their ids are "0", "1", …), objects with a text, or one mapping of ids to texts.
-
-    Raises InvalidError, naming the argument, for two queries with one id, and for anything else.
-    """
-    if isinstance(given, Mapping) and filled(given, QUERY_TEXT_FIELDS) is None:
-        given = [Query(id, text) for id, text in given.items()]
-    queries = [_query(item, n, f"{argument}[{n}]") for n, item in enumerate(_items(given, argument, "queries"))]
-    seen: set[str] = set()
-    for query in queries:
-        if query.id in seen:
-            raise InvalidError(f"{argument}: the query id {query.id!r} comes twice.", "Give every query its own id.")
-        seen.add(query.id)
-    return queries
-
-
-def _items(given: Any, argument: str, noun: str) -> Iterable[Any]:
-    if isinstance(given, str | Document | Query) or (isinstance(given, Mapping) and _has_text(given)):
-        return [given]
-    if isinstance(given, bytes | Mapping) or hasattr(given, "columns") or not isinstance(given, Iterable):
-        raise InvalidError(f"{argument} is {_kind(given)}, not a list of {noun}.", f"Give a list of {noun}.")
-    return given
-
-
-def _has_text(fields: Mapping[str, Any]) -> bool:
-    return any(name in fields for name in QUERY_TEXT_FIELDS)
-
-
-def _text(item: Any, where: str) -> str:
-    if isinstance(item, str):  # a subclass, such as numpy's
-        return str(item)
-    if isinstance(item, Document):
-        return f"{_string(item.title, 'title', where, optional=True)} {_string(item.text, 'text', where)}".strip()
-    if isinstance(item, Query):
-        return _string(item.text, "text", where)
-    if isinstance(item, Mapping) and (name := filled(item, QUERY_TEXT_FIELDS)) is not None:
-        title = _string(item.get(TITLE_FIELD), TITLE_FIELD, where, optional=True)
-        return f"{title} {_string(item[name], name, where)}".strip()
-    if isinstance(item, tuple) and len(item) == 2:
-        return f"{_string(item[0], TITLE_FIELD, where, optional=True)} {_string(item[1], 'text', where)}".strip()
-    raise InvalidError(
-        f"{where} is {_kind(item)}, not a text.", "A text is a string, a Document, or an object with a text."
-    )
-
-
-def _document(item: Any, where: str) -> Document:
-    fields = item
-    if isinstance(item, Document):
-        fields = {"id": item.id, "text": item.text, "title": item.title, "metadata": item.metadata or {}}
-    elif not isinstance(item, Mapping):
-        raise InvalidError(
-            f"{where} is {_kind(item)}, not a document.", "Give a Document, or an object with an id and a text."
-        )
-    id_field, text_field = filled(fields, ID_FIELDS), filled(fields, TEXT_FIELDS) or "text"
-    id = _id(fields.get(id_field or ""), where)
-    where = f"{where} ({id!r})"
-    text = _string(fields.get(text_field), text_field, where)
-    title = _string(fields.get(TITLE_FIELD), TITLE_FIELD, where, optional=True)
-    try:
-        return Document(id, text, title, metadata_of(fields, id_field, text_field))
-    except RecursionError as error:
-        raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error
-    except (ValueError, TypeError) as error:
-        raise InvalidError(f"{where}: the metadata cannot be stored: {error}.", "Change that key or value.") from error
-
-
-def _id(value: Any, where: str) -> str:
-    """An id of the caller's: a string stays as it is, so that the caller finds it again."""
-    id = str(value) if isinstance(value, str) and value.strip() else id_text(value)
-    if id is None:
-        raise InvalidError(f"{where} has no id.", "Give each one its own id.")
-    if has_control_character(id):
-        raise InvalidError(f"{where}: the id {id!r} holds a control character.", "Give it another id.")
-    return id
-
-
-def _query(item: Any, number: int, where: str) -> Query:
-    id: Any = number
-    if isinstance(item, Query):
-        id = item.id
-    elif isinstance(item, Mapping) and (name := filled(item, QUERY_ID_FIELDS)) is not None:
-        id = item[name]
-    elif isinstance(item, tuple | Document):
-        raise InvalidError(f"{where} is {_kind(item)}, not a query.", "Give a Query, or a string.")
-    return Query(_id(id, where), _text(item, where))
-
-
-def _string(value: Any, name: str, where: str, *, optional: bool = False) -> str:
-    if isinstance(value, str):
-        return str(value)
-    if optional and is_missing(value):
-        return ""
-    raise InvalidError(f"{where}: the {name} is {_kind(value)}, not a string.", "Give it a string.")
-
-
-def _kind(value: Any) -> str:
-    """How messages call a value that is of a wrong type."""
-    if value is None:
-        return "None"
-    if isinstance(value, float) and math.isnan(value):
-        return "NaN"
-    return f"of type {type(value).__name__}"

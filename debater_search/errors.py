@@ -19,6 +19,13 @@ class DebaterError(Exception):
 
     Below the command line, messages and hints name arguments (`overlap`), never flags: each door words them its way.
     `kind` is what an application decides by; the command line exits with 2 whatever it is.
+
+    Examples:
+        >>> try:
+        ...     SearchEngine.open("indexes/not-there")
+        ... except DebaterError as error:
+        ...     print(error.kind, "-", error.message)
+        missing - The index indexes/not-there does not exist.
     """
 
     kind: ClassVar[Kind] = "invalid"

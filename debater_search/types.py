@@ -1,7 +1,13 @@
 """The nouns of the field, shared by every floor."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex, overload
+
+from debater_search.notebook import table
+from debater_search.terminal import printable
+
+_LINE = 80  # characters of a hit that is shown on a line
 
 Qrels = dict[str, dict[str, int]]
 """Relevance judgements: query id → document id → gain (0 = judged, not relevant)."""
@@ -12,7 +18,12 @@ Run = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One entry of a corpus."""
+    """One entry of a corpus.
+
+    Examples:
+        >>> Document("wings", "A wing carries an aircraft.", title="Wings", metadata={"year": 1955}).content
+        'Wings A wing carries an aircraft.'
+    """
 
     id: str
     text: str = ""
@@ -40,7 +51,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question, with the id that qrels and runs call it by."""
+    """One question, with the id that qrels and runs call it by.
+
+    Examples:
+        >>> list(engine.search_batch([Query("q1", "heat")]))
+        ['q1']
+    """
 
     id: str
     text: str
@@ -102,10 +118,62 @@ class Hit:
             del fields["explanation"]
         return fields
 
+    def __repr__(self) -> str:
+        """The hit on one line; its text and metadata are attributes."""
+        return f"Hit(rank={self.rank}, id={self.id!r}, score={self.score:.4f}, {self._shown()!r})"
+
+    def _repr_html_(self) -> str:
+        return Hits([self])._repr_html_()
+
+    def _shown(self) -> str:
+        """The title, or the snippet of a document without one, cut to a line."""
+        shown = self.title or self.snippet
+        return shown if len(shown) <= _LINE else shown[: _LINE - 1] + "…"
+
+
+class Hits(list[Hit]):
+    """The hits of a query, best first: a list of `Hit`, which notebooks show as a table.
+
+    Examples:
+        >>> hits = engine.search("heat", k=2)
+        >>> [hit.rank for hit in hits]
+        [1, 2]
+        >>> hits[0].title
+        'Heat'
+    """
+
+    @overload
+    def __getitem__(self, at: SupportsIndex, /) -> Hit: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> "Hits": ...
+    def __getitem__(self, at: SupportsIndex | slice, /) -> "Hit | Hits":
+        return Hits(super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
+
+    def __repr__(self) -> str:
+        """A line for each hit: rank, score, title and id."""
+        lines = [f"{hit.rank:>3}  {hit.score:.4f}  {printable(hit._shown())} [{printable(hit.id)}]" for hit in self]
+        return "\n".join(lines) or "No hits."
+
+    def _repr_html_(self, note: str = "") -> str:
+        rows = [
+            (str(hit.rank), f"{hit.score:.4f}", (hit.title, hit.snippet, _listed(hit.metadata.items())), hit.id)
+            for hit in self
+        ]
+        return table(("rank", "score", "document", "id"), rows, note=note if rows else f"No hits. {note}")
+
+
+def _listed(values: Iterable[tuple[str, Any]]) -> str:
+    return " · ".join(f"{name}: {value}" for name, value in values)
+
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """A query by example: documents like the one with this id."""
+    """A query by example: documents like the one with this id.
+
+    Examples:
+        >>> len(engine.search(Like("heat"), k=2))
+        2
+    """
 
     id: str
 
@@ -140,11 +208,22 @@ class Answer:
     true. There are `facets` if some were asked for.
     """
 
-    hits: list[Hit]
+    hits: Hits
     timings: dict[str, float]
     generation: int
     notes: tuple[str, ...] = ()
     facets: Facets | None = None
+
+    def __repr__(self) -> str:
+        """A line for each hit, and what a notebook shows below them."""
+        return f"{self.hits!r}\n{printable(self._note())}"
+
+    def _repr_html_(self) -> str:
+        return self.hits._repr_html_(self._note())
+
+    def _note(self) -> str:
+        took = [f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in self.timings.items()]
+        return " · ".join([*self.notes, *took, f"generation {self.generation}"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +234,7 @@ class BatchAnswer:
     timings: dict[str, float]
     generation: int
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """How much there is; a run may be large."""
+        return f"BatchAnswer({len(self.run):,} queries, generation {self.generation})"

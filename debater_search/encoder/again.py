@@ -36,6 +36,10 @@ def load_again(
         UnavailableError: the model cannot be loaded.
         InvalidError: it is not the model that made the index.
 
+    Examples:
+        >>> from debater_search.encoder import load_again
+        >>> load_again(engine.manifest.encoder, engine.folder).name
+        'debater-small'
     """
     moved = {name: value for name, value in (("model", model), ("base_model", base_model)) if value is not None}
     arguments: dict[str, Any] = {**info.recipe, **moved}

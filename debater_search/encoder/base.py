@@ -17,6 +17,7 @@ from debater_search.encoder.pipeline import Pipeline, encode_all
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.speed.hardware import TOKENS_PER_BATCH
 from debater_search.encoder.texts import Texts, contents, encodable
+from debater_search.given import GivenDocuments, GivenQueries, as_query_texts
 from debater_search.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,11 @@ class TorchEncoder:
         """The name that the user gave the model."""
         self.recipe = recipe
         """Arguments of `Encoder.load` that load this encoder again; plain JSON types."""
+
+    def __repr__(self) -> str:
+        """Name, length of a vector, thinking steps, device and number type."""
+        steps = f"{self.thinking_steps} thinking step{'' if self.thinking_steps == 1 else 's'}"
+        return f"{type(self).__name__}({self.name!r}, dim {self.dim}, {steps}, {self.device}, {self.dtype})"
 
     @property
     def dim(self) -> int:
@@ -93,30 +99,54 @@ class TorchEncoder:
 
     def encode_queries(
         self,
-        texts: Sequence[str],
+        texts: GivenQueries,
         *,
         instruction: str | None = None,
         batch_tokens: int | None = None,
         progress: bool | Progress = False,
     ) -> np.ndarray:
-        """Vectors of queries, float32 [n, dim]. `instruction` None is the model's own default, "" none."""
+        """Vectors of queries, float32 [n, dim]. `instruction` None is the model's own default, "" none.
+
+        Queries are texts, (id, text), objects with a text, `Query` objects, or one mapping of ids to texts.
+
+        Examples:
+            >>> queries = encoder.encode_queries(["what carries an aircraft?", "what is heat?"])
+            >>> queries.shape
+            (2, 384)
+        """
         if not self.leaves_room(instruction):
             log.warning(
                 "The instruction fills the %d tokens of a query: the query itself is not read.", self.spec.query_length
             )
         tokens = batch_tokens or self.batch_tokens
-        return encode_all(self, contents(texts), "query", tokens, progress, instruction)[:, -1]
+        return encode_all(self, as_query_texts(texts), "query", tokens, progress, instruction)[:, -1]
 
     def encode_documents(
-        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
+        self, texts_or_documents: GivenDocuments, *, batch_tokens: int | None = None, progress: bool | Progress = False
     ) -> np.ndarray:
-        """Vectors of documents (the last thinking step), float32 [n, dim]."""
+        """Vectors of documents (the last thinking step), float32 [n, dim].
+
+        Documents come in the forms that `indexing.build` takes in memory; ids are not needed.
+
+        Examples:
+            >>> documents = encoder.encode_documents(["A wing.", ("heat", "Heat flows."), {"text": "Ice is cold."}])
+            >>> documents.shape
+            (3, 384)
+            >>> int((encoder.encode_queries("what flows?") @ documents.T).argmax())
+            1
+        """
         return self.deliberate(texts_or_documents, batch_tokens=batch_tokens, progress=progress)[:, -1]
 
     def deliberate(
-        self, texts_or_documents: Texts, *, batch_tokens: int | None = None, progress: bool | Progress = False
+        self, texts_or_documents: GivenDocuments, *, batch_tokens: int | None = None, progress: bool | Progress = False
     ) -> np.ndarray:
-        """Every thinking step of every document, float32 [n, thinking_steps, dim]."""
+        """Every thinking step of every document, float32 [n, thinking_steps, dim].
+
+        Examples:
+            >>> views = encoder.deliberate(["A wing carries an aircraft."])
+            >>> views.shape
+            (1, 8, 384)
+        """
         tokens = batch_tokens or self.batch_tokens
         return encode_all(self, contents(texts_or_documents), "document", tokens, progress)
 

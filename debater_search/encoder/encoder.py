@@ -35,6 +35,14 @@ class Encoder(TorchEncoder):
 
     All vectors are L2-normalised float32, in input order, finite, and do not depend on the other texts of a batch
     (within 1e-5 in float32). It fulfils `TextEncoder`. Training starts from one and makes a `Student` of it.
+
+    Examples:
+        >>> from debater_search import Encoder
+        >>> encoder = Encoder.load("debater-small")
+        >>> encoder
+        Encoder('debater-small', dim 384, 8 thinking steps, cpu, float32)
+        >>> encoder.encode_queries(["what carries an aircraft?"]).shape
+        (1, 384)
     """
 
     def __init__(
@@ -125,6 +133,10 @@ class Encoder(TorchEncoder):
             DamagedError: a file of it cannot be read, or weights do not fit.
             InvalidError: a pickle, an unknown kind of model, an impossible argument.
             UnavailableError: the hub, a package or the device is not available.
+
+        Examples:
+            >>> Encoder.load("models/tiny", thinking_steps=4).thinking_steps
+            4
         """
         where = choose_device(device)
         number_type = choose_dtype(dtype, where)
@@ -213,7 +225,14 @@ class Encoder(TorchEncoder):
             lay_out(self.model.backbone)
 
     def calibrate(self, texts_or_documents: Texts) -> int:
-        """The batch_tokens that encodes documents like these fastest on this machine; takes about two seconds."""
+        """The batch_tokens that encodes documents like these fastest on this machine; takes about two seconds.
+
+        Examples:
+            >>> texts = ["A wing carries an aircraft.", "Heat flows."]
+            >>> tokens = encoder.calibrate(texts)
+            >>> encoder.encode_documents(texts, batch_tokens=tokens).shape
+            (2, 384)
+        """
         self.expect_many()
         return calibrate(self, self.token_ids(contents(texts_or_documents), "document"))
 
@@ -228,5 +247,9 @@ class Encoder(TorchEncoder):
             InvalidError: the model has dense layers of sentence-transformers; for `int8`: it is not in float32, or the
                 folder holds other weights.
 
+        Examples:
+            >>> Encoder.load("models/tiny", thinking_steps=4).save("checkpoints/start")
+            >>> Encoder.load("checkpoints/start").thinking_steps
+            4
         """
         save_checkpoint(self.model, self.parts, Path(folder), provenance, int8=int8)

@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from debater_search.coerce import as_texts
 from debater_search.encoder.batching import token_batches
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.cross_encoder import check_folder, require_whole, scorer_sha256
@@ -22,6 +21,7 @@ from debater_search.encoder.template import CHARACTERS_PER_TOKEN
 from debater_search.encoder.texts import encodable
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 from debater_search.extras import require
+from debater_search.given import as_texts
 
 LONGEST = 1024
 """Tokens of a pair for models that would read more: time and memory grow with its square."""
@@ -30,7 +30,16 @@ _AROUND = 8
 
 
 class Reranker:
-    """A cross-encoder, or a causal model that answers yes or no. It fulfils `PairScorer`; many threads may share it."""
+    """A cross-encoder, or a causal model that answers yes or no. It fulfils `PairScorer`; many threads may share it.
+
+    Examples:
+        >>> from debater_search.encoder import Reranker
+        >>> reranker = Reranker.load("models/reranker")
+        >>> reranker.score("what is heat?", ["Heat flows.", "A wing carries an aircraft."]).shape
+        (2,)
+        >>> len(engine.search("heat", rerank=reranker))
+        3
+    """
 
     def __init__(self, model: Any, folder: Path, *, name: str, device: torch.device) -> None:
         """`model` is a CrossEncoder of sentence-transformers, made of `folder`. Use `load`."""

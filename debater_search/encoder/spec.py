@@ -39,7 +39,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """How hidden states become embeddings."""
+    """How hidden states become embeddings.
+
+    Examples:
+        >>> encoder.spec.document_pooling, encoder.spec.document_length
+        ('residual', 256)
+    """
 
     template: Template
     query_pooling: str

@@ -29,6 +29,10 @@ class Template:
     query    = prefix + tokens(query_prompt or instruction, query)   + query_suffix [+ its thinking tokens]
     document = prefix + tokens(document_prompt, document, prompt)    + document_suffix + thinking_tokens
                         └──── body: what is cut to fit ────┘
+
+    Examples:
+        >>> Template(thinking_tokens=("[T1]", "[T2]", "[T3]")).with_steps(2).thinking_tokens
+        ('[T1]', '[T2]')
     """
 
     prefix: tuple[str, ...] = ()

@@ -10,11 +10,11 @@ from debater_search.evaluation.evaluate import (
     evaluate,
     judged_queries,
     model_name,
-    opened,
 )
 from debater_search.evaluation.folders import FolderTask
 from debater_search.evaluation.hub_tasks import MtebTask
 from debater_search.evaluation.metrics import METRICS, Scores, score_run
+from debater_search.evaluation.opening import opened
 from debater_search.evaluation.published import Published, published_figures
 from debater_search.evaluation.report import write_report
 from debater_search.evaluation.results import Result, read_results, scored, write_results

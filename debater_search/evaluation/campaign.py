@@ -54,6 +54,12 @@ class Campaign:
 
     With `output`, each result is saved as soon as it is there, and valid results of an earlier campaign are not
     computed again. A task whose data cannot be read is reported and does not end the campaign.
+
+    Examples:
+        >>> from debater_search.evaluation import Campaign
+        >>> for outcome in Campaign(["task"], encoder, baselines=["bm25"]):
+        ...     print(outcome.name, [result.model for result in outcome.results], len(outcome.comparisons))
+        task ['debater-small', 'bm25'] 1
     """
 
     def __init__(
@@ -218,7 +224,13 @@ class Campaign:
 
 
 def missing_tasks(missing: dict[str, DebaterError], of: int, why: str) -> DebaterError:
-    """One error for tasks whose data cannot be read: task → its own error; `why` begins the sentence."""
+    """One error for tasks whose data cannot be read: task → its own error; `why` begins the sentence.
+
+    Examples:
+        >>> from debater_search.evaluation import missing_tasks
+        >>> print(missing_tasks({"task": DebaterError("The task is gone.")}, 2, "All others are scored, but"))
+        All others are scored, but 1 of 2 tasks cannot be read: task. The task is gone.
+    """
     names = list(missing)
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     first = missing[names[0]]

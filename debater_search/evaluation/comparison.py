@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from debater_search.evaluation import significance
-from debater_search.evaluation.metrics import best, bootstrap
+from debater_search.evaluation.metrics import COMPARED, best, bootstrap
+from debater_search.evaluation.notebook import comparison_lines, comparison_table
 from debater_search.evaluation.results import Entry, Result, changed_results
 from debater_search.types import Qrels
 
-COMPARED = ("ndcg@10", "mrr@10", "map@100", "recall@100")
-"""The metrics that are tested. Each further metric makes the correction for multiple tests stricter."""
 EXTREME = 10  # queries listed with the largest gains, and as many with the largest losses
 
 
@@ -27,14 +26,32 @@ class Judged:
     ignore_identical_ids: bool = False
 
 
-def compare(system: Result, baselines: Sequence[Result], judged: Judged, *, seed: int = 42) -> list[Entry]:
+class Comparisons(list[Entry]):
+    """Comparisons in JSON types, as `results.json` has them: a list, which notebooks show as tables."""
+
+    def __repr__(self) -> str:
+        return comparison_lines(self)
+
+    def _repr_html_(self) -> str:
+        return "".join(map(comparison_table, self)) or "<p>No comparisons.</p>"
+
+
+def compare(system: Result, baselines: Sequence[Result], judged: Judged, *, seed: int = 42) -> Comparisons:
     """Compare the system with each baseline on one task; returns one entry of `comparisons` in results.json for each.
 
     Differences are the system's value minus the baseline's, per query. p values are given as they are and after Holm
     correction over all metrics and baselines of this call.
+
+    Examples:
+        >>> from debater_search.evaluation import Judged, compare, evaluate, load_task
+        >>> task = load_task("task")
+        >>> judged = Judged("task", task.qrels("test"), {query.id: query.text for query in task.queries("test")})
+        >>> [entry] = compare(evaluate(task, encoder), [evaluate(task, None, mode="lexical")], judged)
+        >>> entry["baseline"], entry["metrics"]["ndcg@10"]["difference"]
+        ('bm25', 0.0)
     """
     if not baselines:
-        return []
+        return Comparisons()
     queries = list(system.per_query)
     differences = np.stack([_values(system, queries) - _values(other, queries) for other in baselines], axis=1)
     columns = differences.reshape(len(queries), -1)  # [queries, baselines * metrics]
@@ -53,7 +70,7 @@ def compare(system: Result, baselines: Sequence[Result], judged: Judged, *, seed
         "ties": (np.abs(columns) <= significance.TIE).sum(axis=0),
         "losses": (columns < -significance.TIE).sum(axis=0),
     }
-    return [
+    return Comparisons(
         {
             "task": system.task,
             "baseline": other.model,
@@ -66,11 +83,17 @@ def compare(system: Result, baselines: Sequence[Result], judged: Judged, *, seed
             **_extremes(system, other, judged),
         }
         for number, other in enumerate(baselines)
-    ]
+    )
 
 
 def save_comparisons(folder: str | Path, comparisons: Sequence[Entry]) -> None:
-    """Write comparisons to `results.json` of a folder; they replace earlier ones of the same task and models."""
+    """Write comparisons to `results.json` of a folder; they replace earlier ones of the same task and models.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate_run, save_comparisons
+        >>> result, comparisons = evaluate_run("run.trec", "task/qrels/test.tsv", compare=["other.trec"])
+        >>> save_comparisons("results", comparisons)
+    """
     if not comparisons:
         return
     new = {_key(entry) for entry in comparisons}

@@ -35,6 +35,13 @@ def save_details(
     A query's row holds its text (if `texts` has it), its judgements and the best ten answers of each model, including
     models saved earlier. Documents are these answers and the relevant documents, cut to 500 characters: `documents`
     is called with their ids and gives at least those; it is read until all are found. Without it rows hold ids only.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate, load_task, save_details
+        >>> task = load_task("task")
+        >>> result = evaluate(task, encoder, output="results")
+        >>> texts = {query.id: query.text for query in task.queries("test")}
+        >>> save_details("results", [result], task.qrels("test"), texts)
     """
     place = Path(folder) / results[0].task
     rows = _queries(place / QUERIES_NAME, results, qrels, texts)

@@ -1,10 +1,8 @@
 """Evaluate a model or an index on a task: retrieve for every judged query, score, save."""
 
 import logging
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,32 +13,24 @@ from debater_search.encoder.protocol import (
     PairScorer,
     TextEncoder,
     instruction_of,
-    is_cacheable,
     trained_with_instructions,
 )
 from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
-from debater_search.evaluation.judged import JudgedIndex
-from debater_search.evaluation.kept import kept_embeddings, query_vectors
+from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import recall_at
+from debater_search.evaluation.opening import opened
 from debater_search.evaluation.provenance import digest
 from debater_search.evaluation.reranking import reranker_of, reranking
 from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
-from debater_search.identity import EncoderInfo
-from debater_search.indexing import EncodingSettings, encode, index
-from debater_search.indexing.building import timed
-from debater_search.indexing.documents import storing
-from debater_search.indexing.output import claim, workplace
 from debater_search.search import Mode, SearchEngine
 from debater_search.search.reorder.rerank import depth_for
 from debater_search.search.request import system_name
 from debater_search.store.corpus import corpus_fingerprint
-from debater_search.store.manifest import EMBEDDINGS_NAME
-from debater_search.types import Document, Qrels, Query, Run
-from debater_search.vectors import VectorSettings, backend
+from debater_search.types import Qrels, Query, Run
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +59,14 @@ def evaluate(
     scores are cached. With `output` the result is saved there.
 
     Raises DebaterError for a task, split or model that does not exist, and if no query of the task can be scored.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate
+        >>> result = evaluate("task", encoder)
+        >>> result.metrics["ndcg@10"]
+        1.0
+        >>> evaluate("task", None, mode="lexical").model
+        'bm25'
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
     split = split or scored_split(task.name)
@@ -130,94 +128,15 @@ def evaluate(
     return result
 
 
-@contextmanager
-def opened(
-    task: RetrievalTask,
-    model_or_engine: TextEncoder | SearchEngine | str | Path | None,
-    *,
-    split: str = "test",
-    index_type: str = "flat",
-    index_folder: str | Path | None = None,
-    all_steps: bool = False,
-    progress: bool = False,
-) -> Iterator[tuple[SearchEngine, dict[str, float]]]:
-    """An engine over the task's corpus, and the seconds that making it took; an engine is passed on as it is.
-
-    A judged index is its own corpus, and used as it is where this model and type made it.
-
-    Use it to ask one index several things: `with opened(task, encoder, all_steps=True) as (engine, timings)`.
-    """
-    if isinstance(model_or_engine, SearchEngine):
-        yield model_or_engine, {}
-        return
-    if isinstance(model_or_engine, str | Path):
-        from debater_search.encoder import Encoder
-
-        model_or_engine = Encoder.load(model_or_engine)
-    if isinstance(judged := uncached(task), JudgedIndex) and index_folder is None:
-        engine = judged.engine(model_or_engine, index_type, all_steps=all_steps)
-        if engine is not None:
-            with closing(engine):
-                yield engine, {}
-            return
-    with indexed(
-        task.corpus(split),
-        model_or_engine,
-        index_type=index_type,
-        index_folder=index_folder,
-        all_steps=all_steps,
-        progress=progress,
-    ) as made:
-        yield made
-
-
-@contextmanager
-def indexed(
-    corpus: Iterable[Document],
-    encoder: TextEncoder | None,
-    *,
-    index_type: str = "flat",
-    index_folder: str | Path | None = None,
-    all_steps: bool = False,
-    progress: bool = False,
-) -> Iterator[tuple[SearchEngine, dict[str, float]]]:
-    """An engine over a corpus, which is read once, and the seconds that making it took.
-
-    Embeddings of an earlier evaluation are taken from the cache; those that are made are added to it.
-    """
-    vectors = VectorSettings(index_type)
-    settings = EncodingSettings(all_steps=all_steps)
-    if encoder is not None:
-        backend("faiss").validate(vectors, encoder.dim)
-    seconds: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="debater-eval-") as temporary:
-        folder = Path(index_folder if index_folder is not None else Path(temporary, "index")).resolve()
-        with workplace(folder, force=False) as place:
-            shards = place / EMBEDDINGS_NAME
-            with timed(seconds, "read"), storing(corpus, place) as stored:
-                claim(
-                    shards,
-                    None if encoder is None else settings.job(EncoderInfo.of(encoder), stored.corpus),
-                    force=False,
-                )
-            with timed(seconds, "encode"):
-                embeddings = None
-                if encoder is not None and is_cacheable(encoder):
-                    embeddings = kept_embeddings(stored, encoder, all_steps=all_steps, progress=progress)
-                elif encoder is not None:
-                    with stored.opened() as rows:
-                        embeddings = encode(rows, encoder, shards, stored.corpus, settings, progress=progress).store
-            with timed(seconds, "index"):
-                index(stored, embeddings, vectors)
-        engine = SearchEngine.open(folder, encoder=encoder)
-        try:
-            yield engine, seconds
-        finally:
-            engine.close()
-
-
 def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]:
-    """The task's judged queries; raises DebaterError if there are none."""
+    """The task's judged queries; raises DebaterError if there are none.
+
+    Examples:
+        >>> from debater_search.evaluation import judged_queries, load_task
+        >>> task = load_task("task")
+        >>> [query.id for query in judged_queries(task, "test", task.qrels("test"))]
+        ['q1', 'q2']
+    """
     queries = [query for query in task.queries(split) if query.id in qrels]
     if not queries:
         raise InvalidError(
@@ -233,7 +152,13 @@ def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]
 
 
 def data_of(task: RetrievalTask, split: str) -> dict[str, Any]:
-    """The part of a result's provenance that identifies its data: a result made on other data differs in it."""
+    """The part of a result's provenance that identifies its data: a result made on other data differs in it.
+
+    Examples:
+        >>> from debater_search.evaluation import data_of, load_task
+        >>> sorted(data_of(load_task("task"), "test"))
+        ['corpus', 'judgements', 'queries']
+    """
     if isinstance(source := uncached(task), MtebTask):
         return {"source": source.source}  # it names the revision: nothing has to be loaded
     qrels = task.qrels(split)
@@ -253,6 +178,11 @@ def choose_instruction(task: RetrievalTask, encoder: TextEncoder | None, given: 
 
     None stands for the model's default. The paper's instructions are for the tasks it reports, and only for models
     trained with instructions: a model's own default is made for search in general.
+
+    Examples:
+        >>> from debater_search.evaluation import choose_instruction, load_task
+        >>> choose_instruction(load_task("task"), encoder, "Find the answer:")
+        'Find the answer:'
     """
     if given is not None:
         return given
@@ -294,6 +224,12 @@ def _sizes(engine: SearchEngine) -> dict[str, int]:
 
 
 def model_name(encoder: TextEncoder | None, mode: Mode, rerank: PairScorer | None = None) -> str:
-    """The name of a model in results, with its search mode and its reranker."""
+    """The name of a model in results, with its search mode and its reranker.
+
+    Examples:
+        >>> from debater_search.evaluation import model_name
+        >>> model_name(encoder, "hybrid")
+        'debater-small + bm25'
+    """
     model, reranker = encoder.name if encoder is not None else None, rerank.name if rerank is not None else None
     return system_name(model, mode, reranker)

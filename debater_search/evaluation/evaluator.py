@@ -10,8 +10,9 @@ from debater_search.evaluation.baselines import Searcher, System, judged_by_task
 from debater_search.evaluation.beir import scored_split
 from debater_search.evaluation.comparison import save_comparisons
 from debater_search.evaluation.details import save_details
-from debater_search.evaluation.evaluate import data_of, opened
+from debater_search.evaluation.evaluate import data_of
 from debater_search.evaluation.hub_tasks import MtebTask
+from debater_search.evaluation.opening import opened
 from debater_search.evaluation.results import Entry, Result
 from debater_search.evaluation.reuse import Lists, ReusableResults, find_reusable
 from debater_search.evaluation.runs import SavedRun, compare_with_runs

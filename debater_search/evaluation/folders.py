@@ -18,6 +18,12 @@ class FolderTask:
 
     The corpus is corpus.jsonl, another format that readers know, or a folder `corpus` of texts. The judgements of a
     split are qrels/SPLIT.tsv, with the columns of BEIR or TREC; a single split may be `qrels.tsv` or `qrels.txt`.
+
+    Examples:
+        >>> from debater_search.evaluation import FolderTask
+        >>> task = FolderTask("task")
+        >>> task.qrels("test")
+        {'q1': {'wings': 1}, 'q2': {'heat': 2}}
     """
 
     def __init__(self, folder: str | Path, name: str | None = None) -> None:

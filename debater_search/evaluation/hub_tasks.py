@@ -20,7 +20,13 @@ Row = Mapping[str, Any]
 
 
 class MtebTask:
-    """One language and one split of an mteb retrieval task; the data is loaded on first use."""
+    """One language and one split of an mteb retrieval task; the data is loaded on first use.
+
+    Examples:
+        >>> from debater_search.evaluation import MtebTask
+        >>> MtebTask("SciFact").source  # doctest: +SKIP
+        'mteb/scifact@0228b52cf27578f30900b9e5271d331663a030d7'
+    """
 
     instruction = None  # mteb's prompts are not used; our instructions are in evaluation/beir.py
 

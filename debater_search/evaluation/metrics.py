@@ -34,6 +34,9 @@ UNJUDGED = "unjudged"
 """The share of all hits that are not judged."""
 METRICS = (*_TREC, JUDGED, UNJUDGED)
 
+COMPARED = ("ndcg@10", "mrr@10", "map@100", "recall@100")
+"""The metrics that are shown first, and tested. Each further one makes the correction for multiple tests stricter."""
+
 RESAMPLES = 1000
 LEVEL = 0.95
 _BLOCK = 2**21  # random numbers drawn at once, which bounds memory
@@ -55,6 +58,12 @@ def score_run(run: Run, qrels: Qrels, *, seed: int = 42) -> Scores:
 
     As in trec_eval, hits are ordered by score alone, and hits of equal score (as float32) by id, descending; a
     negative gain counts as 0 and as not judged. Raises DebaterError for a NaN score, and if no judgement is positive.
+
+    Examples:
+        >>> from debater_search.evaluation import score_run
+        >>> scores = score_run({"q1": {"wings": 2.0, "heat": 1.0}}, {"q1": {"heat": 1}})
+        >>> scores.metrics["mrr@10"], scores.metrics["recall@10"]
+        (0.5, 1.0)
     """
     judged = {query_id: gains for query_id, gains in qrels.items() if any(gain > 0 for gain in gains.values())}
     if not judged:

@@ -11,9 +11,10 @@ import numpy as np
 from debater_search.data.files import write_lines
 from debater_search.encoder.protocol import TextEncoder, trained_with_instructions
 from debater_search.errors import InvalidError
-from debater_search.evaluation.evaluate import indexed, papers_instruction
+from debater_search.evaluation.evaluate import papers_instruction
 from debater_search.evaluation.hub_tasks import MtebTask, documents_in, queries_in
 from debater_search.evaluation.kept import query_vectors
+from debater_search.evaluation.opening import indexed
 from debater_search.evaluation.results import Result
 from debater_search.extras import require
 from debater_search.files import atomic

@@ -18,6 +18,12 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
 
     On each task the first folder's first model is compared with all others. Raises DebaterError for folders without
     results and for damaged files.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate, write_report
+        >>> result = evaluate("task", encoder, output="results")
+        >>> write_report(["results"]).name
+        'report.html'
     """
     places = list(dict.fromkeys(Path(folder) for folder in folders))
     if not places:
@@ -36,7 +42,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
 
 def _compare(results: Mapping[str, Mapping[str, Entry]]) -> list[Entry]:
     """Compare the first model on each task with the others that were scored on the same queries."""
-    entries = []
+    entries: list[Entry] = []
     for task, models in results.items():
         comparable = [_result(task, model, entry) for model, entry in models.items() if _is_whole(entry)]
         if comparable:

@@ -14,6 +14,7 @@ from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
 from debater_search.errors import DebaterError, InvalidError, UnavailableError
 from debater_search.evaluation.metrics import METRICS, score_run
+from debater_search.evaluation.notebook import count_of, result_line, result_table
 from debater_search.evaluation.provenance import digest, made_by
 from debater_search.evaluation.published import published_figures
 from debater_search.locks import one_at_a_time
@@ -32,7 +33,16 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one model on one task: means, intervals, values per query, and their provenance."""
+    """The scores of one model on one task: means, intervals, values per query, and their provenance.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate
+        >>> result = evaluate("task", encoder)
+        >>> result
+        Result('task', 'debater-small', 2 queries: ndcg@10 1.0000, mrr@10 1.0000, map@100 1.0000, recall@100 1.0000)
+        >>> result.per_query["q1"]["ndcg@10"]
+        1.0
+    """
 
     task: str
     model: str
@@ -68,6 +78,18 @@ class Result:
         figures = [figure.as_dict() for figure in published_figures(self.task, self.model, self.metrics)]
         more = {"published": figures, "steps": self.steps, "ceiling": self.ceiling}
         return described | {name: value for name, value in more.items() if value}
+
+    def __repr__(self) -> str:
+        """The result on one line; run and values per query are attributes."""
+        return result_line(self.task, self.model, self.metrics, len(self.per_query))
+
+    def _repr_html_(self) -> str:
+        notes = [count_of(len(self.per_query))]
+        notes += [f"{n:,} {name.replace('_', ' ')}" for name, n in self.counts.items() if n]
+        if self.steps:
+            notes.append("ndcg@10 by each thinking step: " + ", ".join(f"{step['ndcg@10']:.4f}" for step in self.steps))
+        note = "; ".join(notes)
+        return result_table(f"{self.task}: {self.model}", self.metrics, self.intervals, note)
 
     def save(self, folder: str | Path, *, baseline: bool = False) -> None:
         """Write the run to `<task>/run.trec`, then this result to `results.json`, before all other results.
@@ -113,6 +135,11 @@ def scored(
     """Score the run of any system; raises DebaterError as `score_run` does.
 
     `counts` are added to those of `score_run`.
+
+    Examples:
+        >>> from debater_search.evaluation import scored
+        >>> scored("task", "mine", {"q1": {"wings": 1.0}}, {"q1": {"wings": 1}}).metrics["success@1"]
+        1.0
     """
     scores = score_run(run, qrels)
     if missing := scores.counts["queries_without_hits"]:
@@ -142,6 +169,12 @@ def read_results(folder: str | Path) -> dict[str, list[Entry]]:
     NaN and infinities, which JSON does not have, are read as None.
 
     Raises DebaterError if the file holds something else.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate, read_results
+        >>> result = evaluate("task", encoder, output="results")
+        >>> [entry["model"] for entry in read_results("results")["results"]]
+        ['debater-small']
     """
     file = Path(folder) / RESULTS_NAME
     lists: dict[str, list[Entry]] = {"results": [], "comparisons": [], "analyses": []}
@@ -209,7 +242,14 @@ def changed_results(folder: Path) -> Iterator[dict[str, list[Entry]]]:
 
 
 def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:
-    """Replace `results.json` of a folder atomically."""
+    """Replace `results.json` of a folder atomically.
+
+    Examples:
+        >>> from debater_search.evaluation import read_results, write_results
+        >>> write_results("results", {"results": [], "comparisons": [], "analyses": []})
+        >>> read_results("results")["results"]
+        []
+    """
     text = json.dumps({"schema_version": SCHEMA_VERSION, **lists}, indent=2, ensure_ascii=False)
     write_lines(Path(folder) / RESULTS_NAME, [text])
 

@@ -10,7 +10,7 @@ from debater_search.data import read_qrels, read_queries, read_run, read_tag
 from debater_search.data.files import require_writable_folder
 from debater_search.errors import DebaterError, InvalidError, MissingError
 from debater_search.evaluation.beir import ignores_identical_ids
-from debater_search.evaluation.comparison import Judged, compare, save_comparisons
+from debater_search.evaluation.comparison import Comparisons, Judged, compare, save_comparisons
 from debater_search.evaluation.details import save_details
 from debater_search.evaluation.evaluate import without_identical_ids
 from debater_search.evaluation.folders import task_name
@@ -43,6 +43,11 @@ def find_runs(source: str | Path) -> list[SavedRun]:
     """The runs at `source`: a TREC run file, or all runs of a results.json or of a folder that holds one.
 
     Raises DebaterError if there is none, and for a results.json whose runs are missing.
+
+    Examples:
+        >>> from debater_search.evaluation import find_runs
+        >>> [run.name for run in find_runs("run.trec")]
+        ['run']
     """
     path = Path(source)
     if path.is_dir() or path.name == RESULTS_NAME:
@@ -85,12 +90,27 @@ def one_task(source: str | Path, tasks: int) -> DebaterError:
 
 
 def run_name(path: Path) -> str:
-    """The name of the system behind a run file: the file's name up to the first dot."""
+    """The name of the system behind a run file: the file's name up to the first dot.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from debater_search.evaluation import run_name
+        >>> run_name(Path("runs/bm25.trec.gz"))
+        'bm25'
+    """
     return path.name.split(".")[0] or path.name.strip(".")
 
 
 def read_saved(saved: SavedRun, judged: Judged) -> Result:
-    """A saved run, scored against the current judgements. Raises DebaterError as `read_run` and `scored` do."""
+    """A saved run, scored against the current judgements. Raises DebaterError as `read_run` and `scored` do.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from debater_search.evaluation import find_runs, judged_by_file, read_saved
+        >>> [saved] = find_runs("run.trec")
+        >>> read_saved(saved, judged_by_file(Path("task/qrels/test.tsv"))).metrics["success@1"]
+        1.0
+    """
     run = read_run(saved.path)
     if not judged.qrels.keys() & run.keys():
         raise InvalidError(
@@ -118,11 +138,18 @@ def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:
 
 
 def run_provenance(path: Path) -> dict[str, Any]:
-    """Path and sha256 of a run file, and the tag by which it names its system."""
+    """Path and sha256 of a run file, and the tag by which it names its system.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from debater_search.evaluation import run_provenance
+        >>> sorted(run_provenance(Path("run.trec")))
+        ['run', 'sha256', 'tag']
+    """
     return {"run": str(path)} | ({"sha256": sha256_file(path), "tag": read_tag(path)} if path.is_file() else {})
 
 
-def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> list[Entry]:
+def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> Comparisons:
     """Compare the first of one task's results with the others, and with the saved runs of that task."""
     system, *baselines = results
     taken = {result.model for result in results}
@@ -141,13 +168,19 @@ def evaluate_run(
     compare: Sequence[str | Path] = (),
     output: str | Path | None = None,
     force: bool = False,
-) -> tuple[Result, list[Entry]]:
+) -> tuple[Result, Comparisons]:
     """Score the TREC run `run` by the judgements `qrels`; returns its result and its comparisons with `compare`.
 
     `compare` names runs and results as `find_runs` takes them. With `output` both are saved there.
 
     Raises DebaterError for files that are missing or bad, and if `output` holds another system's run of the task,
     unless `force` is set.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate_run
+        >>> result, comparisons = evaluate_run("run.trec", "task/qrels/test.tsv", compare=["other.trec"])
+        >>> result.metrics["success@1"], comparisons[0]["baseline"]
+        (1.0, 'other')
     """
     run, judged = Path(run), judged_by_file(Path(qrels))
     result = read_saved(SavedRun(run_name(run), run), judged)
@@ -163,7 +196,14 @@ def evaluate_run(
 
 
 def judged_by_file(qrels: Path) -> Judged:
-    """The judgements in a file; those in cranfield/qrels/test.tsv belong to cranfield, whose queries are beside it."""
+    """The judgements in a file; those in cranfield/qrels/test.tsv belong to cranfield, whose queries are beside it.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from debater_search.evaluation import judged_by_file
+        >>> judged_by_file(Path("task/qrels/test.tsv")).texts["q2"]
+        'what flows to cold air?'
+    """
     judged, folder = read_qrels(qrels), qrels.resolve().parent
     inside = folder.name == "qrels"
     try:

@@ -70,7 +70,13 @@ def completed_means(suites: Sequence[Suite], metrics: Metrics, task: str) -> lis
 
 
 def tasks_of(found: Task | Suite) -> list[Task]:
-    """The tasks of a suite, or the task itself."""
+    """The tasks of a suite, or the task itself.
+
+    Examples:
+        >>> from debater_search.evaluation import load, tasks_of
+        >>> [task.name for task in tasks_of(load("task"))]
+        ['task']
+    """
     return found.tasks() if isinstance(found, Suite) else [found]
 
 

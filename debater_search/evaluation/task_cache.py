@@ -12,6 +12,12 @@ class CachedTask:
     """A `RetrievalTask` that keeps the judgements and the judged queries of each split that was read, until `unload`.
 
     The corpus may be larger than memory: it is read again at each call, unless an index holds it (`stored`).
+
+    Examples:
+        >>> from debater_search.evaluation import CachedTask, load_task
+        >>> task = CachedTask(load_task("task"))
+        >>> task.qrels() is task.qrels()  # read once
+        True
     """
 
     def __init__(self, task: RetrievalTask) -> None:

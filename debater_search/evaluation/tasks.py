@@ -80,6 +80,11 @@ def load_task(name: str | Path) -> Task:
     """The single task of a name: a folder, an mteb task, or `beir/NAME`.
 
     Raises DebaterError if there is no such task, with the nearest name, and if the name stands for several tasks.
+
+    Examples:
+        >>> from debater_search.evaluation import load_task
+        >>> load_task("task").name
+        'task'
     """
     found = load(name)
     if isinstance(found, Suite):
@@ -93,6 +98,11 @@ def load(name: str | Path) -> Task | Suite:
     """The task or suite of a name: a task folder, a folder of task folders, beir/NAME, or an mteb task or benchmark.
 
     A copy in `data/` is used before the hub. Raises DebaterError, with the nearest name, if there is none.
+
+    Examples:
+        >>> from debater_search.evaluation import load
+        >>> load("task").name
+        'task'
     """
     if Path(name).is_dir():
         return _at_folder(Path(name))

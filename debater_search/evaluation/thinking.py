@@ -26,6 +26,12 @@ def evaluate_steps(
     """The metrics of each thinking step alone, first to last, by exact search over an index built with `all_steps`.
 
     Raises DebaterError if the index holds only the last step.
+
+    Examples:
+        >>> from debater_search.evaluation import evaluate_steps, load_task, opened
+        >>> with opened(load_task("task"), encoder, all_steps=True) as (engine, _):
+        ...     len(evaluate_steps("task", engine))
+        8
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
     split = split or scored_split(task.name)
@@ -53,6 +59,13 @@ def search_steps(
 
     `together` adds two runs: by a document's best step, and by the mean over its steps. `live` are the positions,
     int64 in ascending order, whose documents are not deleted; None for all. `show` shows a progress line.
+
+    Examples:
+        >>> from debater_search.evaluation import load_task, opened, search_steps
+        >>> with opened(load_task("task"), encoder, all_steps=True) as (engine, _):
+        ...     runs = search_steps(["q1"], encoder.encode_queries("what carries an aircraft?"), engine.store)
+        >>> [next(iter(run["q1"])) for run in runs][-1]
+        'wings'
     """
     blocks = live_blocks(store, live, steps=True, show=show)
     return search_blocks(query_ids, store.ids(), blocks, step_scores(queries, together=together), k)
@@ -79,6 +92,12 @@ def step_cosines(store: "EmbeddingStore", *, live: np.ndarray | None = None) -> 
     """Cosines between the thinking steps of a document, averaged over the `live` documents: float64 [steps, steps].
 
     Raises DebaterError if the store holds only the last step.
+
+    Examples:
+        >>> from debater_search.evaluation import load_task, opened, step_cosines
+        >>> with opened(load_task("task"), encoder, all_steps=True) as (engine, _):
+        ...     step_cosines(engine.store).shape
+        (8, 8)
     """
     total, documents = np.float64(0), 0
     for rows, block in live_blocks(store, live, steps=True):  # [rows, steps, dim], each vector of length 1

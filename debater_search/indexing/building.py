@@ -1,7 +1,7 @@
 """Build an index in three calls: store the documents, encode them, index the embeddings. The manifest comes last."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from debater_search.encoder.again import load_again
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.identity import EncoderInfo
-from debater_search.indexing.documents import StoredDocuments, storing
+from debater_search.indexing.documents import GivenCorpus, StoredDocuments, storing
 from debater_search.indexing.encoding import SHARD_SIZE, EncodingSettings, encode
 from debater_search.indexing.engines import LOCAL
 from debater_search.indexing.output import check_output, claim, workplace
@@ -31,7 +31,6 @@ from debater_search.store.manifest import (
     write_manifest,
 )
 from debater_search.store.places import Folder, is_remote
-from debater_search.types import Document
 from debater_search.vectors import VectorSettings
 from debater_search.vectors import backend as find_backend
 
@@ -50,7 +49,7 @@ class BuildResult:
 
 
 def build(
-    corpus: str | Path | Iterable[Document],
+    corpus: GivenCorpus,
     encoder: TextEncoder | None,
     folder: str | Path,
     *,
@@ -75,6 +74,10 @@ def build(
 ) -> BuildResult:
     """Build the index of a corpus in `folder`; killed and called again with the same arguments, it resumes.
 
+    The corpus is a path, or documents in memory, one at a time or in a table of pandas, Polars or Arrow: texts,
+    (id, text), (id, title, text), objects with `id`, `text`, perhaps `title`, and metadata, or `Document`s. A text
+    without an id gets one that is made from the text, so that the same text is one document, now and in later changes.
+
     Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
     from. `backend` keeps the vectors: `faiss` in the folder, `milvus` at the address `uri` (a server, or a file NAME.db
     of milvus-lite). `type` is how it searches them: `auto`, or a type that the backend knows; for FAISS a name of
@@ -94,6 +97,16 @@ def build(
         DebaterError: the corpus is bad or empty; the folder is taken; a setting has no such value; the embeddings
             are damaged or belong to another corpus or model; the model gives NaN.
 
+    Examples:
+        >>> from debater_search.indexing import build
+        >>> texts = ["A wing carries an aircraft.", "Heat flows to cold air."]
+        >>> build(texts, encoder, "indexes/texts").documents
+        2
+        >>> rows = [{"id": 1, "title": "Wings", "text": "A wing carries an aircraft.", "year": 1955}]
+        >>> build(rows, None, "indexes/words").documents  # no model: words only
+        1
+        >>> build("notes.jsonl", encoder, "indexes/from-a-file", all_steps=True).documents
+        3
     """
     if is_remote(folder):
         raise InvalidError("An index lies in a folder of this machine.", "Encode there with `encode_to`.")
@@ -159,7 +172,12 @@ def check_build(
     workers: int = 1,
     force: bool = False,
 ) -> None:
-    """Raise DebaterError for what `build` refuses whatever the corpus and the model: before a model is loaded."""
+    """Raise DebaterError for what `build` refuses whatever the corpus and the model: before a model is loaded.
+
+    Examples:
+        >>> from debater_search.indexing import check_build
+        >>> check_build("indexes/new", type="hnsw")  # nothing to refuse
+    """
     cut = passage_settings(passages, overlap, all_steps, lexical=False)
     EncodingSettings(all_steps=all_steps, passages=cut, workers=workers).check()
     settings = VectorSettings(type, memory, recall, uri)
@@ -187,6 +205,13 @@ def index(
         InvalidError: the backend has no such type, or the embeddings are of another corpus.
         DamagedError: a shard is damaged.
 
+    Examples:
+        >>> from debater_search.indexing import EncodingSettings, encode, index, store_documents
+        >>> stored = store_documents("notes.jsonl", "indexes/three-calls")
+        >>> with stored.opened() as documents:
+        ...     encoded = encode(documents, encoder, "indexes/three-calls/embeddings", stored.corpus)
+        >>> index(stored, encoded.store).corpus.documents
+        3
     """
     folder = stored.path.parent
     record = None

@@ -6,20 +6,20 @@ the old state.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from debater_search.coerce import as_documents
 from debater_search.encoder.again import load_again
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import DebaterError, InvalidError
+from debater_search.given import as_ids
 from debater_search.identity import require_same
 from debater_search.indexing.description import matching
-from debater_search.indexing.documents import StoredRows
+from debater_search.indexing.documents import Corpus, GivenCorpus, StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
@@ -39,7 +39,6 @@ from debater_search.store.manifest import (
     write_manifest,
 )
 from debater_search.store.passages import Split
-from debater_search.types import Document
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Change:
 
 def add(
     folder: str | Path,
-    documents: str | Path | Iterable[Document],
+    documents: GivenCorpus,
     *,
     encoder: TextEncoder | None = None,
     device: str = "auto",
@@ -70,22 +69,27 @@ def add(
 ) -> Change:
     """Add documents (a corpus on disk, or in memory) to an index; one whose id is known takes the old one's place.
 
-    Documents that are there already, just so, are not encoded again. The model is the index's own, loaded only if there
-    is something to encode, unless `encoder` is that model. `wait` is for how many seconds another writer is waited for,
-    `math.inf` for as long as it takes.
+    Documents come in the forms that `build` takes. Those that are there already, just so, are not encoded again. The
+    model is the index's own, loaded only if there is something to encode, unless `encoder` is that model. `wait` is for
+    how many seconds another writer is waited for, `math.inf` for as long as it takes.
 
     Raises:
         DebaterError: there is no such index; another writer is at work; the corpus is bad or holds an id twice; the
             model is gone or another one. The index is as it was before.
 
+    Examples:
+        >>> from debater_search.indexing import add
+        >>> change = add("indexes/notes", [("lift", "Lift carries a wing.")], encoder=encoder)
+        >>> change.added, change.documents
+        (1, 4)
     """
-    corpus = _Corpus(documents)
+    corpus = Corpus(documents, "documents")
     return _change(Path(folder), lambda edits: edits.put(corpus), corpus, encoder, device, progress, wait=wait)
 
 
 def update(
     folder: str | Path,
-    corpus: str | Path | Iterable[Document],
+    corpus: GivenCorpus,
     *,
     encoder: TextEncoder | None = None,
     device: str = "auto",
@@ -99,8 +103,13 @@ def update(
     Raises:
         DebaterError: as `add`.
 
+    Examples:
+        >>> from debater_search.indexing import update
+        >>> change = update("indexes/notes", [("heat", "Heat flows.")], encoder=encoder)
+        >>> change.updated, change.deleted, change.documents
+        (1, 2, 1)
     """
-    whole = _Corpus(corpus)
+    whole = Corpus(corpus, "corpus")
 
     def edit(edits: DocumentEdits) -> None:
         edits.put(whole)
@@ -110,7 +119,7 @@ def update(
 
 
 def delete(
-    folder: str | Path, ids: Sequence[str] | None = None, *, where: str | None = None, wait: float = 0
+    folder: str | Path, ids: str | Iterable[str | int] | None = None, *, where: str | None = None, wait: float = 0
 ) -> Change:
     """Delete documents by their ids, or those that a filter allows when the change begins.
 
@@ -121,45 +130,28 @@ def delete(
         MissingError: there is no such index, or no document has a field that the filter names.
         DebaterError: another writer is at work.
 
+    Examples:
+        >>> from debater_search.indexing import delete
+        >>> delete("indexes/notes", ["heat"]).documents
+        2
     """
     if (ids is None) is (where is None):
         raise InvalidError("`ids` and `where` exclude each other.", "Give one of them.")
     unknown: list[str] = []
+    wanted = None if ids is None else as_ids(ids)
 
     def edit(edits: DocumentEdits) -> None:
-        unknown.extend(edits.delete(ids if ids is not None else matching(folder, str(where))))
+        unknown.extend(edits.delete(wanted if wanted is not None else matching(folder, str(where))))
 
     change = _change(Path(folder), edit, wait=wait)
     change.unknown = unknown
     return change
 
 
-class _Corpus:
-    """The documents of a change, what they are called, and the reader's warnings once they are read."""
-
-    def __init__(self, documents: str | Path | Iterable[Document]) -> None:
-        self.source, self.warnings = "documents in memory", list[str]()
-        self._documents = documents
-
-    def __iter__(self) -> Iterator[Document]:
-        if not isinstance(self._documents, str | Path):
-            yield from as_documents(self._documents)
-            return
-        from debater_search.data import read_corpus
-        from debater_search.data.files import called
-
-        self.source = called(self._documents)
-        reader = read_corpus(self._documents)
-        yield from reader
-        self.warnings = reader.warnings
-        for warning in self.warnings:
-            logger.warning(warning)
-
-
 def _change(
     folder: Path,
     edit: Callable[[DocumentEdits], object],
-    corpus: _Corpus | None = None,
+    corpus: Corpus | None = None,
     encoder: TextEncoder | None = None,
     device: str = "auto",
     show: bool = False,

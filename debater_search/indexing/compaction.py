@@ -55,6 +55,11 @@ def compact(folder: str | Path, *, wait: float = 0, progress: bool = False) -> C
     Raises:
         DebaterError: there is no such index, it is damaged, or another writer is at work. It is as it was.
 
+    Examples:
+        >>> from debater_search.indexing import compact, delete
+        >>> change = delete("indexes/notes", "heat")
+        >>> compact("indexes/notes").dropped
+        1
     """
     folder = Path(folder)
     with changing(folder, wait=wait) as before:

@@ -1,16 +1,18 @@
 """The first call of building: store a corpus as the documents of an index. And what the second call reads of them."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from debater_search.coerce import as_documents
-from debater_search.data import CorpusReader
-from debater_search.data.files import called
+from debater_search.data import read_corpus
+from debater_search.data.files import STDIN, called
+from debater_search.errors import MissingError
 from debater_search.files import atomic
+from debater_search.given import GivenDocuments, as_documents
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
 from debater_search.store.lexical import ENGLISH, Language
@@ -21,6 +23,46 @@ from debater_search.types import Document
 logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 1000  # rows
+_SHOWN = 80  # characters of a text in a message
+
+
+GivenCorpus = str | Path | GivenDocuments
+"""The path of a corpus, or documents in memory in any form that `given.as_documents` takes."""
+
+
+class Corpus:
+    """A corpus as a caller gives it, as an iterable of documents; `argument` is what messages call it.
+
+    `source` is what the corpus is called, `warnings` are the reader's, once all documents were read.
+    """
+
+    def __init__(self, given: GivenCorpus, argument: str) -> None:
+        """Raises DebaterError for a path at which no corpus is."""
+        self.source, self.warnings = "documents in memory", list[str]()
+        self._given, self._argument = given, argument
+        self._reader = None
+        if isinstance(given, str | Path):
+            _require_path(given)
+            self.source, self._reader = called(given), read_corpus(given)
+
+    def __iter__(self) -> Iterator[Document]:
+        """Every document; raises DebaterError at the first bad one."""
+        if self._reader is None:
+            yield from as_documents(self._given, self._argument)
+            return
+        yield from self._reader
+        self.warnings = self._reader.warnings
+        for warning in self.warnings:
+            logger.warning(warning)
+
+
+def _require_path(given: str | Path) -> None:
+    """Raise MissingError for a string that looks like a text, where the path of a corpus belongs."""
+    if isinstance(given, str) and given != STDIN and any(map(str.isspace, given)) and not os.path.exists(given):
+        shown = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
+        raise MissingError(
+            f"There is no file {shown!r}.", "A string is the path of a corpus; a text goes into a list: [text]."
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +120,7 @@ class StoredRows(Sequence[Document]):
 
 
 def store_documents(
-    corpus: str | Path | Iterable[Document],
+    corpus: GivenCorpus,
     folder: str | Path,
     *,
     split: Split | None = None,
@@ -92,6 +134,10 @@ def store_documents(
     Raises:
         DebaterError: the corpus is bad or empty, or an id comes twice; or the database cannot be written.
 
+    Examples:
+        >>> from debater_search.indexing import store_documents
+        >>> store_documents([("a", "A wing."), ("b", "Heat.")], "indexes/first-call").rows
+        2
     """
     with storing(corpus, Path(folder), split, language) as stored:
         return stored
@@ -99,22 +145,15 @@ def store_documents(
 
 @contextmanager
 def storing(
-    corpus: str | Path | Iterable[Document], folder: Path, split: Split | None = None, language: Language = ENGLISH
+    corpus: GivenCorpus, folder: Path, split: Split | None = None, language: Language = ENGLISH
 ) -> Iterator[StoredDocuments]:
     """Store a corpus as `store_documents` does; what the block raises keeps the database from getting its name."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / DOCUMENTS_NAME
-    documents = CorpusReader(corpus) if isinstance(corpus, str | Path) else corpus
-    source, warnings = "documents in memory", list[str]()
-    if isinstance(documents, CorpusReader):
-        source = called(documents.path)
-        logger.info("Reading %s.", source)
+    documents = Corpus(corpus, "corpus")
+    if isinstance(corpus, str | Path):
+        logger.info("Reading %s.", documents.source)
     with atomic(path) as temporary:
-        checked = documents if isinstance(documents, CorpusReader) else as_documents(documents, "corpus")
-        written = write_documents(temporary, checked, split, language=language)
-        if isinstance(documents, CorpusReader):
-            warnings = documents.warnings
-        for warning in warnings:
-            logger.warning(warning)
-        info = CorpusInfo(source=source, fingerprint=written.fingerprint, documents=written.documents)
-        yield StoredDocuments(path, info, written.rows, written.content, language.name, tuple(warnings))
+        written = write_documents(temporary, documents, split, language=language)
+        info = CorpusInfo(source=documents.source, fingerprint=written.fingerprint, documents=written.documents)
+        yield StoredDocuments(path, info, written.rows, written.content, language.name, tuple(documents.warnings))

@@ -105,6 +105,12 @@ def encode(
             model gives a document NaN or infinity.
         UnavailableError: a worker died again and again.
 
+    Examples:
+        >>> from debater_search.indexing import encode, store_documents
+        >>> stored = store_documents("notes.jsonl", "indexes/two-calls")
+        >>> with stored.opened() as documents:
+        ...     encode(documents, encoder, "indexes/two-calls/embeddings", stored.corpus).store.manifest.dim
+        384
     """
     settings.check()
     info = EncoderInfo.of(encoder)

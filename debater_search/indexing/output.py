@@ -40,6 +40,13 @@ def check_output(folder: str | Path, *, force: bool = False, encode_only: bool =
         InvalidError: the folder holds anything that is not an index, or (without `force`) a finished output.
         DebaterError: the folder cannot be written to, or another writer is at work there.
 
+    Examples:
+        >>> from debater_search.indexing import check_output
+        >>> check_output("indexes/new")  # free
+        >>> check_output("indexes/notes")
+        Traceback (most recent call last):
+            ...
+        debater_search.errors.InvalidError: ... holds an index already. Choose another `folder`, ...
     """
     folder = Path(folder).resolve()
     _undo_half_a_swap(folder)

@@ -1,21 +1,19 @@
 """Encode a corpus straight to object storage: shards there, nothing else; an index is built from them later."""
 
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.indexing.building import passage_settings, timed
-from debater_search.indexing.documents import storing
+from debater_search.indexing.documents import GivenCorpus, storing
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.engines import LOCAL
 from debater_search.indexing.passages import Splitter
 from debater_search.store.lease import leasing
 from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME, DType
 from debater_search.store.places import ObjectStore, place_at
-from debater_search.types import Document
 
 SHARD_SIZE = 50_000
 """Texts in a shard on object storage, where each object costs a request."""
@@ -33,7 +31,7 @@ class EncodedPlace:
 
 
 def encode_to(
-    corpus: str | Path | Iterable[Document],
+    corpus: GivenCorpus,
     encoder: TextEncoder,
     address: str,
     *,
@@ -57,6 +55,10 @@ def encode_to(
         DebaterError: the corpus is bad or empty; the place cannot be used, is being written to, or holds other
             embeddings (without `force`); the model gives NaN.
 
+    Examples:
+        >>> from debater_search.indexing import encode_to
+        >>> encode_to("notes.jsonl", encoder, "s3://bucket/notes")  # doctest: +SKIP
+        EncodedPlace(address='s3://bucket/notes/embeddings', documents=3, reused=0, ...)
     """
     place = place_at(address)
     if not isinstance(place, ObjectStore):

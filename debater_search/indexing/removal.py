@@ -18,6 +18,9 @@ def drop(folder: str | Path) -> None:
         UnavailableError: the server that keeps its vectors does not answer. Nothing was removed.
         BusyError: a writer is at work.
 
+    Examples:
+        >>> from debater_search.indexing import drop
+        >>> drop("indexes/notes")
     """
     folder = Path(folder)
     if not folder.is_dir():

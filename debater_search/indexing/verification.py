@@ -69,6 +69,10 @@ def verify(
         DebaterError: there is no finished index; a manifest is damaged; or `repair` meets damaged documents, or a
             model other than the one that made the index.
 
+    Examples:
+        >>> from debater_search.indexing import verify
+        >>> verify("indexes/notes").sound
+        True
     """
     folder = Path(folder)
     if not folder.is_dir():

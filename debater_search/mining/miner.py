@@ -59,6 +59,11 @@ def mine(
             mode; the window begins beyond the corpus; unfinished work of other arguments is at the output, or another
             process is at work there.
 
+    Examples:
+        >>> from debater_search.mining import MiningSettings, mine
+        >>> settings = MiningSettings(negatives=1, window=(1, 3), max_share=1.0)
+        >>> mine("train.jsonl", "mined/train.jsonl", settings, engine=engine).rows
+        4
     """
     output, settings = Path(output), settings or MiningSettings()
     require_rerank_depth(settings.rerank_depth, reranks=rerank is not None)
@@ -102,6 +107,9 @@ def check_output(output: str | Path, source: str | Path, *, force: bool = False)
     Raises:
         DebaterError: it is no .jsonl, is the source itself, exists (without `force`), or cannot be written to.
 
+    Examples:
+        >>> from debater_search.mining import check_output
+        >>> check_output("mined/train.jsonl", "train.jsonl")  # free
     """
     output = Path(output)
     if output.suffix != ".jsonl":

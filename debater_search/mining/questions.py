@@ -52,7 +52,12 @@ def read_questions(source: str | Path, split: str = "train", corpus: str | Path 
 
 
 def check_source(source: str | Path) -> None:
-    """Raise DebaterError where there is nothing to read questions from."""
+    """Raise DebaterError where there is nothing to read questions from.
+
+    Examples:
+        >>> from debater_search.mining import check_source
+        >>> check_source("train.jsonl")  # there
+    """
     if str(source) == STDIN:
         raise InvalidError("Training data is read more than once, which standard input cannot be.", "Name a file.")
     require_exists(source)

@@ -22,6 +22,11 @@ class MiningSettings:
     A negative scores at most the positive's score less `margin`, and at most `max_share` of it; of several positives
     the one with the highest score counts, for the farthest of many answers would leave no document below it. `random`
     choice is a function of `seed`, the query and what passed the rules.
+
+    Examples:
+        >>> from debater_search.mining import MiningSettings
+        >>> MiningSettings(negatives=4, window=(10, 100), choice="random").seed
+        42
     """
 
     mode: Mode = "dense"

@@ -14,7 +14,7 @@ from debater_search.search.snapshot import Snapshot
 from debater_search.search.snippet import best_snippet
 from debater_search.search.timings import Timings
 from debater_search.store.facets import facet
-from debater_search.types import Document, Explanation, Facets, Hit, Query, RankedScore, Run
+from debater_search.types import Document, Explanation, Facets, Hit, Hits, Query, RankedScore, Run
 
 
 def ranked(ranker: Ranker, queries: Queries, timings: Timings) -> list[Rankings]:
@@ -30,14 +30,14 @@ def ranked(ranker: Ranker, queries: Queries, timings: Timings) -> list[Rankings]
         return ranker.reranked(queries, rankings)
 
 
-def hits_of(ranker: Ranker, queries: Queries, rankings: Rankings, timings: Timings) -> list[Hit]:
+def hits_of(ranker: Ranker, queries: Queries, rankings: Rankings, timings: Timings) -> Hits:
     """The hits of a single query, explained if the request says so."""
     with timings.of("fetch"):
         hits = _read_hits(ranker.snapshot, queries, rankings.best)
     if not ranker.request.explain:
         return hits
     reasons = _explanations(ranker, queries, rankings)
-    return [replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True)]
+    return Hits(replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True))
 
 
 def facets_of(ranker: Ranker, rankings: Rankings) -> Facets | None:
@@ -60,12 +60,12 @@ def run_of(ranker: Ranker, queries: Sequence[Query], rankings: Sequence[Rankings
         }
 
 
-def _read_hits(snapshot: Snapshot, queries: Queries, best: Ranking) -> list[Hit]:
+def _read_hits(snapshot: Snapshot, queries: Queries, best: Ranking) -> Hits:
     """The documents of a ranking for a single query, with a snippet of each."""
     positions = [position for position, _ in best]
     documents = snapshot.documents.read(positions)
     snippets = _snippets(snapshot, queries, documents, positions)
-    return [
+    return Hits(
         Hit(
             rank=rank,
             id=document.id,
@@ -76,7 +76,7 @@ def _read_hits(snapshot: Snapshot, queries: Queries, best: Ranking) -> list[Hit]
             metadata=document.metadata,
         )
         for rank, (document, (_, score), snippet) in enumerate(zip(documents, best, snippets, strict=True), start=1)
-    ]
+    )
 
 
 def _snippets(

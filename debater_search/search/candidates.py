@@ -25,6 +25,12 @@ class Queries:
     vectors: np.ndarray | None
     excluded: int | None = None
 
+    def only(self, number: int) -> "Queries":
+        """One of the queries."""
+        texts = None if self.texts is None else [self.texts[number]]
+        vectors = None if self.vectors is None else self.vectors[number : number + 1]
+        return Queries(texts, vectors, self.excluded)
+
     def without_excluded(self, rankings: list[Ranking], depth: int) -> list[Ranking]:
         """The rankings without the excluded position, cut to `depth`."""
         if self.excluded is None:

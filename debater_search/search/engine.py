@@ -1,71 +1,60 @@
-"""SearchEngine: opens an index and answers queries. It only reads, and each query reads one committed state."""
+"""SearchEngine: opens an index, answers queries and makes changes. Each query reads one committed state."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self, Unpack
+from threading import Lock
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from debater_search.coerce import as_queries, as_texts
 from debater_search.encoder.protocol import PairScorer, TextEncoder
-from debater_search.errors import MissingError
+from debater_search.given import GivenQueries, as_queries, as_query_texts
 from debater_search.search.answer import facets_of, hits_of, ranked, run_of
-from debater_search.search.candidates import Queries
-from debater_search.search.latest import LatestSnapshot
-from debater_search.search.marks import QueryMarks
-from debater_search.search.model import QueryModel, TextVectors
+from debater_search.search.opened import OpenIndex
 from debater_search.search.ranking import Ranker
+from debater_search.search.reader import query_reader, text_reader
 from debater_search.search.request import (
     DEFAULT_WEIGHTS,
     BatchOptions,
+    GivenQuery,
     Mode,
     Request,
     Rescore,
     SearchOptions,
     Weights,
-    as_vectors,
-    require_no_words,
-    require_texts,
 )
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.timings import Timings
-from debater_search.store.documents import DocumentStore
-from debater_search.store.embeddings import EmbeddingStore
-from debater_search.store.manifest import IndexManifest
-from debater_search.types import Answer, BatchAnswer, Hit, Like, Query, Run
-from debater_search.vectors import VectorIndex
+from debater_search.types import Answer, BatchAnswer, Hits, Like, Run
+
+if TYPE_CHECKING:
+    from debater_search.indexing import Change
+    from debater_search.indexing.documents import GivenCorpus
 
 
-class SearchEngine:
+class SearchEngine(OpenIndex):
     """An open index, which many threads may share. Model and vectors are loaded by the first query that needs them.
 
     A query sees the last change that was committed before it. Only in the moment between a commit and the end of the
     change, while one thread opens the new state, may queries of others see the one before: `Answer.generation` says
-    which. `manifest`, `documents`, `store`, `vectors`
-    and `live` belong to the state that was opened last.
+    which.
+
+    Examples:
+        >>> from debater_search import SearchEngine
+        >>> engine = SearchEngine.open("indexes/notes")
+        >>> for hit in engine("what carries an aircraft?", k=1):
+        ...     print(hit.rank, hit.id, hit.title)
+        1 wings Wings
     """
 
     def __init__(self, folder: str | Path, encoder: TextEncoder | None = None, *, follow: bool = True) -> None:
-        self.folder = Path(folder)
-        self._model = QueryModel(encoder)
-        self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check, follow=follow)
-
-    @classmethod
-    def open(cls, folder: str | Path, *, encoder: TextEncoder | None = None, follow: bool = True) -> Self:
-        """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
-
-        If that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
-        Without `follow` a query does not look for changes: `refresh` does, so that no query waits for one.
-
-        Raises:
-            DebaterError: there is no such index, it is unfinished or damaged, or another model made it.
-
-        """
-        return cls(folder, encoder, follow=follow)
+        super().__init__(folder, encoder, follow=follow)
+        self._changing = Lock()
 
     def answer(
         self,
-        query: str | np.ndarray | Like,
+        query: GivenQuery,
         k: int = 10,
         *,
         mode: Mode = "dense",
@@ -83,9 +72,9 @@ class SearchEngine:
         """The k best documents for a query; all that match if there are fewer.
 
         Args:
-            query: a text; a vector by the index's model, float32 [dim], which is ranked by inner products, without a
-                model, in dense mode only; or `Like(id)`: documents like this one, which is not among them. Dense search
-                takes its stored vector, lexical search its title and text; neither loads a model.
+            query: a text or a `Query`; a vector by the index's model, float32 [dim], which is ranked by inner products,
+                without a model, in dense mode only; or `Like(id)`: documents like this one, which is not among them.
+                Dense search takes its stored vector, lexical search its title and text; neither loads a model.
             k: hits, 1 or more.
             mode: compare vectors, words (BM25), or both, fused by a weighted mean of their scaled scores.
             instruction: what the model is told before a text; None for the model's own default, "" for nothing.
@@ -120,11 +109,15 @@ class SearchEngine:
                 facets name.
             DebaterError: the index has no steps to rescore by; its model or a file of it cannot be loaded.
 
+        Examples:
+            >>> answer = engine.answer("heat", k=1, where="year >= 1960", explain=True)
+            >>> answer.hits[0].id, answer.hits[0].explanation.lexical.rank, answer.generation
+            ('heat', 1, 0)
         """
         request = Request(
             k, mode, instruction, where, rescore, weights, explain, exact, rerank, rerank_depth, tuple(facets)
         )
-        timings, read = Timings(), self._reader(query, request, vector)
+        timings, read = Timings(), query_reader(self._model, query, request, vector)
 
         def answer(snapshot: Snapshot) -> Answer:
             ranker = Ranker(snapshot, request)  # refuses a request before a model is loaded
@@ -139,7 +132,7 @@ class SearchEngine:
 
     def answer_batch(
         self,
-        queries: Sequence[Query] | Sequence[str],
+        queries: GivenQueries,
         k: int = 10,
         *,
         vectors: np.ndarray | None = None,
@@ -147,16 +140,21 @@ class SearchEngine:
     ) -> BatchAnswer:
         """Answer many queries at once: {query id: {document id: score}}, best first; plain strings count "0", "1", ….
 
+        Queries are strings, `Query` objects, (id, text), objects with an `id` and a `text`, or one mapping {id: text}.
         A query without hits has an empty entry. `vectors`, float32 [queries, dim], are the queries encoded already;
         then no model is loaded. The other options are those of `answer`.
 
         Raises:
             DebaterError: as `answer`; or `vectors` are not [queries, dim], or not finite.
 
+        Examples:
+            >>> answer = engine.answer_batch({"q1": "heat", "q2": "wings"}, k=1)
+            >>> {query: list(documents) for query, documents in answer.run.items()}
+            {'q1': ['heat'], 'q2': ['wings']}
         """
         named = as_queries(queries)
         request, timings = Request(k, **options), Timings()
-        read = self._text_reader([query.text for query in named], request, vectors)
+        read = text_reader(self._model, [query.text for query in named], request, vectors)
 
         def answer(snapshot: Snapshot) -> BatchAnswer:
             ranker = Ranker(snapshot, request)
@@ -167,135 +165,127 @@ class SearchEngine:
 
         return self._latest.run(answer)
 
-    def search(self, query: str | np.ndarray, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
-        """The hits of `answer`, which describes arguments and errors."""
+    def search(self, query: GivenQuery, k: int = 10, **options: Unpack[SearchOptions]) -> Hits:
+        """The hits of `answer`, which describes arguments and errors: a list of `Hit`. `engine(query)` is the same.
+
+        Examples:
+            >>> engine.search("heat", k=1)[0].id
+            'heat'
+        """
         return self.answer(query, k, **options).hits
 
-    def more_like(self, id: str, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
-        """The documents most like one of the index: the hits of `answer(Like(id), …)`."""
+    __call__ = search
+
+    async def asearch(self, query: GivenQuery, k: int = 10, **options: Unpack[SearchOptions]) -> Hits:
+        """As `search`, in a thread, so that the event loop goes on.
+
+        Examples:
+            >>> import asyncio
+            >>> asyncio.run(engine.asearch("heat", k=1))[0].id
+            'heat'
+        """
+        return await asyncio.to_thread(self.search, query, k, **options)
+
+    def more_like(self, id: str, k: int = 10, **options: Unpack[SearchOptions]) -> Hits:
+        """The documents most like one of the index: the hits of `answer(Like(id), …)`.
+
+        Examples:
+            >>> "heat" in [hit.id for hit in engine.more_like("heat")]
+            False
+        """
         return self.answer(Like(id), k, **options).hits
 
     def search_batch(
         self,
-        queries: Sequence[Query] | Sequence[str],
+        queries: GivenQueries,
         k: int = 10,
         *,
         vectors: np.ndarray | None = None,
         **options: Unpack[BatchOptions],
     ) -> Run:
-        """The run of `answer_batch`, which describes arguments and errors."""
+        """The run of `answer_batch`, which describes arguments and errors: ids and scores, for evaluation.
+
+        Examples:
+            >>> list(engine.search_batch(["heat", "wings"], k=1))
+            ['0', '1']
+        """
         return self.answer_batch(queries, k, vectors=vectors, **options).run
 
-    def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
-        """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow."""
-        request = Request(where=where, rescore=rescore)
-        self._latest.run(lambda snapshot: Ranker(snapshot, request))
+    def search_many(
+        self,
+        queries: GivenQueries,
+        k: int = 10,
+        *,
+        vectors: np.ndarray | None = None,
+        **options: Unpack[BatchOptions],
+    ) -> list[Hits]:
+        """The hits of many queries, which are encoded together: one list per query, in the order of the queries.
 
-    def warm_up(self, *, model: bool = True) -> None:
-        """Load the model, unless `model` is False, and the vectors, so that no query waits for them.
+        Arguments and errors are those of `answer_batch`; ids of queries may be missing or equal.
 
-        They are those of the newest state, also where changes are committed while the model is loaded.
-
-        Raises:
-            DebaterError: the index has no embeddings; the model or a file of the vectors cannot be loaded.
-
+        Examples:
+            >>> [hits[0].title for hits in engine.search_many(["heat", "wings"], k=1)]
+            ['Heat', 'Wings']
         """
-        if model:
-            _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
-        self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
+        texts, request, timings = as_query_texts(queries, "queries"), Request(k, **options), Timings()
+        read = text_reader(self._model, texts, request, vectors)
 
-    def refresh(self) -> None:
-        """Open the newest state if a change was committed, while queries go on with the one before.
+        def answer(snapshot: Snapshot) -> list[Hits]:
+            ranker = Ranker(snapshot, request)
+            queries = read(snapshot, timings)
+            with snapshot.documents.reading():
+                rankings = ranked(ranker, queries, timings)
+                return [hits_of(ranker, queries.only(n), ranking, timings) for n, ranking in enumerate(rankings)]
 
-        Raises:
-            DebaterError: the index is gone or damaged, or another model than the one given made its newest state.
+        return self._latest.run(answer)
 
+    def add(self, documents: "GivenCorpus", *, progress: bool = False) -> "Change":
+        """Add documents to the index as `indexing.add` does; searches of this engine find them when it returns.
+
+        Changes of one engine wait for each other; while another process changes the index, this raises BusyError.
+
+        Examples:
+            >>> engine.add([("lift", "Lift", "Lift comes from air that flows around a wing.")]).added
+            1
+            >>> engine("where does lift come from?", k=1)[0].id
+            'lift'
         """
-        self._latest.refresh()
+        from debater_search.indexing import add
 
-    def marks(self, query: str) -> QueryMarks:
-        """What finds the words of a query in texts, by the rules of this index."""
-        return QueryMarks(query, self.documents.language)
+        with self._changing:
+            change = add(self.folder, documents, encoder=self._documents_encoder(), progress=progress)
+            self.refresh()
+        return change
 
-    def close(self) -> None:
-        """Close the index's files."""
-        self._snapshot.documents.close()
+    def update(self, corpus: "GivenCorpus", *, progress: bool = False) -> "Change":
+        """Make the index hold exactly these documents, as `indexing.update` does; else as `add`.
 
-    @property
-    def manifest(self) -> IndexManifest:
-        """What the index is."""
-        return self._snapshot.manifest
-
-    @property
-    def documents(self) -> DocumentStore:
-        """The documents and their lexical index."""
-        return self._snapshot.documents
-
-    @property
-    def store(self) -> EmbeddingStore:
-        """The embeddings of every position; `live` says which of them have a document."""
-        self._snapshot.require_dense()
-        return self._snapshot.store
-
-    @property
-    def live(self) -> np.ndarray | None:
-        """The positions that have a document, int64, in order; None if all have."""
-        return self._snapshot.live
-
-    @property
-    def vectors(self) -> VectorIndex:
-        """The index that dense retrieval searches."""
-        self._snapshot.require_dense()
-        return self._snapshot.vectors
-
-    @property
-    def encoder(self) -> TextEncoder:
-        """The model that made the index, loaded if it is not yet.
-
-        Raises:
-            DebaterError: it cannot be loaded from where it was, or has changed.
-
+        Examples:
+            >>> change = engine.update([("heat", "Heat flows from hot to cold."), ("snow", "Snow is cold.")])
+            >>> change.documents, change.added
+            (2, 1)
         """
-        return self._model.of(self._snapshot)
+        from debater_search.indexing import update
 
-    @property
-    def _snapshot(self) -> Snapshot:
-        return self._latest.last
+        with self._changing:
+            change = update(self.folder, corpus, encoder=self._documents_encoder(), progress=progress)
+            self.refresh()
+        return change
 
-    def _reader(self, query: str | np.ndarray | Like, request: Request, vector: np.ndarray | None) -> "Reader":
-        """A function that reads a query for a state of the index; InvalidError for one that no state can answer."""
-        if isinstance(query, Like):
-            return lambda snapshot, timings: _like(snapshot, request, query, timings)
-        if not isinstance(query, np.ndarray):
-            vectors = None if vector is None else vector[None]
-            return self._text_reader(as_texts([query], "query"), request, vectors)
-        require_no_words(request)
-        return lambda snapshot, timings: Queries(None, as_vectors([query], 1, snapshot.require_dense().dim))
+    def delete(self, ids: str | Iterable[str | int]) -> "Change":
+        """Delete documents by their ids, as `indexing.delete` does; no search of this engine finds them any more.
 
-    def _text_reader(self, texts: list[str], request: Request, vectors: np.ndarray | None = None) -> "Reader":
-        require_texts(texts)
-        if not request.uses_vectors:
-            return lambda snapshot, timings: Queries(texts, None)
-        if vectors is not None:
-            return lambda snapshot, timings: Queries(
-                texts, as_vectors(vectors, len(texts), snapshot.require_dense().dim)
-            )
-        encoded = TextVectors(self._model, texts, request.instruction)
-        return lambda snapshot, timings: Queries(texts, encoded.of(snapshot, timings))
+        Examples:
+            >>> change = engine.delete(["heat", "unheard-of"])
+            >>> change.deleted, change.unknown
+            (1, ['unheard-of'])
+        """
+        from debater_search.indexing import delete
 
+        with self._changing:
+            change = delete(self.folder, ids)
+            self.refresh()
+        return change
 
-Reader = Callable[[Snapshot, Timings], Queries]
-
-
-def _like(snapshot: Snapshot, request: Request, like: Like, timings: Timings) -> Queries:
-    """A document's title and text, and its stored vector if the mode needs it."""
-    position = snapshot.documents.positions([like.id]).get(like.id)
-    if position is None:
-        raise MissingError(f"There is no document {like.id!r} in {snapshot.folder}.", "Hits show the ids of documents.")
-    (document,) = snapshot.documents.read([position])
-    if not request.uses_vectors:
-        return Queries([document.content], None, position)
-    snapshot.require_dense()
-    with timings.of("encode"):
-        ((start, vectors),) = snapshot.store.around(np.array([position]))
-        return Queries([document.content], vectors[[position - start]], position)
+    def _documents_encoder(self) -> TextEncoder | None:
+        return self._latest.run(self._model.for_documents)

@@ -11,7 +11,13 @@ Span = tuple[int, int]
 
 
 class QueryMarks:
-    """The terms of a query, to be found in texts, whatever the endings of words."""
+    """The terms of a query, to be found in texts, whatever the endings of words.
+
+    Examples:
+        >>> text = "Wings carry an aircraft."
+        >>> [text[start:stop] for start, stop in engine.marks("what does a wing carry?").spans(text)]
+        ['Wings', 'carry']
+    """
 
     def __init__(self, query: str, language: Language) -> None:
         self._language = language

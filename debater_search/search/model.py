@@ -46,6 +46,18 @@ class QueryModel:
                 self._loaded = made_by.fingerprint, load_again(made_by, snapshot.folder, for_queries=True)
             return self._loaded[1]
 
+    def for_documents(self, snapshot: Snapshot) -> TextEncoder | None:
+        """The model to encode documents with; None for an index of words only, or where queries take another one.
+
+        Queries are in floating point even where documents are in 8-bit integers: a change loads its model itself then.
+
+        Raises:
+            DebaterError: as `of`.
+
+        """
+        made_by = snapshot.manifest.encoder
+        return None if made_by is None or (made_by.int8 and self._given is None) else self.of(snapshot)
+
 
 class TextVectors:
     """Vectors of texts. They are encoded once, even if a change to the index makes the search start again."""

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from debater_search.encoder.protocol import PairScorer
 from debater_search.errors import InvalidError
+from debater_search.types import Like, Query
 
 Mode = Literal["dense", "lexical", "hybrid"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -32,6 +33,10 @@ def system_name(model: str | None, mode: Mode, reranker: str | None = None) -> s
     """What searches in this way are called in results and runs: `debater-small`, `bm25`, `debater-small + bm25`."""
     names = [BM25] if model is None or mode == "lexical" else [model, BM25] if mode == "hybrid" else [model]
     return " + ".join([*names, *([Path(reranker).name] if reranker is not None else [])])
+
+
+GivenQuery = str | Query | np.ndarray | Like
+"""A text, a vector by the index's model, float32 [dim], or the id of a document to find others like it."""
 
 
 class BatchOptions(TypedDict, total=False):

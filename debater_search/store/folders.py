@@ -15,7 +15,13 @@ from debater_search.store.manifest import (
 
 
 def list_indexes(parent: str | Path = "indexes") -> list[Path]:
-    """The finished indexes in a folder, newest first."""
+    """The finished indexes in a folder, newest first.
+
+    Examples:
+        >>> from debater_search.search import list_indexes
+        >>> [folder.name for folder in list_indexes("indexes")]
+        ['notes']
+    """
     found = []
     for path in Path(parent).glob(f"*/{MANIFEST_NAME}"):
         try:
@@ -26,7 +32,13 @@ def list_indexes(parent: str | Path = "indexes") -> list[Path]:
 
 
 def latest_index(parent: str | Path = "indexes") -> Path:
-    """The newest finished index in a folder; MissingError if there is none."""
+    """The newest finished index in a folder; MissingError if there is none.
+
+    Examples:
+        >>> from debater_search.search import latest_index
+        >>> latest_index("indexes").name
+        'notes'
+    """
     return _some(list_indexes(parent), parent)[0]
 
 

@@ -16,6 +16,11 @@ def load_config(
     """Read a config file; paths in it come back resolved. `output` stands for the file's own.
 
     Raises DebaterError naming key and line of any mistake.
+
+    Examples:
+        >>> from debater_search.training import load_config
+        >>> load_config("train.yaml", ["learning_rate=1e-4"]).learning_rate
+        0.0001
     """
     if output is not None:
         overrides = [*overrides, f"output={json.dumps(str(output))}"]

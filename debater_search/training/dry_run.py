@@ -56,6 +56,11 @@ def plan(
     Raises DebaterError for all that would fail at the start of training, or later: data, lengths, the development set,
     trackers, processes without work, an output that cannot be used, a disk without room for checkpoints. A run that
     holds the output is named in the plan. `without_data` estimates by lengths alone, for data that is elsewhere.
+
+    Examples:
+        >>> from debater_search.training import load_config, plan
+        >>> plan(load_config("train.yaml")).facts["rows"]
+        4
     """
     folder = Path(output or settings.output)
     processes = processes_for(settings, processes, device)

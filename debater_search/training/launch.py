@@ -31,7 +31,13 @@ def in_a_group() -> bool:
 
 
 def is_main_process() -> bool:
-    """Whether this process reports: alone, or as the first of its group."""
+    """Whether this process reports: alone, or as the first of its group.
+
+    Examples:
+        >>> from debater_search.training import is_main_process
+        >>> is_main_process()  # no torchrun here
+        True
+    """
     return not in_a_group() or os.environ["RANK"] == "0"
 
 

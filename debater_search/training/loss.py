@@ -68,6 +68,13 @@ class DeliberationLoss(nn.Module):
             from, the first step first; repeated where there are more steps. () teaches the last step alone.
         teacher_scale: multiplies the teacher's scores; None: 1 for the data's (logits), `scale` for `base` (cosines).
         matryoshka: shorter dimensions whose loss is averaged with the whole's (arXiv 2205.13147).
+
+    Examples:
+        >>> import torch
+        >>> from debater_search.training.loss import DeliberationLoss
+        >>> queries, positives, negatives = torch.randn(4, 16), torch.randn(4, 8, 16), torch.randn(6, 8, 16)
+        >>> DeliberationLoss()(queries, positives, negatives).shape
+        torch.Size([])
     """
 
     def __init__(

@@ -40,7 +40,13 @@ NEEDLESS = {
 
 
 def is_released_config(path: str | Path) -> bool:
-    """Whether a config file speaks the released code's language."""
+    """Whether a config file speaks the released code's language.
+
+    Examples:
+        >>> from debater_search.training import is_released_config
+        >>> is_released_config("released.json"), is_released_config("train.yaml")
+        (True, False)
+    """
     read = read_mapping(path)
     return all(read.get(mark) is not None for mark in MARKS)
 
@@ -68,7 +74,13 @@ def settings_of(path: str | Path, overrides: Sequence[str] = ()) -> tuple[dict[s
 
 
 def translate_released_config(path: str | Path, overrides: Sequence[str] = ()) -> str:
-    """The equivalent config in our form, as YAML with remarks on what differs."""
+    """The equivalent config in our form, as YAML with remarks on what differs.
+
+    Examples:
+        >>> from debater_search.training import translate_released_config
+        >>> print(translate_released_config("released.json").splitlines()[0])
+        # released.json is a config of the released code. In our words:
+    """
     settings, remarks = settings_of(path, overrides)
     lines = [f"{path} is a config of the released code. In our words:", *remarks]
     return "".join(f"# {' '.join(line.split())}\n" for line in lines) + yaml.safe_dump(

@@ -99,7 +99,13 @@ def saved_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def run_config(output: str | Path) -> dict[str, Any] | None:
-    """The config of the run that an output folder holds, finished or begun; None where there is none."""
+    """The config of the run that an output folder holds, finished or begun; None where there is none.
+
+    Examples:
+        >>> from debater_search.training import run_config, train
+        >>> run_config(train("train.yaml"))["max_steps"]
+        2
+    """
     output = Path(output)
     if (output / CHECKPOINT_FILE).is_file():
         return _provenance_in(output).get("config")

@@ -14,7 +14,14 @@ DTYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float3
 
 
 class TrainingSettings(Section):
-    """A training run."""
+    """A training run.
+
+    Examples:
+        >>> from debater_search.training import TrainingSettings
+        >>> settings = TrainingSettings(model="debater-small", data=[{"path": "train.jsonl"}], output="checkpoints/new")
+        >>> settings.thinking_steps
+        8
+    """
 
     synonyms: ClassVar[Mapping[str, str]] = SYNONYMS
 

@@ -40,6 +40,13 @@ def train(
     Raises:
         DebaterError: a config or data mistake, an output folder that is not free, a loss that is not a number, a
             process that died.
+
+    Examples:
+        >>> from debater_search.training import train
+        >>> train("train.yaml", output="checkpoints/trained").name
+        'trained'
+        >>> Encoder.load("checkpoints/trained").thinking_steps
+        3
     """
     settings = config if isinstance(config, TrainingSettings) else load_config(config, output=output)
     check(settings, output=output, resume=resume, force=force, processes=processes)

@@ -17,13 +17,13 @@ from typing import Any
 from debater_search.cli.mine import read_window
 from debater_search.cli.options import Mode
 from debater_search.cli.prompt import obey
-from debater_search.coerce import as_documents, as_queries, as_texts
 from debater_search.config import load_settings
 from debater_search.data import open_training_set, read_corpus, read_qrels, read_queries, read_run
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.errors import DebaterError
 from debater_search.evaluation.results import read_results
+from debater_search.given import as_documents, as_queries, as_texts
 from debater_search.indexing import build
 from debater_search.search import SearchEngine
 from debater_search.store.manifest import EmbeddingsManifest, EncodingJob, IndexManifest, read_manifest

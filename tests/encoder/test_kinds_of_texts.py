@@ -20,9 +20,10 @@ def test_one_string_is_one_text(encoder: Encoder) -> None:
     expected = encoder.encode_documents(["what is lift"])
     assert expected.shape == (1, encoder.dim)
     for given in ("what is lift", Document("1", "lift", "what is"), {"title": "what is", "text": "lift"},
-                  [("what is", "lift")], np.array(["what is lift"])):  # fmt: skip
+                  [("1", "what is", "lift")], [("1", "what is lift")], np.array(["what is lift"])):  # fmt: skip
         np.testing.assert_array_equal(encoder.encode_documents(given), expected)  # type: ignore[arg-type]
     assert encoder.encode_queries("what is lift").shape == (1, encoder.dim)
+    assert encoder.encode_queries({"q1": "what is lift", "q2": "what is drag"}).shape == (2, encoder.dim)
     assert encoder.deliberate("what is lift").shape == (1, encoder.thinking_steps, encoder.dim)
     assert len(encoder.token_ids("what is lift", "query")) == 1
 

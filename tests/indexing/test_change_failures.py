@@ -116,7 +116,7 @@ def full(*_: Any, **__: Any) -> None:
         "debater_search.store.embedding_writer.EmbeddingWriter.finish",
         "debater_search.vectors.faiss.backend.write_floats",
         "debater_search.indexing.change.write_manifest",
-        "debater_search.files._fsync",
+        "debater_search.files.fsync",
     ],
 )
 def test_a_full_disk_leaves_the_old_state_and_the_rerun_finishes(

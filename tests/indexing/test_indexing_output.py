@@ -136,7 +136,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, place: str, name: str) -> None:
         return stop
 
     if place == "sync":
-        monkeypatch.setattr(files, "_fsync", stopping(files._fsync))
+        monkeypatch.setattr(files, "fsync", stopping(files.fsync))
     else:
         monkeypatch.setattr(Path, "replace", stopping(Path.replace))
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from debater_search.errors import InvalidError
-from debater_search.indexing import add, build, update
+from debater_search.errors import InvalidError, MissingError
+from debater_search.indexing import add, build, delete, update
 from debater_search.search import SearchEngine
 from debater_search.types import Document, Query
 
@@ -36,8 +36,8 @@ def test_objects_with_a_text_are_documents(tmp_path: Path) -> None:
     ("documents", "message"),
     [
         ([Document("1", None)], r"\('1'\): the text is None"),  # type: ignore[arg-type]
-        ([("T", "wing")], "is of type tuple, not a document"),
-        (["wing"], "is of type str, not a document"),
+        ([("1", "T", "wing", "x")], r"\[0\] is a tuple of 4, not a document"),
+        (["wing", 3], r"\[1\] is of type int, not a document"),
         ([{"text": "wing"}], "has no id"),
         ([None], "is None, not a document"),
         (3, "is of type int, not a list of documents"),
@@ -74,7 +74,7 @@ def test_one_string_is_one_query(index: Path) -> None:
     } == {  # type: ignore[list-item]
         "a": ["2"]
     }
-    for query in (None, 3, ["wing"]):
+    for query in (None, 3, ["wing"], ("1", "wing")):
         with pytest.raises(InvalidError, match="query"):
             engine.search(query, mode="lexical")  # type: ignore[arg-type]
 
@@ -95,3 +95,26 @@ def test_warnings_of_a_folder_are_kept_in_the_manifest(tmp_path: Path) -> None:
     folder = build(tmp_path / "data", None, tmp_path / "ix").folder
     assert found(folder, "wing") == ["1"]
     assert SearchEngine.open(folder).manifest.warnings == ["Files of the folder that are not read: 1 (README.md)."]
+
+
+def test_texts_are_documents_and_keep_their_places_in_later_changes(tmp_path: Path) -> None:
+    folder = build(["wing", "heat", "wing"], None, tmp_path / "ix").folder
+    again = add(folder, ["heat", "ice"])
+    assert (again.added, again.unchanged, again.documents) == (1, 1, 3)
+    whole = update(folder, ["ice", "wing"])
+    assert (whole.unchanged, whole.deleted, whole.documents) == (2, 1, 2)
+
+
+def test_one_id_is_deleted_as_a_list_of_one(index: Path) -> None:
+    add(index, [(10, "lift")])
+    assert delete(index, "10").deleted == 1
+    assert delete(index, 1).documents == 1  # type: ignore[arg-type]
+
+
+def test_a_text_where_a_path_belongs_is_explained(index: Path, tmp_path: Path) -> None:
+    text = "A wing carries an aircraft. " * 200
+    for call in (lambda: add(index, text), lambda: build(text, None, tmp_path / "other")):
+        with pytest.raises(MissingError, match=r"There is no file 'A wing .*…'.*a text goes into a list: \[text\]"):
+            call()
+    with pytest.raises(MissingError, match=r"There is no file papers\.jsonl"):
+        add(index, "papers.jsonl")

@@ -50,6 +50,12 @@ def export(
         UnavailableError: a library of the format is not installed.
         DebaterError: the model cannot be loaded.
 
+    Examples:
+        >>> from debater_search.export import export
+        >>> export("models/tiny", "exported/tiny", "hf").name
+        'tiny'
+        >>> Encoder.load("exported/tiny").thinking_steps
+        1
     """
     if format not in FORMATS:
         raise InvalidError(f"There is no format called {format!r}.", f"Formats: {', '.join(FORMATS)}.")

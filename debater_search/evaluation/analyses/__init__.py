@@ -52,6 +52,11 @@ def choose_analyses(names: Sequence[str], encoder: TextEncoder) -> list[str]:
     """The analyses with these names; `all` stands for every analysis that the model allows.
 
     Raises DebaterError for an unknown name, and for a named analysis that the model does not allow.
+
+    Examples:
+        >>> from debater_search.evaluation import choose_analyses
+        >>> choose_analyses(["steps", "lengths"], encoder)
+        ['steps', 'lengths']
     """
     unknown = [name for name in names if name not in (*ANALYSES, ALL)]
     if unknown:
@@ -73,7 +78,13 @@ def choose_analyses(names: Sequence[str], encoder: TextEncoder) -> list[str]:
 
 
 def need_all_steps(names: Sequence[str]) -> bool:
-    """Whether one of these analyses reads every thinking step, so that the index must be built with `all_steps`."""
+    """Whether one of these analyses reads every thinking step, so that the index must be built with `all_steps`.
+
+    Examples:
+        >>> from debater_search.evaluation import need_all_steps
+        >>> need_all_steps(["steps"]), need_all_steps(["lengths"])
+        (True, False)
+    """
     return any(ANALYSES[name].all_steps for name in names)
 
 
@@ -92,6 +103,14 @@ def analyse(
     soon as it is finished. `training` and `depth` encode the corpus with other checkpoints; the others encode nothing.
 
     Raises DebaterError if an analysis needs thinking steps that the index does not hold, and if it cannot be read.
+
+    Examples:
+        >>> from debater_search.evaluation import analyse, evaluate, load_task, opened
+        >>> task = load_task("task")
+        >>> with opened(task, encoder, all_steps=True) as (engine, _):
+        ...     result = evaluate(task, engine, output="results")
+        ...     [entry["name"] for entry in analyse(task, engine, result, ["cosines"], "results")]
+        ['cosines']
     """
     folder = Path(folder)
     subject = Subject(task, engine, result, progress=progress)

@@ -62,7 +62,13 @@ def run(
 
 
 def usual_workers(device: str) -> int:
-    """One for each GPU where `device` leaves the choice of it, else one."""
+    """One for each GPU where `device` leaves the choice of it, else one.
+
+    Examples:
+        >>> from debater_search.indexing import usual_workers
+        >>> usual_workers("cpu")
+        1
+    """
     import torch
 
     return max(1, torch.cuda.device_count()) if device in ("auto", "cuda") else 1

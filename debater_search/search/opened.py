@@ -1,0 +1,152 @@
+"""An open index: its newest state, its model, and the parts of both."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from debater_search.encoder.protocol import TextEncoder
+from debater_search.search.latest import LatestSnapshot
+from debater_search.search.marks import QueryMarks
+from debater_search.search.model import QueryModel
+from debater_search.search.ranking import Ranker
+from debater_search.search.request import Request, Rescore
+from debater_search.search.snapshot import Snapshot
+from debater_search.store.documents import DocumentStore
+from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.manifest import IndexManifest
+from debater_search.vectors import VectorIndex
+
+
+class OpenIndex:
+    """What `SearchEngine` answers from. Model and vectors are loaded by the first query that needs them.
+
+    `manifest`, `documents`, `store`, `vectors` and `live` belong to the state that was opened last.
+    """
+
+    def __init__(self, folder: str | Path, encoder: TextEncoder | None = None, *, follow: bool = True) -> None:
+        self.folder = Path(folder)
+        self._model = QueryModel(encoder)
+        self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check, follow=follow)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, encoder: TextEncoder | None = None, follow: bool = True) -> Self:
+        """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
+
+        If that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
+        Without `follow` a query does not look for changes: `refresh` does, so that no query waits for one.
+
+        Raises:
+            DebaterError: there is no such index, it is unfinished or damaged, or another model made it.
+
+        Examples:
+            >>> with SearchEngine.open("indexes/notes") as engine:
+            ...     engine.search("heat", k=1)[0].title
+            'Heat'
+        """
+        return cls(folder, encoder, follow=follow)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        """Folder, number of documents and model, without loading anything."""
+        made_by = self.manifest.encoder
+        model = f"model {made_by.name!r}" if made_by else "words only"
+        return f"{type(self).__name__}({str(self.folder)!r}, {self.manifest.corpus.documents:,} documents, {model})"
+
+    def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
+        """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow.
+
+        Examples:
+            >>> engine.check(where="year >= 1950")  # the index can follow this filter
+        """
+        request = Request(where=where, rescore=rescore)
+        self._latest.run(lambda snapshot: Ranker(snapshot, request))
+
+    def warm_up(self, *, model: bool = True) -> None:
+        """Load the model, unless `model` is False, and the vectors, so that no query waits for them.
+
+        They are those of the newest state, also where changes are committed while the model is loaded.
+
+        Raises:
+            DebaterError: the index has no embeddings; the model or a file of the vectors cannot be loaded.
+
+        Examples:
+            >>> engine.warm_up()  # the next query loads nothing
+        """
+        if model:
+            _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
+        self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
+
+    def refresh(self) -> None:
+        """Open the newest state if a change was committed, while queries go on with the one before.
+
+        Raises:
+            DebaterError: the index is gone or damaged, or another model than the one given made its newest state.
+
+        Examples:
+            >>> engine = SearchEngine.open("indexes/notes", follow=False)
+            >>> change = engine.delete("heat")
+            >>> engine.refresh()  # also after changes by other processes
+            >>> engine.manifest.corpus.documents
+            2
+        """
+        self._latest.refresh()
+
+    def marks(self, query: str) -> QueryMarks:
+        """What finds the words of a query in texts, by the rules of this index.
+
+        Examples:
+            >>> engine.marks("heat").spans("Heat flows.")
+            [(0, 4)]
+        """
+        return QueryMarks(query, self.documents.language)
+
+    def close(self) -> None:
+        """Close the index's files."""
+        self._snapshot.documents.close()
+
+    @property
+    def manifest(self) -> IndexManifest:
+        """What the index is."""
+        return self._snapshot.manifest
+
+    @property
+    def documents(self) -> DocumentStore:
+        """The documents and their lexical index."""
+        return self._snapshot.documents
+
+    @property
+    def store(self) -> EmbeddingStore:
+        """The embeddings of every position; `live` says which of them have a document."""
+        self._snapshot.require_dense()
+        return self._snapshot.store
+
+    @property
+    def live(self) -> np.ndarray | None:
+        """The positions that have a document, int64, in order; None if all have."""
+        return self._snapshot.live
+
+    @property
+    def vectors(self) -> VectorIndex:
+        """The index that dense retrieval searches."""
+        self._snapshot.require_dense()
+        return self._snapshot.vectors
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The model that made the index, loaded if it is not yet.
+
+        Raises:
+            DebaterError: it cannot be loaded from where it was, or has changed.
+
+        """
+        return self._model.of(self._snapshot)
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._latest.last

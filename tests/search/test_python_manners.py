@@ -1,0 +1,126 @@
+"""The engine as people write Python: called, awaited, changed, many queries at once."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from debater_search.errors import InvalidError
+from debater_search.indexing import build
+from debater_search.search import MODES, Mode, SearchEngine
+from debater_search.types import Answer, Hits, Query
+from tests.fakes import FakeEncoder, FakeScorer, tiny_corpus
+
+CORPUS = tiny_corpus()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> SearchEngine:
+    build(CORPUS, FakeEncoder(), tmp_path / "tiny", all_steps=True)
+    return SearchEngine.open(tmp_path / "tiny", encoder=FakeEncoder())
+
+
+def test_an_engine_is_called_and_awaited_as_it_is_asked(engine: SearchEngine) -> None:
+    hits = engine.search("unique7.", 3)
+    assert hits == engine("unique7.", 3) == engine(Query("q", "unique7."), k=3)
+    assert isinstance(hits, list)
+
+    async def several() -> list[Hits]:
+        return await asyncio.gather(*(engine.asearch(f"unique{n}.", 3, mode="lexical") for n in (7, 8, 9)))
+
+    assert [found[0].id for found in asyncio.run(several())] == ["d7", "d8", "d9"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_many_queries_have_the_hits_of_each(engine: SearchEngine, mode: Mode) -> None:
+    queries = ["unique3.", "title 9", "unique3."]
+    many = engine.search_many(queries, 4, mode=mode, where="year >= 3")
+    assert len(many) == 3
+    for found, query in zip(many, queries, strict=True):
+        alone = engine.search(query, 4, mode=mode, where="year >= 3")
+        assert [(hit.id, hit.rank, hit.snippet) for hit in found] == [(hit.id, hit.rank, hit.snippet) for hit in alone]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in alone], abs=1e-6)
+
+
+def test_many_queries_are_encoded_in_one_call_and_come_in_every_form(engine: SearchEngine) -> None:
+    encoder = FakeEncoder()
+    engine = SearchEngine.open(engine.folder, encoder=encoder)
+    by_id = engine.search_many({"a": "unique3.", "b": "unique4."}, 1)
+    assert len(encoder.instructions) == 1
+    assert [hits[0].id for hits in by_id] == ["d3", "d4"]
+    assert engine.search_many("unique3.", 1) == by_id[:1]
+    assert engine.search_many([("a", "unique3."), Query("a", "unique4.")], 1) == by_id  # ids do not matter here
+    assert engine.search_many([], 1) == []
+    reranked = engine.search_many(["unique3."], 1, rerank=FakeScorer())
+    assert reranked == [engine.search("unique3.", 1, rerank=FakeScorer())]
+
+
+def test_several_queries_for_one_are_told_where_to_go(engine: SearchEngine) -> None:
+    for given in (["a", "b"], ("1", "a"), [0.1, 0.2]):
+        with pytest.raises(InvalidError, match="`search_many`, and a vector as a numpy array"):
+            engine.search(given)  # type: ignore[arg-type]
+
+
+def test_a_search_sees_a_change_of_its_engine_at_once(engine: SearchEngine) -> None:
+    engine = SearchEngine.open(engine.folder, encoder=FakeEncoder(), follow=False)
+    change = engine.add(["gnu eats grass", ("d3", "gnu drinks water")])
+    assert (change.added, change.updated, change.documents) == (1, 1, 26)
+    assert engine.manifest.corpus.documents == 26
+    assert {hit.text for hit in engine("gnu", 2)} == {"gnu eats grass", "gnu drinks water"}
+    assert engine.delete("d3").deleted == 1
+    assert [hit.text for hit in engine("gnu", 3, mode="lexical")] == ["gnu eats grass"]
+    assert engine.update([{"id": "only", "text": "gnu"}]).documents == 1
+    assert [hit.id for hit in engine("anything")] == ["only"]
+
+
+def test_a_change_takes_the_model_that_the_engine_has(engine: SearchEngine) -> None:
+    encoder = FakeEncoder()
+    engine = SearchEngine.open(engine.folder, encoder=encoder)
+    assert engine.add(["gnu", "emu"]).encoded == encoder.encoded == 2
+
+
+def test_changes_of_threads_wait_for_each_other(engine: SearchEngine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        changes = list(pool.map(lambda n: engine.add([f"gnu number {n}"]), range(8)))
+    assert sorted(change.documents for change in changes) == list(range(26, 34))
+    assert len(engine("gnu", 100, mode="lexical")) == 8
+
+
+def test_an_index_of_words_is_changed_without_a_model(tmp_path: Path) -> None:
+    with SearchEngine.open(build(["gnu"], None, tmp_path / "words").folder) as engine:
+        engine.add(["emu"])
+        assert [hit.text for hit in engine("emu", mode="lexical")] == ["emu"]
+        assert repr(engine) == f"SearchEngine({str(engine.folder)!r}, 2 documents, words only)"
+
+
+def test_what_a_prompt_shows_is_short(engine: SearchEngine) -> None:
+    assert repr(engine).endswith("tiny', 25 documents, model 'fake')")
+    answer = engine.answer("unique7.", 2)
+    first, second, below = repr(answer).split("\n")
+    assert first.startswith("  1  0.")
+    assert first.endswith("  Title 7 [d7]")
+    assert second.startswith("  2  ")
+    assert below.endswith("generation 0")
+    assert repr(answer.hits) == f"{first}\n{second}"
+    assert repr(answer.hits[0]).startswith("Hit(rank=1, id='d7', score=0.")
+    assert repr(engine.answer_batch(["a", "b"], 25)) == "BatchAnswer(2 queries, generation 0)"
+    assert repr(Hits()) == "No hits."
+    assert isinstance(answer, Answer)
+
+
+def test_a_slice_of_hits_is_shown_as_hits_are(engine: SearchEngine) -> None:
+    hits = engine("unique7.", 5)
+    assert isinstance(hits[:2], Hits)
+    assert hits[:2] == [hits[0], hits[1]]
+
+
+def test_of_many_queries_each_finds_its_own_passage(tmp_path: Path) -> None:
+    text = "gnu grass " * 10 + "emu sand " * 10
+    folder = build([("both", text)], FakeEncoder(), tmp_path / "passages", passages=20, overlap=0).folder
+    engine = SearchEngine.open(folder, encoder=FakeEncoder())
+    (first,), (second,) = engine.search_many(["gnu grass", "emu sand"], 1)
+    assert first.snippet == engine.search("gnu grass", 1)[0].snippet
+    assert second.snippet == engine.search("emu sand", 1)[0].snippet
+    assert "emu" not in first.snippet
+    assert "emu" in second.snippet
