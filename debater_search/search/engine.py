@@ -272,8 +272,8 @@ class SearchEngine(OpenIndex):
             self.refresh()
         return change
 
-    def delete(self, ids: str | Iterable[str | int]) -> "Change":
-        """Delete documents by their ids, as `indexing.delete` does; no search of this engine finds them any more.
+    def delete(self, ids: str | Iterable[str | int] | None = None, *, where: str | None = None) -> "Change":
+        """Delete documents as `indexing.delete` does; no search of this engine finds them any more.
 
         Examples:
             >>> change = engine.delete(["heat", "unheard-of"])
@@ -283,7 +283,7 @@ class SearchEngine(OpenIndex):
         from debater_search.indexing import delete
 
         with self._changing:
-            change = delete(self.folder, ids)
+            change = delete(self.folder, ids, where=where)
             self.refresh()
         return change
 
