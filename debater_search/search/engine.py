@@ -186,22 +186,20 @@ class SearchEngine:
         """The run of `answer_batch`, which describes arguments and errors."""
         return self.answer_batch(queries, k, vectors=vectors, **options).run
 
-    def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
-        """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow."""
-        request = Request(where=where, rescore=rescore)
+    def check(self, **options: Unpack[BatchOptions]) -> None:
+        """Raise DebaterError, before anything is loaded, for options of `answer` that this index cannot follow."""
+        request = Request(**options)
         self._latest.run(lambda snapshot: Ranker(snapshot, request))
 
-    def warm_up(self, *, model: bool = True) -> None:
+    def warm_up(self, *, model: bool = True, queries: int | None = None) -> None:
         """Load the model, unless `model` is False, and the vectors, so that no query waits for them.
 
-        They are those of the newest state, also where changes are committed while the model is loaded.
-
-        Raises:
-            DebaterError: the index has no embeddings; the model or a file of the vectors cannot be loaded.
-
+        `queries` is how many come at a time, None for many. For a few, as on a command line, debater-small is loaded
+        without torch, whose import takes longer than they do. The vectors are those of the newest state, also where
+        changes are committed meanwhile. Raises DebaterError if there are none, or something cannot be loaded.
         """
-        if model:
-            _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
+        if model:  # before the vectors: on CUDA torch must be imported before faiss
+            self._latest.run(lambda snapshot: self._model.for_queries(snapshot, queries))
         self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
 
     def refresh(self) -> None:
