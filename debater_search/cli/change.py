@@ -46,10 +46,10 @@ def add(
 ) -> None:
     """Add documents to an index; one whose id is there already takes the old one's place."""
     with results(as_json) as out:
-        from debater_search.data.files import require_exists
+        from debater_search.data import read_corpus
         from debater_search.indexing import add
 
-        require_exists(corpus)
+        read_corpus(corpus).check_start()  # before the model is loaded
         encoder = moved_encoder(index, model, base_model, device)
         show_change(out, add(index, corpus, encoder=encoder, device=device, progress=True))
 
