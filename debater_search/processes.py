@@ -1,8 +1,24 @@
-"""Several processes on one machine: what each of them is told of the others."""
+"""Several processes: what each of them is told of the others."""
 
 import os
 
 _THREADS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")  # PyTorch's and the tokenizers'
+
+
+def in_a_group() -> bool:
+    """Whether torchrun, or `training.launch`, has started this process as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def is_main_process() -> bool:
+    """Whether this process reports: alone, or as the first of its group.
+
+    Examples:
+        >>> from debater_search.training import is_main_process
+        >>> is_main_process()  # no torchrun here
+        True
+    """
+    return not in_a_group() or os.environ["RANK"] == "0"
 
 
 def share_of_threads(processes: int) -> dict[str, str]:

@@ -61,10 +61,10 @@ def add(
 ) -> None:
     """Add documents to an index, or replace those with the same ids."""
     with results(as_json) as out:
-        from debater_search.data.files import require_exists
+        from debater_search.data import read_corpus
         from debater_search.indexing import add
 
-        require_exists(corpus)
+        read_corpus(corpus).check_start()  # before the model is loaded
         encoder = moved_encoder(index, model, base_model, device)
         change = add(index, corpus, encoder=encoder, device=device, wait=patience(wait), progress=True)
         show_change(out, change)

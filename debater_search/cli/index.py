@@ -184,7 +184,7 @@ def index(
 ) -> None:
     """Encode a corpus and build its index."""
     with results(as_json) as out:
-        from debater_search.data.files import require_exists
+        from debater_search.data import read_corpus
         from debater_search.indexing import build, check_build, encode_to, usual_workers
         from debater_search.indexing import update as update_index
         from debater_search.indexing.engines.ray import usual_workers as usual_ray_workers
@@ -195,7 +195,7 @@ def index(
         choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
         remote = output is not None and "://" in output
         folder = INDEXES / corpus_name(corpus) if output is None else Path(output)
-        require_exists(corpus)  # before the model is loaded
+        read_corpus(corpus).check_start()  # before the model is loaded
         if backend == "faiss":
             require_one_faiss()
         if update:

@@ -154,7 +154,7 @@ def mine(
             instruction=instruction,
             rerank_depth=rerank_depth,
         )
-        check_source(source)
+        check_source(source, split)
         file = output or MINED / f"{corpus_name(source)}.jsonl"
         check_output(file, source, force=force)
         if index is not None and corpus is not None:

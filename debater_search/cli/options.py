@@ -133,12 +133,14 @@ def load_encoder(model: str | None, base_model: str | None, device: str, **more:
 
     Raises DebaterError where it cannot be.
     """
+    from debater_search.encoder.arguments import require_arguments
     from debater_search.encoder.loading.hub import require_model
 
+    given = {name: value for name, value in more.items() if value is not None}
+    require_arguments(device=device, **given)
     require_model(model or DEFAULT_MODEL)
     from debater_search.encoder import Encoder
 
-    given = {name: value for name, value in more.items() if value is not None}
     return Encoder.load(model or DEFAULT_MODEL, base_model=base_model, device=device, **given)
 
 
@@ -149,8 +151,10 @@ def load_reranker(model: str | None, depth: int | None, device: str) -> Any:
     require_rerank_depth(depth, reranks=model is not None)
     if model is None:
         return None
+    from debater_search.encoder.arguments import require_arguments
     from debater_search.encoder.loading.hub import require_model
 
+    require_arguments(device=device)
     require_model(model)
     from debater_search.encoder import Reranker
 

@@ -176,15 +176,15 @@ class Search:
         self.engine.check(where=where)
         self.where = where
 
-    def load(self, *, model: bool = True) -> float:
+    def load(self, *, model: bool = True, queries: int = 1) -> float:
         """Load the model and the vectors, unless they are loaded or the mode needs none; returns the seconds."""
         start = time.perf_counter()
         if self.mode is not Mode.lexical:
             from debater_search.vectors.faiss import require_one_faiss
 
             require_one_faiss()
-            self.engine.check(rescore=self._rescore)  # before seconds go into loading
-            self.engine.warm_up(model=model)
+            self.engine.check(**self._settings())  # before seconds go into loading
+            self.engine.warm_up(model=model, queries=queries)
         return time.perf_counter() - start
 
     def answer(self, query: str) -> None:
@@ -206,7 +206,7 @@ class Search:
         from debater_search.data import read_queries, write_run
 
         read = read_queries(queries)
-        load = self.load()
+        load = self.load(queries=len(read))
         if run is None:
             settings = {"instruction": self.instruction, **self._settings()}
             return self.out.csv(

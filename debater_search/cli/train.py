@@ -60,7 +60,7 @@ def train(
         translation = {"translated": translated} if released else {}
         where: dict[str, Any] = {"output": output, "resume": resume, "force": force, "device": device}
         if dry_run:
-            check(settings, processes=processes, dry_run=True)
+            check(settings, processes=processes, dry_run=True, device=device)
             return _dry_run(out, settings, {**where, "processes": processes}, translation)
         checkpoint = training.train(settings, **where, processes=processes, progress=True)
         if not training.is_main_process():  # one of several that torchrun has started

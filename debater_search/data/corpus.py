@@ -8,7 +8,7 @@ from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled, m
 from debater_search.data.columns import column_kinds, typed
 from debater_search.data.fields import as_text, read_id, read_text
 from debater_search.data.files import STDIN, called, require_exists
-from debater_search.data.folders import folder_contents, partition
+from debater_search.data.folders import FolderContents, folder_contents, partition
 from debater_search.data.rows import Fields, SeenIds, find_in_folder, format_of, read_rows, row_place
 from debater_search.data.text_files import read_text_file
 from debater_search.errors import InvalidError
@@ -38,8 +38,10 @@ class CorpusReader:
         self._counts: Counter[str] = Counter()
         self._of_folder: list[str] = []
         require_exists(path)
-        self._folder = Path(path) if str(path) != STDIN and Path(path).is_dir() else None
-        self._file: str | Path | None = find_in_folder(path, "corpus") if self._folder else path
+        self._folder = Path(path)
+        self._file: str | Path | None = path
+        if str(path) != STDIN and self._folder.is_dir():
+            self._file = find_in_folder(path, "corpus")
         if self._file is not None:
             format_of(self._file)
 
@@ -51,10 +53,29 @@ class CorpusReader:
             empty = False
             yield self._tidy(document)
         if empty:
-            hint = "Name another corpus."
-            if self._file is None:
-                hint = "A corpus is a file, or a folder of texts (.txt, .md, .html, .pdf) or of tables of documents."
-            raise InvalidError(f"The corpus {called(self.path)} is empty: no document is in it.", hint)
+            raise self._empty()
+
+    def check_start(self) -> None:
+        """Raise DebaterError, as iterating would, if there is no document or the first row is bad.
+
+        It reads that row only, so that it can come before a model is loaded; of a stream, which is read once, nothing.
+        """
+        if self._file is not None and not Path(self._file).is_file():
+            return
+        found = FolderContents(parts=[Path(self._file)]) if self._file is not None else folder_contents(self._folder)
+        for path in found.parts:
+            columns = partition(path, self._folder) if self._file is None else {}
+            for number, fields in read_rows(path):
+                document_of({**columns, **fields}, row_place(path, number))
+                return
+        if not found.texts:
+            raise self._empty()
+
+    def _empty(self) -> InvalidError:
+        hint = "Name another corpus."
+        if self._file is None:
+            hint = "A corpus is a file, or a folder of texts (.txt, .md, .html, .pdf) or of tables of documents."
+        return InvalidError(f"The corpus {called(self.path)} is empty: no document is in it.", hint)
 
     @property
     def warnings(self) -> list[str]:
@@ -66,7 +87,6 @@ class CorpusReader:
         if self._file is not None:
             yield from _read_documents([self._file])
             return
-        assert self._folder is not None
         found = folder_contents(self._folder)
         self._of_folder = found.warnings
         if found.parts:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debater_search.encoder.arguments import FLASH, require_arguments
 from debater_search.encoder.loading.hub import REMOVED, require_model
 from debater_search.errors import DebaterError, UnavailableError
 from debater_search.identity import INT8, EncoderInfo, require_same
@@ -47,10 +48,10 @@ def load_again(
         arguments["device"] = device
     if not weights:
         arguments["weights"] = False
+    require_arguments(device=device)
     try:
         require_model(arguments["model"], weights=weights)  # before torch is imported
         from debater_search.encoder import Encoder
-        from debater_search.encoder.speed.attention import FLASH
         from debater_search.encoder.speed.hardware import choose_device
 
         kind = choose_device(device).type

@@ -1,7 +1,5 @@
 """An encoder that runs a model in this process: what `Encoder` and a model in training share."""
 
-import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,16 +12,14 @@ from debater_search.encoder.batching import pad
 from debater_search.encoder.loading.parts import Parts
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.pipeline import Pipeline, encode_all
-from debater_search.encoder.spec import EncoderSpec
+from debater_search.encoder.reading import TextReader
 from debater_search.encoder.speed.hardware import TOKENS_PER_BATCH
-from debater_search.encoder.texts import Texts, contents, encodable
+from debater_search.encoder.texts import Texts, contents
 from debater_search.given import GivenDocuments, GivenQueries, as_query_texts
 from debater_search.progress import Progress
 
-log = logging.getLogger(__name__)
 
-
-class TorchEncoder:
+class TorchEncoder(TextReader):
     """A model, its tokenizer and its spec: texts → token ids → views → vectors.
 
     It has all of `TextEncoder` but the fingerprint. `progress` shows a line on stderr, or advances the caller's.
@@ -32,9 +28,8 @@ class TorchEncoder:
     def __init__(
         self, parts: Parts, model: DeliberationModel, *, name: str, recipe: dict[str, Any], device: torch.device
     ) -> None:
+        super().__init__(parts.spec, parts.tokenizer)
         self.parts, self.model, self.device = parts, model, device
-        self.spec: EncoderSpec = parts.spec
-        self.tokenizer = parts.tokenizer
         self.name = name
         """The name that the user gave the model."""
         self.recipe = recipe
@@ -58,11 +53,6 @@ class TorchEncoder:
         return int(self.model.backbone.config.hidden_size)
 
     @property
-    def thinking_steps(self) -> int:
-        """Views of a document; 1 for models that do not deliberate."""
-        return self.spec.thinking_steps
-
-    @property
     def dtype(self) -> str:
         """The number type that it computes in, as `Encoder.load` takes it."""
         return str(self.model.backbone.dtype).removeprefix("torch.")
@@ -73,29 +63,9 @@ class TorchEncoder:
         return TOKENS_PER_BATCH[self.device.type]
 
     @property
-    def document_length(self) -> int:
-        """The longest document in tokens, the model's own tokens included."""
-        return self.spec.document_length
-
-    @property
-    def query_length(self) -> int:
-        """The longest query in tokens, the model's own tokens included."""
-        return self.spec.query_length
-
-    @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())
-
-    @property
-    def trained_with_instructions(self) -> bool:
-        """Whether queries were preceded by instructions in training."""
-        return self.spec.trained_with_instructions
-
-    @property
-    def instruction(self) -> str:
-        """The text before queries by default; "" for none."""
-        return self.spec.template.query_prompt.strip()
 
     def encode_queries(
         self,
@@ -114,10 +84,7 @@ class TorchEncoder:
             >>> queries.shape
             (2, 384)
         """
-        if not self.leaves_room(instruction):
-            log.warning(
-                "The instruction fills the %d tokens of a query: the query itself is not read.", self.spec.query_length
-            )
+        self.warn_without_room(instruction)
         tokens = batch_tokens or self.batch_tokens
         return encode_all(self, as_query_texts(texts), "query", tokens, progress, instruction)[:, -1]
 
@@ -159,24 +126,6 @@ class TorchEncoder:
         """
         pipeline = Pipeline(self, "document", batch_tokens or self.batch_tokens, progress)
         return pipeline.run(contents(window) for window in windows)
-
-    def leaves_room(self, instruction: str | None) -> bool:
-        """Whether a query has room behind an instruction (None: the model's default)."""
-        [ids] = self.spec.template.query_ids(self.tokenizer, [""], sys.maxsize, instruction)
-        return len(ids) < self.spec.query_length
-
-    def token_ids(self, texts: Sequence[str], kind: str, instruction: str | None = None) -> list[list[int]]:
-        """Texts of `kind` query or document as token ids, cut to the model's lengths."""
-        texts = encodable(texts)
-        template, spec = self.spec.template, self.spec
-        if kind == "query":
-            return template.query_ids(self.tokenizer, texts, spec.query_length, instruction)
-        return template.document_ids(self.tokenizer, texts, spec.document_length)
-
-    def token_offsets(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Begin and end of each token of the bare texts, in characters: int64 [tokens, 2] per text, nothing cut."""
-        found = self.tokenizer.encode_batch(encodable(texts), add_special_tokens=False)
-        return [np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in found]
 
     def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
         """One forward pass: token ids of `kind` → unnormalised views, float32 [n, views, full_dim], with gradients."""

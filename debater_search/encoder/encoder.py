@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from debater_search.encoder.arguments import require_arguments
 from debater_search.encoder.base import TorchEncoder
 from debater_search.encoder.families import is_causal
 from debater_search.encoder.fingerprint import definition_of, encoder_sha256, unusual_scales, weights_sha256
@@ -18,8 +19,6 @@ from debater_search.encoder.loading.parts import Parts, Request
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.pipeline import calibrate
 from debater_search.encoder.saving import save_checkpoint
-from debater_search.encoder.spec import DECLARABLE_POOLINGS
-from debater_search.encoder.speed.attention import require_attention
 from debater_search.encoder.speed.hardware import choose_device, choose_dtype
 from debater_search.encoder.speed.linear import lay_out
 from debater_search.encoder.speed.memory import keep_freed_memory
@@ -138,16 +137,12 @@ class Encoder(TorchEncoder):
             >>> Encoder.load("models/tiny", thinking_steps=4).thinking_steps
             4
         """
+        require_arguments(device=device, dtype=dtype, attention=attention, pooling=pooling)
         where = choose_device(device)
         number_type = choose_dtype(dtype, where)
         source = locate(model, weights=weights)
         base = str(base_model) if base_model is not None else None
-        require_attention(attention)
         require_quantization(quantize, where, merged=merged)
-        if pooling not in (None, *DECLARABLE_POOLINGS):
-            raise InvalidError(
-                f"There is no pooling called {pooling!r}.", f"Use one of {', '.join(DECLARABLE_POOLINGS)}."
-            )
         kept = choose_dtype(weights_dtype, where) if weights_dtype is not None else None
         parts = load_parts(
             Request(

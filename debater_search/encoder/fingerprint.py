@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from debater_search.cache import cache_folder
 from debater_search.encoder.loading.files import read_json
@@ -17,9 +17,8 @@ from debater_search.errors import DebaterError
 from debater_search.files import atomic, from_json, sha256_file
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from torch import nn
-
-    from debater_search.encoder.loading.parts import Parts
 
 _LARGE = 1 << 20  # bytes; to hash fewer takes no longer than to remember it
 _USUAL_SCALE = 2.0  # alpha / r of the published adapters and of ours
@@ -35,6 +34,22 @@ _WITHOUT_EFFECT = re.compile(
 _SETS = ("target_modules", "exclude_modules", "modules_to_save", "target_parameters")
 """Settings of an adapter that libraries write in any order."""
 _SETTLED_SECONDS = 10.0  # clocks of file systems are coarse: what has just changed may change again at the same time
+
+
+class Files(Protocol):
+    """The files that an encoder was read from."""
+
+    @property
+    def weights(self) -> list[Path]:
+        """Every file of weights."""
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where the tokenizer's files are."""
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """What was made of them."""
 
 
 def weights_sha256(path: Path) -> str:
@@ -80,7 +95,7 @@ def encoder_sha256(
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def definition_of(parts: "Parts") -> dict[str, Any]:
+def definition_of(parts: Files) -> dict[str, Any]:
     """What the files beside an encoder's weights say of its vectors: model and adapter, tokenizer, and how it reads."""
     folders = dict.fromkeys(path.parent for path in parts.weights)
     files = [folder / name for folder in folders for name in _SETTINGS_FILES if (folder / name).is_file()]

@@ -16,13 +16,8 @@ from debater_search.identity import EncoderIdentity
 from debater_search.progress import Progress
 
 
-class TextEncoder(EncoderIdentity, Protocol):
-    """Texts in, vectors out.
-
-    All vectors are float32, L2-normalised, finite and in the order of the texts, and do not depend on the other texts
-    of a call (within 1e-5 in float32). `progress` shows a line on stderr if it is True; a `Progress` is advanced by
-    one for each text. Methods raise DebaterError for texts that cannot be encoded.
-    """
+class QueryEncoder(Protocol):
+    """Queries in, vectors out: what a search needs of a model."""
 
     def encode_queries(
         self, texts: Sequence[str], *, instruction: str | None = None, progress: bool | Progress = False
@@ -31,6 +26,15 @@ class TextEncoder(EncoderIdentity, Protocol):
 
         `instruction` goes before each query: None is the encoder's own default, "" is none.
         """
+
+
+class TextEncoder(QueryEncoder, EncoderIdentity, Protocol):
+    """Texts in, vectors out.
+
+    All vectors are float32, L2-normalised, finite and in the order of the texts, and do not depend on the other texts
+    of a call (within 1e-5 in float32). `progress` shows a line on stderr if it is True; a `Progress` is advanced by
+    one for each text. Methods raise DebaterError for texts that cannot be encoded.
+    """
 
     def encode_documents(self, texts_or_documents: Texts, *, progress: bool | Progress = False) -> np.ndarray:
         """Vectors of documents (the last thinking step), float32 [n, dim]."""

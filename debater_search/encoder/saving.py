@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from debater_search.encoder.loading.eight_bits import INT8_FILE, write_int8
-from debater_search.encoder.loading.files import read_json, write_json
+from debater_search.encoder.loading.eight_bits import write_int8
+from debater_search.encoder.loading.files import INT8_FILE, read_json, write_json
 from debater_search.encoder.loading.parts import Parts
 from debater_search.encoder.model import DeliberationModel
 from debater_search.encoder.spec import CHECKPOINT_FILE

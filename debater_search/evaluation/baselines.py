@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from debater_search.encoder.loading.hub import require_model
 from debater_search.encoder.protocol import PairScorer, TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.evaluation.comparison import Judged
@@ -110,6 +111,13 @@ def judged_by_task(task: RetrievalTask, split: str) -> Judged:
     """The judgements and the texts of a task's queries."""
     texts = {query.id: query.text for query in task.queries(split)}
     return Judged(task.name, task.qrels(split), texts, task.ignore_identical_ids)
+
+
+def require_baselines(baselines: Sequence[Baseline]) -> None:
+    """Raise DebaterError for a name among them that is no run and no model, before torch is imported."""
+    for baseline in baselines:
+        if isinstance(baseline, str | Path) and baseline != BM25 and not Path(baseline).is_file():
+            require_model(baseline)
 
 
 def load_baselines(

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.data.files import require_writable_folder
+from debater_search.encoder.arguments import require_arguments
+from debater_search.encoder.loading.hub import require_model
 from debater_search.encoder.protocol import PairScorer, TextEncoder
 from debater_search.errors import DebaterError, InvalidError, MissingError
 from debater_search.evaluation import hub_tasks
 from debater_search.evaluation.analyses import choose_analyses
-from debater_search.evaluation.baselines import Baseline, Searcher, load_baselines
+from debater_search.evaluation.baselines import Baseline, Searcher, load_baselines, require_baselines
 from debater_search.evaluation.evaluate import judged_queries
 from debater_search.evaluation.evaluator import Evaluator, split_of
 from debater_search.evaluation.kept import kept_size
@@ -31,6 +33,7 @@ from debater_search.extras import require
 from debater_search.progress import duration
 from debater_search.search import Mode
 from debater_search.search.request import require_rerank_depth
+from debater_search.vectors import VectorSettings, backend
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +108,14 @@ class Campaign:
         _require_consistent(model, mode, analyses, all_steps=all_steps, output=output)
         _require_rerankable(rerank, rerank_depth, looks_closer=bool(analyses) or all_steps)
         _require_libraries(compares=bool(baselines or compare), draws=bool(analyses))
+        if isinstance(model, str | Path) and mode != "lexical":
+            require_arguments(device=device, attention=attention, pooling=pooling)
+            require_model(model)
+        if rerank is not None and isinstance(rerank, str | Path):
+            require_model(rerank)
+        require_baselines(baselines)
+        if mode != "lexical":
+            backend("faiss").validate(VectorSettings(index_type), None)
         found, self.suites = find_tasks(tasks)
         self.tasks = [CachedTask(task) for task in found]
         self._model, self._device = model, device
@@ -117,8 +128,8 @@ class Campaign:
         self._output, self._force = None if output is None else Path(output), force
         if self._output is not None:
             require_writable_folder(self._output)
-        self._require_data()
         self._compared = find_compared(compare, [task.name for task in self.tasks])
+        self._require_data()
 
     @property
     def models(self) -> list[str]:

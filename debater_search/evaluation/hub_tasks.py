@@ -1,9 +1,7 @@
 """Retrieval tasks and benchmarks of mteb; its loaders fetch the data from the Hugging Face hub."""
 
 import copy
-import difflib
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from importlib import import_module
@@ -11,6 +9,7 @@ from typing import Any
 
 from debater_search.errors import InvalidError, MissingError, UnavailableError
 from debater_search.evaluation.beir import beir_name
+from debater_search.evaluation.mteb_names import slug, unknown
 from debater_search.extras import require
 from debater_search.types import Document, Qrels, Query
 
@@ -147,15 +146,13 @@ def find_task(name: str) -> Any:
     known = {task.metadata.name: task for task in mteb.get_tasks(task_types=["Retrieval"], exclude_superseded=False)}
     if name in known:
         return mteb.get_task(name)  # a new object: mteb shares those in lists
-    with_suites = {near.lower(): near for near in (*known, *_benchmarks())}
-    nearest = difflib.get_close_matches(name.lower(), with_suites, n=1)
-    if name.lower() not in with_suites and (kind := _type_of(name)):
+    names = [*known, *_benchmarks()]
+    if name.lower() not in map(str.lower, names) and (kind := _type_of(name)):
         raise InvalidError(
             f"{name} is not a retrieval task: its type is {kind}.",
             "Use mteb itself for other types of tasks.",
         )
-    hint = f"Did you mean {with_suites[nearest[0]]}?" if nearest else "Name a folder, beir/NAME or an mteb task."
-    raise MissingError(f"There is no retrieval task {name!r}, neither as a folder nor in mteb.", hint)
+    raise unknown(name, names)
 
 
 def parts_of(task: Any) -> list[MtebTask]:
@@ -186,11 +183,6 @@ def _benchmarks() -> dict[str, Any]:
         for name in (benchmark.name, *benchmark.aliases):
             found[slug(name)] = benchmark
     return found
-
-
-def slug(benchmark: str) -> str:
-    """The name of an mteb benchmark without punctuation: `MTEB(eng, v2)` becomes mteb-eng-v2."""
-    return re.sub(r"[^a-z0-9.]+", "-", benchmark.lower()).strip("-")
 
 
 def _type_of(name: str) -> str | None:

@@ -10,6 +10,7 @@ from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.beir import BEIR, CQADUPSTACK, beir_name, mteb_name
 from debater_search.evaluation.folders import FolderTask, splits_in
 from debater_search.evaluation.hub_tasks import benchmark_tasks, find_task, parts_of
+from debater_search.evaluation.mteb_names import require_known
 from debater_search.evaluation.suites import Suite, Task, suite_of
 from debater_search.types import Document, Qrels, Query
 
@@ -153,6 +154,7 @@ def _copy_of(name: str) -> Task | Suite | None:
 
 
 def _of_mteb(name: str, asked: str = "") -> Task | Suite:
+    require_known(name)
     tasks = benchmark_tasks(name)
     if tasks is None:
         return _from_mteb(find_task(name))
@@ -168,6 +170,7 @@ def _from_mteb(task: Any) -> Task | Suite:
 
 
 def _part_of_mteb(name: str, task: str) -> Task:
+    require_known(task)
     parts = {part.name: part for part in parts_of(find_task(task))}
     if name in parts:
         return parts[name]

@@ -13,7 +13,6 @@ from debater_search.data.files import STDIN, require_exists
 from debater_search.data.judgements import holds_judgements, judged_rows
 from debater_search.errors import InvalidError, MissingError
 from debater_search.mining.texts import digest
-from debater_search.types import Qrels
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def read_questions(source: str | Path, split: str = "train", corpus: str | Path 
         DebaterError: there is no such file, folder or split, a row is bad (file and line), or nothing has a positive.
 
     """
-    check_source(source)
+    check_source(source, split)
     if Path(source).is_dir():
         pairs = _judged_pairs(Path(source), split)
     elif corpus is not None and holds_judgements(source):
@@ -51,8 +50,8 @@ def read_questions(source: str | Path, split: str = "train", corpus: str | Path 
     return questions
 
 
-def check_source(source: str | Path) -> None:
-    """Raise DebaterError where there is nothing to read questions from.
+def check_source(source: str | Path, split: str = "train") -> None:
+    """Raise DebaterError where there is nothing to read questions from, or the first row is none.
 
     Examples:
         >>> from debater_search.mining import check_source
@@ -61,6 +60,10 @@ def check_source(source: str | Path) -> None:
     if str(source) == STDIN:
         raise InvalidError("Training data is read more than once, which standard input cannot be.", "Name a file.")
     require_exists(source)
+    if Path(source).is_dir():
+        _judgement_file(Path(source), split)
+    elif not holds_judgements(source):
+        next(iter(read_training_examples(source)), None)
 
 
 def fingerprint(questions: Iterable[Question]) -> str:
@@ -103,7 +106,7 @@ def _training_pairs(path: str | Path) -> Iterator[tuple[str, str]]:
 def _judged_pairs(folder: Path, split: str) -> Iterator[tuple[str, str]]:
     positives = {
         query_id: [document_id for document_id, gain in gains.items() if gain > 0]
-        for query_id, gains in _read_judgements(folder, split).items()
+        for query_id, gains in read_qrels(_judgement_file(folder, split)).items()
     }
     wanted = {document_id for ids in positives.values() for document_id in ids}
     contents = {document.id: document.content for document in read_corpus(folder) if document.id in wanted}
@@ -115,7 +118,7 @@ def _judged_pairs(folder: Path, split: str) -> Iterator[tuple[str, str]]:
                 yield query.text, contents[document_id]
 
 
-def _read_judgements(folder: Path, split: str) -> Qrels:
+def _judgement_file(folder: Path, split: str) -> Path:
     files = {file.name.partition(".tsv")[0]: file for file in sorted((folder / "qrels").glob("*.tsv*"))}
     if not files:
         raise MissingError(
@@ -124,4 +127,4 @@ def _read_judgements(folder: Path, split: str) -> Qrels:
         )
     if split not in files:
         raise MissingError(f"The folder {folder} has no split {split!r}.", f"`split` is one of: {', '.join(files)}.")
-    return read_qrels(files[split])
+    return files[split]

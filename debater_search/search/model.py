@@ -1,15 +1,20 @@
 """The model that encodes the queries of an index."""
 
+import sys
 from collections.abc import Sequence
 from threading import Lock
 
 import numpy as np
 
 from debater_search.encoder.again import load_again
-from debater_search.encoder.protocol import TextEncoder, device_of
+from debater_search.encoder.protocol import QueryEncoder, TextEncoder, device_of
 from debater_search.search.request import as_vectors
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.timings import Timings
+from debater_search.vectors.faiss.library import follows_torch
+
+FEW = 8
+"""Queries that are encoded without torch, where the model allows it: to import torch takes longer than they do."""
 
 
 class QueryModel:
@@ -18,7 +23,9 @@ class QueryModel:
     def __init__(self, given: TextEncoder | None = None) -> None:
         self._given = given
         self._lock = Lock()
-        self._loaded: tuple[str, TextEncoder] | None = None  # with its fingerprint, which takes longer to compute
+        # With their fingerprint, which takes longer to compute.
+        self._loaded: tuple[str, TextEncoder] | None = None
+        self._light: tuple[str, QueryEncoder | None] | None = None
 
     @property
     def device(self) -> str:
@@ -58,6 +65,25 @@ class QueryModel:
         made_by = snapshot.manifest.encoder
         return None if made_by is None or (made_by.int8 and self._given is None) else self.of(snapshot)
 
+    def for_queries(self, snapshot: Snapshot, count: int | None) -> QueryEncoder:
+        """What encodes so many queries (None: many) for this state of the index: a few without importing torch.
+
+        Raises:
+            DebaterError: as `of`.
+
+        """
+        made_by = snapshot.require_dense()
+        few = count is not None and count <= FEW
+        if few and self._given is None and "torch" not in sys.modules and not follows_torch():
+            from debater_search.encoder.light import load_light
+
+            with self._lock:
+                if self._light is None or self._light[0] != made_by.fingerprint:
+                    self._light = made_by.fingerprint, load_light(made_by)
+                if self._light[1] is not None:
+                    return self._light[1]
+        return self.of(snapshot)
+
 
 class TextVectors:
     """Vectors of texts. They are encoded once, even if a change to the index makes the search start again."""
@@ -75,7 +101,7 @@ class TextVectors:
         """
         made_by = snapshot.require_dense()
         if self._encoded is None or self._encoded[0] != made_by.fingerprint:
-            encoder = self._model.of(snapshot)
+            encoder = self._model.for_queries(snapshot, len(self._texts))
             with timings.of("encode"):
                 vectors = encoder.encode_queries(self._texts, instruction=self._instruction)
                 self._encoded = made_by.fingerprint, as_vectors(vectors, len(self._texts), made_by.dim)

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from debater_search.processes import is_main_process as is_main_process
     from debater_search.training.config_file import load_config as load_config
     from debater_search.training.dry_run import plan as plan
-    from debater_search.training.launch import is_main_process as is_main_process
     from debater_search.training.loss import DeliberationLoss as DeliberationLoss
     from debater_search.training.released import is_released_config as is_released_config
     from debater_search.training.released import translate_released_config as translate_released_config
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HOME = {
     "DeliberationLoss": "debater_search.training.loss",
     "TrainingSettings": "debater_search.training.settings",
-    "is_main_process": "debater_search.training.launch",
+    "is_main_process": "debater_search.processes",
     "is_released_config": "debater_search.training.released",
     "load_config": "debater_search.training.config_file",
     "plan": "debater_search.training.dry_run",

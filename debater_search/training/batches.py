@@ -1,4 +1,7 @@
-"""Which rows make which batch: a function of seed and step alone."""
+"""Which rows make which batch: a function of seed and step alone.
+
+Torch is imported by the first batch: mistakes in data are found before.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,16 +10,18 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import cycle, islice
 from math import nan
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from debater_search.data import TrainingSet, open_training_set
 from debater_search.errors import InvalidError
-from debater_search.training.candidates import Labels
 from debater_search.training.chunks import Text
 from debater_search.training.settings import TrainingSettings
 from debater_search.types import TrainingExample
+
+if TYPE_CHECKING:
+    from debater_search.training.candidates import Labels
 
 SHOWN_ROWS = 12
 
@@ -39,7 +44,7 @@ class Batch:
     positives: list[str]
     """Aligned with the queries; in a warm start, which has no queries, its texts."""
     negatives: list[str]
-    labels: Labels = field(default_factory=Labels)
+    labels: "Labels" = field(default_factory=lambda: _labels())
     query_prompts: tuple[str | None, ...] = ()
     """Put before each query: "" where it has its instruction, None for the reader's own prompt. () is None for all."""
     document_prompts: tuple[str | None, ...] = ()
@@ -194,6 +199,8 @@ class TrainingData:
         return example.query, "" if self.settings.search_instruction else None
 
     def _collate(self, rows: Sequence[Row]) -> Batch:
+        import torch
+
         examples = [self._example(row) for row in rows]
         read = [self._query(row, e) for row, e in zip(rows, examples, strict=True)]
         queries = [query for query, _ in read]
@@ -202,7 +209,7 @@ class TrainingData:
         positives = [e.positive for e in examples]
         lexical = self.settings.lexical_weights
         texts = [text for _, text, _ in negatives]
-        labels = Labels(
+        labels = _labels(
             same_query=torch.tensor([text_key(query) for query in queries]),
             same_text=torch.tensor([text_key(text) for text in [*positives, *texts]]),
             owners=torch.tensor([owner for owner, _, _ in negatives], dtype=torch.long),
@@ -220,6 +227,12 @@ class TrainingData:
             document_prompts=(*of_sets, *(of_sets[owner] for owner, _, _ in negatives)),
             questions=[e.query for e in examples],
         )
+
+
+def _labels(**known: Any) -> "Labels":
+    from debater_search.training.candidates import Labels
+
+    return Labels(**known)
 
 
 def effective_rows(rows: Sequence[int], weights: Sequence[float], temperature: float) -> list[float]:

@@ -1,13 +1,17 @@
 """What can be wrong with a run before its data is read or a model is loaded: found in moments, without torch."""
 
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from debater_search.data.training_sources import training_source
+from debater_search.encoder.arguments import require_arguments
 from debater_search.encoder.loading.hub import require_model
-from debater_search.errors import InvalidError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.tasks import load_task
 from debater_search.extras import require
+from debater_search.processes import is_main_process
+from debater_search.training.batches import TrainingData
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
 
@@ -20,11 +24,13 @@ def check(
     force: bool = False,
     processes: int | None = None,
     dry_run: bool = False,
+    device: str = "auto",
 ) -> None:
-    """Raise DebaterError for what `train` with the same arguments would refuse, as far as that is known at once.
+    """Raise DebaterError for what `train` with the same arguments would refuse, as far as that is known without torch.
 
-    A dry run says itself what is missing or taken.
+    Data is read last, since that may take minutes the first time. A dry run says itself what is missing or taken.
     """
+    require_arguments(device=device)
     require_shares(settings, 1 if processes is None else processes)
     require_libraries(settings)
     if not dry_run:
@@ -33,9 +39,13 @@ def check(
         for data in settings.data:
             training_source(data.path, data.corpus)
     require_model(settings.model, weights=not dry_run)
-    if settings.eval is not None and "torch" not in sys.modules:  # else the run says it as soon
+    if "torch" in sys.modules or not is_main_process():  # the run says the rest as soon, or another process
+        return
+    if settings.eval is not None:
         for task in settings.eval.tasks:
             load_task(task).qrels(settings.eval.split)
+    with suppress(MissingError) if dry_run else nullcontext():
+        TrainingData(settings)
 
 
 def require_libraries(settings: TrainingSettings) -> None:

@@ -17,28 +17,12 @@ import torch
 import torch.distributed as dist
 
 from debater_search.errors import KINDS, InvalidError, UnavailableError
-from debater_search.processes import share_of_threads
+from debater_search.processes import is_main_process, share_of_threads
 from debater_search.training.checks import require_shares
 from debater_search.training.settings import TrainingSettings
 
 PATIENCE = timedelta(minutes=30)
 """How long processes wait for each other: evaluation and saving make some wait for others."""
-
-
-def in_a_group() -> bool:
-    """Whether torchrun, or `launch`, has started this process as one of several."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def is_main_process() -> bool:
-    """Whether this process reports: alone, or as the first of its group.
-
-    Examples:
-        >>> from debater_search.training import is_main_process
-        >>> is_main_process()  # no torchrun here
-        True
-    """
-    return not in_a_group() or os.environ["RANK"] == "0"
 
 
 def processes_for(settings: TrainingSettings, asked: int | None, device: str) -> int:

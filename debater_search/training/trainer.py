@@ -10,7 +10,9 @@ from pathlib import Path
 from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError
 from debater_search.locks import writing
+from debater_search.processes import in_a_group, is_main_process
 from debater_search.training import run_folder
+from debater_search.training.batches import TrainingData
 from debater_search.training.checks import check, require_shares
 from debater_search.training.config_file import load_config
 from debater_search.training.settings import TrainingSettings
@@ -49,10 +51,9 @@ def train(
         3
     """
     settings = config if isinstance(config, TrainingSettings) else load_config(config, output=output)
-    check(settings, output=output, resume=resume, force=force, processes=processes)
-    from debater_search.training.batches import TrainingData
+    check(settings, output=output, resume=resume, force=force, processes=processes, device=device)
     from debater_search.training.gather import world_size
-    from debater_search.training.launch import in_a_group, is_main_process, joined, launch, processes_for
+    from debater_search.training.launch import joined, launch, processes_for
 
     folder = Path(output or settings.output)
     if in_a_group():

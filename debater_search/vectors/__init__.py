@@ -4,11 +4,22 @@ from collections.abc import Callable
 
 from debater_search.errors import InvalidError
 from debater_search.vectors.base import Selection, VectorBackend, VectorIndex, VectorSettings
-from debater_search.vectors.faiss import FaissBackend
-from debater_search.vectors.milvus import MilvusBackend
 
-BACKENDS: dict[str, Callable[[], VectorBackend]] = {"faiss": FaissBackend, "milvus": MilvusBackend}
-"""The backends by the name that records keep."""
+
+def _faiss() -> VectorBackend:
+    from debater_search.vectors.faiss import FaissBackend
+
+    return FaissBackend()
+
+
+def _milvus() -> VectorBackend:
+    from debater_search.vectors.milvus import MilvusBackend
+
+    return MilvusBackend()
+
+
+BACKENDS: dict[str, Callable[[], VectorBackend]] = {"faiss": _faiss, "milvus": _milvus}
+"""The backends by the name that records keep; each is imported when it is first used."""
 
 
 def backend(name: str) -> VectorBackend:

@@ -45,8 +45,9 @@ def test_wrong_usage_says_so_on_stderr_and_is_the_users_mistake(debater: Debater
     assert "Traceback" not in outcome.err
 
 
-def in_a_fresh_process(code: str) -> None:
-    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+def in_a_fresh_process(code: str, cwd: Path = REPOSITORY) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_program_imports_nothing_heavy() -> None:
@@ -77,39 +78,100 @@ def test_closed_streams_end_no_command(index: Path, closed: str, arguments: str,
     assert "Traceback" not in ended.stderr
 
 
-MISTAKES = [
-    ["train", "nowhere.yaml"],
-    ["train", "train.yaml", "lr=1"],
-    ["train", "train.yaml"],  # its data is missing
-    ["train", "train.yaml", "data.0.path=rows.jsonl", "model=nowhere"],
-    ["train", "train.yaml", "data.0.path=rows.jsonl", "eval.task=nowhere"],
-    ["train", "train.yaml", "data.0.path=rows.jsonl", "--processes", "0"],
-    ["train", "train.yaml", "data.0.path=rows.jsonl", "--output", "taken"],
-    ["train", "train.yaml", "--dry-run", "model=nowhere"],
-    ["index", "nowhere.jsonl"],
-    ["index", "rows.jsonl", "--model", "nowhere"],
-    ["index", "rows.jsonl", "--type", "flatt"],
-    ["index", "rows.jsonl", "--type", "HNSW0"],
-    ["index", "rows.jsonl", "--recall", "7"],
-    ["index", "rows.jsonl", "--memory", "much"],
-    ["index", "rows.jsonl", "--passages", "0"],
-    ["index", "rows.jsonl", "--embeddings", "nowhere"],
-    ["index", "rows.jsonl", "--output", "taken"],
-    ["search", "wing", "-i", "nowhere"],
-    ["search", "wing", "-i", "indexes/flight", "--where", "year >"],
-    ["search", "wing", "-i", "indexes/flight", "--where", "yeer = 1", "--model", "minilm"],
-    ["search", "wing", "-i", "indexes/flight", "--model", "nowhere"],
-    ["search", "--queries", "nowhere.jsonl", "--run", "r.trec", "-i", "indexes/flight", "--model", "minilm"],
-]
+TRAIN = "train train.yaml data.0.path=rows.jsonl"
+SEARCH = "search wing -i indexes/flight"
+MISTAKES = {
+    "train nowhere.yaml": "There is no config file nowhere.yaml",
+    "train train.yaml lr=1": "lr",
+    "train train.yaml": "There is no file nowhere.jsonl",
+    "train train.yaml data.0.path=empty.jsonl": "There are no training examples in empty.jsonl",
+    "train train.yaml data.0.path=columns.jsonl": "columns.jsonl, line 1: there is no query",
+    "train train.yaml data.0.path=columns.jsonl --dry-run": "columns.jsonl, line 1: there is no query",
+    f"{TRAIN} model=nowhere": "There is no model 'nowhere'",
+    f"{TRAIN} eval.task=nowhere": "There is no retrieval task 'nowhere'",
+    f"{TRAIN} batch_size=64": "fewer rows than one batch",
+    f"{TRAIN} --processes 0": "processes is 0",
+    f"{TRAIN} --output taken": "taken",
+    f"{TRAIN} --device gpu": "There is no device called 'gpu'",
+    "train train.yaml --dry-run model=nowhere": "There is no model 'nowhere'",
+    "index nowhere.jsonl": "There is no file nowhere.jsonl",
+    "index empty.jsonl": "The corpus empty.jsonl is empty",
+    "index columns.jsonl": "columns.jsonl, line 1: there is no id",
+    "index columns.csv": "columns.csv, line 2: there is no id",
+    "index nothing": "The corpus nothing is empty",
+    "index rows.jsonl --model nowhere": "There is no model 'nowhere'",
+    "index rows.jsonl --type flatt": "There is no index type 'flatt'",
+    "index rows.jsonl --type HNSW0": "There is no index type 'HNSW0'",
+    "index rows.jsonl --recall 7": "recall",
+    "index rows.jsonl --memory much": "'much' is not an amount of memory",
+    "index rows.jsonl --passages 0": "There are no passages of 0 tokens",
+    "index rows.jsonl --embeddings nowhere": "nowhere",
+    "index rows.jsonl --output taken": "taken is not empty and not an index",
+    "index rows.jsonl --device gpu": "There is no device called 'gpu'",
+    "index rows.jsonl --attention flash": "There is no attention called 'flash'",
+    "index rows.jsonl --pooling median": "There is no pooling called 'median'",
+    "index rows.jsonl --dim 0": "dim=0 is not possible",
+    "index rows.jsonl --int8 --device cuda": "8-bit integers are for encoding on a CPU",
+    "index rows.jsonl --backend faise": "There is no vector backend 'faise'",
+    "add indexes/flight empty.jsonl --model minilm": "The corpus empty.jsonl is empty",
+    "search wing -i nowhere": "The index nowhere does not exist",
+    f"{SEARCH} --where yeer>": "yeer>",
+    f"{SEARCH} --where yeer=1 --model minilm": "yeer",
+    f"{SEARCH} --model nowhere": "There is no model 'nowhere'",
+    f"{SEARCH} --weights 0,1": "are not weights for two rankings",
+    f"{SEARCH} --rescore max": "holds only the last thinking step",
+    f"{SEARCH} --rerank nowhere": "There is no model 'nowhere'",
+    f"{SEARCH} --rerank-depth 5": "--rerank-depth has no effect without --rerank",
+    f"{SEARCH} --device gpu": "There is no device called 'gpu'",
+    "search --like nobody -i indexes/flight --mode lexical": "There is no document 'nobody'",
+    "search --queries nowhere.jsonl --run r -i indexes/flight --model minilm": "There is no file nowhere.jsonl",
+    "eval ./nowhere": "There is no folder ./nowhere",
+    "eval beir/nowhere": "BEIR has no set 'nowhere'",
+    "eval SciFac": "Did you mean SciFact?",
+    "eval SciFac/en": "Did you mean SciFact?",
+    "eval task --split tset": "has no split 'tset'",
+    "eval task --model nowhere": "There is no model 'nowhere'",
+    "eval task --baseline nowhere": "There is no model 'nowhere'",
+    "eval task --compare nowhere": "There is no file nowhere",
+    "eval task --rerank nowhere": "There is no model 'nowhere'",
+    "eval task --index-type flatt": "There is no index type 'flatt'",
+    "eval task --device gpu": "There is no device called 'gpu'",
+    "eval task --output rows.jsonl": "rows.jsonl is a file",
+    "mine nowhere.jsonl -i indexes/flight": "There is no file nowhere.jsonl",
+    "mine empty.jsonl -i indexes/flight --model minilm": "There are no training examples in empty.jsonl",
+    "mine columns.jsonl -i indexes/flight --model minilm": "columns.jsonl, line 1: there is no query",
+    "mine task --split dev -i indexes/flight --model minilm": "has no split 'dev'",
+    "mine rows.jsonl -i nowhere": "The index nowhere does not exist",
+    "mine rows.jsonl -i indexes/flight --window 5:1": "5:1 is not a range of ranks",
+    "mine rows.jsonl -i indexes/flight --output taken": "taken does not end in .jsonl",
+}
+"""A command, and what it says before anything heavy is imported."""
+CHECK = """
+import contextlib, io, sys
+
+from debater_search.cli import main
+
+for command, says in {mistakes!r}.items():
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main(command.split())
+    heavy = {{"torch", "transformers", "faiss", "mteb"}} & set(sys.modules)
+    assert says in said.getvalue() and (code, heavy) == (2, set()), (command, code, heavy, said.getvalue())
+"""
 
 
-def test_mistakes_are_found_before_torch_is_imported(index: Path, workdir: Path) -> None:
-    (workdir / "train.yaml").write_text("model: minilm\noutput: o\ndata: [{path: nowhere.jsonl}]\n")
-    (workdir / "rows.jsonl").write_text('{"id": "1", "text": "t", "query": "q", "positive": "p"}\n')
-    (workdir / "taken").mkdir()
-    (workdir / "taken" / "thesis.tex").write_text("years of work")
-    in_a_fresh_process(
-        "import sys; from debater_search.cli import main\n"
-        f"for arguments in {MISTAKES!r}:\n"
-        "    assert (main(arguments), 'torch' in sys.modules) == (2, False), arguments"
-    )
+def test_mistakes_are_found_before_anything_heavy_is_imported(index: Path, workdir: Path) -> None:
+    for name, content in {
+        "train.yaml": "model: minilm\noutput: o\ndata: [{path: nowhere.jsonl}]\n",
+        "rows.jsonl": '{"id": "1", "text": "t", "query": "q", "positive": "p"}\n',
+        "taken/thesis.tex": "years of work",
+        "nothing/.keep": "",
+        "empty.jsonl": "",
+        "columns.jsonl": '{"name": "1", "body": "t"}\n',
+        "columns.csv": "name,body\n1,t\n",
+        "task/corpus.jsonl": '{"_id": "d", "text": "t"}\n',
+        "task/queries.jsonl": '{"_id": "q", "text": "t"}\n',
+        "task/qrels/test.tsv": "query-id\tcorpus-id\tscore\nq\td\t1\n",
+    }.items():
+        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workdir / name).write_text(content, encoding="utf-8")
+    in_a_fresh_process(CHECK.format(mistakes=MISTAKES), cwd=workdir)

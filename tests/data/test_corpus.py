@@ -195,3 +195,37 @@ def test_first_bad_row_comes_after_the_good_ones(tmp_path: Path) -> None:
     assert next(documents).id == "a"
     with pytest.raises(DebaterError):
         next(documents)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.jsonl", "", "The corpus .* is empty"),
+        ("c.jsonl", '{"body": "t"}\n', "c.jsonl, line 1: there is no id"),
+        ("c.csv", "id,text\n", "The corpus .* is empty"),
+        ("c.csv", "name,text\n1,t\n", "c.csv, line 2: there is no id"),
+        ("c/notes.bin", "", "The corpus .* is empty"),
+        ("c/part.csv", "id,text\n1\n", "part.csv, line 2"),
+    ],
+)
+def test_the_start_of_a_corpus_is_checked_as_it_is_read(tmp_path: Path, name: str, content: str, message: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    corpus = tmp_path / name.split("/")[0]
+    with pytest.raises(DebaterError, match=message) as early:
+        read_corpus(corpus).check_start()
+    with pytest.raises(DebaterError) as late:
+        list(read_corpus(corpus))
+    assert (early.value.message, early.value.hint) == (late.value.message, late.value.hint)
+
+
+def test_only_the_first_row_is_checked_and_no_stream_is_read(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text('{"id": "1", "text": "t"}\nno JSON\n')
+    read_corpus(tmp_path / "c.jsonl").check_start()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("t")
+    read_corpus(tmp_path / "texts").check_start()
+    read_corpus("-").check_start()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    read_corpus(tmp_path / "pipe.jsonl").check_start()  # to read it would wait for a writer

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from debater_search.encoder import Encoder
-from debater_search.encoder.loading.eight_bits import INT8_FILE, quantised
+from debater_search.encoder.loading.eight_bits import quantised
+from debater_search.encoder.loading.files import INT8_FILE
 from debater_search.encoder.saving import save_checkpoint
 from debater_search.errors import DamagedError, InvalidError
 from debater_search.training.adapter import make_trainable

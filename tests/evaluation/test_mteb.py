@@ -13,6 +13,7 @@ from debater_search.errors import DebaterError
 from debater_search.evaluation import Campaign, MtebTask, evaluate
 from debater_search.evaluation.hub_tasks import parts_of
 from debater_search.evaluation.mteb import DebaterModel, save_mteb_result
+from debater_search.evaluation.mteb_names import Source, slug
 
 mteb = pytest.importorskip("mteb")
 
@@ -166,3 +167,16 @@ def test_a_campaign_writes_mtebs_file_beside_its_own_and_takes_it_again(
         (again,) = Campaign([MtebTask("Local", task=local_task(False))], encoder, output=tmp_path)
     assert "not scored again: LocalRetrieval." in caplog.text
     assert again.results == first.results
+
+
+def test_every_name_of_mteb_stands_in_its_source() -> None:
+    source = Source.in_folder(Path(mteb.__file__).parent)
+    tasks = [task.metadata.name for task in mteb.get_tasks(exclude_superseded=False)]
+    suites = [name for suite in mteb.get_benchmarks() for name in (suite.name, *suite.aliases)]
+    assert [name for name in [*tasks, *suites, *map(slug, suites)] if not source.holds(name)] == []
+    assert {"SciFact", "NFCorpus", "mteb-eng-v2"} <= set(source.names())
+    assert not source.holds("SciFac")
+
+
+def test_a_name_is_not_refused_where_mteb_is_laid_out_otherwise(tmp_path: Path) -> None:
+    assert Source.in_folder(tmp_path).holds("SciFac")

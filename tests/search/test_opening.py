@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from debater_search.encoder import Encoder
 from debater_search.errors import DebaterError
 from debater_search.indexing import add, build
-from debater_search.search import MODES, SearchEngine, latest_index, list_indexes
+from debater_search.search import MODES, SearchEngine, latest_index, list_indexes, model
+from debater_search.search.model import FEW, QueryModel
 from tests.fakes import FakeEncoder, tiny_corpus
 
 CORPUS = tiny_corpus()
@@ -130,6 +133,50 @@ def test_lexical_search_needs_no_torch_and_no_faiss(folder: Path) -> None:
         check=True,
     )
     assert answer.stdout.strip() == "set()"
+
+
+def test_one_query_of_the_default_model_needs_no_torch(tmp_path: Path) -> None:
+    encoder = Encoder.load("debater-small", device="cpu")
+    folder = build(CORPUS[:5], encoder, tmp_path / "i").folder
+    script = (
+        "import json, sys\n"
+        "from debater_search.search import SearchEngine\n"
+        "engine = SearchEngine.open(sys.argv[1])\n"
+        "engine.warm_up(queries=1)\n"
+        "hits = engine.search('number 3 unique3', 5)\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+        "print(json.dumps({hit.id: hit.score for hit in hits}))\n"
+    )
+    root = str(Path(__file__).parents[2])
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    hits = SearchEngine.open(folder, encoder=encoder).search("number 3 unique3", 5)
+    assert json.loads(answer.stdout) == pytest.approx({hit.id: hit.score for hit in hits}, abs=2e-6)
+
+
+def test_many_queries_and_a_process_with_torch_take_the_whole_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light, whole = FakeEncoder(), FakeEncoder()
+    monkeypatch.setattr("debater_search.encoder.light.load_light", lambda info: light)
+    monkeypatch.setattr(model, "load_again", lambda *_, **__: whole)
+    snapshot = SearchEngine.open(folder)._snapshot
+    assert "torch" in sys.modules
+    assert QueryModel().for_queries(snapshot, 1) is whole
+    monkeypatch.setattr(model, "sys", SimpleNamespace(modules={}))
+    assert QueryModel().for_queries(snapshot, FEW) is light
+    assert QueryModel().for_queries(snapshot, FEW + 1) is QueryModel().for_queries(snapshot, None) is whole
+    assert QueryModel(given := FakeEncoder()).for_queries(snapshot, 1) is given
+    monkeypatch.setattr(model, "follows_torch", lambda: True)
+    assert QueryModel().for_queries(snapshot, 1) is whole
+    monkeypatch.setattr(model, "follows_torch", lambda: False)
+    monkeypatch.setattr("debater_search.encoder.light.load_light", lambda info: None)
+    assert QueryModel().for_queries(snapshot, 1) is whole
 
 
 def test_another_encoder_is_refused_naming_both(folder: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from debater_search.encoder.encoder import Encoder
 from debater_search.encoder.loading.adapter import UNMERGEABLE
-from debater_search.encoder.loading.eight_bits import INT8_FILE
+from debater_search.encoder.loading.files import INT8_FILE
 from debater_search.encoder.loading.gguf import CONTENTS
 from debater_search.encoder.speed.hardware import DTYPES
 from debater_search.errors import InvalidError

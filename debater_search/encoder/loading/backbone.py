@@ -12,8 +12,8 @@ from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedM
 from transformers.utils import logging
 
 from debater_search.encoder.families import is_causal, native_config, read_both_ways
-from debater_search.encoder.loading.eight_bits import INT8_FILE, read_int8
-from debater_search.encoder.loading.files import one_line, read_json, weight_files
+from debater_search.encoder.loading.eight_bits import read_int8
+from debater_search.encoder.loading.files import INT8_FILE, one_line, read_json, weight_files
 from debater_search.encoder.loading.four_bits import in_four_bits
 from debater_search.encoder.speed.attention import choose_attention
 from debater_search.errors import DamagedError, DebaterError, InvalidError

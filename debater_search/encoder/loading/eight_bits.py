@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-INT8_FILE = "model-int8.safetensors"
-SCALE = ".scale"
+from debater_search.encoder.loading.files import INT8_SCALE
+
 LEVELS = 127
 
 
@@ -27,7 +27,7 @@ def write_int8(backbone: PreTrainedModel, path: Path) -> None:
             continue
         plain = name.replace(".token_adapter", "").replace(".base_layer", "")  # as they are called without an adapter
         if name in large:
-            stored[plain], stored[plain + SCALE] = quantised(weight)
+            stored[plain], stored[plain + INT8_SCALE] = quantised(weight)
         else:
             stored[plain] = weight.contiguous()
     save_file(stored, path, {"format": "debater-int8"})
@@ -45,9 +45,9 @@ def read_int8(path: Path) -> dict[str, Tensor]:
     """The weights in float32. Raises safetensors' and torch's errors for a file that is damaged."""
     stored = load_file(path)
     return {
-        name: weight * stored[name + SCALE][:, None] if weight.dtype == torch.int8 else weight
+        name: weight * stored[name + INT8_SCALE][:, None] if weight.dtype == torch.int8 else weight
         for name, weight in stored.items()
-        if not name.endswith(SCALE)
+        if not name.endswith(INT8_SCALE)
     }
 
 

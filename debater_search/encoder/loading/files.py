@@ -7,6 +7,9 @@ from typing import Any
 from debater_search.errors import DamagedError, InvalidError, MissingError
 from debater_search.files import from_json
 
+INT8_FILE = "model-int8.safetensors"
+INT8_SCALE = ".scale"
+"""Weights of 8 bits (`eight_bits`): their file, and the end of the names of their scales."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 

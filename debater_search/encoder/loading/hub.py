@@ -103,6 +103,12 @@ def require_model(model: str | Path, *, weights: bool = True) -> None:
         locate(model, weights=weights)
 
 
+def bundled(model: str) -> Path | None:
+    """The folder of a model inside this package, by its alias; None for all other names."""
+    alias = ALIASES.get(model)
+    return _packaged(alias) if alias is not None and alias.package == __package__.partition(".")[0] else None
+
+
 def findable(model: str) -> str:
     """A folder by its full path, so that it is found from elsewhere too; ids and aliases as they are."""
     return str(Path(model).resolve()) if Path(model).is_dir() else model

@@ -6,13 +6,12 @@ import torch
 from transformers import MODEL_MAPPING, PretrainedConfig
 from transformers.utils import is_flash_attn_2_available
 
+from debater_search.encoder.arguments import FLASH
 from debater_search.encoder.families import is_causal
 from debater_search.errors import InvalidError
 
 log = logging.getLogger(__name__)
 
-FLASH = "flash_attention_2"
-ATTENTIONS = ("auto", "sdpa", "eager", FLASH)
 _LARGEST_HEAD = 256
 """What FlashAttention 2 takes."""
 
@@ -21,12 +20,6 @@ PACKED = (
     "phi", "phi3", "qwen2", "qwen3", "qwen3_moe", "smollm3", "stablelm", "starcoder2",
 )  # fmt: skip
 """Families that keep sequences apart when they are laid end to end: each is in the tests. Others are padded."""
-
-
-def require_attention(attention: str) -> None:
-    """Raise InvalidError for a kernel of no known name."""
-    if attention not in ATTENTIONS:
-        raise InvalidError(f"There is no attention called {attention!r}.", f"Use one of {', '.join(ATTENTIONS)}.")
 
 
 def choose_attention(asked: str, config: PretrainedConfig, device: torch.device, dtype: torch.dtype) -> str | None:

@@ -2,10 +2,11 @@
 
 import torch
 
+from debater_search.encoder.arguments import FLOATS, require_arguments
 from debater_search.errors import InvalidError, UnavailableError
 from debater_search.identity import INT8
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {name: getattr(torch, name) for name in FLOATS}
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 """Padded tokens per forward pass by default: on a CPU as many as its cache holds, on an accelerator as fill it."""
 BATCHES_TO_TRY = {
@@ -25,10 +26,8 @@ def choose_device(device: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise InvalidError(f"There is no device called {device!r}.", "Use auto, cpu, cuda, cuda:N or mps.") from None
+    require_arguments(device=device)
+    chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UnavailableError(
             f"Device {device} is not available ({torch.cuda.device_count()} CUDA devices seen).", "Use device cpu."
@@ -38,14 +37,12 @@ def choose_device(device: str = "auto") -> torch.device:
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """`auto`: bfloat16 where the hardware multiplies it fast (CUDA, compute capability ≥ 8), float32 elsewhere."""
+    require_arguments(dtype=dtype)
     if dtype == INT8:
         if device.type != "cpu":
             raise InvalidError(f"8-bit integers are for encoding on a CPU, not on {device}.", "Use device cpu.")
         return torch.float32
     if dtype != "auto":
-        if dtype not in DTYPES:
-            known = ", ".join([*DTYPES, INT8])
-            raise InvalidError(f"There is no dtype called {dtype!r}.", f"Use auto or one of {known}.")
         return DTYPES[dtype]
     fast_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
     return torch.bfloat16 if fast_bfloat16 else torch.float32

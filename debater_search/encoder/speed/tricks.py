@@ -30,6 +30,12 @@ TRICKS = {
         "the first layer must agree with PyTorch's within 1e-4 of its largest output; a copy of at most 1 GB; "
         "no gradients; weights that change are noticed",
     ),
+    "light": Trick(
+        "light.load_light: a few queries of a BERT checkpoint are encoded in NumPy, without torch",
+        "`debater search QUERY` in a fresh process takes 0.14 of the processor time (benchmarks/README.md)",
+        "checkpoints of plain BERT with full weights, whose fingerprint is the index's; up to eight queries, in a "
+        "process that has not imported torch; not beside a FAISS for GPUs, which must be imported after torch",
+    ),
     "frozen": Trick(
         "linear.lay_out_frozen: in training on a CPU, the frozen layers below adapters, forward and back",
         "MiniLM 1.12 times (benchmarks/train.md)",

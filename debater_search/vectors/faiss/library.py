@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,19 @@ def installed_wheels() -> list[str]:
     return [wheel for wheel in WHEELS if _installed(wheel)]
 
 
+def require_faiss() -> None:
+    """Raise UnavailableError if FAISS is not installed, or twice; it is not imported, which takes time."""
+    require_one_faiss()
+    if find_spec("faiss") is None:
+        raise _not_installed()
+
+
+@cache
+def follows_torch() -> bool:
+    """Whether FAISS must not be imported before torch: a wheel for GPUs."""
+    return any(wheel != WHEELS[0] for wheel in installed_wheels())
+
+
 def import_faiss() -> Any:
     """The faiss module.
 
@@ -52,10 +67,8 @@ def import_faiss() -> Any:
         return import_module("faiss")
     except ImportError as error:
         if error.name == "faiss":
-            message = "The FAISS library is not installed."
-        else:
-            message = f"The FAISS library does not load: {error}."
-        raise UnavailableError(message, "Install it: pip install faiss-cpu.") from None
+            raise _not_installed() from None
+        raise UnavailableError(f"The FAISS library does not load: {error}.", _INSTALL) from None
 
 
 def read_mapped(path: Path) -> Any:
@@ -95,6 +108,13 @@ def gpu_count() -> int:
 def has_cuvs() -> bool:
     """Whether FAISS can use NVIDIA's cuVS, on a GPU that is there."""
     return gpu_count() > 0 and "CUVS" in import_faiss().get_compile_options()
+
+
+_INSTALL = "Install it: pip install faiss-cpu."
+
+
+def _not_installed() -> UnavailableError:
+    return UnavailableError("The FAISS library is not installed.", _INSTALL)
 
 
 def _installed(wheel: str) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from debater_search.errors import InvalidError, UnavailableError
 from debater_search.vectors.base import VectorSettings
-from debater_search.vectors.faiss.library import has_cuvs, import_faiss
+from debater_search.vectors.faiss.library import has_cuvs, import_faiss, require_faiss
 from debater_search.vectors.faiss.planner import AUTO, CAGRA, TYPES
 
 logger = logging.getLogger(__name__)
@@ -28,21 +28,24 @@ _VECTORS = 300  # enough to train 8-bit codes
 _PATIENCE = 30  # seconds; a type that takes longer is slow to train, which is no fault
 _ROOM = 4 * 10**9  # bytes; a type that takes more for a few vectors is a typing error
 _USUAL_DIMS = (768, 384, 1024, 2304, 1280, 96)
-_SOUND, _WRAPPED = 0, 3  # exit statuses
+_SOUND, _WRAPPED, _UNAVAILABLE = 0, 3, 4  # exit statuses
 _GRAPH = re.compile(r"(?:HNSW|NSG)(\d+)")
 
 
 def check_type(type: str, dim: int | None) -> None:
     """Refuse a type that cannot be built here: it must be a name of TYPES, `auto`, `cagra` or a FAISS factory string.
 
-    Without `dim`, as before a model is loaded, a factory string is only parsed, for usual numbers of dimensions.
+    Without `dim`, as before a model is loaded, FAISS is not imported by this process, and a factory string is only
+    parsed, for usual numbers of dimensions.
 
     Raises:
         InvalidError: there is no such type, or FAISS cannot build it for vectors of `dim` dimensions.
         UnavailableError: the type needs a GPU or a library that is missing.
 
     """
-    import_faiss()
+    require_faiss()
+    if dim is not None:
+        import_faiss()  # one that does not load must not be found after the corpus is encoded
     if type in (AUTO, *TYPES):
         return
     if type == CAGRA:
@@ -60,6 +63,8 @@ def check_type(type: str, dim: int | None) -> None:
             f"The index type {type!r} asks for what is done in any case: rescoring, and the numbering of vectors.",
             "Leave RFlat, Refine(…) and IDMap out of the factory string.",
         )
+    if status == _UNAVAILABLE:
+        import_faiss()  # says why
     if status != _SOUND:
         of = f" of {dim} dimensions" if dim is not None else ""
         raise InvalidError(
@@ -95,7 +100,10 @@ def main(arguments: Sequence[str]) -> int:
     from debater_search.vectors.faiss.index import FaissIndex
 
     dim, type = int(arguments[0]), arguments[1]
-    faiss = import_faiss()
+    try:
+        faiss = import_faiss()
+    except UnavailableError:
+        return _UNAVAILABLE
     _limit_resources()
     index = next(_made(type, [dim] if dim else _USUAL_DIMS))
     if isinstance(index, faiss.IndexRefine | faiss.IndexIDMap):
