@@ -22,11 +22,18 @@ from debater_search.vectors import backend
 logger = logging.getLogger(__name__)
 
 
-def describe(index: Path, values: int = 10) -> dict[str, Any]:
+def describe(index: str | Path, values: int = 10) -> dict[str, Any]:
     """What an index's manifests say of it, its size on disk, and its fields with at most so many values each.
 
     Raises DebaterError where it is none or damaged.
+
+    Examples:
+        >>> from debater_search.indexing import describe
+        >>> facts = describe("indexes/notes")
+        >>> facts["documents"], facts["model"], [field["name"] for field in facts["fields"]]
+        (3, 'debater-small', ['year'])
     """
+    index = Path(index)
     manifest = open_manifest(index)
     with _documents(index, manifest) as documents:
         fields = [_plain(field) for field in describe_fields(documents, values)]
@@ -69,6 +76,10 @@ def matching(index: str | Path, where: str) -> list[str]:
         InvalidError: the filter is wrong.
         MissingError: there is no such index, or no document has a field that the filter names.
 
+    Examples:
+        >>> from debater_search.indexing import matching
+        >>> matching("indexes/notes", "year < 1960")
+        ['wings', 'ice']
     """
     index = Path(index)
     with _documents(index, open_manifest(index)) as documents, documents.reading():
@@ -85,6 +96,11 @@ def facets(index: str | Path, fields: Sequence[str], *, where: str | None = None
         InvalidError: the filter is wrong; `values` is below 1; an earlier version made the index.
         MissingError: there is no such index, or no document has one of the fields or a field that the filter names.
 
+    Examples:
+        >>> from debater_search.indexing import facets
+        >>> [years] = facets("indexes/notes", ["year"], where="year < 1960")["fields"]
+        >>> years["documents"], years["min"], years["max"]
+        (2, 1948, 1955)
     """
     if values < 1:
         raise InvalidError(f"`values` must be 1 or more, not {values}.")

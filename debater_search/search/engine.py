@@ -244,17 +244,6 @@ class SearchEngine(OpenIndex):
         request = Request(**options)
         self._latest.run(lambda snapshot: Ranker(snapshot, request))
 
-    def warm_up(self, *, model: bool = True, queries: int | None = None) -> None:
-        """Load the model, unless `model` is False, and the vectors, so that no query waits for them.
-
-        `queries` is how many come at a time, None for many. For a few, as on a command line, debater-small is loaded
-        without torch, whose import takes longer than they do. The vectors are those of the newest state, also where
-        changes are committed meanwhile. Raises DebaterError if there are none, or something cannot be loaded.
-        """
-        if model:  # before the vectors: on CUDA torch must be imported before faiss
-            self._latest.run(lambda snapshot: self._model.for_queries(snapshot, queries))
-        self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
-
     def add(self, documents: "GivenCorpus", *, progress: bool = False) -> "Change":
         """Add documents to the index as `indexing.add` does; searches of this engine find them when it returns.
 

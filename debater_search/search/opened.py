@@ -67,10 +67,12 @@ class OpenIndex:
         request = Request(where=where, rescore=rescore)
         self._latest.run(lambda snapshot: Ranker(snapshot, request))
 
-    def warm_up(self, *, model: bool = True) -> None:
+    def warm_up(self, *, model: bool = True, queries: int | None = None) -> None:
         """Load the model, unless `model` is False, and the vectors, so that no query waits for them.
 
-        They are those of the newest state, also where changes are committed while the model is loaded.
+        `queries` is how many come at a time, None for many. For a few, as on a command line, debater-small is loaded
+        without torch, whose import takes longer than they do. The vectors are those of the newest state, also where
+        changes are committed meanwhile.
 
         Raises:
             DebaterError: the index has no embeddings; the model or a file of the vectors cannot be loaded.
@@ -78,8 +80,8 @@ class OpenIndex:
         Examples:
             >>> engine.warm_up()  # the next query loads nothing
         """
-        if model:
-            _ = self.encoder  # before the vectors: on CUDA torch must be imported before faiss
+        if model:  # before the vectors: on CUDA torch must be imported before faiss
+            self._latest.run(lambda snapshot: self._model.for_queries(snapshot, queries))
         self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)
 
     def refresh(self) -> None:
