@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test test-slow test-campaign check lint reference clean
+.PHONY: demo test test-slow test-campaign check lint reference dist clean
 
 demo: $(INSTALLED)
 	@$(BIN)/debater demo
@@ -36,6 +36,14 @@ lint: $(INSTALLED)
 reference: $(INSTALLED)
 	@$(BIN)/python configs/reference.py
 	@PYTHONPATH=. $(BIN)/python docs/families.py
+
+# Sdist and wheel, which is made from the sdist; see RELEASING.md.
+dist:
+	@$(PYTHON) -m venv build/tools
+	@build/tools/bin/python -m pip install -qq build twine
+	@rm -rf dist
+	@build/tools/bin/python -m build
+	@build/tools/bin/twine check --strict dist/*
 
 # Made again only when what is to be installed has changed.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -29,6 +29,7 @@ def test_every_command_is_in_the_readme(command: str) -> None:
         "README.md",
         "ARCHITECTURE.md",
         "CHANGELOG.md",
+        "RELEASING.md",
         "data/README.md",
         "benchmarks/README.md",
         "docs/agents.md",
