@@ -5,10 +5,8 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tomllib
-import venv
 import zipfile
 from email import message_from_bytes
 from email.message import Message
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from environments import environment
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
@@ -149,21 +148,18 @@ def test_an_installed_program_finds_cranfield_inside_itself(wheel: Path, tmp_pat
 
 @pytest.mark.slow
 def test_the_demo_runs_where_the_wheel_is_installed_without_a_clone_or_a_network(wheel: Path, tmp_path: Path) -> None:
-    """Libraries are those of this environment, which a new one would download for minutes."""
-    venv.create(tmp_path / "venv", with_pip=True)
-    programs, note, empty = tmp_path / "venv" / "bin", tmp_path / "connections.txt", tmp_path / "empty"
-    subprocess.run(
-        [programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel], check=True
-    )
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "venv")}))
-    (packages / "no_network.py").write_text(NO_NETWORK.replace("NOTE", repr(str(note))))
-    (packages / "no_network.pth").write_text(f"{sysconfig.get_path('purelib')}\nimport no_network\n")
+    made = environment(tmp_path / "venv")
+    install = ["pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([made.programs / "python", "-m", *install, wheel], check=True)
+    note, empty = tmp_path / "connections.txt", tmp_path / "empty"
+    (made.packages / "no_network.py").write_text(NO_NETWORK.replace("NOTE", repr(str(note))))
+    (made.packages / "no_network.pth").write_text("import no_network\n")
     empty.mkdir()
     home = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
 
     def runs(*arguments: str) -> str:
         done = subprocess.run(
-            [programs / "debater", *arguments],
+            [made.programs / "debater", *arguments],
             cwd=empty, env=home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
