@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from environments import environment
+
+from tests.environments import environment
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from environments import environment
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import debater_search
+from tests.environments import environment
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "debater_search"
