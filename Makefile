@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test test-slow test-campaign check lint reference docs clean
+.PHONY: demo test test-slow test-campaign check lint reference docs dist clean
 
 demo: $(INSTALLED)
 	@$(BIN)/debater demo
@@ -46,6 +46,14 @@ $(DOCS)/.installed: docs/requirements.txt
 	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
 	@$(DOCS)/bin/python -m pip install -qq --requirement docs/requirements.txt
 	@touch $@
+
+# Sdist and wheel, which is made from the sdist; see RELEASING.md.
+dist:
+	@$(PYTHON) -m venv build/tools
+	@build/tools/bin/python -m pip install -qq build twine
+	@rm -rf dist
+	@build/tools/bin/python -m build
+	@build/tools/bin/twine check --strict dist/*
 
 # Made again only when what is to be installed has changed.
 $(INSTALLED): pyproject.toml constraints.txt

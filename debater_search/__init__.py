@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from debater_search.errors import DebaterError as DebaterError
     from debater_search.search import SearchEngine as SearchEngine
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "DebaterError": "debater_search.errors",

@@ -5,12 +5,13 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.environments import environment
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "site" / "guides" / "integrations.md").read_text(encoding="utf-8")
@@ -60,7 +61,7 @@ def test_a_block_runs_in_an_environment_of_its_own(block: Block, tmp_path: Path)
 
     encoder = Encoder.load("debater-small", device="cpu")
     if block.makes_vectors:
-        export("debater-small", tmp_path / "exported" / "mini", "sentence-transformers")
+        export("debater-small", tmp_path / "exported" / "small", "sentence-transformers")
         says = "print('FOUND', json.dumps([list(map(float, query)), [list(map(float, d)) for d in documents]]))"
     else:
         from debater_search.types import Document
@@ -68,14 +69,15 @@ def test_a_block_runs_in_an_environment_of_its_own(block: Block, tmp_path: Path)
         corpus = [Document("stall", "A wing stalls at low speed."), Document("loud", "Propellers are loud.")]
         build(corpus, encoder, tmp_path / "indexes" / "papers")
         says = "print('FOUND', json.dumps([str(one) for one in found]))"
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    needed = [*block.install, *([] if block.makes_vectors else [str(ROOT)])]
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *needed], check=True)
-    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    made = environment(tmp_path / "venv")
+    subprocess.run([made.programs / "python", "-m", "pip", "install", "--quiet", *block.install], check=True)
+    if not block.makes_vectors:
+        (made.packages / "debater.pth").write_text(f"{ROOT}\n")
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    variables["HF_MODULES_CACHE"] = str(tmp_path / "modules")
     done = subprocess.run(
-        [python, "-c", f"import json\n{block.code}\n{says}"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
+        [made.programs / "python", "-c", f"import json\n{block.code}\n{says}"],
+        cwd=tmp_path, env=variables, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(
