@@ -102,6 +102,11 @@ def _thinking_as(spec: EncoderSpec, settings: TrainingSettings, start: Encoder) 
     queries = asked.query if "query" in asked.model_fields_set else spec.template.query_thinking
     if queries == 0 and spec.template.query_thinking:
         raise InvalidError(f"Queries of {start.name} think.", "Leave thinking.query out, or set it above 0.")
+    if queries and spec.document_pooling == "residual":
+        raise InvalidError(
+            f"Queries of {start.name} are a mean over their text (readout: residual) and cannot think.",
+            "Leave thinking.query out.",
+        )
     if reads == "state":
         require_states_as_input(start.model.backbone.config)
         if settings.gradient_checkpointing or settings.parallel == "fsdp":

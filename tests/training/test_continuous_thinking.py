@@ -149,6 +149,17 @@ def test_training_on_keeps_how_a_checkpoint_thinks(config: Callable[..., Trainin
         load_start(TrainingSettings.model_validate({**values, "thinking": {"steps": 3, "query": 0}}), "cpu")
 
 
+def test_queries_that_a_checkpoint_reads_as_a_mean_are_not_made_to_think(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    load_start(config(readout="residual"), "cpu").save(tmp_path / "saved")
+    more = {"model": str(tmp_path / "saved")}
+    assert start(config, **more, thinking={"steps": 3}).spec.document_pooling == "residual"
+    with pytest.raises(InvalidError, match=r"a mean over their text \(readout: residual\) and cannot think") as told:
+        start(config, **more, thinking={"steps": 3, "query": 1})
+    assert told.value.hint == "Leave thinking.query out."
+
+
 @pytest.mark.parametrize("family", ["bert", "gemma2"])
 def test_models_that_cannot_read_states_are_refused(config: Callable[..., TrainingSettings], family: str) -> None:
     with pytest.raises(InvalidError, match="input: state is not possible"):
