@@ -133,7 +133,7 @@ def load_teachers(settings: TrainingSettings, data: TrainingData, student: Stude
     if settings.loss.teacher != "base":
         named = next((model for model in settings.loss.teacher_models if model.name == guide), None)
         alone = load_base(settings, device) if named is None else _load_teacher(named, device)
-        return BaseTeacher(alone, length, cached=cached)
+        return BaseTeacher(alone, length, instructed=named is None, cached=cached)
     others = [(_load_teacher(model, device), model.weight) for model in settings.loss.teacher_models]
     return BaseTeacher(load_base(settings, device), length, texts, others=others, cached=cached)
 
