@@ -84,11 +84,13 @@ class Run:
                 run_folder.drop_warm(self.folder)
         last = self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
+        provenance = self._provenance_now()
         if self.settings.average_last > 1:
             before = run_folder.complete_checkpoints(self.folder, after=0, before=last)
             average_weights(self.student, before[-(self.settings.average_last - 1) :])
+            provenance["metrics"] = {}  # what was measured is of the last weights, not of their mean
         self.journal.close()
-        checkpoints.publish(self.folder, self.student, self._provenance_now(), step=last, parallel=self.parallel)
+        checkpoints.publish(self.folder, self.student, provenance, step=last, parallel=self.parallel)
         return self.folder
 
     def _warm_phase(self, done: int) -> Phase:
