@@ -7,7 +7,7 @@ from typing import Any
 
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError, UnavailableError
-from debater_search.training.adapter import make_trainable
+from debater_search.training.adapter import linear_weights, make_trainable
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import MOMENTS
 from debater_search.training.development import DevelopmentSet
@@ -136,9 +136,9 @@ def memory_per_device(student: Student, settings: TrainingSettings, tokens: int,
     share = processes if settings.parallel == "fsdp" else 1
     weights = sum(p.numel() * p.element_size() for p in parameters) // share
     learning = sum(p.numel() for p in parameters if p.requires_grad)
-    if settings.quantize is not None:  # linear layers, but not embeddings
-        quantized = sum(p.numel() for n, p in student.model.named_parameters() if "base_layer.weight" in n)
-        weights -= round(quantized * (student.model.backbone.dtype.itemsize - FOUR_BITS))
+    if settings.quantize is not None:
+        linear = linear_weights(student.model.backbone)
+        weights -= sum(round(p.numel() * (p.element_size() - FOUR_BITS)) for p in linear)
     trained = learning * (1 + MOMENTS) * FLOAT32 // share
     if student.compute.itemsize < FLOAT32:  # autocast keeps rounded copies for the time of a pass
         trained += learning * student.compute.itemsize
