@@ -25,7 +25,8 @@ class TrainingSettings(Section):
     thinking: Thinking = Field(Thinking(), description="Thinking tokens, and what they read.")
     bidirectional: bool = Field(
         False,
-        description="Let all tokens of a decoder see each other, and pool by mean (LLM2Vec); needs thinking_steps: 1.",
+        description="Let all tokens of a decoder see each other (LLM2Vec); needs thinking_steps: 1. A plain decoder is "
+        "then pooled by mean; a sentence-transformers folder and a published adapter pool as they declare.",
     )
     readout: Literal["residual"] | None = Field(
         None,
@@ -188,7 +189,7 @@ class TrainingSettings(Section):
     @model_validator(mode="after")
     def _both_ways_without_thinking(self) -> Self:
         if self.bidirectional and self.thinking_steps != 1:
-            raise ValueError("bidirectional needs thinking_steps: 1, since it pools by mean")
+            raise ValueError("bidirectional needs thinking_steps: 1: a thinking step must not see the steps after it")
         return self
 
     @model_validator(mode="after")
