@@ -1,5 +1,6 @@
 """What a training config may say. Names are those of the config file; the reference page is generated from here."""
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -9,8 +10,11 @@ from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.sections import DataSet, Evaluation, Lora, Loss, MaxLength, Section, Thinking, WarmStart
 from debater_search.training.synonyms import SYNONYMS
 
+log = logging.getLogger(__name__)
+
 DTYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 """Values of `precision` → `dtype` of `Encoder.load`: frozen weights are kept in it."""
+RENAMED = "The setting %s is now called %s; the older name is still read."
 
 
 class TrainingSettings(Section):
@@ -224,6 +228,7 @@ class TrainingSettings(Section):
         if "thinking_steps" in values:
             moved["steps"] = values["thinking_steps"]
         if isinstance(loss, dict) and "diversity" in loss:
+            log.info(RENAMED, "loss.diversity", "thinking.diversity")
             moved["diversity"] = loss["diversity"]
             values = {**values, "loss": {name: value for name, value in loss.items() if name != "diversity"}}
         if not moved or not isinstance(thinking or {}, dict | Thinking):
@@ -243,6 +248,7 @@ class TrainingSettings(Section):
             return values
         if "precision" in values:
             raise ValueError("dtype is the older name of precision: leave it out")
+        log.info(RENAMED, "dtype", "precision")
         written = values["dtype"]
         known = next((ours for ours, theirs in DTYPES.items() if theirs == written), written)
         return {**{name: value for name, value in values.items() if name != "dtype"}, "precision": known}

@@ -184,8 +184,15 @@ def test_settings_that_exclude_each_other_are_refused(more: dict[str, Any], said
         TrainingSettings.model_validate({"model": "m", "output": "o", "data": [{"path": "d"}], **more})
 
 
-def test_short_and_older_names_are_read(config: Callable[..., TrainingSettings]) -> None:
-    settings = config(thinking_steps=4, loss={"diversity": 0.5, "scale": 20})
+def test_short_names_are_read_and_older_ones_with_a_note(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "debater_search")
+    config(thinking_steps=4)
+    assert "now called" not in caplog.text
+    settings = config(thinking_steps=4, loss={"diversity": 0.5, "scale": 20}, dtype="bfloat16")
+    assert "The setting loss.diversity is now called thinking.diversity; the older name is still read." in caplog.text
+    assert "The setting dtype is now called precision" in caplog.text
     assert (settings.thinking.steps, settings.thinking.diversity, settings.loss.scale) == (4, 0.5, 20)
     assert TrainingSettings.model_validate(settings.model_dump(mode="json")) == settings
     assert TrainingSettings.model_validate(json.loads(settings.model_dump_json(exclude_unset=True))) == settings
