@@ -155,9 +155,12 @@ class Encoder(TorchEncoder):
         )
         if parts.assumes_pooling:
             pooling = parts.spec.query_pooling
-            log.info(
-                "%s does not say how it pools: it is read by pooling %s. Choose another with `pooling`.", model, pooling
-            )
+            if weights:
+                log.info(
+                    "%s does not say how it pools: it is read by pooling %s. Choose another with `pooling`.",
+                    model,
+                    pooling,
+                )
         if max_length is not None:
             parts = parts.with_lengths(document=max_length)
         if not weights:

@@ -8,6 +8,8 @@ from debater_search.encoder.loading.hub import require_model
 from debater_search.errors import InvalidError
 from debater_search.evaluation.tasks import load_task
 from debater_search.extras import require
+from debater_search.training.backbones import SIZES
+from debater_search.training.echo_data import require_any
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
 
@@ -23,16 +25,18 @@ def check(
 ) -> None:
     """Raise DebaterError for what `train` with the same arguments would refuse, as far as that is known at once.
 
-    A dry run says itself what is missing or taken.
+    A dry run says itself what is missing or taken, and plans with backbones whose sizes are known.
     """
     require_shares(settings, 1 if processes is None else processes)
     require_libraries(settings)
     if not dry_run:
         if is_finished(Path(output or settings.output), settings, resume=resume, force=force):
             return
+        require_any([data.path for data in settings.data])
         for data in settings.data:
             training_source(data.path, data.corpus)
-    require_model(settings.model, weights=not dry_run)
+    if not (dry_run and settings.model in SIZES):
+        require_model(settings.model, weights=not dry_run)
     if settings.eval is not None and "torch" not in sys.modules:  # else the run says it as soon
         for task in settings.eval.tasks:
             load_task(task).qrels(settings.eval.split)
