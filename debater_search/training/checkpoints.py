@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from debater_search import __version__
+from debater_search.encoder.card import CARD, is_card
 from debater_search.encoder.loading.files import write_json
 from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError, UnavailableError
@@ -92,6 +93,8 @@ def publish(output: Path, student: Student, provenance: dict[str, Any], *, step:
     write_checkpoint(final, student, provenance, step=step, optimizer=None, parallel=parallel)
     if parallel.is_main:
         marker = final / CHECKPOINT_FILE
+        if (output / CARD).exists() and not is_card(output / CARD):
+            (final / CARD).unlink(missing_ok=True)  # somebody described the run in their own words
         for path in [*(p for p in final.iterdir() if p != marker), marker]:
             path.replace(output / path.name)
         final.rmdir()
