@@ -1,6 +1,7 @@
 """The paper's training data, "echo-data" (the E5 public mix): its files, and what goes before their queries."""
 
 from collections.abc import Sequence
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def require_any(paths: Sequence[str]) -> None:
     found = [Path(path) for path in paths]
     if all(path.name.partition(".")[0] in INSTRUCTIONS and not path.exists() for path in found):
         raise MissingError(
-            f"The paper's training data is not in {found[0].parent}.",
+            f"The paper's training data is not in {normpath(found[0].parent)}.",
             f"{SOURCE} Unpack it and name its folder: data_folder=FOLDER.",
         )
 
