@@ -40,9 +40,9 @@ ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 
 def require_any(paths: Sequence[str]) -> None:
-    """Raise MissingError, with where to get it, if sets are all of the published data and none of them is there."""
+    """Raise MissingError, with where to get it, if sets are the published data and none of them is there."""
     found = [Path(path) for path in paths]
-    if all(path.name.partition(".")[0] in INSTRUCTIONS and not path.exists() for path in found):
+    if {path.name.partition(".")[0] for path in found} == {*INSTRUCTIONS} and not any(path.exists() for path in found):
         raise MissingError(
             f"The paper's training data is not in {normpath(found[0].parent)}.",
             f"{SOURCE} Unpack it and name its folder: data_folder=FOLDER.",

@@ -96,7 +96,7 @@ class TrainingSettings(Section):
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     max_steps: PositiveInt = Field(1000, description="Optimizer steps, not counting a warm start.")
     epochs: PositiveFloat | None = Field(None, description="Passes over the data, instead of max_steps.")
-    save_steps: PositiveInt = Field(200, description="Steps between two checkpoints.")
+    save_steps: PositiveInt = Field(200, description="Steps between two checkpoints; the last step has one, too.")
     save_total_limit: PositiveInt | None = Field(
         None, description="Checkpoints to keep, the newest ones; older ones are removed. null: all. best always stays."
     )

@@ -55,6 +55,13 @@ def test_training_without_the_published_data_says_where_it_comes_from(tmp_path: 
     assert "data_folder=FOLDER" in told.value.hint
 
 
+def test_a_missing_file_of_a_published_name_is_not_taken_for_the_published_data(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    with pytest.raises(MissingError, match=r"There is no file .*squad\.jsonl"):
+        plan(config(data=[{"path": str(tmp_path / "squad.jsonl")}]))
+
+
 def test_one_file_of_the_published_data_that_lacks_is_named(
     config: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
