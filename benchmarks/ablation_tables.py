@@ -39,7 +39,7 @@ class Variant:
         given = [f"thinking_steps={self.steps}", f"loss.contrast={self.contrast}",
                  f"loss.distill={str(self.distill).lower()}"]  # fmt: skip
         if self.steps == 1:
-            return [*given, "loss.step_teachers=[]", "loss.diversity=0"]
+            return [*given, "loss.step_teachers=[]", "thinking.diversity=0"]
         own = [*islice(cycle(teachers), self.steps - 1), "all"] if teachers else []
         return [*given, f"loss.step_teachers={json.dumps(own)}"]
 

@@ -81,13 +81,16 @@ def _dry_run(out: Output, settings: "TrainingSettings", arguments: dict[str, Any
     except MissingError as error:
         missing = error
         plan = training.plan(settings, **arguments, without_data=True).as_dict()
-    plan["missing"] = missing.message if missing is not None else None
+    if missing is not None:
+        plan["missing"] = missing.message
     if out.as_json:
         out.json({"plan": plan, **translation})
     else:
         show_plan(out, plan)
     if missing is not None:
-        raise missing
+        raise missing  # it says what is missing
+    if not out.as_json:
+        out.show(*(f"\n{note}" for note in (plan["missing"], plan["assumed"]) if note))
 
 
 def show_plan(out: Output, plan: dict[str, Any]) -> None:
@@ -95,7 +98,7 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
     share = plan["trainable"] / plan["parameters"]
     unread = {name: f"; not read: {', '.join(fields)}" for name, fields in plan["ignored_fields"].items()}
     sets = [(f"  {name}", f"{rows:,} rows{unread.get(name, '')}") for name, rows in plan["sets"].items()]
-    missing = plan["missing"] is not None
+    missing, rough = plan["missing"] is not None, plan["missing"] or plan["assumed"]
     examples = [("examples", f"{plan['rows']:,}, of which {plan['with_negatives']:,} have negatives"), *sets]
     examples = [("examples", "not known: data is missing")] if missing else examples
     epoch = "" if missing else f"; {plan['steps_per_epoch']:,} an epoch"
@@ -107,7 +110,7 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
             ("thinking steps", str(plan["thinking_steps"])),
             *examples,
             ("steps", f"{plan['steps']:,} of {plan['queries_per_step']:,} queries{epoch}"),
-            ("tokens a step", f"{'at most' if missing else 'about'} {plan['tokens_per_step']:,}"),
+            ("tokens a step", f"{'at most' if rough else 'about'} {plan['tokens_per_step']:,}"),
             ("memory", f"about {plan['memory_per_device'] / 1e9:,.1f} GB on each device"),
             ("checkpoint", f"{plan['checkpoint_bytes'] / 1e6:,.1f} MB each"),
             ("output", plan["output"] + (f" ({plan['taken']})" if plan["taken"] else "")),

@@ -122,8 +122,8 @@ class Encoder(TorchEncoder):
             weights_dtype: keeps weights in another number type than `dtype`: float32 where they learn under autocast.
             quantize: 4bit holds linear layers in 4 bits, as training of an adapter may (QLoRA); it needs an NVIDIA GPU
                 and merged False.
-            bidirectional: let all tokens of a plain decoder see each other, and pool by mean (LLM2Vec). A checkpoint
-                that was trained so says it itself.
+            bidirectional: let all tokens of a decoder see each other (LLM2Vec). A plain decoder is then pooled by mean;
+                folders that declare a pooling keep it. A checkpoint that was trained so says it itself.
             weights: False loads shapes and tokenizer only; such an encoder tokenizes but does not encode.
             placed: False leaves weights in memory, as they will compute on `device`, for a caller who spreads them.
 
@@ -162,9 +162,12 @@ class Encoder(TorchEncoder):
         )
         if parts.assumes_pooling:
             pooling = parts.spec.query_pooling
-            log.info(
-                "%s does not say how it pools: it is read by pooling %s. Choose another with `pooling`.", model, pooling
-            )
+            if weights:
+                log.info(
+                    "%s does not say how it pools: it is read by pooling %s. Choose another with `pooling`.",
+                    model,
+                    pooling,
+                )
         if max_length is not None:
             parts = parts.with_lengths(document=max_length)
         if not weights:

@@ -16,6 +16,8 @@ from debater_search.encoder.speed.tricks import is_on
 
 WINDOWED = ("modernbert",)
 """Encoders some of whose layers see only the tokens near by: they take a mask for each kind of layer."""
+SINGLE_POSITIONS = ("last", "cls")
+"""Poolings that read the states of single tokens, not of all."""
 
 
 class DeliberationModel(nn.Module):
@@ -30,7 +32,11 @@ class DeliberationModel(nn.Module):
         self._prunable = prune_last_layer(backbone)
         flash = backbone.config._attn_implementation == FLASH
         self.packs = is_on("packing") and causal and flash and backbone.config.model_type in PACKED
-        """Whether sequences are laid end to end, without padding: FlashAttention takes their lengths."""
+        """Whether sequences can be laid end to end, without padding: FlashAttention takes their lengths."""
+
+    def packs_read(self, reading: Reading) -> bool:
+        """Whether sequences that are read so are laid end to end: only where single positions are read in one pass."""
+        return self.packs and not reading.states and reading.pooling in SINGLE_POSITIONS
 
     def forward(self, ids: Tensor, lengths: Tensor, reading: Reading) -> Tensor:
         """Unnormalised views of right-padded sequences.
@@ -46,7 +52,7 @@ class DeliberationModel(nn.Module):
         mask, at = self._mask(ids, lengths, reading.thinking), pooled_positions(lengths, reading.pooling, reading.views)
         if reading.states:
             pooled = self._by_states(ids, lengths, reading.views)
-        elif at is not None and self.packs:
+        elif at is not None and self.packs_read(reading):
             pooled = self._packed(ids, lengths, at)
         elif at is not None and self._prunes():
             pooled = self.backbone(input_ids=ids, attention_mask=mask, **{POOLED_AT: at}).last_hidden_state
@@ -152,9 +158,9 @@ def prefix_mask(real: Tensor, lengths: Tensor, thinking: int) -> Tensor:
 
 def pooled_positions(lengths: Tensor, pooling: str, views: int) -> Tensor | None:
     """The positions [B, M] that are the views, int64; None for poolings over all tokens."""
-    if pooling == "last":
-        return last_positions(lengths, views)
-    return torch.zeros_like(lengths)[:, None] if pooling == "cls" else None
+    if pooling not in SINGLE_POSITIONS:
+        return None
+    return last_positions(lengths, views) if pooling == "last" else torch.zeros_like(lengths)[:, None]
 
 
 def last_positions(lengths: Tensor, views: int) -> Tensor:

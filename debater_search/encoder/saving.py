@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from debater_search.encoder.card import CARD, is_card, write_card
 from debater_search.encoder.loading.eight_bits import write_int8
 from debater_search.encoder.loading.files import INT8_FILE, read_json, write_json
 from debater_search.encoder.loading.parts import Parts
@@ -34,10 +35,10 @@ def save_checkpoint(
     *,
     int8: bool = False,
 ) -> None:
-    """Write the adapter or the full weights (safetensors), the tokenizer and `debater.json`.
+    """Write the adapter or the full weights (safetensors), the tokenizer, `debater.json` and a model card.
 
-    `weights` are the backbone's if processes share them; `provenance` None keeps that of the parts. `int8` writes
-    the full weights, adapters merged, in 8 bits.
+    A README.md of other hands stays as it is. `weights` are the backbone's if processes share them; `provenance` None
+    keeps that of the parts. `int8` writes the full weights, adapters merged, in 8 bits.
 
     Raises:
         InvalidError: the model has dense layers of sentence-transformers, or cannot be written in 8 bits.
@@ -52,6 +53,8 @@ def save_checkpoint(
     base_name = str(base.folder.resolve()) if Path(base.name).is_dir() else base.name
     for settings in getattr(backbone, "peft_config", {}).values():
         settings.base_model_name_or_path, settings.revision = base_name, base.revision
+    card = folder / CARD
+    written = card.read_bytes() if card.is_file() and not is_card(card) else None
     if int8:
         write_int8(backbone, folder / INT8_FILE)
         backbone.config.save_pretrained(folder)
@@ -61,7 +64,6 @@ def save_checkpoint(
         _sort_names(folder / "adapter_config.json")
     else:
         backbone.save_pretrained(folder, state_dict=weights)
-    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     save_tokenizer(parts, folder)
     described = {
         "format": parts.spec.format(int8=int8),
@@ -70,6 +72,10 @@ def save_checkpoint(
         **parts.spec.as_dict(),
     }
     write_json(folder / CHECKPOINT_FILE, {**described, "provenance": provenance or parts.provenance})
+    if written is None:
+        write_card(folder, "checkpoint")
+    else:
+        card.write_bytes(written)  # peft has put its own words into it
 
 
 def _require_int8(model: DeliberationModel, folder: Path) -> None:

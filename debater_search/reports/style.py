@@ -50,15 +50,15 @@ def grid(axes: "Axes", axis: Literal["x", "y"] = "y") -> None:
     axes.set_axisbelow(True)
 
 
-def mark_best(axes: "Axes", at: float, score: float, text: str, *, left: bool, label: str = "") -> None:
+def mark_best(axes: "Axes", at: float, score: float, text: str = "", *, left: bool = False, label: str = "") -> None:
     """Mark the best point of a curve by a star, with text to its left or right; `label` adds it to the legend."""
     axes.plot(
         at, score, linestyle="", marker="*", markersize=17, markerfacecolor=BEST, markeredgecolor=DARK,
         label=label, zorder=5,
     )  # fmt: skip
-    axes.annotate(
-        text, (at, score), textcoords="offset points", xytext=(-12 if left else 12, 12), ha="right" if left else "left"
-    )
+    if text:
+        beside, ha = (-12, "right") if left else (12, "left")
+        axes.annotate(text, (at, score), textcoords="offset points", xytext=(beside, 12), ha=ha)
 
 
 def save(figure: "Figure", picture: Path) -> None:

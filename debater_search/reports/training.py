@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Entries = list[dict[str, Any]]
 
 PANEL_WIDTH, ROW_HEIGHT = 4.6, 3.5  # inches
+COMPACT: dict[str, float] = {"fontsize": 9, "columnspacing": 1.2, "handlelength": 1.8, "handletextpad": 0.5}
+"""Legends in one line below a panel."""
 POINTS = 1000
 """Most points per curve, so that the picture of a million steps stays small."""
 
@@ -73,7 +75,8 @@ def _draw_losses(axes: "Axes", phase: str, rows: Entries) -> None:
         axes.plot(*_thinned(steps, smoothed(values, weight)), dashes, color=colour, linewidth=1.8, label=label)
     axes.set(title=phase.capitalize(), xlabel="step", ylabel="loss")
     grid(axes)
-    axes.legend(frameon=False, loc="upper right")
+    # below the panel: inside, some course of the losses always passes behind it
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(LOSSES[phase]), **COMPACT)
 
 
 def _draw_rate(axes: "Axes", rows: Entries) -> None:
@@ -110,8 +113,7 @@ def _mark_best(axes: "Axes", steps: list[int], scores: list[float]) -> None:
     if not scores:
         return
     at = max(range(len(scores)), key=scores.__getitem__)  # the first of equal scores, like the kept checkpoint
-    words = f"{scores[at]:.3f} at step {steps[at]:,}"
-    mark_best(axes, steps[at], scores[at], words, left=at > len(scores) / 2, label="best checkpoint")
+    mark_best(axes, steps[at], scores[at], label=f"best checkpoint:\n{scores[at]:.3f} at step {steps[at]:,}")
 
 
 def _of(entries: Entries, phase: str) -> Entries:

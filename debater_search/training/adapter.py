@@ -108,6 +108,11 @@ def _linear(backbone: PreTrainedModel) -> list[str]:
     return [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear | Conv1D)]
 
 
+def linear_weights(backbone: PreTrainedModel) -> list[nn.Parameter]:
+    """The weights of all linear layers of a model itself, adapted or not: what `quantize` holds in 4 bits."""
+    return [backbone.get_submodule(name).weight for name in _linear(backbone) if "lora_" not in name]
+
+
 def _targets(backbone: PreTrainedModel, lora: Lora) -> list[str]:
     """The layers that LoRA adapts, by names that peft matches at the end of whole ones."""
     names = _linear(backbone)

@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from debater_search import __version__
+from debater_search.encoder.card import CARD, is_card
 from debater_search.encoder.loading.files import write_json
 from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError, UnavailableError
@@ -92,6 +93,8 @@ def publish(output: Path, student: Student, provenance: dict[str, Any], *, step:
     write_checkpoint(final, student, provenance, step=step, optimizer=None, parallel=parallel)
     if parallel.is_main:
         marker = final / CHECKPOINT_FILE
+        if (output / CARD).exists() and not is_card(output / CARD):
+            (final / CARD).unlink(missing_ok=True)  # somebody described the run in their own words
         for path in [*(p for p in final.iterdir() if p != marker), marker]:
             path.replace(output / path.name)
         final.rmdir()
@@ -101,25 +104,42 @@ def publish(output: Path, student: Student, provenance: dict[str, Any], *, step:
 def restore_weights(checkpoint: Path, student: Student) -> None:
     """Put a checkpoint's weights into a student that was made trainable in the same way.
 
+    Raises InvalidError as `read_weights`.
+    """
+    from peft import set_peft_model_state_dict
+
+    backbone, saved = student.model.backbone, read_weights(checkpoint, student)
+    if hasattr(backbone, "peft_config"):
+        set_peft_model_state_dict(backbone, saved)
+    else:
+        backbone.load_state_dict(saved, strict=False)  # tied weights are saved once
+
+
+def read_weights(checkpoint: Path, student: Student) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint of a student that was made trainable in the same way.
+
     Raises InvalidError if they do not fit: the config makes another model.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-    backbone = student.model.backbone
-    adapted = hasattr(backbone, "peft_config")
-    saved: dict[str, torch.Tensor] = {}
+    adapted = hasattr(student.model.backbone, "peft_config")
+    own, saved = own_weights(student), dict[str, torch.Tensor]()
     for path in sorted(checkpoint.glob("adapter_model.safetensors" if adapted else "model*.safetensors")):
         saved |= load_file(path)
-    own = get_peft_model_state_dict(backbone, save_embedding_layers=False) if adapted else backbone.state_dict()
     if not saved or any(name not in own or own[name].shape != tensor.shape for name, tensor in saved.items()):
         raise InvalidError(
             f"The weights in {checkpoint} do not fit the model that this config makes.",
             "Go on with the model, thinking_steps and lora of before, or start over with `force`.",
         )
-    if adapted:
-        set_peft_model_state_dict(backbone, saved)
-    else:
-        backbone.load_state_dict(saved, strict=False)  # tied weights are saved once
+    return saved
+
+
+def own_weights(student: Student) -> dict[str, torch.Tensor]:
+    """What a checkpoint holds of a student, by the names that it has there; the tensors are the model's own."""
+    from peft import get_peft_model_state_dict
+
+    backbone = student.model.backbone
+    if hasattr(backbone, "peft_config"):
+        return dict(get_peft_model_state_dict(backbone, save_embedding_layers=False))
+    return dict(backbone.state_dict())
 
 
 def restore_optimizer(checkpoint: Path, optimizer: Optimizer) -> None:

@@ -11,7 +11,9 @@ from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.tasks import load_task
 from debater_search.extras import require
 from debater_search.processes import is_main_process
+from debater_search.training.backbones import SIZES
 from debater_search.training.batches import TrainingData
+from debater_search.training.echo_data import require_any
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
 
@@ -28,7 +30,8 @@ def check(
 ) -> None:
     """Raise DebaterError for what `train` with the same arguments would refuse, as far as that is known without torch.
 
-    Data is read last, since that may take minutes the first time. A dry run says itself what is missing or taken.
+    Data is read last, since that may take minutes the first time. A dry run says itself what is missing or taken, and
+    plans with backbones whose sizes are known.
     """
     require_arguments(device=device)
     require_shares(settings, 1 if processes is None else processes)
@@ -36,9 +39,11 @@ def check(
     if not dry_run:
         if is_finished(Path(output or settings.output), settings, resume=resume, force=force):
             return
+        require_any([data.path for data in settings.data])
         for data in settings.data:
             training_source(data.path, data.corpus)
-    require_model(settings.model, weights=not dry_run)
+    if not (dry_run and settings.model in SIZES):
+        require_model(settings.model, weights=not dry_run)
     if "torch" in sys.modules or not is_main_process():  # the run says the rest as soon, or another process
         return
     if settings.eval is not None:

@@ -1,12 +1,13 @@
 """A batch cut into forward passes of like lengths, so that little of what the model multiplies is padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from debater_search.encoder.batching import longest_first, token_batches
 
+KINDS = ("document", "query")
 MOST_PADDING = 0.05
 """Share of padded tokens above which a batch is cut into more passes."""
 
@@ -26,27 +27,30 @@ class Chunk:
     positions: list[int]
     kind: str
     tokens: int
-    """Padded, unless the model packs."""
+    """That the model multiplies: padded, unless it packs texts of this kind."""
     counts: bool = True
     """False: encoded only because another process has one chunk more."""
 
 
-def cut(texts: Sequence[Text], budget: int, *, least: int = 0, packs: bool = False) -> list[Chunk]:
+def cut(texts: Sequence[Text], budget: int, *, least: int = 0, packed: Collection[str] = ()) -> list[Chunk]:
     """Forward passes of one kind and at most `budget` tokens.
 
-    They are padded less than `MOST_PADDING` in all, unless that takes passes of fewer than `least` tokens. Where the
-    model `packs`, nothing is padded, and passes are filled with tokens of texts alone.
+    They are padded less than `MOST_PADDING` in all, unless that takes passes of fewer than `least` tokens. Texts of
+    the `packed` kinds are laid end to end: nothing is padded, and passes are filled with tokens of texts alone.
     """
     lengths = [len(text.ids) for text in texts]
-    passes: list[list[int]] = []
-    for kind in ("document", "query"):
+    chunks: list[Chunk] = []
+    padded: list[list[int]] = []
+    for kind in KINDS:
         at = [i for i, text in enumerate(texts) if text.kind == kind]
-        batches = _filled if packs else token_batches
-        passes += [[at[row] for row in rows] for rows in batches([lengths[i] for i in at], budget)]
-    if packs:
-        return [Chunk(p, texts[p[0]].kind, sum(lengths[i] for i in p)) for p in passes]
-    passes = _tightened([sorted(positions, key=lengths.__getitem__) for positions in passes], lengths, least)
-    return [Chunk(positions, texts[positions[0]].kind, _size(positions, lengths)) for positions in passes]
+        batches = _filled if kind in packed else token_batches
+        passes = [[at[row] for row in rows] for rows in batches([lengths[i] for i in at], budget)]
+        if kind in packed:
+            chunks += [Chunk(positions, kind, sum(lengths[i] for i in positions)) for positions in passes]
+        else:
+            padded += [sorted(positions, key=lengths.__getitem__) for positions in passes]
+    tightened = _tightened(padded, lengths, least)
+    return chunks + [Chunk(positions, texts[positions[0]].kind, _size(positions, lengths)) for positions in tightened]
 
 
 def _filled(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -73,7 +77,7 @@ def _tightened(passes: list[list[int]], lengths: Sequence[int], least: int) -> l
 
     Each pass comes sorted by length.
     """
-    tokens = sum(lengths)
+    tokens = sum(lengths[i] for positions in passes for i in positions)
     splits = [_best_split(positions, lengths, least) for positions in passes]
     while padding(tokens, sum(_size(p, lengths) for p in passes)) > MOST_PADDING:
         worst = int(np.argmax([saved for saved, _ in splits]))

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.encoder.speed.hardware import choose_device
-from debater_search.errors import InvalidError, UnavailableError
-from debater_search.training.adapter import make_trainable
+from debater_search.errors import InvalidError, MissingError, UnavailableError
+from debater_search.training.adapter import linear_weights, make_trainable
+from debater_search.training.backbones import SIZES, stand_in
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import MOMENTS
 from debater_search.training.development import DevelopmentSet
+from debater_search.training.echo_data import require_any
 from debater_search.training.horizon import Horizon
 from debater_search.training.launch import processes_for
 from debater_search.training.run_folder import is_finished
@@ -55,7 +57,9 @@ def plan(
 
     Raises DebaterError for all that would fail at the start of training, or later: data, lengths, the development set,
     trackers, processes without work, an output that cannot be used, a disk without room for checkpoints. A run that
-    holds the output is named in the plan. `without_data` estimates by lengths alone, for data that is elsewhere.
+    holds the output is named in the plan. What the published recipes take from elsewhere, data and backbone, may be
+    missing: the plan says where it comes from, and estimates by lengths and known sizes. `without_data` estimates by
+    lengths alone, for other data that is elsewhere.
 
     Examples:
         >>> from debater_search.training import load_config, plan
@@ -66,14 +70,16 @@ def plan(
     processes = processes_for(settings, processes, device)
     taken = _held_by(folder, settings, resume=resume, force=force)
     require_trackers(settings.report_to)
-    data = None if without_data else TrainingData(settings)
-    student = load_start(settings, device, weights=False)
+    missing = _missing(settings)
+    data = None if without_data or missing else TrainingData(settings)
+    student, assumed = _student(settings, device)
     require_room(student, settings)
     make_trainable(student, settings.lora, gradient_checkpointing=settings.gradient_checkpointing)
     if settings.eval is not None:
         DevelopmentSet(settings.eval, settings.seed).require_readable()
     ahead = Horizon.of(settings, 0 if data is None else data.steps_per_epoch)
-    tokens = _tokens_per_step(student, settings, data, ahead.steps)
+    read = data if assumed is None else None  # a stand-in does not read texts as the model does
+    tokens = _tokens_per_step(student, settings, read, ahead.steps)
     parameters = list(student.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     saved = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
@@ -94,10 +100,33 @@ def plan(
         "memory_per_device": memory_per_device(student, settings, tokens // processes, processes),
         "output": str(folder),
         "taken": taken,
+        "missing": missing,
+        "assumed": assumed,
     }
     length = settings.max_length.document
-    examples = [] if data is None else [_rendered(student, length, name, row) for name, row in data.first_rows()]
+    examples = [] if read is None else [_rendered(student, length, name, row) for name, row in read.first_rows()]
     return Plan(facts, examples)
+
+
+def _missing(settings: TrainingSettings) -> str | None:
+    """Where published data comes from that is not here; None if it is here, or is other data."""
+    try:
+        require_any([data.path for data in settings.data])
+    except MissingError as error:
+        return str(error)
+    return None
+
+
+def _student(settings: TrainingSettings, device: str) -> tuple[Student, str | None]:
+    """The model in shapes; a stand-in, and what is then not known, if only its sizes are."""
+    try:
+        return load_start(settings, device, weights=False), None
+    except UnavailableError:
+        if settings.model not in SIZES:
+            raise
+    assumed = f"{settings.model} is not here, and the hub does not answer: planned by its published sizes."
+    with stand_in(settings.model) as folder:
+        return load_start(settings.model_copy(update={"model": str(folder)}), device, weights=False), assumed
 
 
 def _held_by(folder: Path, settings: TrainingSettings, *, resume: bool, force: bool) -> str | None:
@@ -141,9 +170,9 @@ def memory_per_device(student: Student, settings: TrainingSettings, tokens: int,
     share = processes if settings.parallel == "fsdp" else 1
     weights = sum(p.numel() * p.element_size() for p in parameters) // share
     learning = sum(p.numel() for p in parameters if p.requires_grad)
-    if settings.quantize is not None:  # linear layers, but not embeddings
-        quantized = sum(p.numel() for n, p in student.model.named_parameters() if "base_layer.weight" in n)
-        weights -= round(quantized * (student.model.backbone.dtype.itemsize - FOUR_BITS))
+    if settings.quantize is not None:
+        linear = linear_weights(student.model.backbone)
+        weights -= sum(round(p.numel() * (p.element_size() - FOUR_BITS)) for p in linear)
     trained = learning * (1 + MOMENTS) * FLOAT32 // share
     if student.compute.itemsize < FLOAT32:  # autocast keeps rounded copies for the time of a pass
         trained += learning * student.compute.itemsize
@@ -174,7 +203,7 @@ def _tokens(batch: Batch) -> int:
 
 def _require_disk(folder: Path, checkpoint: int, settings: TrainingSettings, steps: int) -> None:
     """Raise UnavailableError if the checkpoints to come do not fit on the disk."""
-    kept = steps // settings.save_steps
+    kept = -(-steps // settings.save_steps)  # that of the last step included
     if settings.save_total_limit is not None:
         kept = min(kept, settings.save_total_limit + 1)  # a new one is written before the oldest is removed
     count = kept + 2  # the final one and the best

@@ -1,7 +1,11 @@
 """The paper's training data, "echo-data" (the E5 public mix): its files, and what goes before their queries."""
 
+from collections.abc import Sequence
+from os.path import normpath
 from pathlib import Path
 from typing import Any
+
+from debater_search.errors import MissingError
 
 INSTRUCTIONS: dict[str, str | list[str]] = {
     "allnli": [
@@ -30,7 +34,19 @@ INSTRUCTIONS: dict[str, str | list[str]] = {
 SEARCH_INSTRUCTION = "Given a question, retrieve passages that answer it:"
 """Default before the queries of a model trained on this data."""
 
+SOURCE = "It is echo-data.tar (3.6 GB), which https://github.com/jakespringer/echo-embeddings links to."
+
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+
+
+def require_any(paths: Sequence[str]) -> None:
+    """Raise MissingError, with where to get it, if sets are the published data and none of them is there."""
+    found = [Path(path) for path in paths]
+    if {path.name.partition(".")[0] for path in found} == {*INSTRUCTIONS} and not any(path.exists() for path in found):
+        raise MissingError(
+            f"The paper's training data is not in {normpath(found[0].parent)}.",
+            f"{SOURCE} Unpack it and name its folder: data_folder=FOLDER.",
+        )
 
 
 def data_sets(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

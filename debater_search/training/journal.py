@@ -1,6 +1,7 @@
 """What a run tells: the line on the terminal, `metrics.jsonl`, trackers, the picture. Only the main process tells."""
 
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from debater_search.training.run_folder import METRICS_FILE, PICTURE_FILE
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import StepFacts
 from debater_search.training.trackers import Trackers
+
+log = logging.getLogger(__name__)
 
 EVALUATION, SCORE = "evaluation", "ndcg@10"
 
@@ -52,11 +55,15 @@ class Journal:
             self.trackers.log({"phase": phase, **entry}, entry["step"])
 
     def go_on_from(self, step: int, *, warm: bool = False) -> list[float]:
-        """Drop what was written of steps that will be run again; the scores measured up to `step` (`warm`: of the
-        warm start).
+        """Drop what was written of steps that will be run again, and say which; the scores measured up to `step`
+        (`warm`: of the warm start).
         """
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        kept = [e for line in lines if (e := _entry(line)) and self._is_before(e, step, warm)]
+        found = [entry for line in lines if (entry := _entry(line))]
+        kept = [entry for entry in found if self._is_before(entry, step, warm)]
+        done = max((e["step"] for e in found if (e["phase"] == "warm start") == warm), default=step)
+        if done > step:
+            log.info("Steps %d to %d are run again: they were done after the last checkpoint.", step + 1, done)
         if self.writes:
             write_lines(self.path, map(json.dumps, kept))
         if self.trackers is not None:

@@ -82,13 +82,17 @@ class Run:
             warm, done = False, 0
             if self.parallel.is_main:
                 run_folder.drop_warm(self.folder)
-        last = self._run_phase(self._main_phase(done), done)
+        over = done >= self.horizon.steps or self._stalls()  # a changed config may end before the step it goes on from
+        last = done if over else self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
+        provenance = self._provenance_now()
         if self.settings.average_last > 1:
             before = run_folder.complete_checkpoints(self.folder, after=0, before=last)
             average_weights(self.student, before[-(self.settings.average_last - 1) :])
+            provenance["metrics"] = {}  # what was measured is of the last weights, not of their mean
         self.journal.close()
-        checkpoints.publish(self.folder, self.student, self._provenance_now(), step=last, parallel=self.parallel)
+        checkpoints.publish(self.folder, self.student, provenance, step=last, parallel=self.parallel)
+        self._keep_newest()  # last: all processes have read what they average
         return self.folder
 
     def _warm_phase(self, done: int) -> Phase:
@@ -207,7 +211,7 @@ class Run:
                                   seconds=seconds)  # fmt: skip
                 if phase.after(step + 1, phase.optimizer):
                     return step + 1
-        return max(done, phase.steps)  # a changed config may end before the step it goes on from
+        return phase.steps
 
     def _clip(self, loss: float, phase: Phase, step: int) -> None:
         """Clip the gradients of a step; drops them where they overflowed in float16, so that nothing is updated."""
@@ -226,12 +230,24 @@ class Run:
         # Measured before it is saved: a run that goes on from a checkpoint has its score.
         if evaluation is not None and (step % evaluation.every == 0 or step == self.horizon.steps):
             self._evaluate(step)
-            stop = evaluation.patience is not None and without_gain(self.scores) >= evaluation.patience
-            if stop:
+            if stop := self._stalls():
                 log.info("Stopped at step %d: %d measurements without a new best.", step, without_gain(self.scores))
-        if step % self.settings.save_steps == 0 and step < self.horizon.steps and not stop:
-            self._save(step, optimizer)
+        ends = stop or step == self.horizon.steps
+        if ends or step % self.settings.save_steps == 0:
+            self._save(step, optimizer)  # at the end, too: a longer run goes on from there
+        if not ends:
+            self._keep_newest()
         return stop
+
+    def _stalls(self) -> bool:
+        """Whether as many measurements as `eval.patience` brought no new best."""
+        patience = self.settings.eval.patience if self.settings.eval is not None else None
+        return patience is not None and bool(self.scores) and without_gain(self.scores) >= patience
+
+    def _keep_newest(self) -> None:
+        """Remove the checkpoints that `save_total_limit` does not keep."""
+        if self.parallel.is_main and self.settings.save_total_limit is not None:
+            run_folder.keep_newest(self.folder, self.settings.save_total_limit)
 
     def _evaluate(self, step: int) -> None:
         assert self.development is not None
@@ -248,20 +264,12 @@ class Run:
         # A run can resume from here: an optimizer without steps stands for a phase not begun.
         fresh = optimizer or AdamW(self._trainable())
         checkpoints.write_checkpoint(
-            self.folder / f"{'warm' if warm else 'checkpoint'}-{step}",
-            self.student,
-            self._provenance_now(),
-            step=step,
-            optimizer=fresh,
-            parallel=self.parallel,
+            self.folder / f"{'warm' if warm else 'checkpoint'}-{step}", self.student, self._provenance_now(), step=step,
+            optimizer=fresh, parallel=self.parallel,
             state={"cache_tokens": self.cache_tokens, "warm": warm, "loss_scale": self.loss_scale.saved},
-        )
-        if not self.parallel.is_main:
-            return
-        if warm:
+        )  # fmt: skip
+        if warm and self.parallel.is_main:
             run_folder.drop_warm(self.folder, before=step)
-        elif (limit := self.settings.save_total_limit) is not None:
-            run_folder.keep_newest(self.folder, limit)
 
     def _provenance_now(self) -> dict[str, object]:
         return {**self.provenance, "metrics": self.journal.last}

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from debater_search.data.files import require_writable
+from debater_search.encoder.card import CARD, is_card
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import DamagedError, InvalidError
@@ -30,7 +31,10 @@ OUR_FILES = re.compile(
 
 def is_ours(output: Path) -> bool:
     """Whether a folder holds nothing but what training writes; anything else in it is never deleted."""
-    return all((OUR_FOLDERS if path.is_dir() else OUR_FILES).fullmatch(path.name) for path in output.iterdir())
+    return all(
+        (OUR_FOLDERS if path.is_dir() else OUR_FILES).fullmatch(path.name) or (path.name == CARD and is_card(path))
+        for path in output.iterdir()
+    )
 
 
 def clear(output: Path) -> None:

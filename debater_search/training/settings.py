@@ -1,5 +1,6 @@
 """What a training config may say. Names are those of the config file; the reference page is generated from here."""
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -9,8 +10,11 @@ from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.sections import DataSet, Evaluation, Lora, Loss, MaxLength, Section, Thinking, WarmStart
 from debater_search.training.synonyms import SYNONYMS
 
+log = logging.getLogger(__name__)
+
 DTYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 """Values of `precision` → `dtype` of `Encoder.load`: frozen weights are kept in it."""
+RENAMED = "The setting %s is now called %s; the older name is still read."
 
 
 class TrainingSettings(Section):
@@ -32,7 +36,8 @@ class TrainingSettings(Section):
     thinking: Thinking = Field(Thinking(), description="Thinking tokens, and what they read.")
     bidirectional: bool = Field(
         False,
-        description="Let all tokens of a decoder see each other, and pool by mean (LLM2Vec); needs thinking_steps: 1.",
+        description="Let all tokens of a decoder see each other (LLM2Vec); needs thinking_steps: 1. A plain decoder is "
+        "then pooled by mean; a sentence-transformers folder and a published adapter pool as they declare.",
     )
     readout: Literal["residual"] | None = Field(
         None,
@@ -98,7 +103,7 @@ class TrainingSettings(Section):
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
     max_steps: PositiveInt = Field(1000, description="Optimizer steps, not counting a warm start.")
     epochs: PositiveFloat | None = Field(None, description="Passes over the data, instead of max_steps.")
-    save_steps: PositiveInt = Field(200, description="Steps between two checkpoints.")
+    save_steps: PositiveInt = Field(200, description="Steps between two checkpoints; the last step has one, too.")
     save_total_limit: PositiveInt | None = Field(
         None, description="Checkpoints to keep, the newest ones; older ones are removed. null: all. best always stays."
     )
@@ -195,7 +200,7 @@ class TrainingSettings(Section):
     @model_validator(mode="after")
     def _both_ways_without_thinking(self) -> Self:
         if self.bidirectional and self.thinking_steps != 1:
-            raise ValueError("bidirectional needs thinking_steps: 1, since it pools by mean")
+            raise ValueError("bidirectional needs thinking_steps: 1: a thinking step must not see the steps after it")
         return self
 
     @model_validator(mode="after")
@@ -230,6 +235,7 @@ class TrainingSettings(Section):
         if "thinking_steps" in values:
             moved["steps"] = values["thinking_steps"]
         if isinstance(loss, dict) and "diversity" in loss:
+            log.info(RENAMED, "loss.diversity", "thinking.diversity")
             moved["diversity"] = loss["diversity"]
             values = {**values, "loss": {name: value for name, value in loss.items() if name != "diversity"}}
         if not moved or not isinstance(thinking or {}, dict | Thinking):
@@ -249,6 +255,7 @@ class TrainingSettings(Section):
             return values
         if "precision" in values:
             raise ValueError("dtype is the older name of precision: leave it out")
+        log.info(RENAMED, "dtype", "precision")
         written = values["dtype"]
         known = next((ours for ours, theirs in DTYPES.items() if theirs == written), written)
         return {**{name: value for name, value in values.items() if name != "dtype"}, "precision": known}

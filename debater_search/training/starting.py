@@ -102,6 +102,11 @@ def _thinking_as(spec: EncoderSpec, settings: TrainingSettings, start: Encoder) 
     queries = asked.query if "query" in asked.model_fields_set else spec.template.query_thinking
     if queries == 0 and spec.template.query_thinking:
         raise InvalidError(f"Queries of {start.name} think.", "Leave thinking.query out, or set it above 0.")
+    if queries and spec.document_pooling == "residual":
+        raise InvalidError(
+            f"Queries of {start.name} are a mean over their text (readout: residual) and cannot think.",
+            "Leave thinking.query out.",
+        )
     if reads == "state":
         require_states_as_input(start.model.backbone.config)
         if settings.gradient_checkpointing or settings.parallel == "fsdp":
@@ -128,7 +133,7 @@ def load_teachers(settings: TrainingSettings, data: TrainingData, student: Stude
     if settings.loss.teacher != "base":
         named = next((model for model in settings.loss.teacher_models if model.name == guide), None)
         alone = load_base(settings, device) if named is None else _load_teacher(named, device)
-        return BaseTeacher(alone, length, cached=cached)
+        return BaseTeacher(alone, length, instructed=named is None, cached=cached)
     others = [(_load_teacher(model, device), model.weight) for model in settings.loss.teacher_models]
     return BaseTeacher(load_base(settings, device), length, texts, others=others, cached=cached)
 

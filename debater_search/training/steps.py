@@ -11,7 +11,7 @@ from debater_search.encoder import Encoder
 from debater_search.encoder.base import TorchEncoder
 from debater_search.encoder.texts import encodable
 from debater_search.training.batches import Batch
-from debater_search.training.chunks import Chunk, Text, cut, padding
+from debater_search.training.chunks import KINDS, Chunk, Text, cut, padding
 from debater_search.training.gather import gathered, mean_over_processes, world_size
 from debater_search.training.loss import DeliberationLoss, Terms
 from debater_search.training.parallel import Parallel
@@ -144,10 +144,16 @@ def passes(
 
     Where each pass `gathers` the model's weights from other processes, only a budget cuts, not padding.
     """
+    packed = packed_kinds(encoder)
     if gathers:
-        return cut(texts, budget or UNLIMITED, least=UNLIMITED, packs=encoder.model.packs)
+        return cut(texts, budget or UNLIMITED, least=UNLIMITED, packed=packed)
     least = LEAST_TOKENS_CUDA if encoder.device.type == "cuda" else 0
-    return cut(texts, budget or chunk_tokens(encoder), least=least, packs=encoder.model.packs)
+    return cut(texts, budget or chunk_tokens(encoder), least=least, packed=packed)
+
+
+def packed_kinds(encoder: TorchEncoder) -> list[str]:
+    """Kinds of texts that the encoder's model lays end to end: by how it reads them, not by its kernel alone."""
+    return [kind for kind in KINDS if encoder.model.packs_read(encoder.spec.reading(kind))]
 
 
 @torch.no_grad()
@@ -205,7 +211,7 @@ def _gradient(chunk: Chunk, leaves: list[Tensor]) -> Tensor:
 
 def _facts(loss: float, terms: dict[str, float], student: Student, batch: Batch, chunks: Sequence[Chunk]) -> StepFacts:
     tokens = sum(len(text.ids) for text in batch.tokens)
-    padded = tokens if student.model.packs else sum(chunk.tokens for chunk in chunks)
+    padded = sum(chunk.tokens for chunk in chunks)
     means = mean_over_processes(torch.tensor([tokens, padded], dtype=torch.float32, device=student.device)).tolist()
     return StepFacts(loss, terms, round(means[0] * world_size()), padding(*means))
 

@@ -27,7 +27,7 @@ class BaseTeacher:
     """Vectors whose dot product is cosine + weight x BM25, BM25 as a share of what a perfect match would score.
 
     The weight is each query's own (`Labels.lexical`). Words are those of a query without its instruction, and other
-    encoders read it so, behind their own; the base model reads the instruction.
+    encoders read it so, behind their own prompt; the model that is trained reads the instruction.
     """
 
     def __init__(
@@ -37,13 +37,16 @@ class BaseTeacher:
         texts: Sequence[str] = (),
         *,
         others: Sequence[tuple[Encoder, float]] = (),
+        instructed: bool = True,
         cached: bool = False,
     ) -> None:
         """`texts` are what words are counted over; without any, words do not count.
 
-        `others` are encoders whose cosines are added, with the weight of each. `cached` keeps vectors on disk.
+        `others` are encoders whose cosines are added, with the weight of each. `instructed` says that `base` is the
+        model that is trained, and reads what stands before its queries. `cached` keeps vectors on disk.
         """
         self.base, self.document_length, self.knows_words = base, document_length, bool(texts)
+        self.instructed = instructed
         self._models = [(base, 1.0), *others]
         self._kept = [KeptVectors(encoder, document_length) if cached else None for encoder, _ in self._models]
         for encoder, _ in self._models:
@@ -53,7 +56,7 @@ class BaseTeacher:
 
     def reads(self, batch: Batch) -> tuple[Text, ...]:
         """The batch's texts as the teacher reads them: queries, positives, negatives."""
-        return tokenized(self.base, batch, self.document_length)
+        return tokenized(self.base, self._as_read(0, batch), self.document_length)
 
     def labelled(self, batch: Batch) -> Batch:
         """The batch with the teachers' vectors among its labels: base, words if they count, the others."""
@@ -76,15 +79,19 @@ class BaseTeacher:
     def _vectors(self, number: int, batch: Batch) -> Tensor:
         """Vectors of a batch's queries, positives and negatives by one of the models, length 1."""
         encoder, kept = self._models[number][0], self._kept[number]
-        own = encoder is self.base  # others put their own prompts before queries
-        read = batch if own else replace(batch, queries=batch.questions, query_prompts=())
+        read = self._as_read(number, batch)
 
         def encode(texts: Batch) -> Tensor:
-            if texts is batch:
-                return vectors(encoder, batch.targets)
-            return vectors(encoder, tokenized(encoder, texts, self.document_length))
+            ready = number == 0 and texts is read
+            return vectors(encoder, batch.targets if ready else tokenized(encoder, texts, self.document_length))
 
         return encode(read) if kept is None else kept.of(read, encode).to(self.base.device)
+
+    def _as_read(self, number: int, batch: Batch) -> Batch:
+        """A batch as one of the models reads it: bare questions behind its own prompt, unless it is the one trained."""
+        if number == 0 and self.instructed:
+            return batch
+        return replace(batch, queries=batch.questions, query_prompts=())
 
     def words_asked(self, queries: Sequence[Sequence[int]]) -> Tensor:
         """Weight of each word of each query, as a share of the query's: [queries, vocabulary]."""

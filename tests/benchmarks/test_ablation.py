@@ -165,7 +165,7 @@ def test_steps_learn_from_their_teachers_and_the_last_from_all(ablation: ModuleT
     own = ["base", "words", "mpnet"]
     assert 'loss.step_teachers=["base", "words", "mpnet", "base", "all"]' in overrides(5, own)
     assert 'loss.step_teachers=["base", "all"]' in overrides(2, own)
-    assert "loss.step_teachers=[] loss.diversity=0" in overrides(1, own)
+    assert "loss.step_teachers=[] thinking.diversity=0" in overrides(1, own)
     assert "loss.step_teachers=[]" in overrides(4, [])
 
 

@@ -113,3 +113,17 @@ def test_a_dry_run_without_the_data_shows_memory_and_fails(debater: Debater, con
     outcome = debater("train", config, "--dry-run")
     assert "tokens a step   at most" in outcome.out
     assert "not known: data is missing" in outcome.out
+
+
+def test_a_dry_run_of_a_published_recipe_works_without_its_data_and_its_backbone(
+    debater: Debater, workdir: Path
+) -> None:
+    shipped = str(REPOSITORY / "configs" / "minicpm3-4b.yaml")
+    outcome = debater("train", shipped, "--dry-run", "--device", "cpu")
+    assert outcome.code == 0
+    assert "memory          about " in outcome.out
+    assert "tokens a step   at most 393,216" in outcome.out
+    assert "https://github.com/jakespringer/echo-embeddings" in outcome.out
+    assert "openbmb/MiniCPM3-4B is not here" in outcome.out
+    assert "/tmp" not in outcome.err
+    assert debater("train", shipped, "--dry-run", "--json").json["plan"]["assumed"]

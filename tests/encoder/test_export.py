@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from debater_search.encoder import Encoder, load_again
+from debater_search.encoder.card import write_card
 from debater_search.encoder.export import Format, export
-from debater_search.encoder.export.card import write_card
 from debater_search.encoder.export.push import push
 from debater_search.encoder.export.source import PROBES
 from debater_search.errors import DebaterError, InvalidError, UnavailableError

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,24 @@ def test_the_picture_shows_losses_rate_and_every_thinking_step(tmp_path: Path) -
 
 def test_of_equal_scores_the_first_is_the_best_checkpoint(tmp_path: Path) -> None:
     assert "0.300 at step 2" in drawn(tmp_path, entries(scores=(0.3, 0.3)))
+
+
+def test_no_legend_covers_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr("debater_search.reports.training.save", lambda figure, picture: made.append(figure))
+    (tmp_path / "metrics.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in entries(warm=True, teacher=True, scores=(0.3, 0.36, 0.35), depth=8))
+    )
+    draw_training(tmp_path / "metrics.jsonl", tmp_path / "training.png")
+    [figure] = made
+    figure.draw_without_rendering()
+    whole, panels = figure.bbox, [axes.get_window_extent() for axes in figure.axes]
+    legends = [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend()]
+    assert len(legends) == 3
+    for n, legend in enumerate(legends):
+        assert not any(legend.overlaps(other) for other in [*panels, *legends[:n]])
+        assert whole.x0 <= legend.x0 < legend.x1 <= whole.x1
+        assert whole.y0 <= legend.y0 < legend.y1 <= whole.y1
 
 
 def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:

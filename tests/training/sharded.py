@@ -10,10 +10,11 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from debater_search.encoder.model import DeliberationModel
 from debater_search.training import checkpoints
+from debater_search.training.averaging import average_weights
 from debater_search.training.run import Run
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.steps import StepOptions
@@ -61,6 +62,7 @@ def facts_of(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
             folder / "checkpoint-1", run.student, {"config": {}}, step=1, optimizer=phase.optimizer,
             parallel=run.parallel,
         )  # fmt: skip
+    average_with_the_first_checkpoint(run, folder)
     return {
         "placed": len(placed),
         "all": size(parameters),
@@ -71,6 +73,25 @@ def facts_of(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
         "gathered": gathered["bytes"],
         "kept": kept,
     }
+
+
+def average_with_the_first_checkpoint(run: Run, folder: Path) -> None:
+    """Other weights as checkpoint-2, and the mean of both checkpoints, made while processes share them, as mean."""
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for parameter in run.student.model.parameters():
+            if parameter.requires_grad:
+                drawn = torch.randn(parameter.shape)
+                parameter.add_(distribute_tensor(drawn, parameter.device_mesh, parameter.placements))
+
+    def save(name: str) -> None:
+        checkpoints.write_checkpoint(
+            folder / name, run.student, {"config": {}}, step=2, optimizer=None, parallel=run.parallel
+        )
+
+    save("checkpoint-2")
+    average_weights(run.student, [folder / "checkpoint-1"])
+    save("mean")
 
 
 def main(folder: Path) -> None:

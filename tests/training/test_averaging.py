@@ -1,5 +1,6 @@
 """The final checkpoint as the mean of the last ones."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def test_weights_are_the_mean_of_all(tiny_model: Callable[..., Path], tmp_path: 
 
 def test_weights_of_another_model_are_refused(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     student(tiny_model("bert"), 0, Lora(r=4)).save(tmp_path)
-    with pytest.raises(InvalidError, match="another model's"):
+    with pytest.raises(InvalidError, match="do not fit the model"):
         average_weights(student(tiny_model("bert"), 1, Lora(r=2)), [tmp_path])
 
 
@@ -60,6 +61,29 @@ def test_a_run_ends_in_the_mean_of_its_last_checkpoints(
     (mean / "debater.json").unlink()  # killed at the end: resumed from checkpoint-2
     assert train(config(average_last=2, **more), output=mean, resume=True) == mean
     assert all(torch.allclose(t, (last[n] + before[n]) / 2, atol=1e-7) for n, t in load_file(mean / name).items())
+
+
+def test_a_mean_of_checkpoints_does_not_carry_what_was_measured_of_the_last(
+    config: Callable[..., TrainingSettings], development: Path
+) -> None:
+    more = {"max_steps": 2, "save_steps": 1, "batch_size": 2, "eval": {"task": str(development), "every": 1}}
+    folder = train(config(average_last=2, **more))
+    metrics = [
+        json.loads((place / "debater.json").read_text())["provenance"]["metrics"]
+        for place in (folder / "checkpoint-2", folder)
+    ]
+    assert metrics[0].keys() == {"training", "evaluation"}
+    assert metrics[1] == {}
+
+
+def test_the_checkpoints_of_a_mean_are_removed_only_once_they_are_averaged(
+    config: Callable[..., TrainingSettings],
+) -> None:
+    folder = train(config(average_last=3, save_total_limit=2, max_steps=3, save_steps=1))
+    names = [*(f"checkpoint-{step}" for step in (2, 3)), ""]
+    *last, mean = (load_file(folder / name / "adapter_model.safetensors") for name in names)
+    assert not (folder / "checkpoint-1").exists()
+    assert not any(torch.allclose(mean[n], (last[0][n] + last[1][n]) / 2, atol=1e-7) for n in mean if "lora_B" in n)
 
 
 def test_more_than_are_kept_cannot_be_averaged(config: Callable[..., TrainingSettings]) -> None:

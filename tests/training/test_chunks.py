@@ -2,19 +2,23 @@
 
 import gzip
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from debater_search.encoder import Encoder
 from debater_search.encoder.base import TorchEncoder
-from debater_search.training.chunks import MOST_PADDING, Text, cut, padding
+from debater_search.training.chunks import KINDS, MOST_PADDING, Text, cut, padding
 from debater_search.training.steps import passes
+from debater_search.training.student import Student
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +59,7 @@ def test_texts_that_are_packed_fill_as_few_passes_as_their_tokens_need(
     lengths: list[tuple[int, str]], budget: int
 ) -> None:
     texts = [Text([7] * n, kind) for n, kind in lengths]
-    chunks = cut(texts, budget, packs=True)
+    chunks = cut(texts, budget, packed=KINDS)
     assert sorted(position for chunk in chunks for position in chunk.positions) == list(range(len(texts)))
     for chunk in chunks:
         assert chunk.tokens == sum(len(texts[position].ids) for position in chunk.positions)
@@ -68,11 +72,44 @@ def test_texts_that_are_packed_fill_as_few_passes_as_their_tokens_need(
     ("device", "packs", "passes_needed"), [("cpu", False, 12), ("cuda", False, 3), ("cuda", True, 2)]
 )
 def test_a_gpu_gets_few_and_large_passes(device: str, packs: bool, passes_needed: int) -> None:
-    encoder = SimpleNamespace(device=torch.device(device), model=SimpleNamespace(packs=packs))
+    spec, model = SimpleNamespace(reading=lambda kind: kind), SimpleNamespace(packs_read=lambda reading: packs)
+    encoder = SimpleNamespace(device=torch.device(device), spec=spec, model=model)
     lengths = [16 + (n * n) % 240 for n in range(128)]
     texts = [Text([1] * n, "document") for n in lengths] + [Text([1] * 9, "query")] * 64
     chunks = passes(cast(TorchEncoder, encoder), texts)
     assert len(chunks) == passes_needed
+
+
+@pytest.mark.parametrize(
+    ("change", "packed"),
+    [
+        ({}, {"document", "query"}),
+        ({"thinking_input": "state"}, {"query"}),  # a pass for each step, beside kept keys and values
+        ({"query_pooling": "mean"}, {"document"}),  # all states are read
+        ({"query_pooling": "mean", "document_pooling": "mean", "thinking_steps": 1}, set()),
+    ],
+)
+def test_chunks_are_counted_as_packed_only_where_the_model_lays_texts_end_to_end(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], packed: set[str]
+) -> None:
+    student = Student(Encoder.load(tiny_model("llama"), device="cpu", thinking_steps=3))
+    student.model.packs = True
+    student.spec = replace(student.spec, **change)
+    ran: set[str] = set()
+    kind = ""
+
+    def laid_end_to_end(ids: torch.Tensor, lengths: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        ran.add(kind)
+        return torch.zeros(*at.shape, 32)
+
+    monkeypatch.setattr(student.model, "_packed", laid_end_to_end)
+    texts = [Text([5] * (4 + n), kind) for n in range(5) for kind in KINDS]
+    for chunk in passes(student, texts, gathers=True):
+        kind = chunk.kind
+        lengths = [len(texts[position].ids) for position in chunk.positions]
+        student.views([texts[position].ids for position in chunk.positions], kind)
+        assert chunk.tokens == (sum(lengths) if kind in packed else len(lengths) * max(lengths))
+    assert ran == packed
 
 
 def test_texts_of_like_length_stay_in_one_pass() -> None:

@@ -149,6 +149,17 @@ def test_training_on_keeps_how_a_checkpoint_thinks(config: Callable[..., Trainin
         load_start(TrainingSettings.model_validate({**values, "thinking": {"steps": 3, "query": 0}}), "cpu")
 
 
+def test_queries_that_a_checkpoint_reads_as_a_mean_are_not_made_to_think(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    load_start(config(readout="residual"), "cpu").save(tmp_path / "saved")
+    more = {"model": str(tmp_path / "saved")}
+    assert start(config, **more, thinking={"steps": 3}).spec.document_pooling == "residual"
+    with pytest.raises(InvalidError, match=r"a mean over their text \(readout: residual\) and cannot think") as told:
+        start(config, **more, thinking={"steps": 3, "query": 1})
+    assert told.value.hint == "Leave thinking.query out."
+
+
 @pytest.mark.parametrize("family", ["bert", "gemma2"])
 def test_models_that_cannot_read_states_are_refused(config: Callable[..., TrainingSettings], family: str) -> None:
     with pytest.raises(InvalidError, match="input: state is not possible"):
@@ -173,8 +184,15 @@ def test_settings_that_exclude_each_other_are_refused(more: dict[str, Any], said
         TrainingSettings.model_validate({"model": "m", "output": "o", "data": [{"path": "d"}], **more})
 
 
-def test_short_and_older_names_are_read(config: Callable[..., TrainingSettings]) -> None:
-    settings = config(thinking_steps=4, loss={"diversity": 0.5, "scale": 20})
+def test_short_names_are_read_and_older_ones_with_a_note(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "debater_search")
+    config(thinking_steps=4)
+    assert "now called" not in caplog.text
+    settings = config(thinking_steps=4, loss={"diversity": 0.5, "scale": 20}, dtype="bfloat16")
+    assert "The setting loss.diversity is now called thinking.diversity; the older name is still read." in caplog.text
+    assert "The setting dtype is now called precision" in caplog.text
     assert (settings.thinking.steps, settings.thinking.diversity, settings.loss.scale) == (4, 0.5, 20)
     assert TrainingSettings.model_validate(settings.model_dump(mode="json")) == settings
     assert TrainingSettings.model_validate(json.loads(settings.model_dump_json(exclude_unset=True))) == settings

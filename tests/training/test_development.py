@@ -53,7 +53,7 @@ def test_a_checkpoint_is_written_after_its_evaluation(
     monkeypatch.setattr(Run, "_evaluate", lambda self, step: done.append(f"score {step}"))
     monkeypatch.setattr(Run, "_save", lambda self, step, optimizer: done.append(f"save {step}"))
     train(config(eval={"task": "task", "every": 2}, max_steps=4))
-    assert done == ["score 2", "save 2", "score 4"]
+    assert done == ["score 2", "save 2", "score 4", "save 4"]
 
 
 def test_training_stops_when_measurements_bring_no_new_best(

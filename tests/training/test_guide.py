@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from debater_search.training.candidates import Labels
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, load_teachers
 from debater_search.training.steps import prepare
+from tests.encoder.conftest import sentence_transformer as sentence_transformer
 
 
 def random_batch(queries: int, negatives: int, steps: int = 3) -> tuple[torch.Tensor, ...]:
@@ -83,6 +85,27 @@ def test_a_guide_need_not_teach(config: Callable[..., TrainingSettings], guide: 
     assert torch.allclose(cosines, torch.from_numpy(wanted), atol=1e-4)
     loss = DeliberationLoss(**settings.loss.arguments(settings.teachers))
     assert (loss.guide, loss.guide_margin, loss.teacher) == (0, 0.1, None)
+
+
+def test_only_the_model_that_is_trained_reads_the_instruction_as_a_guide(
+    config: Callable[..., TrainingSettings], sentence_transformer: Callable[..., Path]
+) -> None:
+    prompted = sentence_transformer("mean_tokens", config_sentence_transformers={"prompts": {"query": "query: "}})
+    models = [{"name": "other", "model": str(prompted)}]
+    for guide, cached in (("base", False), ("other", False), ("other", True)):
+        others = {} if guide == "base" else {"teacher_models": models, "teacher_cache": cached}
+        loss = {"guide": guide, **others}
+        settings = config(loss=loss)
+        settings.data[0].instruction = "find the answer:"
+        data, student = TrainingData(settings), load_start(settings, "cpu")
+        teacher, batch = load_teachers(settings, data, student, "cpu"), data.batch(0)
+        labels = teacher.labelled(replace(prepare(student, batch, 60), targets=teacher.reads(batch))).labels
+        if guide == "base":
+            wanted = teacher.base.encode_queries(batch.queries, instruction="")
+        else:
+            wanted = teacher.base.encode_queries(batch.questions)
+        assert labels.teacher_queries is not None
+        assert torch.allclose(labels.teacher_queries, torch.from_numpy(wanted), atol=1e-5)
 
 
 def test_a_guide_among_teachers_is_found_by_its_name(config: Callable[..., TrainingSettings]) -> None:

@@ -15,9 +15,10 @@ from debater_search.encoder import Encoder
 from debater_search.encoder.loading import backbone as loading
 from debater_search.encoder.loading import four_bits
 from debater_search.errors import DebaterError, InvalidError, UnavailableError
-from debater_search.training import train
+from debater_search.training import plan, train
 from debater_search.training.adapter import make_trainable
 from debater_search.training.checks import require_libraries
+from debater_search.training.dry_run import FOUR_BITS
 from debater_search.training.sections import Lora
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start
@@ -122,8 +123,14 @@ def test_on_a_card_weights_are_read_in_four_bits(
     assert asked["quantization_config"].bnb_4bit_compute_dtype == half
 
 
-def test_a_dry_run_counts_half_a_byte_of_a_weight(config: Callable[..., TrainingSettings]) -> None:
-    from debater_search.training.dry_run import plan
-
-    memory = [plan(config(quantize=kind), device="cpu").facts["memory_per_device"] for kind in (None, "4bit")]
-    assert memory[1] < memory[0]
+@pytest.mark.parametrize("targets", [None, ["q_proj"]])
+def test_a_dry_run_counts_half_a_byte_for_each_weight_of_all_linear_layers(
+    config: Callable[..., TrainingSettings], targets: list[str] | None
+) -> None:
+    lora = {"r": 4, "targets": targets}
+    memory = [
+        plan(config("llama", quantize=kind, lora=lora), device="cpu").facts["memory_per_device"]
+        for kind in (None, "4bit")
+    ]
+    layers = [m for m in load_start(config("llama"), "cpu").model.modules() if isinstance(m, torch.nn.Linear)]
+    assert memory[0] - memory[1] == sum(round(m.weight.numel() * (4 - FOUR_BITS)) for m in layers)

@@ -73,8 +73,7 @@ def test_files_that_training_did_not_write_are_never_deleted(
 
 
 def test_resume_with_a_changed_config_names_what_changed(config: Callable[..., TrainingSettings]) -> None:
-    folder = train(config())
-    (folder / "debater.json").unlink()  # as if killed before the end
+    folder = unfinished(train(config()))
     changed = config(learning_rate=1e-3, loss={"scale": 10.0})
     with pytest.raises(DebaterError, match=r"learning_rate, loss\.scale"):
         train(changed, resume=True)
@@ -92,8 +91,9 @@ def test_a_run_of_a_release_without_a_setting_of_today_resumes(config: Callable[
 
 
 def unfinished(folder: Path) -> Path:
-    """A run's folder as if it had been killed before its end."""
+    """A run's folder as if it had been killed before its last step."""
     (folder / "debater.json").unlink()
+    shutil.rmtree(max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2])))
     return folder
 
 
@@ -110,10 +110,50 @@ def test_a_finished_run_goes_on_with_a_changed_config_where_that_is_forced(
     assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 8
 
 
+def test_a_finished_run_goes_on_from_its_end(
+    config: Callable[..., TrainingSettings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "debater_search")
+    steady = {"schedule": "constant", "save_steps": 4}
+    whole = train(config(max_steps=5, **steady), output=tmp_path / "whole")
+    folder = train(config(max_steps=3, **steady))
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-3"]
+    train(config(max_steps=5, **steady), resume=True, force=True)
+    assert "run again" not in caplog.text
+    assert [row["step"] for row in metrics(folder)] == [1, 2, 3, 4, 5]
+    name = "adapter_model.safetensors"
+    assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_steps_that_are_run_again_are_named(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "debater_search")
+    unfinished(train(config()))
+    train(config(), resume=True)
+    assert "Steps 5 to 6 are run again: they were done after the last checkpoint." in caplog.text
+
+
+def test_a_run_that_stopped_early_is_published_and_not_run_on_where_it_was_killed_at_its_end(
+    config: Callable[..., TrainingSettings], development: Path
+) -> None:
+    evaluation = {"task": str(development), "every": 1, "patience": 1}
+    settings = config(max_steps=40, save_steps=50, learning_rate=1e-9, eval=evaluation)
+    folder = train(settings)
+    before = metrics(folder)
+    assert len(before) < 40
+    (folder / "debater.json").unlink()
+    train(settings, resume=True)
+    assert metrics(folder) == before
+    train(config(max_steps=len(before) + 1, save_steps=50, eval={**evaluation, "patience": 9}), resume=True, force=True)
+    assert len(metrics(folder)) == len(before) + 1
+
+
 def test_a_finished_run_without_checkpoints_is_kept_where_going_on_is_forced(
     config: Callable[..., TrainingSettings],
 ) -> None:
     folder = train(config(max_steps=1))
+    shutil.rmtree(folder / "checkpoint-1")
     with pytest.raises(DebaterError, match="no checkpoint to go on from"):
         train(config(max_steps=2), resume=True, force=True)
     assert (folder / "debater.json").is_file()
@@ -389,8 +429,7 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
 
 def test_a_half_written_checkpoint_is_ignored(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
     whole = train(config(), output=tmp_path / "whole")
-    folder = train(config())
-    (folder / "debater.json").unlink()
+    folder = unfinished(train(config()))
     shutil.copytree(folder / "checkpoint-4", folder / ".checkpoint-6.tmp")  # not renamed: a kill while writing
     (folder / "checkpoint-4" / "trainer_state.json").unlink()  # without it nothing can go on from there
     again = train(config(), resume=True)

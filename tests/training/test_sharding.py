@@ -87,13 +87,18 @@ def facts(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
     }
     (folder / "jobs.json").write_text(json.dumps(jobs))
     torchrun(2, str(ROOT / "tests" / "training" / "sharded.py"), str(folder))
-    saved = {
-        name: sum(tensor.nbytes for path in (folder / name / "checkpoint-1").glob("*.safetensors")
-                  for tensor in load_file(path).values())
-        for name in jobs
-    }  # fmt: skip
+
+    def of(name: str) -> dict[str, Any]:
+        """What the checkpoints hold: bytes of the first with its moments, and the weights of all by their names."""
+        first = folder / name / "checkpoint-1"
+        moments = sum(tensor.nbytes for tensor in load_file(first / "optimizer.safetensors").values())
+        made = {made: folder / name / made for made in ("checkpoint-1", "checkpoint-2", "mean")}
+        weights = {name: load_file(next(place.glob("*model.safetensors"))) for name, place in made.items()}
+        saved = moments + sum(tensor.nbytes for tensor in weights["checkpoint-1"].values())
+        return {"saved": saved, "weights": weights}
+
     return {
-        name: [json.loads((folder / f"{name}-{rank}.json").read_text()) | {"saved": saved[name]} for rank in range(2)]
+        name: [json.loads((folder / f"{name}-{rank}.json").read_text()) | of(name) for rank in range(2)]
         for name in jobs
     }
 
@@ -125,3 +130,12 @@ def test_a_checkpoint_gathers_what_it_saves_and_the_first_process_alone_keeps_it
     assert first["kept"] == first["saved"] == pytest.approx(3 * first["learns"], abs=steps)  # with both moments
     assert second["kept"] == 0
     assert first["gathered"] == second["gathered"] <= first["saved"]
+
+
+@pytest.mark.parametrize("kind", ["adapter", "full"])
+def test_weights_that_processes_share_are_averaged_with_a_checkpoint(facts: dict[str, Any], kind: str) -> None:
+    first, second, mean = (facts[kind][0]["weights"][made] for made in ("checkpoint-1", "checkpoint-2", "mean"))
+    assert first.keys() == second.keys() == mean.keys()
+    assert any(not torch.allclose(first[name], second[name], atol=1e-2) for name in first)
+    for name, tensor in mean.items():
+        assert torch.allclose(tensor, (first[name] + second[name]) / 2, atol=1e-6), name

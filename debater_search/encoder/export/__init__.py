@@ -64,7 +64,7 @@ def export(
     folder = Path(folder).absolute()
     require_free(folder, force=force)
     write = _writer(format)  # a missing library is said before the model is loaded
-    from debater_search.encoder.export.card import write_card
+    from debater_search.encoder.card import write_card
     from debater_search.encoder.export.source import load_source
 
     encoder = load_source(model, base_model)

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 from debater_search.encoder.fingerprint import weights_sha256
 from debater_search.errors import DamagedError, InvalidError, MissingError, UnavailableError
@@ -12,6 +13,9 @@ from debater_search.errors import DamagedError, InvalidError, MissingError, Unav
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/config.json", "*/*.safetensors"]
 FILES_BESIDE_WEIGHTS = [*(name for name in FILES if "safetensors" not in name), "adapter_model.safetensors"]
+
+HUB_SECONDS = 10.0
+"""The hub's time to answer, before a model is looked for among those that were downloaded before."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,32 @@ def _download(hub_id: str, files: list[str], otherwise: str) -> tuple[Path, str]
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=files))
+        folder = Path(snapshot_download(hub_id, allow_patterns=files, local_files_only=not _answers(hub_id)))
     except Exception as error:  # the hub client raises many kinds: all mean that the files cannot be had
         raise UnavailableError(
             f"There is no folder {hub_id}, and the hub could not be asked for it ({type(error).__name__}).",
             f"Check the name and the network, or give the path of a folder that holds the model{otherwise}.",
         ) from error
     return folder, folder.name
+
+
+def _answers(hub_id: str) -> bool:
+    """Whether the hub says anything of a model in time; its own client waits for a silent network without an end."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    heard: list[bool] = []
+
+    def ask() -> None:
+        try:
+            HfApi().repo_info(hub_id, timeout=HUB_SECONDS)
+        except HfHubHTTPError:
+            pass  # an answer, too: there is no such model, or it is not for everybody
+        except Exception:  # no network, and what the client makes of that
+            return
+        heard.append(True)
+
+    asking = Thread(target=ask, daemon=True)  # names are looked up without a limit: that must not hold up the end
+    asking.start()
+    asking.join(HUB_SECONDS)
+    return bool(heard)

@@ -1,0 +1,96 @@
+"""The model card of a checkpoint or an exported folder: what it is, how it is loaded, what it scored."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from debater_search.encoder.loading.files import read_json
+from debater_search.encoder.loading.hub import HUB_ID
+from debater_search.files import from_json
+
+Kind = Literal["checkpoint", "hf", "sentence-transformers", "onnx"]
+
+CARD = "README.md"
+MARK = "<!-- debater wrote this card and may write it again; without this line the file is left as it is. -->"
+LIBRARIES = {"checkpoint": "transformers", "hf": "transformers"}
+"""Kind of folder → the library that reads it, where it has another name."""
+ONLY_HERE = (
+    "> **Not for sentence-transformers as it is.** It may read this folder without an error, but pools in its own way "
+    "and makes other vectors. `debater export` writes a folder that it reads as debater does:"
+)
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is a card that was written here; anything else of its name is the user's."""
+    return path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")
+
+
+def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
+    """Write README.md, by what the other files of a folder say; `name` is its title, None names the base model."""
+    about = read_json(folder / ("template.json" if kind == "onnx" else "debater.json"))
+    adapted = (folder / "adapter_config.json").is_file()
+    base = str(about.get("base_model") or "")
+    source = Path(str(about.get("model") or about.get("exported_from", {}).get("model") or name)).name
+    step = about.get("provenance", {}).get("step")
+    trained = "" if step is None else f", trained for {step:,} steps"
+    checkpoint = f"An encoder for dense retrieval: a checkpoint of debater{trained}."
+    what = f"An encoder for dense retrieval, exported from {source} by debater ({kind})."
+    library = "peft" if adapted else LIBRARIES.get(kind, kind)
+    head = ["---", f"library_name: {library}", "pipeline_tag: sentence-similarity", "tags: [debater, dense-retrieval]"]
+    if HUB_ID.fullmatch(base):
+        head.append(f"base_model: {base}")
+    steps = about.get("thinking_steps", 1)
+    lines = [*head, "---", "", MARK, "", f"# {name or f'Encoder on {Path(base).name}'}", ""]
+    lines.append(checkpoint if kind == "checkpoint" else what)
+    if steps > 1:
+        lines.append(f"A document is read out after {steps} thinking tokens, the last of which is its vector.")
+    lines += ["", *_usage(folder, kind), *_scores(about)]
+    (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _usage(folder: Path, kind: Kind) -> Iterator[str]:
+    if kind == "onnx":
+        yield "`template.json` says how texts become token ids, of which `query.onnx` and `document.onnx` make vectors."
+        return
+    yield from _python(
+        "from debater_search import Encoder",
+        'encoder = Encoder.load("FOLDER OR OWNER/NAME")',
+        'queries = encoder.encode_queries(["a question"])',
+        'documents = encoder.encode_documents(["a text"])',
+    )
+    if kind == "checkpoint":
+        export = "debater export FOLDER --format sentence-transformers --output exported/NAME"
+        yield from ("", ONLY_HERE, "", "```sh", export, "```")
+    if (folder / "modules.json").is_file():
+        own = any("modeling" in module["type"] for module in from_json((folder / "modules.json").read_text()))
+        trust = ", trust_remote_code=True" if own else ""
+        yield ""
+        yield from _python(
+            "from sentence_transformers import SentenceTransformer",
+            f'model = SentenceTransformer("FOLDER OR OWNER/NAME"{trust})',
+            'queries = model.encode_query(["a question"])',
+            'documents = model.encode_document(["a text"])',
+        )
+
+
+def _python(imported: str, *lines: str) -> list[str]:
+    return ["```python", imported, "", *lines, "```"]
+
+
+def _scores(about: dict[str, Any]) -> list[str]:
+    """A table of the metrics that were measured while the model was trained; nothing if there are none."""
+    made = about.get("provenance", {})
+    rows = [
+        f"| {_task(made) if phase == 'evaluation' else phase} | {name} | {value:.4f} |"
+        for phase, values in made.get("metrics", {}).items()
+        if phase != "training" and isinstance(values, dict)
+        for name, value in values.items()
+        if isinstance(value, float) and "@" in name
+    ]
+    return ["", "| measured on | metric | value |", "|--|--|--:|", *rows] if rows else []
+
+
+def _task(made: dict[str, Any]) -> str:
+    """What a run was measured on while it was trained, by the names of the folders."""
+    named = (made.get("config", {}).get("eval") or {}).get("task", "evaluation")
+    return ", ".join(Path(task).name for task in ([named] if isinstance(named, str) else named))

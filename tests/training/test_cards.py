@@ -1,0 +1,62 @@
+"""The model card of each checkpoint; a README.md of other hands stays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from debater_search.encoder import Encoder
+from debater_search.errors import DebaterError
+from debater_search.training import train
+from debater_search.training.settings import TrainingSettings
+
+
+def test_each_checkpoint_says_what_it_is_and_how_it_scored(
+    config: Callable[..., TrainingSettings], development: Path, tmp_path: Path
+) -> None:
+    folder = train(config(eval={"task": str(development), "every": 2}, max_steps=4))
+    for place, steps in (("", 4), ("best", None), ("checkpoint-2", 2), ("checkpoint-4", 4)):
+        card = (folder / place / "README.md").read_text(encoding="utf-8")
+        assert "library_name: peft\n" in card
+        assert "read out after 3 thinking tokens" in card
+        assert "| task | ndcg@10 | " in card
+        assert f"trained for {steps} steps" in card or steps is None
+        assert str(tmp_path) not in card
+
+
+def test_a_checkpoint_warns_of_sentence_transformers_which_reads_it_in_another_way(
+    config: Callable[..., TrainingSettings],
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = train(config(max_steps=1))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "Not for sentence-transformers as it is" in card
+    assert "debater export FOLDER --format sentence-transformers" in card
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    theirs.tokenizer.pad_token = "[PAD]"  # the tiny model's declares none
+    ours = Encoder.load(folder, device="cpu").encode_documents(["lift of a wing"])
+    assert not np.allclose(theirs.encode(["lift of a wing"], normalize_embeddings=True), ours, atol=0.05)
+
+
+def test_what_somebody_wrote_of_a_run_is_kept(config: Callable[..., TrainingSettings]) -> None:
+    folder = train(config(max_steps=2))
+    (folder / "debater.json").unlink()  # as if killed at its end
+    (folder / "README.md").write_text("my words")
+    train(config(max_steps=2), resume=True)
+    assert (folder / "README.md").read_text() == "my words"
+    with pytest.raises(DebaterError, match="not a training run's"):
+        train(config(max_steps=2), force=True)
+    assert (folder / "README.md").read_text() == "my words"
+
+
+def test_saving_keeps_what_somebody_wrote(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("my words")
+    encoder = Encoder.load(tiny_model("bert"), device="cpu")
+    encoder.save(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "my words"
+    (tmp_path / "README.md").unlink()
+    for _ in range(2):
+        encoder.save(tmp_path)
+        assert "library_name: transformers\n" in (tmp_path / "README.md").read_text()
