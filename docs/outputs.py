@@ -5,10 +5,13 @@ begins in an empty folder. What it prints on standard output replaces the block 
 a line `…`, it stays, with as many lines before and after it as now. Needs `debater` on the PATH.
 """
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _BLOCK = re.compile(r"(<!-- run -->\n+```(sh|python)\n(.*?)```\n)(?:(```text\n)(.*?)(```\n))?", re.DOTALL)
@@ -17,7 +20,9 @@ _CUT = "…\n"
 
 def with_outputs(text: str, folder: Path) -> str:
     """The page, with the output of each block; raises RuntimeError, which shows the block, if one fails."""
-    shell = subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, text=True)
+    shell = subprocess.Popen(
+        ["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, text=True, start_new_session=True
+    )
     assert shell.stdin is not None
     assert shell.stdout is not None
     output, script, end = folder / ".output", folder / ".block", "--- end of block\n"
@@ -36,8 +41,9 @@ def with_outputs(text: str, folder: Path) -> str:
     try:
         return _BLOCK.sub(run, text)
     finally:
-        shell.stdin.close()
-        shell.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)  # servers that a page that failed has left, too
+        shell.communicate()
 
 
 def _shortened(printed: list[str], shown: str) -> str:

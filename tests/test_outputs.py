@@ -1,5 +1,6 @@
 """docs/outputs.py renews what pages show."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -52,4 +53,10 @@ def test_outputs_take_the_place_of_old_ones_and_are_cut_as_they_were(tmp_path: P
 
 def test_a_block_that_fails_ends_the_run_and_is_shown(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="false && echo"):
-        with_outputs("<!-- run -->\n```sh\nfalse && echo\nfalse\n```\n", tmp_path)
+        with_outputs("<!-- run -->\n```sh\nsleep 600 & echo $! > pid\nfalse && echo\nfalse\n```\n", tmp_path)
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{pid}/stat").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError("what the page started is still there")
