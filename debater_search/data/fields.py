@@ -8,6 +8,8 @@ from debater_search.coerce import filled, has_control_character, id_text, is_mis
 from debater_search.data.rows import Fields
 from debater_search.errors import InvalidError
 
+_SHOWN, _CHARACTERS = 10, 40  # fields of a row in a hint, and characters of each
+
 
 def present(fields: Fields, names: Sequence[str]) -> str | None:
     """The first of `names` that the row has."""
@@ -25,7 +27,7 @@ def read_id(fields: Fields, names: Sequence[str], where: str) -> str:
     name = filled(fields, names)
     value = id_text(fields[name]) if name else None
     if value is None:
-        raise InvalidError(f"{where}: there is no id.", f"Every row needs one of the fields {_listed(names)}.")
+        raise InvalidError(f"{where}: there is no id.", _needed(names, fields))
     value = whole_id(value)
     if has_control_character(value):
         raise InvalidError(f"{where}: the id {value!r} holds a control character.", "Give it another id.")
@@ -39,7 +41,7 @@ def read_text(fields: Fields, names: Sequence[str], where: str) -> str:
     """
     name = filled(fields, names)
     if name is None:
-        raise InvalidError(f"{where}: there is no text.", f"Every row needs one of the fields {_listed(names)}.")
+        raise InvalidError(f"{where}: there is no text.", _needed(names, fields))
     return as_text(fields[name], name, where)
 
 
@@ -54,5 +56,10 @@ def as_text(value: Any, name: str, where: str) -> str:
     raise InvalidError(f"{where}: the field {name} is not a string but a {type(value).__name__}.", "Make it a string.")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " or ".join(names)
+def _needed(names: Sequence[str], fields: Fields) -> str:
+    """The hint where none of `names` has a value; what the row has shows which column is to be renamed."""
+    needed = f"Every row needs one of the fields {' or '.join(names)}"
+    if not fields or present(fields, names) is not None:
+        return f"{needed}."
+    shown = ", ".join(str(name)[:_CHARACTERS] for name in list(fields)[:_SHOWN])
+    return f"{needed}; this one has {shown}{', …' if len(fields) > _SHOWN else ''}."

@@ -118,6 +118,13 @@ def test_bad_row_names_file_and_line(tmp_path: Path, rows: list[object], message
     assert error.value.hint
 
 
+def test_the_hint_for_a_missing_text_shows_the_columns_that_are_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", "id,name,description", "1,Alta,A tent")
+    with pytest.raises(DebaterError) as error:
+        list(read_corpus(path))
+    assert error.value.hint == "Every row needs one of the fields text or contents; this one has id, name, description."
+
+
 def test_csv_row_with_too_few_fields_names_its_first_line(tmp_path: Path) -> None:
     path = write(tmp_path / "c.csv", "id,text", 'a,"two', 'lines"', "b")
     with pytest.raises(DebaterError, match=r"c\.csv, line 4: 1 fields, where the header names 2"):
