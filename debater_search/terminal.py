@@ -66,7 +66,7 @@ def breaks(text: str, width: int) -> list[int]:
     """
     starts, start, end = [], 0, 0
     for word in _WORD.findall(text):
-        for part in _PART.findall(word) if text_width(word.strip(" ")) > width and "/" not in word else [word]:
+        for part in _PART.findall(word) if text_width(word.rstrip(" ")) > width and "/" not in word else [word]:
             if end > start and text_width(text[start : end + len(part)].rstrip(" ")) > width:
                 start = end + len(part) - len(part.lstrip(" "))
                 starts.append(start)

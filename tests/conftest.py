@@ -13,6 +13,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("debater", deadline=None)  # a busy machine is no failure
+settings.load_profile("debater")
 
 GOLDENS = Path(__file__).parent / "goldens"
 REPOSITORY = Path(__file__).parent.parent

@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from debater_search.terminal import printable_lines, screen_width, text_width, wrapped
@@ -20,6 +20,7 @@ def test_no_word_is_broken_and_none_is_lost(text: str, width: int) -> None:
     assert all(text_width(line) <= width or " " not in line.strip() for line in lines)
 
 
+@example(text=" のの", width=4)
 @given(st.text(alphabet="ab 東京の「」。", max_size=80), st.integers(min_value=4, max_value=40))
 def test_chinese_and_japanese_are_broken_between_characters(text: str, width: int) -> None:
     lines = wrapped(text, width)

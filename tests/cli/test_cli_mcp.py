@@ -93,9 +93,16 @@ def test_only_the_protocol_is_on_standard_output_and_the_end_of_input_ends_it(wo
     running = process("mcp", str(words))
     search = ("tools/call", {"name": "search", "arguments": {"query": "HERE"}})
     hostile = messages(search).replace("HERE", "\\ud800")
-    out, err = running.communicate(messages(HELLO) + "no json\n" + hostile + messages(("tools/list", {})), 60)
+    assert running.stdin is not None
+    assert running.stdout is not None
+    running.stdin.write(messages(HELLO) + "no json\n" + hostile + messages(("tools/list", {})))
+    running.stdin.flush()
+    answers: list[dict[str, object]] = []
+    while sum("result" in answer for answer in answers) < 2:  # what is not answered at the end of input never is
+        answers.append(json.loads(running.stdout.readline()))
+    out, err = running.communicate(timeout=60)
     assert running.returncode == 0
-    answers = [json.loads(line) for line in out.splitlines()]
+    answers += [json.loads(line) for line in out.splitlines()]
     assert all(answer["jsonrpc"] == "2.0" for answer in answers)
     assert [answer["id"] for answer in answers if "result" in answer] == [0, 0]
     assert "Traceback" not in err

@@ -103,7 +103,7 @@ def test_parts_of_the_cache_are_measured(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_missing_libraries_are_told_by_the_extra_that_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"torch": "2.1.0", "matplotlib": "3.10"}
-    monkeypatch.setattr(versions, "_version", found.get)
+    monkeypatch.setattr(versions, "version_of", found.get)
     facts = gathered(versions)
     assert any(requirement.startswith("torch<") for requirement in facts["missing"])  # too old
     assert not any(requirement.startswith("faiss") for requirement in facts["missing"])  # any wheel will do
