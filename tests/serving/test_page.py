@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 import debater_search
 from debater_search.serving.schemas import SearchRequest
+from debater_search.store.facets import facet
 
 PACKAGE = Path(debater_search.__file__).parent
 PAGE = PACKAGE / "serving" / "page"
@@ -97,6 +99,11 @@ def test_a_search_counts_no_more_fields_than_the_server_takes() -> None:
     length = f"hitsBody({state}, {{ offset: 0, k: 9, fields: [...Array(50).keys()].map(String) }}).facets.length"
     most = next(one.max_length for one in SearchRequest.model_fields["facets"].metadata if hasattr(one, "max_length"))
     assert int(_printed("searches.js", "hitsBody", length)) == most
+
+
+def test_every_value_with_a_box_is_counted() -> None:
+    boxes = int(re.findall(r"^const FEW = (\d+);", (PAGE / "filters.js").read_text(), re.MULTILINE)[0])
+    assert boxes <= signature(facet).parameters["limit"].default
 
 
 def _printed(module: str, names: str, expression: str) -> str:
