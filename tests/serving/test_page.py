@@ -4,12 +4,16 @@ import json
 import re
 import shutil
 import subprocess
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 import debater_search
+from debater_search.serving.schemas import SearchRequest
+from debater_search.store.facets import facet
 
 PACKAGE = Path(debater_search.__file__).parent
 PAGE = PACKAGE / "serving" / "page"
@@ -65,13 +69,52 @@ def test_modules_parse(module: Path) -> None:
     ],
 )
 def test_filters_are_read_and_written_without_loss(text: str, again: str) -> None:
-    where = (PAGE / "where.js").as_uri()
-    script = f"import {{ compose, parse }} from {json.dumps(where)}; console.log(compose(parse({json.dumps(text)})));"
+    assert _printed("where.js", "compose, parse", f"compose(parse({json.dumps(text)}))") == again
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("where", "counted"),
+    [
+        ("", [[None, ["a", "b"]]]),
+        ("a >= 1 and not b = 2", [["a >= 1 and not b = 2", ["a", "b"]]]),
+        ("a = 1", [["a = 1", ["b"]], [None, ["a"]]]),
+        ("a in (1, 2) and b = 'x' and c > 3", [
+            ["a in (1, 2) and b = 'x' and c > 3", []],
+            ["c > 3 and b = 'x'", ["a"]],
+            ["c > 3 and a in (1, 2)", ["b"]],
+        ]),
+    ],
+)  # fmt: skip
+def test_a_field_is_counted_without_its_own_ticked_values(where: str, counted: list[Any]) -> None:
+    state = f"{{ q: 'x', mode: 'dense', where: {json.dumps(where)} }}, {{ modes: ['dense'] }}"
+    bodies = f"[hitsBody({state}, {{ offset: 0, k: 9, fields }}), ...countingBodies({state}, fields)]"
+    told = f"((fields) => JSON.stringify({bodies}.map((body) => [body.where ?? null, body.facets])))(['a', 'b'])"
+    assert json.loads(_printed("searches.js", "countingBodies, hitsBody", told)) == counted
+
+
+@needs_node
+def test_a_search_counts_no_more_fields_than_the_server_takes() -> None:
+    state = "{ q: 'x', mode: 'dense', where: '' }, { modes: ['dense'] }"
+    length = f"hitsBody({state}, {{ offset: 0, k: 9, fields: [...Array(50).keys()].map(String) }}).facets.length"
+    most = next(one.max_length for one in SearchRequest.model_fields["facets"].metadata if hasattr(one, "max_length"))
+    assert int(_printed("searches.js", "hitsBody", length)) == most
+
+
+def test_every_value_with_a_box_is_counted() -> None:
+    boxes = int(re.findall(r"^const FEW = (\d+);", (PAGE / "filters.js").read_text(), re.MULTILINE)[0])
+    assert boxes <= signature(facet).parameters["limit"].default
+
+
+def _printed(module: str, names: str, expression: str) -> str:
+    """What a module of the page makes of an expression."""
+    script = f"import {{ {names} }} from {json.dumps((PAGE / module).as_uri())}; console.log({expression});"
     done = subprocess.run(
         ["node", "--input-type=module", "--experimental-default-type=module"],
         input=script, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stdout == again + "\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.removesuffix("\n")
 
 
 def _imports(path: Path) -> list[str]:

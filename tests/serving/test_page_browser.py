@@ -21,6 +21,8 @@ pytestmark = needs_browser
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>'`]</title>&amp; 𝔘𝔫𝔦 wing"
 TITLES = "[...document.querySelectorAll('.hit .title')].map((node) => node.textContent)"
 FOCUSED = "document.activeElement"
+COUNTS = "[...document.querySelectorAll('.boxes label')].map((node) => node.textContent).join(' ')"
+DIMMED = "[...document.querySelectorAll('.boxes .none .value')].map((node) => node.textContent).join(' ')"
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two indexes: one of plain papers, one with markup wherever text can be."""
     folder = tmp_path_factory.mktemp("served")
     papers = [
-        Document(d.id, d.text, d.title, {"year": 1950 + n, "venue": "ABC"[n % 3], "author": f"author {n % 20}"})
+        Document(
+            d.id,
+            d.text,
+            d.title,
+            {"year": 1950 + n, "venue": "ABC"[n % 3], "free": n % 2 == 0, "author": f"author {n % 20}"},
+        )
         for n, d in enumerate(tiny_corpus(30))
     ]
     build(papers, FakeEncoder(), folder / "papers", all_steps=True)
     hostile = [
-        Document(f"{n} {HOSTILE}", f"{HOSTILE} {n}", HOSTILE, {HOSTILE: HOSTILE, "<i>key</i>": [HOSTILE], "n": n})
+        Document(
+            f"{n} {HOSTILE}",
+            f"{HOSTILE} {n}",
+            HOSTILE,
+            {HOSTILE: HOSTILE, "<i>key</i>": [HOSTILE], "__proto__": "x", "n": n},
+        )
         for n in range(3)
     ]
     build(hostile, FakeEncoder(), folder / "<b>&amp;'`")
@@ -152,6 +164,41 @@ def test_controls_write_the_filter_and_the_filter_moves_them(opened: Browser, ad
     assert opened.run(where) == ""
 
 
+def test_counts_are_of_the_documents_that_answer(opened: Browser, address: str) -> None:
+    show(opened, address, "document.querySelector('.boxes label')")
+    whole = "false15 true15 A10 B10 C10"
+    assert opened.run(COUNTS) == whole
+    show(opened, link(address, q="unique7", mode="lexical"))
+    wait(opened, f"{COUNTS} === 'false1 true0 A0 B1 C0'")
+    assert opened.run(DIMMED) == "true A C"
+    write(opened, "#query", "wing")
+    wait(opened, f"{COUNTS} === {whole!r}")
+    assert opened.run(DIMMED) == ""
+    write(opened, "#where", "year between 1950 and 1952")
+    wait(opened, f"{COUNTS} === 'false1 true2 A1 B1 C1'")
+    write(opened, "#where", "yeer > 3")
+    wait(opened, f"{COUNTS} === {whole!r}")  # and not those of the filter before
+    write(opened, "#where", "year between 1950 and 1952")
+    wait(opened, f"{COUNTS} === 'false1 true2 A1 B1 C1'")
+    opened.run("document.querySelector('#query').focus()")
+    opened.press("Escape", 27)
+    wait(opened, f"{COUNTS} === {whole!r}")
+    assert opened.complaints[1:] == []  # the first one is the answer to the wrong filter
+
+
+def test_a_ticked_value_narrows_the_counts_of_other_fields_and_not_of_its_own(opened: Browser, address: str) -> None:
+    tick = "[...document.querySelectorAll('.boxes label')].find((node) => node.textContent.startsWith('%s')).click()"
+    show(opened, link(address, q="unique7", mode="lexical"))
+    wait(opened, f"{COUNTS} === 'false1 true0 A0 B1 C0'")
+    opened.run(tick % "A")
+    wait(opened, f"{COUNTS} === 'false0 true0 A0 B1 C0' && !{TITLES}.length")
+    opened.run(tick % "B")  # a choice can be widened
+    wait(opened, f"{COUNTS} === 'false1 true0 A0 B1 C0' && {TITLES}.length === 1")
+    opened.run(tick % "true")
+    wait(opened, f"{COUNTS} === 'false1 true0 A0 B0 C0'")
+    assert opened.complaints == []
+
+
 def test_keys_walk_open_close_and_clear(opened: Browser, address: str) -> None:
     show(opened, link(address, q="unique3 wing"))
     opened.run("document.querySelector('#query').focus()")
@@ -213,6 +260,7 @@ def test_markup_in_any_field_is_text_and_nothing_is_wider_than_the_window(
     assert HOSTILE[:50] in opened.run("document.querySelector('.metadata').textContent")
     assert "<i>key</i>" in opened.run("document.querySelector('#controls').textContent")
     assert HOSTILE in opened.run("document.querySelector('#controls').textContent")
+    wait(opened, f"{COUNTS} === {json.dumps(HOSTILE + '3 x3')}")
     assert opened.run("[...document.querySelectorAll('#index option')].map((node) => node.value)")[1] == "<b>&amp;'`"
     assert opened.run("document.querySelector('.title mark:last-child').textContent") == "wing"  # offsets: characters
     page = "document.documentElement"

@@ -2,12 +2,17 @@
 import { count, el, fill, isNumber, span } from "./dom.js";
 import { compose, nameOf } from "./where.js";
 
-const FEW = 12; // values that become check boxes
+const FEW = 10; // values that become check boxes: as many as a search counts
 const OPEN = 6; // fields that are open at first
 const STEPS = 200; // of a slider over fractions
 const DAY = 86_400_000; // milliseconds
 
-/** Fill `box` with a control per field. `changed(field, condition or null)` is called; the result shows conditions. */
+/**
+ * Fill `box` with a control per field; `changed(field, condition or null)` is called.
+ *
+ * {counted, show, showCounts}: the fields that have check boxes; `show` takes conditions; `showCounts` takes what
+ * `countsOf` made of answers, or null for the counts of the whole index.
+ */
 export function makeControls(box, fields, changed) {
   const made = fields.map((field) => controlOf(field, (condition) => changed(field.name, condition))).filter(Boolean);
   const entries = made.map(({ field, node, detail }, at) => {
@@ -15,7 +20,12 @@ export function makeControls(box, fields, changed) {
     return el("details", { class: "field", ...(at < OPEN ? { open: "" } : {}) }, head, node);
   });
   fill(box, entries.length ? entries : el("p", { class: "muted small" }, "The documents have no fields to filter by."));
-  return (conditions) => made.forEach(({ field, show }) => show(conditions.get(field.name)));
+  const boxes = made.filter((one) => one.showCounts);
+  return {
+    counted: boxes.map(({ field }) => field.name),
+    show: (conditions) => made.forEach(({ field, show }) => show(conditions.get(field.name))),
+    showCounts: (counts) => boxes.forEach(({ field, showCounts }) => showCounts(counts ? counts.get(field.name) : field.values)),
+  };
 }
 
 /** A filter that this index understands. */
@@ -106,20 +116,29 @@ function rangeOf(name, { step, low, high, value, at }, changed) {
 
 function boxesOf({ values }, changed) {
   let chosen = [];
-  const boxes = values.map(([value, documents]) => {
+  const boxes = values.map(([value]) => {
     const box = el("input", { type: "checkbox" });
     box.addEventListener("change", () => {
       chosen = box.checked ? [...chosen, value] : chosen.filter((one) => one !== value);
       changed(chosen.length ? { values: chosen } : null);
     });
-    const node = el("label", { class: "check" }, box, span("value", String(value)), span("muted small", documents.toLocaleString("en")));
-    return { box, value, node };
+    const documents = span("muted small");
+    return { box, value, documents, node: el("label", { class: "check" }, box, span("value", String(value)), documents) };
   });
   const show = (condition) => {
     chosen = condition?.values ?? [];
     for (const { box, value } of boxes) box.checked = chosen.includes(value);
   };
-  return { node: el("div", { class: "boxes" }, boxes.map(({ node }) => node)), show };
+  /** Show [[value, documents], …]; a value that is not among them has none. Nothing is shown where they are undefined. */
+  const showCounts = (counts) => {
+    const known = new Map(counts);
+    for (const { value, documents, node } of boxes) {
+      documents.textContent = counts ? (known.get(value) ?? 0).toLocaleString("en") : "";
+      node.classList.toggle("none", Boolean(counts) && !known.get(value));
+    }
+  };
+  showCounts(values);
+  return { node: el("div", { class: "boxes" }, boxes.map(({ node }) => node)), show, showCounts };
 }
 
 let lists = 0;

@@ -6,17 +6,18 @@ import { exampleOf, makeControls } from "./filters.js";
 import { hitItem, shortened } from "./hits.js";
 import { listenToKeys } from "./keys.js";
 import { notice, nothing, welcome } from "./notices.js";
+import { countingBodies, countsOf, hasVectors, hitsBody, modeOf } from "./searches.js";
 import { fragment, read, write } from "./state.js";
 import { compose, parse } from "./where.js";
 
-const PAGE = 10, RERANKED = 20; // hits
+const PAGE = 10; // hits
 const TYPING = 150, WRITING = 500, SLOW = 250; // milliseconds: of a query, of a filter, until a wait is shown
 const SEARCHED = ["index", "q", "like", "mode", "where", "explain", "rerank"]; // other parts of the state do not change the hits
 
 const state = read();
 const SWITCHES = ["explain", "rerank"];
 let facts = null; // of the chosen index
-let showConditions = () => {};
+let controls = null; // for its fields
 let running = new AbortController();
 let timer = 0, slow = 0;
 let searched = ""; // what the hits answer
@@ -93,20 +94,17 @@ async function openIndex(name) {
   const found = await guarded(() => ask(indexPath(name)));
   if (found === undefined) return;
   facts = { ...found, name };
-  showConditions = makeControls(byId("controls"), facts.fields ?? [], (field, condition) => {
+  controls = makeControls(byId("controls"), facts.fields ?? [], (field, condition) => {
     const filter = parse(state.where);
     if (condition === null) filter.conditions.delete(field);
     else filter.conditions.set(field, condition);
     change({ where: compose(filter) }, { delay: TYPING });
   });
   byId("where").placeholder = exampleOf(facts.fields);
-  byId("modes").hidden = !hasVectors();
+  byId("modes").hidden = !hasVectors(facts);
   byId("rerank").parentElement.hidden = !facts.reranks;
   apply({ anew: true });
 }
-
-const hasVectors = () => facts.modes.includes("dense");
-const mode = () => (hasVectors() ? state.mode : "lexical");
 
 /** Change the state as the user did, and search. */
 function change(changes, { delay = 0, step = false } = {}) {
@@ -131,7 +129,7 @@ function apply({ delay = 0, anew = false } = {}) {
   const active = filter.conditions.size + filter.rest.length;
   byId("active").textContent = active ? `(${active})` : "";
   byId("clear").hidden = !active;
-  showConditions(filter.conditions);
+  controls.show(filter.conditions);
   const wanted = JSON.stringify([facts.name, ...SEARCHED.map((name) => state[name])]);
   if (anew || wanted !== searched) {
     searched = wanted;
@@ -152,6 +150,7 @@ function search(delay) {
     fill(byId("message"));
     byId("more").hidden = true;
     byId("count").textContent = "";
+    controls.showCounts(null);
     fill(byId("welcome"), welcome(facts));
     byId("welcome").hidden = false;
     return;
@@ -160,24 +159,26 @@ function search(delay) {
   const own = (running = new AbortController());
   timer = setTimeout(async () => {
     setBusy(true);
-    const answer = await asked(0, Math.min(facts.max_k, Number(state.shown) || PAGE), own.signal);
+    const k = Math.min(facts.max_k, Number(state.shown) || PAGE);
+    const answer = await asked(hitsBody(state, facts, { offset: 0, k, fields: controls.counted }), own.signal);
     if (own.signal.aborted) return;
     setBusy(false);
-    if (answer !== undefined) return draw(answer);
+    if (answer !== undefined) {
+      draw(answer);
+      return showCounts(answer, own.signal);
+    }
     fill(byId("hits"));
+    controls.showCounts(null);
     byId("more").hidden = true;
   }, delay);
 }
 
-function asked(offset, k, signal) {
-  const body = {
-    ...(state.like ? { like: state.like } : { query: state.q }),
-    ...(state.where.trim() ? { where: state.where } : {}),
-    ...(state.explain ? { explain: true } : {}),
-    ...(state.rerank && facts.reranks && !state.like ? { rerank: RERANKED } : {}),
-    k, offset, mode: mode(),
-  };
-  return guarded(() => ask(indexPath(facts.name, "search"), { body, signal }), signal);
+const asked = (body, signal) => guarded(() => ask(indexPath(facts.name, "search"), { body, signal }), signal);
+
+/** Show how many documents have which value, among those that answer the question. */
+async function showCounts(answer, signal) {
+  const others = await Promise.all(countingBodies(state, facts, controls.counted).map((body) => asked(body, signal)));
+  if (!signal.aborted) controls.showCounts(countsOf([answer, ...others]));
 }
 
 /** Show an answer; hits that are there already stay where `added`. */
@@ -195,7 +196,7 @@ function draw(answer, added = false) {
   byId("count").textContent = all ? listed(found, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`) : "No results.";
   const notes = [...(answer.notes ?? []), answer.truncated ? "The query is longer than the model reads: its end was left out." : null];
   fill(byId("notes"), notes.filter(Boolean).map((note) => notice("wait", note, "")));
-  if (!all) fill(byId("notes"), nothing(Boolean(state.where), mode() === "lexical"));
+  if (!all) fill(byId("notes"), nothing(Boolean(state.where), modeOf(state, facts) === "lexical"));
 }
 
 const itemOf = (id) => [...byId("hits").children].find((item) => item.dataset.id === id);
@@ -225,7 +226,8 @@ async function more() {
   byId("more").disabled = true; // a second click would ask for the same hits
   let answer;
   try {
-    answer = await asked(before, Math.min(PAGE, facts.max_k - before), running.signal);
+    const body = hitsBody(state, facts, { offset: before, k: Math.min(PAGE, facts.max_k - before) });
+    answer = await asked(body, running.signal);
   } finally {
     byId("more").disabled = false;
     setBusy(false);
