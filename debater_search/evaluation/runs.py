@@ -117,11 +117,24 @@ def read_saved(saved: SavedRun, judged: Judged) -> Result:
             f"{saved.path} answers none of the queries that are judged for {judged.task}.",
             "Do the two belong together?",
         )
+    _warn_of_unjudged(saved.path, run, judged)
     if judged.ignore_identical_ids:
         run = without_identical_ids(run)
     else:
         _warn_of_identical_ids(saved.path, run, judged)
     return scored(judged.task, saved.name, run, judged.qrels, provenance=run_provenance(saved.path))
+
+
+def _warn_of_unjudged(path: Path, run: Run, judged: Judged) -> None:
+    """Say that no document of the run is judged for any query: its ids are probably those of another corpus."""
+    known = {document for gains in judged.qrels.values() for document in gains}
+    if all(known.isdisjoint(hits) for hits in run.values()):
+        logger.warning(
+            "None of the %s documents of %s is in the judgements of %s, so it scores 0. Do the two belong together?",
+            f"{len({document for hits in run.values() for document in hits}):,}",
+            path,
+            judged.task,
+        )
 
 
 def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:

@@ -76,3 +76,17 @@ def test_queries_that_find_themselves_are_spoken_of_where_the_task_is_not_known(
     caplog.clear()
     evaluate_run(write_run(tmp_path / "other.trec"), task / "qrels" / "test.tsv")
     assert "own id" not in caplog.text
+
+
+def test_a_run_of_another_corpus_is_spoken_of(task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = tmp_path / "far.trec"
+    run.write_text("".join(f"q1 Q0 x{n} 1 {n} t\nq2 Q0 x{n} 1 {n} t\n" for n in range(1200)), encoding="utf-8")
+    words = f"None of the 1,200 documents of {run} is in the judgements of flight, so it scores 0."
+    evaluate_run(run, task / "qrels" / "test.tsv")
+    assert words in caplog.text
+    caplog.clear()
+    list(Campaign([task], mode="lexical", baselines=[run]))
+    assert words in caplog.text
+    caplog.clear()
+    evaluate_run(write_run(tmp_path / "near.trec"), task / "qrels" / "test.tsv")
+    assert "None of the" not in caplog.text
