@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from debater_search.evaluation import write_report
+from debater_search.evaluation import read_results, write_report, write_results
 from tests.browser import Browser, browser, needs_browser
 from tests.reports.report_data import GOOD, HOSTILE, POOR, add, comparison, save
 
@@ -140,6 +140,22 @@ def test_a_table_that_scrolls_says_so_until_its_end(opened: Browser, tmp_path: P
     opened.run("document.querySelector('#scores .scroll').scrollLeft = 10000")
     opened.run(pause)
     assert not opened.run(cue)
+
+
+@pytest.mark.parametrize("view", [{"width": 1280, "height": 800}, {"width": 320, "height": 700, "phone": True}])
+def test_the_table_of_thinking_steps_scrolls_and_not_the_page(
+    opened: Browser, tmp_path: Path, view: dict[str, int]
+) -> None:
+    save(tmp_path, {"good": GOOD})
+    saved = read_results(tmp_path)
+    saved["results"][0]["steps"] = [saved["results"][0]["metrics"]] * 3
+    write_results(tmp_path, saved)
+    opened.open(write_report([tmp_path]), **view)  # type: ignore[arg-type]
+    assert opened.run("document.querySelectorAll('figure tbody tr').length") == 3
+    page = "document.documentElement"
+    assert opened.run(f"{page}.scrollWidth <= {page}.clientWidth"), "the page scrolls sideways"
+    box = "document.querySelector('figure .scroll')"
+    assert opened.run(f"{box}.scrollWidth > {box}.clientWidth")
 
 
 def test_headers_sort_by_keyboard_and_say_so(opened: Browser, report: Path) -> None:
