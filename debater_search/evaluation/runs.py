@@ -163,14 +163,24 @@ def run_provenance(path: Path) -> dict[str, Any]:
 
 
 def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> Comparisons:
-    """Compare the first of one task's results with the others, and with the saved runs of that task."""
+    """Compare the first of one task's results with the others, and with the saved runs of that task.
+
+    A saved run with the name and the values of a system that is compared already is left out: a second test of the same
+    difference would only make the correction for multiple tests stricter.
+    """
     system, *baselines = results
+    compared = [(other.model, other.per_query) for other in baselines]
     taken = {result.model for result in results}
     for run in saved:
         if run.task in (None, judged.task):
+            found = read_saved(run, judged)
+            if (run.name, found.per_query) in compared:
+                logger.info("%s in %s is compared already.", run.name, run.path)
+                continue
+            compared.append((run.name, found.per_query))
             name = run.name if run.name not in taken else f"{run.name} ({run.path})"
             taken.add(name)
-            baselines.append(replace(read_saved(run, judged), model=name))
+            baselines.append(replace(found, model=name))
     return compare(system, baselines, judged)
 
 

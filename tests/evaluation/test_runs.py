@@ -6,7 +6,7 @@ import pytest
 
 from debater_search.errors import InvalidError
 from debater_search.evaluation import Campaign, evaluate_run, judged_by_file
-from tests.evaluation.flight import saved, write_task
+from tests.evaluation.flight import model, saved, write_task
 
 
 def write_run(path: Path, document: str = "noise") -> Path:
@@ -76,6 +76,16 @@ def test_queries_that_find_themselves_are_spoken_of_where_the_task_is_not_known(
     caplog.clear()
     evaluate_run(write_run(tmp_path / "other.trec"), task / "qrels" / "test.tsv")
     assert "own id" not in caplog.text
+
+
+def test_a_baseline_that_the_compared_results_repeat_is_tested_once(task: Path, output: Path) -> None:
+    list(Campaign([task], model("old"), baselines=["bm25"], output=output))
+    [outcome] = Campaign([task], model(), baselines=["bm25"], compare=[output, output])
+    assert [entry["baseline"] for entry in outcome.comparisons] == ["bm25", "old"]
+    run = output / "flight" / "bm25.trec"
+    run.write_text(run.read_text(encoding="utf-8").replace("q1 ", "q3 "), encoding="utf-8")
+    [outcome] = Campaign([task], model(), baselines=["bm25"], compare=[output])
+    assert [entry["baseline"] for entry in outcome.comparisons] == ["bm25", "old", f"bm25 ({run})"]
 
 
 def test_a_run_of_another_corpus_is_spoken_of(task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
