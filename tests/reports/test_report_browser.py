@@ -71,6 +71,22 @@ def test_it_says_who_is_better_by_how_much_and_how_sure(opened: Browser, report:
     assert [text.split() for text in opened.run(TEXTS.format(".mark"))] == [["▲", "better", "than", WEAK]]
 
 
+def test_a_system_of_which_only_a_comparison_tells_is_ranked(opened: Browser, tmp_path: Path) -> None:
+    save(tmp_path, {"good": GOOD, "poor": POOR})
+    entry = comparison("good", "earlier")
+    entry["metrics"]["ndcg@10"] |= {"baseline": 0.7654}
+    add(tmp_path, "comparisons", entry)
+    opened.open(write_report([tmp_path]))
+    assert "next is earlier with 0.7654." in opened.run("byId('lede').innerText")
+    heads = [text.rstrip("↕") for text in opened.run(TEXTS.format("#table thead th"))]
+    assert heads == ["Task", "good", "poor", "earlier"]
+    assert opened.run("document.querySelector('#table tbody td:nth-child(4)').innerText").startswith("0.7654")
+    assert opened.run(TEXTS.format("#left option")) == ["good", "poor"]  # its values per query are not there
+    opened.run("byId('metric').value = 'recall@10', byId('metric').dispatchEvent(new Event('change'))")
+    assert "Without this value, and not ranked: earlier." in opened.run("byId('lede').innerText")
+    assert opened.complaints == []
+
+
 def test_it_says_what_is_significant_in_every_metric(opened: Browser, tmp_path: Path) -> None:
     save(tmp_path, {"good": GOOD, "poor": POOR})
     entry = comparison("good", "poor")
