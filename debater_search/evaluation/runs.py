@@ -28,6 +28,9 @@ from debater_search.types import Run
 
 logger = logging.getLogger(__name__)
 
+GENERIC = RUN_NAME.split(".")[0]
+"""What every evaluation calls the run of its model: it names no system."""
+
 
 @dataclass(frozen=True)
 class SavedRun:
@@ -90,7 +93,7 @@ def one_task(source: str | Path, tasks: int) -> DebaterError:
 
 
 def run_name(path: Path) -> str:
-    """The name of the system behind a run file: the file's name up to the first dot.
+    """The name of the system behind a run file: the file's name up to the first dot; if that is "run", the run's tag.
 
     Examples:
         >>> from pathlib import Path
@@ -98,6 +101,11 @@ def run_name(path: Path) -> str:
         >>> run_name(Path("runs/bm25.trec.gz"))
         'bm25'
     """
+    tag = read_tag(path) if _stem(path) == GENERIC and path.is_file() else None
+    return tag or _stem(path)
+
+
+def _stem(path: Path) -> str:
     return path.name.split(".")[0] or path.name.strip(".")
 
 
@@ -233,8 +241,8 @@ def judged_by_file(qrels: Path) -> Judged:
         texts = {query.id: query.text for query in read_queries(folder.parent if inside else folder)}
     except DebaterError:  # a run is scored without its queries as well
         texts = {}
-    if not inside and (not texts or run_name(qrels) != "qrels"):  # no folder of a task
-        name, texts = run_name(qrels), {}
+    if not inside and (not texts or _stem(qrels) != "qrels"):  # no folder of a task
+        name, texts = _stem(qrels), {}
     else:
         name = task_name(folder.parent if inside else folder)
     return Judged(name, judged, texts, ignores_identical_ids(name))

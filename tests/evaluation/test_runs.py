@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.evaluation import Campaign, evaluate_run, judged_by_file
+from debater_search.evaluation import Campaign, evaluate_run, find_runs, judged_by_file, run_name
 from tests.evaluation.flight import model, saved, write_task
 
 
@@ -37,6 +37,19 @@ def test_a_saved_run_keeps_the_tag_of_its_system(task: Path, tmp_path: Path, out
     result, _ = evaluate_run(write_run(tmp_path / "a.trec"), task / "qrels" / "test.tsv", output=output)
     assert result.provenance["tag"] == "t"
     assert (output / "flight" / "run.trec").read_text(encoding="utf-8").split() == ["q1", "Q0", "noise", "1", "2", "t"]
+
+
+def test_a_file_called_run_goes_by_its_tag_and_names_stay_unique(task: Path, tmp_path: Path, output: Path) -> None:
+    list(Campaign([task], model("old"), output=output))
+    run = output / "flight" / "run.trec"
+    assert [found.name for found in find_runs(run)] == ["old"]
+    result, [entry] = evaluate_run(run, task / "qrels" / "test.tsv", compare=[output])
+    assert (result.model, entry["baseline"]) == ("old", f"old ({run})")
+    [outcome] = Campaign([task], model("old"), baselines=[run])
+    assert [result.model for result in outcome.results] == ["old", f"old ({run})"]
+    assert run_name(tmp_path / "run.trec") == "run"  # no file, no tag
+    with pytest.raises(InvalidError, match="have the same name: old"):
+        list(Campaign([task], model(), baselines=[run, run]))
 
 
 def test_judgements_belong_to_the_task_folder_around_them(task: Path, tmp_path: Path) -> None:
