@@ -197,7 +197,8 @@ def evaluate(
                 rerank_depth=rerank_depth,
             )
             scored = iter(campaign)  # before the head of the table: it refuses what would be lost
-            table = ResultTable(out, [task.name for task in campaign.tasks], campaign.suites, campaign.models)
+            systems = [*campaign.models, *campaign.compared]
+            table = ResultTable(out, [task.name for task in campaign.tasks], campaign.suites, systems)
             for task in scored:
                 table.add(task)
         if output is not None:
@@ -225,7 +226,7 @@ def _score_run(
     if run is None or qrels is None:
         raise InvalidError("--run and --qrels go together.", "Give both: --run FILE --qrels FILE.")
     result, comparisons = evaluate_run(run, qrels, compare=compare, output=output, force=force)
-    table = ResultTable(out, [result.task], models=[result.model])
+    table = ResultTable(out, [result.task], models=[result.model, *(entry["baseline"] for entry in comparisons)])
     table.add(TaskResults(result.task, [replace(result, run={})], comparisons))
     return table
 

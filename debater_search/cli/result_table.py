@@ -32,7 +32,7 @@ class ResultTable:
         self._row = out.growing_table(head, expected, text_columns=2)
 
     def add(self, task: "TaskResults") -> None:
-        """Show the results of a task and the means that it completes."""
+        """Show the results of a task, the means that it completes, and the scores of systems it is compared with."""
         if task.missing is not None:
             self.missing[task.name] = task.missing
         self.comparisons += task.comparisons
@@ -44,6 +44,11 @@ class ResultTable:
                 if mean.model == result.model:
                     self.means.append(mean)
                     self._row([_label(mean.suite), mean.model, *_numbers(mean.metrics, "")])
+        scored = {result.model for result in task.results}
+        for entry in task.comparisons:
+            if entry["baseline"] not in scored:  # a run of --compare
+                means = {name: values["baseline"] for name, values in entry["metrics"].items()}
+                self._row([entry["task"], entry["baseline"], *_numbers(means, "")])
 
     def document(self) -> dict[str, Any]:
         """Everything as the document of --json."""

@@ -1,7 +1,7 @@
 """The systems that a campaign scores: a model as it searches, BM25, the run of any other system."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,14 +88,10 @@ class Searcher:
 
 @dataclass(frozen=True)
 class RunFile:
-    """A TREC run of any system."""
+    """A TREC run of any system, and its name in results."""
 
     path: Path
-
-    @property
-    def name(self) -> str:
-        """The file's name up to the first dot."""
-        return run_name(self.path)
+    name: str
 
     def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
         """The file's path and hash, and the judgements."""
@@ -134,6 +130,8 @@ def load_baselines(
         if baseline == BM25 and BM25 in systems:
             continue
         one = _load(baseline, tasks, device)
+        if isinstance(one, RunFile) and one.name in taken and one not in loaded:
+            one = replace(one, name=f"{one.name} ({one.path})")
         if one.name in taken:
             raise InvalidError(
                 f"Two of the systems to compare have the same name: {one.name}.", "Name each of them once."
@@ -151,7 +149,8 @@ def _load(baseline: Baseline, tasks: int, device: str) -> System:
     if Path(baseline).is_file():
         if tasks > 1:
             raise one_task(baseline, tasks)
-        return RunFile(Path(baseline))
+        path = Path(baseline)
+        return RunFile(path, run_name(path))
     from debater_search.encoder import Encoder
 
     return Searcher(Encoder.load(str(baseline), device=device), "dense", own_index=True)

@@ -136,6 +136,11 @@ class Campaign:
         """The names of the model and the baselines in results; loads them."""
         return self._evaluator.names
 
+    @property
+    def compared(self) -> list[str]:
+        """The names of the saved runs that it is compared with."""
+        return list(dict.fromkeys(run.name for run in self._compared))
+
     def __iter__(self) -> Iterator[TaskResults]:
         """The outcome of each task, in order, as soon as it is there.
 

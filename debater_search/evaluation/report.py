@@ -8,16 +8,20 @@ from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.comparison import COMPARED, Judged, compare
 from debater_search.evaluation.results import LOCK_NAME, Entry, Result, read_results
 from debater_search.locks import one_at_a_time
-from debater_search.reports.evaluation import joined, write_page
+from debater_search.reports.details import fields
+from debater_search.reports.evaluation import Contents, joined, write_page
 
 REPORT_NAME = "report.html"
+
+DATA = {"judgements": "were scored by different judgements", "corpus": "were retrieved from different corpora"}
+"""The fingerprints in a result's provenance that are equal wherever scores can be compared."""
 
 
 def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
     """Join the results in `folders` in `report.html`, in `output` or else in the first folder; returns its path.
 
     On each task the first folder's first model is compared with all others. Raises DebaterError for folders without
-    results and for damaged files.
+    results, for damaged files, and for folders whose results on a task differ in judgements or corpus.
 
     Examples:
         >>> from debater_search.evaluation import evaluate, write_report
@@ -35,9 +39,27 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         for folder, lists in found.items():
             if not lists["results"]:
                 raise MissingError(f"There are no results in {folder}.", "Name the output folder of an evaluation.")
+        if len(found) > 1:
+            _require_same_data(found)
         across = [] if len(found) == 1 else _compare(joined(found))
         write_page(found, page, across)
     return page
+
+
+def _require_same_data(found: Contents) -> None:
+    """Raise InvalidError if results on one task differ in judgements or corpus; provenance without them passes."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for folder, lists in found.items():
+        for entry in lists["results"]:
+            task, result = str(entry.get("task")), f"{entry.get('model')} in {folder}"
+            for name, fingerprint in fields(entry, "provenance").items():
+                if name in DATA and isinstance(fingerprint, str):
+                    other, before = first.setdefault((task, name), (result, fingerprint))
+                    if fingerprint != before:
+                        raise InvalidError(
+                            f"The results on {task} cannot be compared: {other} and {result} {DATA[name]}.",
+                            "Evaluate one of them again on the data of the other, or report on each folder alone.",
+                        )
 
 
 def _compare(results: Mapping[str, Mapping[str, Entry]]) -> list[Entry]:

@@ -28,6 +28,9 @@ from debater_search.types import Run
 
 logger = logging.getLogger(__name__)
 
+GENERIC = RUN_NAME.split(".")[0]
+"""What every evaluation calls the run of its model: it names no system."""
+
 
 @dataclass(frozen=True)
 class SavedRun:
@@ -90,7 +93,7 @@ def one_task(source: str | Path, tasks: int) -> DebaterError:
 
 
 def run_name(path: Path) -> str:
-    """The name of the system behind a run file: the file's name up to the first dot.
+    """The name of the system behind a run file: the file's name up to the first dot; if that is "run", the run's tag.
 
     Examples:
         >>> from pathlib import Path
@@ -98,6 +101,11 @@ def run_name(path: Path) -> str:
         >>> run_name(Path("runs/bm25.trec.gz"))
         'bm25'
     """
+    tag = read_tag(path) if _stem(path) == GENERIC and path.is_file() else None
+    return tag or _stem(path)
+
+
+def _stem(path: Path) -> str:
     return path.name.split(".")[0] or path.name.strip(".")
 
 
@@ -117,11 +125,24 @@ def read_saved(saved: SavedRun, judged: Judged) -> Result:
             f"{saved.path} answers none of the queries that are judged for {judged.task}.",
             "Do the two belong together?",
         )
+    _warn_of_unjudged(saved.path, run, judged)
     if judged.ignore_identical_ids:
         run = without_identical_ids(run)
     else:
         _warn_of_identical_ids(saved.path, run, judged)
     return scored(judged.task, saved.name, run, judged.qrels, provenance=run_provenance(saved.path))
+
+
+def _warn_of_unjudged(path: Path, run: Run, judged: Judged) -> None:
+    """Say that no document of the run is judged for any query: its ids are probably those of another corpus."""
+    known = {document for gains in judged.qrels.values() for document in gains}
+    if all(known.isdisjoint(hits) for hits in run.values()):
+        logger.warning(
+            "None of the %s documents of %s is in the judgements of %s, so it scores 0. Do the two belong together?",
+            f"{len({document for hits in run.values() for document in hits}):,}",
+            path,
+            judged.task,
+        )
 
 
 def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:
@@ -150,14 +171,24 @@ def run_provenance(path: Path) -> dict[str, Any]:
 
 
 def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> Comparisons:
-    """Compare the first of one task's results with the others, and with the saved runs of that task."""
+    """Compare the first of one task's results with the others, and with the saved runs of that task.
+
+    A saved run with the name and the values of a system that is compared already is left out: a second test of the same
+    difference would only make the correction for multiple tests stricter.
+    """
     system, *baselines = results
+    compared = [(other.model, other.per_query) for other in baselines]
     taken = {result.model for result in results}
     for run in saved:
         if run.task in (None, judged.task):
+            found = read_saved(run, judged)
+            if (run.name, found.per_query) in compared:
+                logger.info("%s in %s is compared already.", run.name, run.path)
+                continue
+            compared.append((run.name, found.per_query))
             name = run.name if run.name not in taken else f"{run.name} ({run.path})"
             taken.add(name)
-            baselines.append(replace(read_saved(run, judged), model=name))
+            baselines.append(replace(found, model=name))
     return compare(system, baselines, judged)
 
 
@@ -210,8 +241,8 @@ def judged_by_file(qrels: Path) -> Judged:
         texts = {query.id: query.text for query in read_queries(folder.parent if inside else folder)}
     except DebaterError:  # a run is scored without its queries as well
         texts = {}
-    if not inside and (not texts or run_name(qrels) != "qrels"):  # no folder of a task
-        name, texts = run_name(qrels), {}
+    if not inside and (not texts or _stem(qrels) != "qrels"):  # no folder of a task
+        name, texts = _stem(qrels), {}
     else:
         name = task_name(folder.parent if inside else folder)
     return Judged(name, judged, texts, ignores_identical_ids(name))

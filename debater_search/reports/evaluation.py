@@ -62,6 +62,7 @@ def describe(found: Contents, place: Path, across: Sequence[Entry] = ()) -> Entr
     tasks = []
     for name, models in results.items():
         task = _task(name, models, metrics if fits else [main])
+        task["results"] |= _compared(comparisons, name, models)
         order = _order(task["ids"], list(task["values"][main].values()), _named_queries(comparisons, name))
         details = read_details(name, list(found), labels)
         task["queries"], task["documents"] = details.within(order[:QUERIES], TEXT_BYTES // len(results))
@@ -70,7 +71,7 @@ def describe(found: Contents, place: Path, across: Sequence[Entry] = ()) -> Entr
         {
             "main": main,
             "metrics": metrics,
-            "models": list(dict.fromkeys(model for models in results.values() for model in models)),
+            "models": list(dict.fromkeys(model for task in tasks for model in task["results"])),
             "tasks": tasks,
             "comparisons": comparisons,
             "analyses": _analyses(found, labels, place),
@@ -175,6 +176,18 @@ def _comparisons(found: Contents, labels: Labels, across: Sequence[Entry]) -> li
             | {side: _moved(entry.get(side)) for side in ("gained", "lost")},
         )
     return list(first.values())
+
+
+def _compared(comparisons: Sequence[Entry], task: str, known: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The scores of systems that a task's comparisons alone tell of, in the compared metrics."""
+    scores: dict[str, Entry] = {}
+    for one in comparisons:
+        for side in ("system", "baseline"):
+            if one["task"] == task and one[side] not in known:
+                found = {name: values[side] for name, values in one["metrics"].items() if side in values}
+                if found:
+                    scores.setdefault(one[side], {"metrics": {}, "intervals": {}})["metrics"].update(found)
+    return scores
 
 
 def _statistics(found: Entry) -> Entry:

@@ -55,6 +55,12 @@ def test_runs_are_compared_by_their_judgements_alone(debater: Debater, run: Path
     assert gained["baseline_ranking"] == [["stall", None]]
     text = debater(*score).out
     assert "flight: other against b" in text
+    scores = [line.split() for line in text.splitlines() if line.startswith("flight  ")]
+    assert [row[:3] for row in scores] == [
+        ["flight", "other", "0.8155"],
+        ["flight", "b", "0.5000"],
+        ["flight", "c", "0.5000"],
+    ]
     assert "0.000 → 1.000  q1  loud propellers\n" in text
 
 

@@ -128,6 +128,7 @@ def test_results_of_other_tasks_are_nothing_to_compare_with(group: Path, output:
 def test_a_baseline_named_run_does_not_replace_the_models_run(task: Path, output: Path, tmp_path: Path) -> None:
     list(Campaign([task], mode="lexical", output=tmp_path / "before"))
     before = tmp_path / "before" / "flight" / "run.trec"
+    before.write_text(before.read_text(encoding="utf-8").replace(" bm25\n", " run\n"), encoding="utf-8")
     (first,) = Campaign([task], model(), baselines=[before], output=output)
     runs = {entry["model"]: output / entry["run"] for entry in saved(output)["results"]}
     assert len(set(runs.values())) == 2

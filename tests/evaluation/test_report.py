@@ -213,3 +213,22 @@ def test_results_on_other_queries_are_not_compared(tmp_path: Path) -> None:
     del saved["results"][0]["per_query"]["q1"]
     write_results(second, saved)
     assert shown(write_report([first, second]))["comparisons"] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("judgements", r"flight cannot be compared: good in \S*first and other in \S*second .* different judgements"),
+        ("corpus", "from different corpora"),
+    ],
+)
+def test_results_on_other_data_are_not_joined(tmp_path: Path, data: str, message: str) -> None:
+    first = save(tmp_path / "first", {"good": GOOD}, provenance={"corpus": "1"})
+    second = save(tmp_path / "second", {"other": POOR})  # a run, which knows of no corpus
+    write_report([first, second])
+    saved = read_results(second)
+    saved["results"][0]["provenance"][data] = "2"
+    write_results(second, saved)
+    with pytest.raises(DebaterError, match=message):
+        write_report([first, second])
+    assert write_report([second]).is_file()

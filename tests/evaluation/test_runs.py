@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.evaluation import Campaign, evaluate_run, judged_by_file
-from tests.evaluation.flight import saved, write_task
+from debater_search.evaluation import Campaign, evaluate_run, find_runs, judged_by_file, run_name
+from tests.evaluation.flight import model, saved, write_task
 
 
 def write_run(path: Path, document: str = "noise") -> Path:
@@ -37,6 +37,19 @@ def test_a_saved_run_keeps_the_tag_of_its_system(task: Path, tmp_path: Path, out
     result, _ = evaluate_run(write_run(tmp_path / "a.trec"), task / "qrels" / "test.tsv", output=output)
     assert result.provenance["tag"] == "t"
     assert (output / "flight" / "run.trec").read_text(encoding="utf-8").split() == ["q1", "Q0", "noise", "1", "2", "t"]
+
+
+def test_a_file_called_run_goes_by_its_tag_and_names_stay_unique(task: Path, tmp_path: Path, output: Path) -> None:
+    list(Campaign([task], model("old"), output=output))
+    run = output / "flight" / "run.trec"
+    assert [found.name for found in find_runs(run)] == ["old"]
+    result, [entry] = evaluate_run(run, task / "qrels" / "test.tsv", compare=[output])
+    assert (result.model, entry["baseline"]) == ("old", f"old ({run})")
+    [outcome] = Campaign([task], model("old"), baselines=[run])
+    assert [result.model for result in outcome.results] == ["old", f"old ({run})"]
+    assert run_name(tmp_path / "run.trec") == "run"  # no file, no tag
+    with pytest.raises(InvalidError, match="have the same name: old"):
+        list(Campaign([task], model(), baselines=[run, run]))
 
 
 def test_judgements_belong_to_the_task_folder_around_them(task: Path, tmp_path: Path) -> None:
@@ -76,3 +89,27 @@ def test_queries_that_find_themselves_are_spoken_of_where_the_task_is_not_known(
     caplog.clear()
     evaluate_run(write_run(tmp_path / "other.trec"), task / "qrels" / "test.tsv")
     assert "own id" not in caplog.text
+
+
+def test_a_baseline_that_the_compared_results_repeat_is_tested_once(task: Path, output: Path) -> None:
+    list(Campaign([task], model("old"), baselines=["bm25"], output=output))
+    [outcome] = Campaign([task], model(), baselines=["bm25"], compare=[output, output])
+    assert [entry["baseline"] for entry in outcome.comparisons] == ["bm25", "old"]
+    run = output / "flight" / "bm25.trec"
+    run.write_text(run.read_text(encoding="utf-8").replace("q1 ", "q3 "), encoding="utf-8")
+    [outcome] = Campaign([task], model(), baselines=["bm25"], compare=[output])
+    assert [entry["baseline"] for entry in outcome.comparisons] == ["bm25", "old", f"bm25 ({run})"]
+
+
+def test_a_run_of_another_corpus_is_spoken_of(task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = tmp_path / "far.trec"
+    run.write_text("".join(f"q1 Q0 x{n} 1 {n} t\nq2 Q0 x{n} 1 {n} t\n" for n in range(1200)), encoding="utf-8")
+    words = f"None of the 1,200 documents of {run} is in the judgements of flight, so it scores 0."
+    evaluate_run(run, task / "qrels" / "test.tsv")
+    assert words in caplog.text
+    caplog.clear()
+    list(Campaign([task], mode="lexical", baselines=[run]))
+    assert words in caplog.text
+    caplog.clear()
+    evaluate_run(write_run(tmp_path / "near.trec"), task / "qrels" / "test.tsv")
+    assert "None of the" not in caplog.text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from debater_search.evaluation import write_report
+from debater_search.evaluation import read_results, write_report, write_results
 from tests.browser import Browser, browser, needs_browser
 from tests.reports.report_data import GOOD, HOSTILE, POOR, add, comparison, save
 
@@ -69,6 +69,22 @@ def test_it_says_who_is_better_by_how_much_and_how_sure(opened: Browser, report:
     ):
         assert words in card
     assert [text.split() for text in opened.run(TEXTS.format(".mark"))] == [["▲", "better", "than", WEAK]]
+
+
+def test_a_system_of_which_only_a_comparison_tells_is_ranked(opened: Browser, tmp_path: Path) -> None:
+    save(tmp_path, {"good": GOOD, "poor": POOR})
+    entry = comparison("good", "earlier")
+    entry["metrics"]["ndcg@10"] |= {"baseline": 0.7654}
+    add(tmp_path, "comparisons", entry)
+    opened.open(write_report([tmp_path]))
+    assert "next is earlier with 0.7654." in opened.run("byId('lede').innerText")
+    heads = [text.rstrip("↕") for text in opened.run(TEXTS.format("#table thead th"))]
+    assert heads == ["Task", "good", "poor", "earlier"]
+    assert opened.run("document.querySelector('#table tbody td:nth-child(4)').innerText").startswith("0.7654")
+    assert opened.run(TEXTS.format("#left option")) == ["good", "poor"]  # its values per query are not there
+    opened.run("byId('metric').value = 'recall@10', byId('metric').dispatchEvent(new Event('change'))")
+    assert "Without this value, and not ranked: earlier." in opened.run("byId('lede').innerText")
+    assert opened.complaints == []
 
 
 def test_it_says_what_is_significant_in_every_metric(opened: Browser, tmp_path: Path) -> None:
@@ -140,6 +156,22 @@ def test_a_table_that_scrolls_says_so_until_its_end(opened: Browser, tmp_path: P
     opened.run("document.querySelector('#scores .scroll').scrollLeft = 10000")
     opened.run(pause)
     assert not opened.run(cue)
+
+
+@pytest.mark.parametrize("view", [{"width": 1280, "height": 800}, {"width": 320, "height": 700, "phone": True}])
+def test_the_table_of_thinking_steps_scrolls_and_not_the_page(
+    opened: Browser, tmp_path: Path, view: dict[str, int]
+) -> None:
+    save(tmp_path, {"good": GOOD})
+    saved = read_results(tmp_path)
+    saved["results"][0]["steps"] = [saved["results"][0]["metrics"]] * 3
+    write_results(tmp_path, saved)
+    opened.open(write_report([tmp_path]), **view)  # type: ignore[arg-type]
+    assert opened.run("document.querySelectorAll('figure tbody tr').length") == 3
+    page = "document.documentElement"
+    assert opened.run(f"{page}.scrollWidth <= {page}.clientWidth"), "the page scrolls sideways"
+    box = "document.querySelector('figure .scroll')"
+    assert opened.run(f"{box}.scrollWidth > {box}.clientWidth")
 
 
 def test_headers_sort_by_keyboard_and_say_so(opened: Browser, report: Path) -> None:

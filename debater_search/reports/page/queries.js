@@ -23,7 +23,7 @@ const chosen = () => ({
 });
 
 function chooseModels(left, right) {
-  const models = Object.keys(chosen().task.results);
+  const models = Object.keys(chosen().task.values[DATA.main]); // of the others only means are known
   const pairs = models.map((model) => [model, model]);
   options(byId("left"), pairs);
   options(byId("right"), [["", "(none)"], ...pairs]);

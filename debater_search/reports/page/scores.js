@@ -25,8 +25,10 @@ function drawLede() {
   const what = DATA.tasks.length > 1 ? `mean ${metric} over ${DATA.tasks.length} tasks` : metric;
   const next = second ? `; next is ${second[0]} with ${score(second[1])}.` : ".";
   const untested = second && !inMetric(state.metric).length ? " The difference was not tested for significance." : "";
+  const without = DATA.models.filter((model) => meanOf(model) === null);
+  const unranked = without.length ? ` Without this value, and not ranked: ${joined(without)}.` : "";
   const has = second ? ` has the highest ${what}: ` : ` has a ${what} of `;
-  fill(byId("lede"), el("b", {}, first[0]), has, el("b", {}, score(first[1])), next, untested);
+  fill(byId("lede"), el("b", {}, first[0]), has, el("b", {}, score(first[1])), next, untested, unranked);
 }
 
 function drawTable() {
