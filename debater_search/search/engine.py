@@ -288,6 +288,7 @@ class SearchEngine(OpenIndex):
         from debater_search.indexing import delete
 
         with self._changing:
+            self._latest.require_open()
             change = delete(self.folder, ids, where=where)
             self.refresh()
         return change

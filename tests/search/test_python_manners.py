@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.indexing import build
+from debater_search.indexing import add, build
 from debater_search.search import MODES, Mode, SearchEngine
 from debater_search.types import Answer, Hits, Query
 from tests.fakes import FakeEncoder, FakeScorer, tiny_corpus
@@ -124,3 +124,29 @@ def test_of_many_queries_each_finds_its_own_passage(tmp_path: Path) -> None:
     assert second.snippet == engine.search("emu sand", 1)[0].snippet
     assert "emu" not in first.snippet
     assert "emu" in second.snippet
+
+
+def test_a_closed_engine_says_so_and_does_nothing_more(engine: SearchEngine) -> None:
+    documents = engine.documents
+    engine("unique7.")
+    engine.close()
+    calls = [
+        lambda: engine("unique7."),
+        lambda: engine.search_many(["unique7."], mode="lexical"),
+        engine.refresh,
+        lambda: engine.add(["gnu"]),
+        lambda: engine.delete("d3"),
+        lambda: engine.documents,
+    ]
+    for call in calls:
+        with pytest.raises(InvalidError, match=r"^This engine is closed\. Open it again"):
+            call()
+    with pytest.raises(InvalidError, match=r"documents\.sqlite is closed"):  # what was taken from it before
+        documents.read([0])
+    engine.close()
+    assert repr(engine).startswith("SearchEngine(")
+    with SearchEngine.open(engine.folder, encoder=FakeEncoder()) as again:
+        assert len(again.documents) == 25
+        add(engine.folder, ["gnu"], encoder=FakeEncoder())
+    with pytest.raises(InvalidError, match="This engine is closed"):  # a later change does not open it
+        again("gnu")
