@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Literal, TypedDict, get_args
+from reprlib import repr as short
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from debater_search.encoder.protocol import PairScorer
 from debater_search.errors import InvalidError
+from debater_search.filters import require_filter
 from debater_search.types import Like, Query
 
 Mode = Literal["dense", "lexical", "hybrid"]
@@ -79,17 +82,21 @@ class Request:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InvalidError(f"There is no search mode {self.mode!r}.", f"Modes: {', '.join(MODES)}.")
+        require_whole(self.k, "k")
+        object.__setattr__(self, "k", int(self.k))  # SQLite takes no integers of numpy
         if self.k < 1:
             raise InvalidError(f"{self.k} hits cannot be returned.", "`k` is 1 or more.")
+        if self.where is not None:
+            require_filter(self.where)
         if self.rescore is not None and self.rescore not in RESCORES:
             raise InvalidError(f"Hits cannot be rescored by {self.rescore!r}.", f"By: {', '.join(RESCORES)}.")
         if self.rescore is not None and self.mode == "lexical":
             raise InvalidError(
                 "Lexical search has no thinking steps to rescore by.", "Search in mode 'dense' or 'hybrid'."
             )
-        if len(self.weights) != 2 or not all(weight > 0 and math.isfinite(weight) for weight in self.weights):
+        if not _are_weights(self.weights):
             raise InvalidError(
-                f"{self.weights} are not weights for two rankings.",
+                f"{short(self.weights)} are not weights for two rankings.",
                 "Give two numbers above 0, the weight of the dense ranking first, such as 2,1.",
             )
         require_rerank_depth(self.rerank_depth, reranks=self.rerank is not None)
@@ -98,6 +105,19 @@ class Request:
     def uses_vectors(self) -> bool:
         """Whether queries are compared by vectors."""
         return self.mode != "lexical"
+
+
+def _are_weights(weights: Any) -> bool:
+    try:
+        return len(weights) == 2 and all(weight > 0 and math.isfinite(weight) for weight in weights)
+    except TypeError:
+        return False
+
+
+def require_whole(value: Any, argument: str) -> None:
+    """Raise InvalidError for a value that is no whole number; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InvalidError(f"`{argument}` is {short(value)}, not a whole number.", "Give a whole number, 1 or more.")
 
 
 def require_texts(queries: Sequence[str]) -> None:
@@ -109,10 +129,13 @@ def require_texts(queries: Sequence[str]) -> None:
 
 
 def require_rerank_depth(depth: int | None, *, reranks: bool) -> None:
-    """Raise InvalidError for a depth below 1, or one without a reranker."""
+    """Raise InvalidError for a depth that is no whole number above 0, or one without a reranker."""
     if depth is not None and not reranks:
         raise InvalidError("`rerank_depth` has no effect without `rerank`.", "Give a reranker, or leave it out.")
-    if depth is not None and depth < 1:
+    if depth is None:
+        return
+    require_whole(depth, "rerank_depth")
+    if depth < 1:
         raise InvalidError(f"{depth} candidates cannot be reranked.", "`rerank_depth` is 1 or more.")
 
 
