@@ -38,6 +38,10 @@ def system_name(model: str | None, mode: Mode, reranker: str | None = None) -> s
     return " + ".join([*names, *([Path(reranker).name] if reranker is not None else [])])
 
 
+ROUNDING = 1e-3
+"""How much float16 may change the length of a vector: at most half of this."""
+
+
 GivenQuery = str | Query | np.ndarray | Like
 """A text, a vector by the index's model, float32 [dim], or the id of a document to find others like it."""
 
@@ -151,7 +155,7 @@ def require_no_words(request: Request) -> None:
 
 
 def as_vectors(vectors: ArrayLike, queries: int, dim: int) -> np.ndarray:
-    """The vectors of so many queries as float32; InvalidError unless they are [queries, dim] and finite."""
+    """The vectors of so many queries as float32 of length 1; InvalidError unless [queries, dim], finite and not 0."""
     try:
         with np.errstate(over="ignore"):  # numbers beyond float32 become infinite and are refused below
             found = np.asarray(vectors, np.float32)
@@ -168,4 +172,24 @@ def as_vectors(vectors: ArrayLike, queries: int, dim: int) -> np.ndarray:
             f"The vector of query {broken[0] + 1} of {queries} holds numbers that are not finite.",
             "Look for the fault in the model: no document can be compared with it.",
         )
-    return found
+    return _normalised(found)
+
+
+def _normalised(vectors: np.ndarray) -> np.ndarray:
+    """The vectors of queries at length 1; those that only rounding makes longer or shorter stay as they are."""
+    with np.errstate(over="ignore"):
+        lengths = np.sqrt(np.einsum("qd,qd->q", vectors, vectors))
+    others = np.flatnonzero(~(np.abs(lengths - 1) <= ROUNDING))
+    if not len(others):
+        return vectors
+    wide = vectors[others].astype(np.float64)  # squares of float32 neither overflow nor vanish in it
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    if not lengths.all():
+        zero = others[np.flatnonzero(lengths == 0)[0]]
+        raise InvalidError(
+            f"The vector of query {zero + 1} of {len(vectors)} is zero.",
+            "Give a vector by the model that made the index: zero is equally near to all documents.",
+        )
+    vectors = vectors.copy()
+    vectors[others] = wide / lengths
+    return vectors
