@@ -18,6 +18,7 @@ from debater_search.encoder.protocol import (
 from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
+from debater_search.evaluation.judged import JudgedIndex
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import recall_at
 from debater_search.evaluation.opening import opened
@@ -69,6 +70,8 @@ def evaluate(
         'bm25'
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
+    if model_or_engine is None and mode != "lexical" and not isinstance(uncached(task), JudgedIndex):
+        raise InvalidError("There is no model to evaluate.", 'Name a model, or evaluate BM25 with `mode="lexical"`.')
     split = split or scored_split(task.name)
     qrels = task.qrels(split)
     queries = judged_queries(task, split, qrels)
