@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from debater_search.encoder.loading.hub import require_model
-from debater_search.encoder.protocol import PairScorer, TextEncoder
+from debater_search.encoder.protocol import PairScorer, TextEncoder, instruction_of
 from debater_search.errors import InvalidError
 from debater_search.evaluation.comparison import Judged
-from debater_search.evaluation.evaluate import choose_instruction, evaluate, model_name
+from debater_search.evaluation.evaluate import choose_instruction, evaluate, model_name, used_instruction
+from debater_search.evaluation.provenance import fusion_of
 from debater_search.evaluation.reranking import reranker_of
 from debater_search.evaluation.results import Result
 from debater_search.evaluation.runs import SavedRun, one_task, read_saved, run_name, run_provenance
@@ -60,12 +61,18 @@ class Searcher:
         return model_name(self.encoder, self.mode, self.rerank)
 
     def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
-        """Data, split, mode, fingerprints and instruction; the index type too, unless it is chosen by size."""
+        """Data, split, mode, fingerprints and instruction; the index type too, unless it is chosen by size.
+
+        Results of 0.1 have no instruction where it was the model's own, and no fusion.
+        """
+        instruction = used_instruction(self.encoder, choose_instruction(task, self.encoder, self.instruction))
+        is_default = self.encoder is not None and instruction == instruction_of(self.encoder)
         described = data | {
             "split": split,
             "mode": self.mode,
             "fingerprint": None if self.encoder is None else fingerprints_of(self.encoder),
-            "instruction": choose_instruction(task, self.encoder, self.instruction),
+            "instruction": (instruction, None) if is_default else instruction,
+            **{name: (value, None) for name, value in fusion_of(self.mode).items()},
             **reranker_of(self.rerank, self.rerank_depth),
         }
         chosen = self.encoder is not None and index_type != "auto"

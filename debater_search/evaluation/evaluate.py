@@ -18,10 +18,11 @@ from debater_search.encoder.protocol import (
 from debater_search.errors import InvalidError
 from debater_search.evaluation.beir import builtin_instruction, scored_split
 from debater_search.evaluation.hub_tasks import MtebTask
+from debater_search.evaluation.judged import JudgedIndex
 from debater_search.evaluation.kept import query_vectors
 from debater_search.evaluation.metrics import recall_at
 from debater_search.evaluation.opening import opened
-from debater_search.evaluation.provenance import digest
+from debater_search.evaluation.provenance import digest, fusion_of
 from debater_search.evaluation.reranking import reranker_of, reranking
 from debater_search.evaluation.results import Result, scored
 from debater_search.evaluation.task_cache import uncached
@@ -69,6 +70,8 @@ def evaluate(
         'bm25'
     """
     task = task if not isinstance(task, str | Path) else load_task(task)
+    if model_or_engine is None and mode != "lexical" and not isinstance(uncached(task), JudgedIndex):
+        raise InvalidError("There is no model to evaluate.", 'Name a model, or evaluate BM25 with `mode="lexical"`.')
     split = split or scored_split(task.name)
     qrels = task.qrels(split)
     queries = judged_queries(task, split, qrels)
@@ -85,7 +88,7 @@ def evaluate(
         missing = _count_missing(qrels, engine)
         encoder = None if mode == "lexical" else engine.encoder
         instruction = choose_instruction(task, encoder, instruction)
-        if before := instruction_of(encoder) if instruction is None else instruction:
+        if before := used_instruction(encoder, instruction):
             logger.info("Instruction before the queries of %s: %s", task.name, before)
         start = time.perf_counter()
         vectors = None if encoder is None else query_vectors(queries, encoder, instruction)
@@ -116,8 +119,9 @@ def evaluate(
                 "split": split,
                 "source": getattr(task, "source", None),
                 "mode": mode,
-                "instruction": instruction,
+                "instruction": before,
                 "depth": DEPTH,
+                **fusion_of(mode),
                 **reranker_of(rerank, rerank_depth),
             },
         )
@@ -187,6 +191,11 @@ def choose_instruction(task: RetrievalTask, encoder: TextEncoder | None, given: 
     if given is not None:
         return given
     return task.instruction if task.instruction is not None else papers_instruction(task.name, encoder)
+
+
+def used_instruction(encoder: TextEncoder | None, chosen: str | None) -> str | None:
+    """The instruction that a choice puts before the queries; None only for BM25, which reads none."""
+    return instruction_of(encoder) if chosen is None and encoder is not None else chosen
 
 
 def papers_instruction(task: str, encoder: TextEncoder | None) -> str | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from debater_search.cache import cache_folder, remove_stale
-from debater_search.encoder.protocol import TextEncoder, is_cacheable
+from debater_search.encoder.protocol import TextEncoder, instruction_of, is_cacheable
 from debater_search.errors import DebaterError
 from debater_search.files import atomic, sha256_file
 from debater_search.indexing import EncodingSettings, StoredDocuments, encode
@@ -67,7 +67,8 @@ def query_vectors(queries: Sequence[Query], encoder: TextEncoder, instruction: s
     if not is_cacheable(encoder):
         return encoder.encode_queries(texts, instruction=instruction)
     cache = cache_folder("evaluation")
-    file = cache / f"{_key(encoder, json.dumps([instruction, *texts]))}.npy"
+    named = None if instruction == instruction_of(encoder) else instruction  # the default is one entry, named or not
+    file = cache / f"{_key(encoder, json.dumps([named, *texts]))}.npy"
     cached = _read_vectors(file, (len(texts), encoder.dim))
     if cached is not None:
         return cached

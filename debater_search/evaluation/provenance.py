@@ -10,12 +10,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from debater_search.search.request import DEFAULT_WEIGHTS, Mode
+
 PACKAGES = ("torch", "transformers", "faiss-cpu", "faiss-gpu", "mteb", "pytrec-eval-terrier", "numpy")
 
 
 def digest(content: Any) -> str:
     """sha256 of a value in JSON types; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def fusion_of(mode: Mode) -> dict[str, Any]:
+    """How hybrid search joins the dense and the lexical ranking, and their weights; {} in other modes."""
+    return {"fusion": "weighted mean", "weights": list(DEFAULT_WEIGHTS)} if mode == "hybrid" else {}
 
 
 def made_by() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Filters over documents: a tree of comparisons, and the words that people write it in."""
 
-from debater_search.filters.parser import parse_filter
+from debater_search.filters.parser import parse_filter, require_filter
 from debater_search.filters.tree import (
     Comparison,
     Filter,
@@ -24,4 +24,5 @@ __all__ = [
     "fields_of",
     "leaves_of",
     "parse_filter",
+    "require_filter",
 ]

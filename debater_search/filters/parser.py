@@ -17,7 +17,7 @@ A field is a plain word, with points for what lies in objects, or any name in `b
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from debater_search.errors import InvalidError
 from debater_search.filters.tree import Comparison, Filter, Junction, Missing, Not, Operator, Value
@@ -57,11 +57,10 @@ def parse_filter(expression: str) -> Filter:
     """The tree of a filter.
 
     Raises:
-        InvalidError: the filter is empty, wrong (the message says where), nested too deeply or too long.
+        InvalidError: the filter is no text, empty, wrong (the message says where), nested too deeply or too long.
 
     """
-    if not expression.strip():
-        raise InvalidError("The filter is empty.", _EXAMPLE)
+    require_filter(expression)
     if len(expression) > MAX_LENGTH:
         raise InvalidError(f"The filter is longer than {MAX_LENGTH:,} characters.", "Ask for less at once.")
     try:
@@ -69,6 +68,14 @@ def parse_filter(expression: str) -> Filter:
     except UnicodeEncodeError:
         raise InvalidError("The filter is not UTF-8 text.", "Check the terminal's or the file's encoding.") from None
     return _Parser(expression).parse()
+
+
+def require_filter(expression: Any) -> None:
+    """Raise InvalidError for what cannot be a filter: an empty text, or no text at all."""
+    if not isinstance(expression, str):
+        raise InvalidError(f"`where` is of type {type(expression).__name__}, not a text.", _EXAMPLE)
+    if not expression.strip():
+        raise InvalidError("The filter is empty.", _EXAMPLE)
 
 
 class _Token(NamedTuple):

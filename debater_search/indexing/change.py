@@ -138,10 +138,10 @@ def delete(
     if (ids is None) is (where is None):
         raise InvalidError("`ids` and `where` exclude each other.", "Give one of them.")
     unknown: list[str] = []
-    wanted = None if ids is None else as_ids(ids)
+    wanted = [] if ids is None else as_ids(ids)
 
     def edit(edits: DocumentEdits) -> None:
-        unknown.extend(edits.delete(wanted if wanted is not None else matching(folder, str(where))))
+        unknown.extend(edits.delete(wanted if where is None else matching(folder, where)))
 
     change = _change(Path(folder), edit, wait=wait)
     change.unknown = unknown

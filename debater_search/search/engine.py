@@ -72,9 +72,9 @@ class SearchEngine(OpenIndex):
         """The k best documents for a query; all that match if there are fewer.
 
         Args:
-            query: a text or a `Query`; a vector by the index's model, float32 [dim], which is ranked by inner products,
-                without a model, in dense mode only; or `Like(id)`: documents like this one, which is not among them.
-                Dense search takes its stored vector, lexical search its title and text; neither loads a model.
+            query: a text or a `Query`; a vector by the index's model, float32 [dim], which is normalised and ranked by
+                cosines, without a model, in dense mode only; or `Like(id)`: documents like this one, which is not among
+                them. Dense search takes its stored vector, lexical search its title and text; neither loads a model.
             k: hits, 1 or more.
             mode: compare vectors, words (BM25), or both, fused by a weighted mean of their scaled scores.
             instruction: what the model is told before a text; None for the model's own default, "" for nothing.
@@ -103,8 +103,8 @@ class SearchEngine(OpenIndex):
             the generation of the index; notes, such as that a comparison of the filter can never be true; the facets.
 
         Raises:
-            InvalidError: the query is empty or not a vector of the index, k < 1, the filter is wrong, a weight is not
-                above 0, or the index has no embeddings for this mode.
+            InvalidError: the query is empty, zero or not a vector of the index, k < 1, the filter is wrong, a weight is
+                not above 0, or the index has no embeddings for this mode.
             MissingError: there is no document with the id of `Like`, or none with a field that the filter or the
                 facets name.
             DebaterError: the index has no steps to rescore by; its model or a file of it cannot be loaded.
@@ -145,7 +145,7 @@ class SearchEngine(OpenIndex):
         then no model is loaded. The other options are those of `answer`.
 
         Raises:
-            DebaterError: as `answer`; or `vectors` are not [queries, dim], or not finite.
+            DebaterError: as `answer`; or `vectors` are not [queries, dim], not finite, or zero.
 
         Examples:
             >>> answer = engine.answer_batch({"q1": "heat", "q2": "wings"}, k=1)
@@ -288,6 +288,7 @@ class SearchEngine(OpenIndex):
         from debater_search.indexing import delete
 
         with self._changing:
+            self._latest.require_open()
             change = delete(self.folder, ids, where=where)
             self.refresh()
         return change

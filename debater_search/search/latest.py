@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 from debater_search.search.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ class LatestSnapshot:
     def __init__(self, folder: Path, device: str, check: Callable[[Snapshot], None], *, follow: bool = True) -> None:
         self._folder, self._device, self._check, self._follow = folder, device, check, follow
         self._opening = Lock()
+        self._closed = False
         self.last = self._open()
         """The state that was opened last."""
 
@@ -39,7 +40,8 @@ class LatestSnapshot:
                 snapshot = self._renewed()
 
     def get(self) -> Snapshot:
-        """The newest state, or the one before it while another thread opens the newest."""
+        """The newest state, or the one before it while another thread opens the newest; InvalidError once closed."""
+        self.require_open()
         if not self._follow or self.last.is_current() or not self._opening.acquire(blocking=False):
             return self.last
         try:
@@ -51,15 +53,28 @@ class LatestSnapshot:
         """Open the newest state if there is a newer one than `last`.
 
         Raises:
-            DebaterError: it cannot be opened, or must not be used; `last` stays.
+            DebaterError: it cannot be opened, or must not be used (`last` stays); or all is closed.
 
         """
+        self.require_open()
         if not self.last.is_current():
             with self._opening:
                 self._renewed()
 
+    def require_open(self) -> None:
+        """Raise InvalidError after `close`."""
+        if self._closed:
+            raise InvalidError("This engine is closed.", "Open it again with `SearchEngine.open`.")
+
+    def close(self) -> None:
+        """Close the files; queries that come later, and those that still read, raise InvalidError."""
+        with self._opening:
+            self._closed = True
+            self.last.documents.close()
+
     def _renewed(self) -> Snapshot:
         """The newest state; the caller holds the lock."""
+        self.require_open()
         if not self.last.is_current():
             snapshot = self._open()
             with suppress(DebaterError):  # a query that needs the vectors says what is wrong with them

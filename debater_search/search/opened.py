@@ -109,8 +109,8 @@ class OpenIndex:
         return QueryMarks(query, self.documents.language)
 
     def close(self) -> None:
-        """Close the index's files."""
-        self._snapshot.documents.close()
+        """Close the index's files; a query of a closed engine raises InvalidError."""
+        self._latest.close()
 
     @property
     def manifest(self) -> IndexManifest:
@@ -120,6 +120,7 @@ class OpenIndex:
     @property
     def documents(self) -> DocumentStore:
         """The documents and their lexical index."""
+        self._latest.require_open()
         return self._snapshot.documents
 
     @property

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from debater_search.errors import InvalidError, MissingError
 from debater_search.given import as_texts
@@ -26,13 +27,13 @@ def query_reader(model: QueryModel, query: GivenQuery, request: Request, vector:
             "Give several queries to `search_many`, and a vector as a numpy array.",
         )
     if not isinstance(query, np.ndarray):
-        vectors = None if vector is None else vector[None]
+        vectors = None if vector is None else [vector]
         return text_reader(model, as_texts([query], "query"), request, vectors)
     require_no_words(request)
     return lambda snapshot, timings: Queries(None, as_vectors([query], 1, snapshot.require_dense().dim))
 
 
-def text_reader(model: QueryModel, texts: list[str], request: Request, vectors: np.ndarray | None = None) -> Reader:
+def text_reader(model: QueryModel, texts: list[str], request: Request, vectors: ArrayLike | None = None) -> Reader:
     """As `query_reader`, for several texts, which may be encoded already: `vectors`, float32 [texts, dim]."""
     require_texts(texts)
     if not request.uses_vectors:

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Literal, TypedDict, get_args
+from reprlib import repr as short
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from debater_search.encoder.protocol import PairScorer
 from debater_search.errors import InvalidError
+from debater_search.filters import require_filter
 from debater_search.types import Like, Query
 
 Mode = Literal["dense", "lexical", "hybrid"]
@@ -33,6 +36,10 @@ def system_name(model: str | None, mode: Mode, reranker: str | None = None) -> s
     """What searches in this way are called in results and runs: `debater-small`, `bm25`, `debater-small + bm25`."""
     names = [BM25] if model is None or mode == "lexical" else [model, BM25] if mode == "hybrid" else [model]
     return " + ".join([*names, *([Path(reranker).name] if reranker is not None else [])])
+
+
+ROUNDING = 1e-3
+"""How much float16 may change the length of a vector: at most half of this."""
 
 
 GivenQuery = str | Query | np.ndarray | Like
@@ -79,17 +86,21 @@ class Request:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InvalidError(f"There is no search mode {self.mode!r}.", f"Modes: {', '.join(MODES)}.")
+        require_whole(self.k, "k")
+        object.__setattr__(self, "k", int(self.k))  # SQLite takes no integers of numpy
         if self.k < 1:
             raise InvalidError(f"{self.k} hits cannot be returned.", "`k` is 1 or more.")
+        if self.where is not None:
+            require_filter(self.where)
         if self.rescore is not None and self.rescore not in RESCORES:
             raise InvalidError(f"Hits cannot be rescored by {self.rescore!r}.", f"By: {', '.join(RESCORES)}.")
         if self.rescore is not None and self.mode == "lexical":
             raise InvalidError(
                 "Lexical search has no thinking steps to rescore by.", "Search in mode 'dense' or 'hybrid'."
             )
-        if len(self.weights) != 2 or not all(weight > 0 and math.isfinite(weight) for weight in self.weights):
+        if not _are_weights(self.weights):
             raise InvalidError(
-                f"{self.weights} are not weights for two rankings.",
+                f"{short(self.weights)} are not weights for two rankings.",
                 "Give two numbers above 0, the weight of the dense ranking first, such as 2,1.",
             )
         require_rerank_depth(self.rerank_depth, reranks=self.rerank is not None)
@@ -98,6 +109,19 @@ class Request:
     def uses_vectors(self) -> bool:
         """Whether queries are compared by vectors."""
         return self.mode != "lexical"
+
+
+def _are_weights(weights: Any) -> bool:
+    try:
+        return len(weights) == 2 and all(weight > 0 and math.isfinite(weight) for weight in weights)
+    except TypeError:
+        return False
+
+
+def require_whole(value: Any, argument: str) -> None:
+    """Raise InvalidError for a value that is no whole number; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InvalidError(f"`{argument}` is {short(value)}, not a whole number.", "Give a whole number, 1 or more.")
 
 
 def require_texts(queries: Sequence[str]) -> None:
@@ -109,10 +133,13 @@ def require_texts(queries: Sequence[str]) -> None:
 
 
 def require_rerank_depth(depth: int | None, *, reranks: bool) -> None:
-    """Raise InvalidError for a depth below 1, or one without a reranker."""
+    """Raise InvalidError for a depth that is no whole number above 0, or one without a reranker."""
     if depth is not None and not reranks:
         raise InvalidError("`rerank_depth` has no effect without `rerank`.", "Give a reranker, or leave it out.")
-    if depth is not None and depth < 1:
+    if depth is None:
+        return
+    require_whole(depth, "rerank_depth")
+    if depth < 1:
         raise InvalidError(f"{depth} candidates cannot be reranked.", "`rerank_depth` is 1 or more.")
 
 
@@ -128,7 +155,7 @@ def require_no_words(request: Request) -> None:
 
 
 def as_vectors(vectors: ArrayLike, queries: int, dim: int) -> np.ndarray:
-    """The vectors of so many queries as float32; InvalidError unless they are [queries, dim] and finite."""
+    """The vectors of so many queries as float32 of length 1; InvalidError unless [queries, dim], finite and not 0."""
     try:
         with np.errstate(over="ignore"):  # numbers beyond float32 become infinite and are refused below
             found = np.asarray(vectors, np.float32)
@@ -145,4 +172,24 @@ def as_vectors(vectors: ArrayLike, queries: int, dim: int) -> np.ndarray:
             f"The vector of query {broken[0] + 1} of {queries} holds numbers that are not finite.",
             "Look for the fault in the model: no document can be compared with it.",
         )
-    return found
+    return _normalised(found)
+
+
+def _normalised(vectors: np.ndarray) -> np.ndarray:
+    """The vectors of queries at length 1; those that only rounding makes longer or shorter stay as they are."""
+    with np.errstate(over="ignore"):
+        lengths = np.sqrt(np.einsum("qd,qd->q", vectors, vectors))
+    others = np.flatnonzero(~(np.abs(lengths - 1) <= ROUNDING))
+    if not len(others):
+        return vectors
+    wide = vectors[others].astype(np.float64)  # squares of float32 neither overflow nor vanish in it
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    if not lengths.all():
+        zero = others[np.flatnonzero(lengths == 0)[0]]
+        raise InvalidError(
+            f"The vector of query {zero + 1} of {len(vectors)} is zero.",
+            "Give a vector by the model that made the index: zero is equally near to all documents.",
+        )
+    vectors = vectors.copy()
+    vectors[others] = wide / lengths
+    return vectors

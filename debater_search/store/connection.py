@@ -30,6 +30,7 @@ class Connection:
     def __init__(self, path: Path, generation: int | None) -> None:
         self._path, self._generation = path, generation
         self._depth = 0
+        self._closed = False
         self._seen: object = None  # of a file that is opened as one that nobody changes
         self._has_generations: bool | None = None
         self.state: State | None = None
@@ -81,6 +82,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the file; a query that reads it fails."""
+        self._closed = True
         self.sqlite.close()
 
     def _open(self) -> sqlite3.Connection:
@@ -151,7 +153,7 @@ class Connection:
 
     @contextmanager
     def worded(self) -> Iterator[None]:
-        """Turn what SQLite raises in the block into BusyError or DamagedError."""
+        """Turn what SQLite raises in the block into BusyError, DamagedError or, after `close`, InvalidError."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -159,6 +161,8 @@ class Connection:
                 raise BusyError(f"{self._path} is being written to.", "Try again in a moment.") from None
             raise self._damaged(error) from None
         except sqlite3.DatabaseError as error:
+            if self._closed:
+                raise InvalidError(f"{self._path} is closed.", "Open the index again.") from None
             raise self._damaged(error) from None
 
     def _damaged(self, error: sqlite3.Error) -> DebaterError:

@@ -72,8 +72,9 @@ def test_bm25_needs_no_model() -> None:
     assert result.metrics["mrr@10"] == 1.0
 
 
-def test_dense_evaluation_without_a_model_is_refused() -> None:
-    with pytest.raises(DebaterError, match="no embeddings"):
+def test_dense_evaluation_without_a_model_is_refused_before_indexing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Task, "corpus", None)
+    with pytest.raises(DebaterError, match=r'^There is no model to evaluate\. .* `mode="lexical"`\.$'):
         evaluate(Task(), None)
 
 

@@ -59,6 +59,8 @@ def test_a_second_evaluation_encodes_nothing_whatever_else_it_asks() -> None:
     assert encoder.counts == (25, 2)
     evaluate(Task(), encoder, instruction="Find:")
     assert encoder.counts == (25, 3)
+    evaluate(Task(), encoder, instruction=encoder.instruction)  # the default, named
+    assert encoder.counts == (25, 3)
 
 
 @pytest.mark.parametrize("evaluated_before", [False, True])

@@ -188,3 +188,30 @@ def test_results_under_an_earlier_fingerprint_of_the_model_are_taken_and_no_othe
     encoder.former_fingerprints = ("as release 0.1 had it",)
     list(Campaign([task], encoder, output=output))
     assert len(scored) == 1
+
+
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+def test_a_result_names_its_instruction_and_fusion_and_one_of_before_stays_valid(
+    task: Path, output: Path, scored: list[tuple[str, str]], mode: Any
+) -> None:
+    encoder = model()
+    encoder.instruction = "Find:"
+    list(Campaign([task], encoder, mode=mode, output=output))
+    results = saved(output)
+    provenance = results["results"][0]["provenance"]
+    assert provenance["instruction"] == "Find:"
+    fusion = {name: provenance.pop(name) for name in ("fusion", "weights") if name in provenance}
+    assert fusion == ({"fusion": "weighted mean", "weights": [6.0, 1.0]} if mode == "hybrid" else {})
+    list(Campaign([task], encoder, mode=mode, instruction="Find:", output=output))  # the same, named
+    provenance["instruction"] = None  # as release 0.1 wrote it
+    (output / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    list(Campaign([task], encoder, mode=mode, output=output))
+    assert len(scored) == 1
+    for settings in ({"instruction": "Look:"}, {"instruction": ""}):
+        with pytest.raises(InvalidError, match="holds a run already"):
+            iter(Campaign([task], encoder, mode=mode, output=output, **settings))
+    if mode == "hybrid":
+        provenance["weights"] = [2.0, 1.0]
+        (output / "results.json").write_text(json.dumps(results), encoding="utf-8")
+        with pytest.raises(InvalidError, match="holds a run already"):
+            iter(Campaign([task], encoder, mode=mode, output=output))

@@ -8,6 +8,7 @@ import pytest
 from debater_search.errors import InvalidError, MissingError
 from debater_search.indexing import add, build, delete
 from debater_search.search import MODES, Like, Mode, SearchEngine
+from debater_search.search.request import as_vectors
 from debater_search.types import Document
 from tests.fakes import FakeEncoder, tiny_corpus
 
@@ -154,3 +155,28 @@ def test_exact_finds_what_an_approximate_index_misses(tmp_path: Path) -> None:
     nearest = [f"d{i}" for i in np.lexsort((np.arange(300), -cosines))[:10]]
     assert [hit.id for hit in engine.search(VECTOR)] != nearest
     assert [hit.id for hit in engine.search(VECTOR, exact=True)] == nearest
+
+
+@pytest.mark.parametrize("factor", [10, 0.5, 1e-25, 1e30])
+def test_a_vector_of_another_length_is_normalised(modelless: SearchEngine, factor: float) -> None:
+    expected = modelless.answer(VECTOR, 5).hits
+    long = VECTOR.astype(np.float64) * factor
+    hits = modelless.answer(long, 5).hits
+    assert [hit.id for hit in hits] == [hit.id for hit in expected]
+    assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-6)
+    batch = modelless.search_batch(["a", "b"], 5, vectors=np.stack([VECTOR, long]))
+    assert batch["0"] == pytest.approx({hit.id: hit.score for hit in expected}, abs=1e-6)
+    assert batch["1"] == pytest.approx(batch["0"], abs=1e-6)
+
+
+def test_a_vector_that_was_rounded_stays_as_it_is() -> None:
+    for vector in (VECTOR, VECTOR.astype(np.float16).astype(np.float32)):
+        assert np.array_equal(as_vectors([vector], 1, len(vector))[0], vector)
+
+
+def test_a_zero_vector_is_refused(modelless: SearchEngine) -> None:
+    with pytest.raises(InvalidError, match=r"^The vector of query 1 of 1 is zero\."):
+        modelless.answer(np.zeros_like(VECTOR))
+    with pytest.raises(InvalidError, match=r"^The vector of query 2 of 2 is zero\."):
+        modelless.search_batch(["a", "b"], vectors=np.stack([VECTOR, 0 * VECTOR]))
+    assert modelless.search_batch([], vectors=np.zeros((0, len(VECTOR)))) == {}

@@ -3,11 +3,13 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.indexing import build
+from debater_search.indexing import add, build
 from debater_search.search import MODES, Mode, SearchEngine
 from debater_search.types import Answer, Hits, Query
 from tests.fakes import FakeEncoder, FakeScorer, tiny_corpus
@@ -58,7 +60,7 @@ def test_many_queries_are_encoded_in_one_call_and_come_in_every_form(engine: Sea
 
 def test_several_queries_for_one_are_told_where_to_go(engine: SearchEngine) -> None:
     for given in (["a", "b"], ("1", "a"), [0.1, 0.2]):
-        with pytest.raises(InvalidError, match="`search_many`, and a vector as a numpy array"):
+        with pytest.raises(InvalidError, match=r"`search_many`, and a vector as a numpy array"):
             engine.search(given)  # type: ignore[arg-type]
 
 
@@ -124,3 +126,62 @@ def test_of_many_queries_each_finds_its_own_passage(tmp_path: Path) -> None:
     assert second.snippet == engine.search("emu sand", 1)[0].snippet
     assert "emu" not in first.snippet
     assert "emu" in second.snippet
+
+
+def test_a_closed_engine_says_so_and_does_nothing_more(engine: SearchEngine) -> None:
+    documents = engine.documents
+    engine("unique7.")
+    engine.close()
+    calls = [
+        lambda: engine("unique7."),
+        lambda: engine.search_many(["unique7."], mode="lexical"),
+        engine.refresh,
+        lambda: engine.add(["gnu"]),
+        lambda: engine.delete("d3"),
+        lambda: engine.documents,
+    ]
+    for call in calls:
+        with pytest.raises(InvalidError, match=r"^This engine is closed\. Open it again"):
+            call()
+    with pytest.raises(InvalidError, match=r"documents\.sqlite is closed"):  # what was taken from it before
+        documents.read([0])
+    engine.close()
+    assert repr(engine).startswith("SearchEngine(")
+    with SearchEngine.open(engine.folder, encoder=FakeEncoder()) as again:
+        assert len(again.documents) == 25
+        add(engine.folder, ["gnu"], encoder=FakeEncoder())
+    with pytest.raises(InvalidError, match="This engine is closed"):  # a later change does not open it
+        again("gnu")
+
+
+@pytest.mark.parametrize("k", ["3", 2.0, None, float("nan"), True, [3]])
+def test_k_is_a_whole_number(engine: SearchEngine, k: Any) -> None:
+    for call in (engine.search, engine.search_many, engine.search_batch):
+        with pytest.raises(InvalidError, match=r"`k` is .*, not a whole number"):
+            call("unique7.", k)
+
+
+def test_whole_numbers_of_numpy_are_taken(engine: SearchEngine) -> None:
+    for mode in MODES:
+        assert len(engine("unique7. wing", np.int64(3), mode=mode)) == 3  # type: ignore[arg-type]
+    depth: Any = np.int8(2)
+    assert len(engine("unique7.", 3, rerank=FakeScorer(), rerank_depth=depth)) == 3
+
+
+@pytest.mark.parametrize("where", [3, {"year": 3}, ["year = 3"]])
+def test_a_filter_is_a_text(engine: SearchEngine, where: Any) -> None:
+    for call in (lambda: engine("unique7.", where=where), lambda: engine.delete(where=where)):
+        with pytest.raises(InvalidError, match=r"`where` is of type \w+, not a text\. An example: year >= 2020"):
+            call()
+
+
+@pytest.mark.parametrize("weights", [3, (1, "2"), (1, None), "ab"])
+def test_weights_are_two_numbers(engine: SearchEngine, weights: Any) -> None:
+    with pytest.raises(InvalidError, match="are not weights for two rankings"):
+        engine("unique7.", mode="hybrid", weights=weights)
+
+
+@pytest.mark.parametrize("depth", ["3", 2.5, True])
+def test_rerank_depth_is_a_whole_number(engine: SearchEngine, depth: Any) -> None:
+    with pytest.raises(InvalidError, match=r"`rerank_depth` is .*, not a whole number"):
+        engine("unique7.", rerank=FakeScorer(), rerank_depth=depth)

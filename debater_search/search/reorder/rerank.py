@@ -47,7 +47,7 @@ class Rerank:
 def depth_for(scorer: PairScorer, depth: int | None) -> int:
     """Candidates per query that are read: `depth`, or the default of the scorer's device."""
     if depth is not None:
-        return depth
+        return int(depth)
     return DEPTH_ON_CPU if device_of(scorer).startswith("cpu") else DEPTH
 
 
