@@ -6,7 +6,7 @@ from pathlib import Path
 
 from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled, metadata_of, without_nul
 from debater_search.data.columns import column_kinds, typed
-from debater_search.data.fields import as_text, read_id, read_text
+from debater_search.data.fields import as_text, read_id_and_text
 from debater_search.data.files import STDIN, called, require_exists
 from debater_search.data.folders import FolderContents, folder_contents, partition
 from debater_search.data.rows import Fields, SeenIds, find_in_folder, format_of, read_rows, row_place
@@ -136,9 +136,10 @@ def _read_documents(files: Sequence[str | Path], folder: Path | None = None) -> 
 def document_of(fields: Fields, where: str) -> Document:
     """The document of a row; DebaterError, which names the place `where`, if it is none."""
     try:
+        id, text = read_id_and_text(fields, ID_FIELDS, TEXT_FIELDS, where)
         return Document(
-            id=read_id(fields, ID_FIELDS, where),
-            text=read_text(fields, TEXT_FIELDS, where),
+            id=id,
+            text=text,
             title=as_text(fields.get(TITLE_FIELD), TITLE_FIELD, where),
             metadata=metadata_of(fields, filled(fields, ID_FIELDS), filled(fields, TEXT_FIELDS)),
         )

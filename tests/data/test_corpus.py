@@ -3,6 +3,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,9 @@ def test_the_hint_for_a_missing_text_shows_the_columns_that_are_there(tmp_path: 
     path = write(tmp_path / "c.csv", "id,name,description", "1,Alta,A tent")
     with pytest.raises(DebaterError) as error:
         list(read_corpus(path))
-    assert error.value.hint == "Every row needs one of the fields text or contents; this one has id, name, description."
+    assert error.value.hint == (
+        "Every row needs an id (_id, id or docid) and a text (text or contents); this one has id, name, description."
+    )
 
 
 def test_csv_row_with_too_few_fields_names_its_first_line(tmp_path: Path) -> None:
@@ -227,6 +230,28 @@ def test_unknown_extension_names_the_known(tmp_path: Path) -> None:
     with pytest.raises(DebaterError) as error:
         read_corpus(tmp_path / "corpus.docx")
     assert ".jsonl" in error.value.hint
+
+
+@pytest.mark.parametrize("read", [read_corpus, read_queries])
+def test_all_columns_that_a_table_lacks_are_named_at_once(
+    tmp_path: Path, read: Callable[[Path], Iterable[object]]
+) -> None:
+    with pytest.raises(DebaterError, match=r"c\.csv, line 2: there is no id and no text\.") as error:
+        list(read(write(tmp_path / "c.csv", "sku,description", "1,A tent")))
+    assert error.value.hint.startswith("Every row needs an id (_id, id")
+    assert error.value.hint.endswith("; this one has sku, description.")
+
+
+def test_a_blank_id_is_not_told_as_a_missing_column(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="line 2: there is no id") as error:
+        list(read_corpus(write(tmp_path / "c.csv", "id,text", ",A tent")))
+    assert error.value.hint == "Every row needs an id (_id, id or docid) and a text (text or contents)."
+
+
+def test_a_training_row_without_query_and_positive_is_told_of_both(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"line 2: there is no query and no positive\.") as error:
+        list(read_training_examples(write(tmp_path / "t.csv", "q,a", "warm tent,a tent")))
+    assert error.value.hint.endswith("; this one has q, a.")
 
 
 def test_first_bad_row_comes_after_the_good_ones(tmp_path: Path) -> None:
