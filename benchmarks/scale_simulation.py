@@ -66,7 +66,7 @@ class SimulatedRay:
             end = begin + took
             self.busy += took / actor.factor
             info = {"file": f"shard-{task['number']:05d}.parquet", "rows": len(task["ids"]), "sha256": ""}
-            self._ends[name] = (end, {"shard": info})
+            self._ends[name] = (end, {"shard": info, "filled": 0})
         actor.free = end
         return name
 

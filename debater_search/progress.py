@@ -30,6 +30,8 @@ class Progress:
         self.label, self.total, self.unit = printable(label), total, unit
         self.done = self._before = 0
         self.facts = ""
+        self.filled = 0
+        """Texts that have as many tokens as the model reads: almost all of them were cut."""
         self._tokens = self._padded = 0
         self._enabled = enabled
         self._start = time.monotonic()
@@ -47,11 +49,13 @@ class Progress:
         """Count `done` units as finished before the clock started; they do not enter the rate."""
         self.done = self._before = done
 
-    def advance(self, n: int = 1, facts: str = "", *, tokens: int = 0, padded: int = 0) -> None:
+    def advance(self, n: int = 1, facts: str = "", *, tokens: int = 0, padded: int = 0, filled: int = 0) -> None:
         """`n` more units are done; `facts` (loss, …) replace those shown before.
 
         `tokens` were encoded for them, `padded` counts padding too: their rate and the share of padding are facts.
+        `filled` of them have as many tokens as the model reads.
         """
+        self.filled += filled
         self.done += n
         if padded:
             self._tokens, self._padded = self._tokens + tokens, self._padded + padded

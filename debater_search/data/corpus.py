@@ -6,9 +6,9 @@ from pathlib import Path
 
 from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled, metadata_of, without_nul
 from debater_search.data.columns import column_kinds, typed
-from debater_search.data.fields import as_text, read_id, read_text
+from debater_search.data.fields import as_text, read_id_and_text
 from debater_search.data.files import STDIN, called, require_exists
-from debater_search.data.folders import FolderContents, folder_contents, partition
+from debater_search.data.folders import FolderContents, folder_contents, listed, partition
 from debater_search.data.rows import Fields, SeenIds, find_in_folder, format_of, read_rows, row_place
 from debater_search.data.text_files import read_text_file
 from debater_search.errors import InvalidError
@@ -37,6 +37,7 @@ class CorpusReader:
         self.path = path
         self._counts: Counter[str] = Counter()
         self._of_folder: list[str] = []
+        self._broken: list[Path] = []
         require_exists(path)
         self._folder = Path(path)
         self._file: str | Path | None = path
@@ -48,6 +49,7 @@ class CorpusReader:
     def __iter__(self) -> Iterator[Document]:
         """Every document, in the order of the files; raises DebaterError at the first bad row."""
         self._counts.clear()
+        self._broken.clear()
         empty = True
         for document in self._documents():
             empty = False
@@ -81,6 +83,9 @@ class CorpusReader:
     def warnings(self) -> list[str]:
         """One sentence for each kind of oddity that the last iteration met."""
         counted = [sentence.format(n=self._counts[kind]) for kind, sentence in _WARNINGS.items() if self._counts[kind]]
+        if self._broken:
+            broken = listed(self._broken, self._folder)
+            counted.append(f"Files with front matter that is no valid YAML: {broken}. It is indexed as text.")
         return [*self._of_folder, *counted]
 
     def _documents(self) -> Iterator[Document]:
@@ -92,7 +97,10 @@ class CorpusReader:
         if found.parts:
             yield from _read_documents(found.parts, self._folder)
         for path in found.texts:
-            yield read_text_file(path, self._folder)
+            document, broken = read_text_file(path, self._folder)
+            if broken:
+                self._broken.append(path)
+            yield document
 
     def _tidy(self, document: Document) -> Document:
         title, text = document.title, document.text
@@ -136,9 +144,10 @@ def _read_documents(files: Sequence[str | Path], folder: Path | None = None) -> 
 def document_of(fields: Fields, where: str) -> Document:
     """The document of a row; DebaterError, which names the place `where`, if it is none."""
     try:
+        id, text = read_id_and_text(fields, ID_FIELDS, TEXT_FIELDS, where)
         return Document(
-            id=read_id(fields, ID_FIELDS, where),
-            text=read_text(fields, TEXT_FIELDS, where),
+            id=id,
+            text=text,
             title=as_text(fields.get(TITLE_FIELD), TITLE_FIELD, where),
             metadata=metadata_of(fields, filled(fields, ID_FIELDS), filled(fields, TEXT_FIELDS)),
         )

@@ -1,6 +1,6 @@
 """Ids and texts out of a row's fields, by the same rules for documents and queries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -19,30 +19,21 @@ def present(fields: Fields, names: Sequence[str]) -> str | None:
     return None
 
 
-def read_id(fields: Fields, names: Sequence[str], where: str) -> str:
-    """The row's id as a string: of the first of `names` that has a value; 7 and 7.0 are "7".
+def read_id_and_text(fields: Fields, ids: Sequence[str], texts: Sequence[str], where: str) -> tuple[str, str]:
+    """The row's id and text, each of the first of its names that has a value; 7 and 7.0 are "7".
 
-    Raises InvalidError if no field has an id, and for an id with a control character.
+    A text of null or NaN is empty. Raises InvalidError if no field has an id or none is a text, naming both where both
+    are missing, and for an id with a control character.
     """
-    name = filled(fields, names)
-    value = id_text(fields[name]) if name else None
-    if value is None:
-        raise InvalidError(f"{where}: there is no id.", _needed(names, fields))
+    id_name, text_name = filled(fields, ids), filled(fields, texts)
+    value = id_text(fields[id_name]) if id_name else None
+    if value is None or text_name is None:
+        absent = {"id": value is None, "text": text_name is None}
+        raise missing({"id": ids, "text": texts}, [name for name in absent if absent[name]], fields, where)
     value = whole_id(value)
     if has_control_character(value):
         raise InvalidError(f"{where}: the id {value!r} holds a control character.", "Give it another id.")
-    return value
-
-
-def read_text(fields: Fields, names: Sequence[str], where: str) -> str:
-    """The row's text: of the first of `names` that has a value; null and NaN are empty, a number becomes a string.
-
-    Raises InvalidError if the row has none of the fields.
-    """
-    name = filled(fields, names)
-    if name is None:
-        raise InvalidError(f"{where}: there is no text.", _needed(names, fields))
-    return as_text(fields[name], name, where)
+    return value, as_text(fields[text_name], text_name, where)
 
 
 def as_text(value: Any, name: str, where: str) -> str:
@@ -56,10 +47,23 @@ def as_text(value: Any, name: str, where: str) -> str:
     raise InvalidError(f"{where}: the field {name} is not a string but a {type(value).__name__}.", "Make it a string.")
 
 
-def _needed(names: Sequence[str], fields: Fields) -> str:
-    """The hint where none of `names` has a value; what the row has shows which column is to be renamed."""
-    needed = f"Every row needs one of the fields {' or '.join(names)}"
-    if not fields or present(fields, names) is not None:
-        return f"{needed}."
-    shown = ", ".join(str(name)[:_CHARACTERS] for name in list(fields)[:_SHOWN])
-    return f"{needed}; this one has {shown}{', …' if len(fields) > _SHOWN else ''}."
+def missing(needed: Mapping[str, Sequence[str]], absent: Sequence[str], fields: Fields, where: str) -> InvalidError:
+    """The error for a row in which the values `absent` are missing.
+
+    `needed` says in which fields each value that a row must have is looked for. Where the row has none of those fields,
+    the hint lists the fields it has, which shows what to rename.
+    """
+    wanted = " and ".join(f"{_with_article(name)} ({_alternatives(names)})" for name, names in needed.items())
+    hint = f"Every row needs {wanted}"
+    if fields and any(present(fields, needed[name]) is None for name in absent):
+        shown = ", ".join(str(name)[:_CHARACTERS] for name in list(fields)[:_SHOWN])
+        hint += f"; this one has {shown}{', …' if len(fields) > _SHOWN else ''}"
+    return InvalidError(f"{where}: there is no {' and no '.join(absent)}.", f"{hint}.")
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _alternatives(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

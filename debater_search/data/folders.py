@@ -58,7 +58,7 @@ def folder_contents(folder: Path) -> FolderContents:
     found.skipped += [path for path in tables if path not in found.parts]
     found.warnings = _without_library(found)
     if found.skipped:
-        found.warnings.append(f"Files of the folder that are not read: {_listed(found.skipped, folder)}.")
+        found.warnings.append(f"Files of the folder that are not read: {listed(found.skipped, folder)}.")
     return found
 
 
@@ -119,7 +119,8 @@ def _without_library(found: FolderContents) -> list[str]:
     ]
 
 
-def _listed(paths: Sequence[Path], folder: Path) -> str:
+def listed(paths: Sequence[Path], folder: Path) -> str:
+    """How many files there are, and the first of them, by their paths below `folder`."""
     names = [called(path.relative_to(folder)) for path in paths[:_SHOWN]]
     return f"{len(paths):,} ({', '.join(names)}{', …' if len(paths) > _SHOWN else ''})"
 

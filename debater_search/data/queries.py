@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from debater_search.coerce import QUERY_ID_FIELDS, QUERY_TEXT_FIELDS, without_nul
-from debater_search.data.fields import read_id, read_text
+from debater_search.data.fields import read_id_and_text
 from debater_search.data.files import STDIN
 from debater_search.data.rows import SeenIds, find_in_folder, read_rows, row_place
 from debater_search.errors import InvalidError, MissingError
@@ -20,8 +20,8 @@ def read_queries(path: str | Path) -> list[Query]:
     seen = SeenIds([file])
     for number, fields in read_rows(file):
         where = row_place(file, number)
-        query_id = read_id(fields, QUERY_ID_FIELDS, where)
-        text = without_nul(read_text(fields, QUERY_TEXT_FIELDS, where)).strip()
+        query_id, text = read_id_and_text(fields, QUERY_ID_FIELDS, QUERY_TEXT_FIELDS, where)
+        text = without_nul(text).strip()
         if not text:
             raise InvalidError(f"{where}: the query {query_id!r} is empty.", "Remove it or give it a text.")
         seen.add(query_id, number)

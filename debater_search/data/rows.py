@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
         return _json_rows(path)
     if kind == "parquet":
         return parquet_rows(path)
-    return _delimited_rows(path, "\t" if kind == "tsv" else ",")
+    return _delimited_rows(path)
 
 
 def _json_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
@@ -128,22 +129,22 @@ def json_row(line: str, where: str) -> Fields:
     return fields
 
 
-def _delimited_rows(path: str | Path, delimiter: str) -> Iterator[tuple[int, Fields]]:
+def _delimited_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
     csv.field_size_limit(sys.maxsize)  # the default refuses fields over 128 KiB
-    # strict: a stray quote is an error rather than a field that swallows the lines after it
-    table = csv.reader((line for _, line in numbered_lines(path)), delimiter=delimiter, strict=True)
+    lines = (line for _, line in numbered_lines(path))
+    first = next(lines, "")
     header: list[str] | None = None
     number = 1
     try:
+        separator = _separator(first, "\t,;" if format_of(path) == "tsv" else ",;\t")
+        # strict: a stray quote is an error rather than a field that swallows the lines after it
+        table = csv.reader(chain([first], lines), delimiter=separator, strict=True)
         for cells in table:
             if header is None:
                 header = _header([name.strip() for name in cells], place(path, number))
             elif cells:
                 if len(cells) != len(header):
-                    raise InvalidError(
-                        f"{place(path, number)}: {len(cells)} fields, where the header names {len(header)}.",
-                        "Put quotes around fields that hold the separator or a line break.",
-                    )
+                    raise _uneven(place(path, number), len(cells), len(header), separator)
                 fields: Fields = dict(zip(header, cells, strict=True))
                 for name, cell in fields.items():
                     if cell in MISSING_CELLS:
@@ -156,6 +157,25 @@ def _delimited_rows(path: str | Path, delimiter: str) -> Iterator[tuple[int, Fie
             f"{place(path, number)}: this does not parse ({error}).",
             'Quote fields as CSV does ("a ""word"" in quotes"), or use JSON lines.',
         ) from error
+
+
+def _separator(header: str, known: str) -> str:
+    """The first of the `known` separators that cuts the header into several fields, else the first.
+
+    Where 1,5 is a number, programs separate the fields of a .csv file by semicolons or tabs.
+    """
+    return max(known, key=lambda separator: len(next(csv.reader([header], delimiter=separator), [])) > 1)
+
+
+def _uneven(where: str, cells: int, names: int, separator: str) -> InvalidError:
+    """The error for a row of more or fewer fields than the header."""
+    between = "the tab" if separator == "\t" else f"the separator ({separator})"
+    return InvalidError(
+        f"{where}: {cells} field{'s' if cells > 1 else ''}, where the header names {names}.",
+        f"Put quotes around fields that hold {between}."
+        if cells > names
+        else f"Write {between} for empty fields too, and put quotes around fields that hold a line break.",
+    )
 
 
 def _header(names: list[str], where: str) -> list[str]:

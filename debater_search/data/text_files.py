@@ -36,6 +36,7 @@ class _Read:
     text: str
     title: str = ""
     metadata: dict[str, Any] | None = None
+    broken: bool = False
 
 
 class _Loader(ShallowLoader):
@@ -66,11 +67,12 @@ def needs_extra(path: Path, format: str) -> UnavailableError:
     )
 
 
-def read_text_file(path: Path, folder: Path) -> Document:
-    """A file as a document: its id is the path below `folder`, which is among the metadata with the time of change.
+def read_text_file(path: Path, folder: Path) -> tuple[Document, bool]:
+    """A file as a document, and whether its front matter is broken, which then is text.
 
-    The title is that of the front matter, of the page or of the first heading, else the file's name. Raises
-    DebaterError for text that is not UTF-8, a damaged file, a name with control characters, and a missing library.
+    The id is the path below `folder`, which is among the metadata with the time of change. The title is that of the
+    front matter, of the page or of the first heading, else the file's name. Raises DebaterError for text that is not
+    UTF-8, a damaged file, a name with control characters, and a missing library.
     """
     format = text_format(path)
     assert format is not None
@@ -82,7 +84,7 @@ def read_text_file(path: Path, folder: Path) -> Document:
         raise InvalidError(f"The name of the file {relative!r} holds a control character.", "Rename it.")
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     metadata = {"path": relative, "modified": changed, **(read.metadata or {})}
-    return Document(relative, read.text, read.title or _utf8(_suffixes(path)[0]), metadata)
+    return Document(relative, read.text, read.title or _utf8(_suffixes(path)[0]), metadata), read.broken
 
 
 def _plain(data: bytes, path: Path) -> _Read:
@@ -91,31 +93,33 @@ def _plain(data: bytes, path: Path) -> _Read:
 
 def _markdown(data: bytes, path: Path) -> _Read:
     text = _decoded(data, path)
-    matter, body = front_matter(text.replace("\r\n", "\n"))
+    matter, body, broken = front_matter(text.replace("\r\n", "\n"))
     if matter is None:
         matter, body = {}, text
     title = matter.pop("title", None)
     heading, _, rest = body.lstrip().partition("\n")
     if title is None and heading.startswith("# "):
-        return _Read(rest.strip(), heading.lstrip("# ").strip(), matter)
-    return _Read(body.lstrip() if matter or title is not None else body, "" if title is None else str(title), matter)
+        return _Read(rest.strip(), heading.lstrip("# ").strip(), matter, broken)
+    text = body.lstrip() if matter or title is not None else body
+    return _Read(text, "" if title is None else str(title), matter, broken)
 
 
-def front_matter(text: str) -> tuple[dict[str, Any] | None, str]:
+def front_matter(text: str) -> tuple[dict[str, Any] | None, str, bool]:
     """The YAML between two lines of `---` at the head of a Markdown file, as metadata, and the text after it.
 
-    None and the whole text if there is none, or if it is no mapping in safe YAML.
+    None and the whole text if there is none, or if it is no mapping in safe YAML; the last value is whether it is no
+    safe YAML at all, unlike a sentence between two rules.
     """
     found = _FRONT_MATTER.match(text) if text.startswith("---") else None
     if found is None or found.end() > _MAX_FRONT_MATTER:
-        return None, text
+        return None, text, False
     try:
         fields = yaml.load(found[1] or "", _Loader)  # a SafeLoader
         if isinstance(fields, dict):
-            return dict(plain(fields)), text[found.end() :]
+            return dict(plain(fields)), text[found.end() :], False
     except YAML_ERRORS:
-        pass
-    return None, text
+        return None, text, True
+    return None, text, False
 
 
 def _html(data: bytes, path: Path) -> _Read:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from debater_search.coerce import is_missing, without_nul
-from debater_search.data.fields import present
+from debater_search.data.fields import missing, present
 from debater_search.data.labels import LABEL_FIELDS, split_by_labels, teacher_scores
 from debater_search.data.rows import Fields
 from debater_search.errors import InvalidError
@@ -26,6 +26,7 @@ INSTRUCTION_FIELDS = ("prompt", "instruction")
 POSITIVE_SCORE_FIELDS = ("positive_scores", "pos_scores")
 NEGATIVE_SCORE_FIELDS = ("negative_scores", "neg_scores")
 
+_NEEDED = {"query": QUERY_FIELDS, "positive": POSITIVE_FIELDS}
 _FIELDS = frozenset(
     (
         *QUERY_FIELDS, *POSITIVE_FIELDS, *NEGATIVE_FIELDS, *INSTRUCTION_FIELDS, *POSITIVE_SCORE_FIELDS,
@@ -95,6 +96,8 @@ def parse_row(fields: Fields, where: str) -> TrainingRow:
     Raises InvalidError that begins with `where`: a field that is missing, empty or of another type; negatives that are
     all positives; a label that leaves no positive; scores that are not finite numbers, or more or fewer than texts.
     """
+    if absent := [name for name, names in _NEEDED.items() if present(fields, names) is None]:
+        raise missing(_NEEDED, absent, fields, where)
     queries = _required(fields, QUERY_FIELDS, where)
     texts = _required(fields, POSITIVE_FIELDS, where)
     given = _negatives(fields, where)
@@ -122,10 +125,6 @@ def parse_row(fields: Fields, where: str) -> TrainingRow:
 
 
 def _required(fields: Fields, names: Sequence[str], where: str) -> list[str]:
-    if present(fields, names) is None:
-        raise InvalidError(
-            f"{where}: there is no {names[0]}.", 'Every row needs "query" and "positive"; "negative" is optional.'
-        )
     texts = texts_of(fields, names, where, null_is_none=False)
     if not texts:
         raise InvalidError(f"{where}: the {names[0]} is an empty list.", "Every row needs a query and a positive.")

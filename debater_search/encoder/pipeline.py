@@ -117,7 +117,9 @@ class Pipeline:
     def _encode(self, window: Window) -> np.ndarray:
         lengths = [len(sequence) for sequence in window.sequences]
         texts_of = np.bincount(window.which, minlength=len(lengths))
-        views = self._reader.spec.reading(self._kind).views
+        spec = self._reader.spec
+        views = spec.reading(self._kind).views
+        limit = spec.query_length if self._kind == "query" else spec.document_length
         out = np.empty((len(lengths), views, self._reader.dim), dtype=np.float32)
         order = longest_first(lengths)
         while order:
@@ -137,6 +139,7 @@ class Pipeline:
                 int(texts_of[rows].sum()),
                 tokens=sum(lengths[row] for row in rows),
                 padded=len(rows) * lengths[rows[0]],
+                filled=sum(int(texts_of[row]) for row in rows if lengths[row] >= limit),
             )
         return out if len(out) == len(window.which) else out[window.which]
 

@@ -85,7 +85,10 @@ class _Token(NamedTuple):
 
 
 class _Parser:
-    """Recursive descent over the tokens: one method per rule of the grammar."""
+    """Recursive descent over the tokens: one method per rule of the grammar.
+
+    Messages quote words of the filter, since backquotes mark arguments, which become flags: `like` is --like.
+    """
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
@@ -97,7 +100,7 @@ class _Parser:
     def parse(self) -> Filter:
         tree = self._filter()
         if self._token.kind != "end":
-            self._fail("`and`, `or` or the end is expected")
+            self._fail('"and", "or" or the end is expected')
         return tree
 
     def _filter(self) -> Filter:
@@ -154,8 +157,9 @@ class _Parser:
         elif self._accept("like"):
             tree = Comparison(field, "like", (self._text(),))
         else:
-            others = "`in` `between` `has` `contains` `like`"
-            self._fail(f"one of {others if negative else f'= != < <= > >= {others} `is missing`'} is expected")
+            others = '"in" "between" "has" "contains" "like"'
+            allowed = others if negative else f'= != < <= > >= {others} "is missing"'
+            self._fail(f"one of {allowed} is expected")
         return Junction("and", (Not(Missing(field)), Not(tree))) if negative else tree
 
     def _list(self) -> tuple[Value, ...]:
@@ -182,7 +186,7 @@ class _Parser:
             self._fail("the name of a field is expected")
         self._comparisons += 1
         if self._comparisons > MAX_COMPARISONS:
-            raise InvalidError(f"The filter has more than {MAX_COMPARISONS} comparisons.", "Try `in` with many values.")
+            raise InvalidError(f"The filter has more than {MAX_COMPARISONS} comparisons.", 'Try "in" with many values.')
         if len(self._token.text) > MAX_NAME:
             self._fail(f"the name of a field, of at most {MAX_NAME} characters, is expected")
         text = self._step().text
@@ -215,7 +219,7 @@ class _Parser:
 
     def _require(self, word: str) -> None:
         if not self._accept(word):
-            self._fail(f"`{word}` is expected")
+            self._fail(f'"{word}" is expected')
 
     def _step(self) -> _Token:
         token = self._token

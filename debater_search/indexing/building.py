@@ -148,6 +148,7 @@ def build(
                 with stored.opened() as rows:
                     encoded = encode(rows, encoder, place / EMBEDDINGS_NAME, stored.corpus, settings, progress=progress)
                 store, result.reused = encoded.store, encoded.reused
+                encoded.tell()
 
         if not encode_only:
             with timed(result.seconds, "index"):

@@ -246,6 +246,7 @@ def _encode(
     # Shards that a killed run of the same change finished stay; those of another change are removed.
     encoded = encode(rows, encoder, folder / after.embeddings[-1], corpus, settings, force=True, progress=show)
     documents.close()
+    encoded.tell()
     return len(positions) - encoded.reused
 
 

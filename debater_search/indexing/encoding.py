@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
 
-from debater_search.encoder.protocol import Calibrating, TextEncoder
+from debater_search.encoder.protocol import Calibrating, TextEncoder, Tokenizing
 from debater_search.errors import InvalidError
 from debater_search.identity import EncoderInfo
 from debater_search.indexing.engines import LOCAL, RAY, check_engine, find_engine
@@ -79,10 +79,19 @@ class EncodingSettings:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Finished embeddings; `reused` counts the texts that an earlier run had encoded."""
+    """Finished embeddings; `reused` counts the texts that an earlier run had encoded.
+
+    `note` says how many of the others fill all that the model reads; it is empty if there are none.
+    """
 
     store: EmbeddingStore
     reused: int
+    note: str = ""
+
+    def tell(self) -> None:
+        """Log the note, if there is one."""
+        if self.note:
+            logger.info("%s", self.note)
 
 
 def encode(
@@ -129,7 +138,7 @@ def encode(
     run = _Run(documents, writer, settings)
     run.encode(encoder, job.batch_tokens, show=progress)
     store = writer.finish([run.shards[number] for number in range(len(run.shards))], info, corpus, settings.passages)
-    return Encoded(store, run.reused)
+    return Encoded(store, run.reused, run.note(encoder))
 
 
 def choose_batch_tokens(documents: Iterable[Document], encoder: TextEncoder) -> int | None:
@@ -180,6 +189,19 @@ class _Run:
             with closing(made):
                 for shard in made:
                     self.shards[shard.number] = shard.info
+
+    def note(self, encoder: TextEncoder) -> str:
+        """What to say of texts that the model does not read to their end; nothing where its length is unknown.
+
+        A worker that dies may have counted texts that another one counts again.
+        """
+        if self._bar is None or not self._bar.filled or self._settings.passages or not isinstance(encoder, Tokenizing):
+            return ""
+        limit, filled = encoder.document_length, self._bar.filled
+        return (
+            f"Texts that fill all {limit:,} tokens that the model reads: {filled:,} of {self._bar.done:,}. Their "
+            f"vectors leave out the rest; an index with `passages` (such as {min(limit, 200)}) holds all of each text."
+        )
 
     def _tasks(self) -> Iterator[EncodingTask]:
         for task in tasks_of(self._documents, self._settings.shard_size):

@@ -46,7 +46,7 @@ def check_output(folder: str | Path, *, force: bool = False, encode_only: bool =
         >>> check_output("indexes/notes")
         Traceback (most recent call last):
             ...
-        debater_search.errors.InvalidError: ... holds an index already. Choose another `folder`, ...
+        debater_search.errors.InvalidError: ... holds an index already. Encode only what changed with `update`, ...
     """
     folder = Path(folder).resolve()
     _undo_half_a_swap(folder)
@@ -57,11 +57,15 @@ def check_output(folder: str | Path, *, force: bool = False, encode_only: bool =
         raise InvalidError(f"{folder} is not empty and not an index.", "Choose another `folder`; nothing was changed.")
     if force:
         return
-    done = "an index" if (folder / MANIFEST_NAME).exists() else None
+    if (folder / MANIFEST_NAME).exists():
+        raise InvalidError(
+            f"{folder} holds an index already.",
+            "Encode only what changed with `update`, choose another `folder`, or replace it with `force`.",
+        )
     if encode_only and (folder / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
-        done = done or "finished embeddings"
-    if done:
-        raise InvalidError(f"{folder} holds {done} already.", "Choose another `folder`, or replace it with `force`.")
+        raise InvalidError(
+            f"{folder} holds finished embeddings already.", "Choose another `folder`, or replace it with `force`."
+        )
 
 
 @contextmanager

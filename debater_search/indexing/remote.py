@@ -79,4 +79,5 @@ def encode_to(
         with timed(result.seconds, "encode"), stored.opened() as rows:
             encoded = encode(rows, encoder, place, stored.corpus, settings, force=force, progress=progress)
         result.reused = encoded.reused
+        encoded.tell()
     return result

@@ -143,6 +143,13 @@ def test_a_comparison_that_is_never_true_is_spoken_of_once(debater: Debater, ind
     assert engine.answer("wing", mode="lexical", where="year > 1900").notes == ()
 
 
+def test_words_of_a_filter_do_not_become_options(debater: Debater, index: Path) -> None:
+    outcome = debater("search", "wing", "--mode", "lexical", "--where", "year stalls 3")
+    assert outcome.code == 2
+    assert '"has" "contains" "like"' in outcome.err
+    assert "--like" not in outcome.err
+
+
 def test_the_prompt_filters_until_told_otherwise(debater: Debater, index: Path) -> None:
     lines = [":where year > 1900", "wing", ":where yer = 1", "wing", ":where", "wing"]
     outcome = debater(

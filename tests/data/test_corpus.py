@@ -3,11 +3,12 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from debater_search.data import read_corpus
+from debater_search.data import read_corpus, read_queries, read_training_examples
 from debater_search.data.corpus import MAX_TEXT
 from debater_search.data.files import require_writable
 from debater_search.errors import DebaterError
@@ -122,13 +123,47 @@ def test_the_hint_for_a_missing_text_shows_the_columns_that_are_there(tmp_path: 
     path = write(tmp_path / "c.csv", "id,name,description", "1,Alta,A tent")
     with pytest.raises(DebaterError) as error:
         list(read_corpus(path))
-    assert error.value.hint == "Every row needs one of the fields text or contents; this one has id, name, description."
+    assert error.value.hint == (
+        "Every row needs an id (_id, id or docid) and a text (text or contents); this one has id, name, description."
+    )
 
 
 def test_csv_row_with_too_few_fields_names_its_first_line(tmp_path: Path) -> None:
     path = write(tmp_path / "c.csv", "id,text", 'a,"two', 'lines"', "b")
-    with pytest.raises(DebaterError, match=r"c\.csv, line 4: 1 fields, where the header names 2"):
+    with pytest.raises(DebaterError, match=r"c\.csv, line 4: 1 field, where the header names 2") as short:
         list(read_corpus(path))
+    assert short.value.hint.startswith("Write the separator (,) for empty fields too")
+
+
+def test_csv_row_with_too_many_fields_is_told_of_quotes(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"c\.csv, line 2: 3 fields, where the header names 2") as long:
+        list(read_corpus(write(tmp_path / "c.csv", "id;text", "a;one;two")))
+    assert long.value.hint == "Put quotes around fields that hold the separator (;)."
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"), [("c.csv", ";"), ("c.csv", "\t"), ("c.csv", ","), ("c.tsv", ";"), ("c.tsv", ",")]
+)
+def test_the_header_of_a_table_tells_its_separator(tmp_path: Path, name: str, separator: str) -> None:
+    rows = (["id", "text", "price"], ["a", '"tent, ""light""; green"', "12"], ["b", "stove", "7.5"])
+    path = write(tmp_path / name, "\ufeff" + separator.join(rows[0]), *(separator.join(row) for row in rows[1:]))
+    assert list(read_corpus(path)) == [
+        Document("a", 'tent, "light"; green', "", {"price": 12}),
+        Document("b", "stove", "", {"price": 7.5}),
+    ]
+    assert [query.id for query in read_queries(path)] == ["a", "b"]
+
+
+def test_commas_in_a_header_come_before_other_separators(tmp_path: Path) -> None:
+    (document,) = read_corpus(write(tmp_path / "c.csv", "id,text,width;height", "a,tent,1;2"))
+    assert document.metadata == {"width;height": "1;2"}
+    (document,) = read_corpus(write(tmp_path / "c.tsv", "id\ttext\twidth,height", "a\ttent\t1,2"))
+    assert document.metadata == {"width,height": "1,2"}
+
+
+def test_training_rows_may_be_separated_by_semicolons(tmp_path: Path) -> None:
+    (example,) = read_training_examples(write(tmp_path / "t.csv", "query;positive", "warm tent;a tent, for winter"))
+    assert (example.query, example.positive) == ("warm tent", "a tent, for winter")
 
 
 def test_csv_with_an_open_quote_is_refused_not_swallowed(tmp_path: Path) -> None:
@@ -195,6 +230,28 @@ def test_unknown_extension_names_the_known(tmp_path: Path) -> None:
     with pytest.raises(DebaterError) as error:
         read_corpus(tmp_path / "corpus.docx")
     assert ".jsonl" in error.value.hint
+
+
+@pytest.mark.parametrize("read", [read_corpus, read_queries])
+def test_all_columns_that_a_table_lacks_are_named_at_once(
+    tmp_path: Path, read: Callable[[Path], Iterable[object]]
+) -> None:
+    with pytest.raises(DebaterError, match=r"c\.csv, line 2: there is no id and no text\.") as error:
+        list(read(write(tmp_path / "c.csv", "sku,description", "1,A tent")))
+    assert error.value.hint.startswith("Every row needs an id (_id, id")
+    assert error.value.hint.endswith("; this one has sku, description.")
+
+
+def test_a_blank_id_is_not_told_as_a_missing_column(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="line 2: there is no id") as error:
+        list(read_corpus(write(tmp_path / "c.csv", "id,text", ",A tent")))
+    assert error.value.hint == "Every row needs an id (_id, id or docid) and a text (text or contents)."
+
+
+def test_a_training_row_without_query_and_positive_is_told_of_both(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match=r"line 2: there is no query and no positive\.") as error:
+        list(read_training_examples(write(tmp_path / "t.csv", "q,a", "warm tent,a tent")))
+    assert error.value.hint.endswith("; this one has q, a.")
 
 
 def test_first_bad_row_comes_after_the_good_ones(tmp_path: Path) -> None:

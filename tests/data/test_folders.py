@@ -195,7 +195,18 @@ def test_texts_have_their_path_and_time_of_change(tmp_path: Path) -> None:
     ],
 )
 def test_front_matter_is_a_mapping_in_safe_yaml(text: str, expected: tuple[dict[str, Any], str] | None) -> None:
-    assert front_matter(text) == (expected or (None, text))
+    assert front_matter(text)[:2] == (expected or (None, text))
+
+
+def test_broken_front_matter_is_text_and_its_file_is_named(tmp_path: Path) -> None:
+    broken = "---\ntags: [a, b\n---\nwords"
+    folder = write(tmp_path, {"a/open.md": broken, "rule.md": "---\na sentence\n---\nwords", "plain.md": "words"})
+    corpus = read_corpus(folder)
+    assert [document.text for document in corpus if document.id == "a/open.md"] == [broken]
+    warning = "Files with front matter that is no valid YAML: 1 (a/open.md). It is indexed as text."
+    assert corpus.warnings == [warning]
+    list(corpus)
+    assert corpus.warnings == [warning]  # of the last iteration alone
 
 
 def test_a_few_lines_of_yaml_do_not_fill_the_memory(tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def test_windows_are_those_of_one_call_and_advance_the_callers_line(
     assert bar.done == 3
 
 
+def test_texts_that_a_model_does_not_read_to_their_end_are_counted(tiny_model: Callable[..., Path]) -> None:
+    encoder = Encoder.load(tiny_model("bert"), device="cpu", max_length=8)
+    bar = Progress("Encoding", 4, "documents", enabled=False)
+    long = Document("1", "wing " * 30)
+    windows = [[long, Document("2", "wing")], [long, Document("3", "drag")]]
+    list(encoder.deliberate_windows(windows, progress=bar))
+    assert (bar.done, bar.filled) == (4, 2)
+
+
 def test_an_instruction_is_a_choice_of_each_call(encoder: TextEncoder) -> None:
     plain = encoder.encode_queries(["wing"], instruction="")
     assert_vectors(encoder.encode_queries(["wing"], instruction="Find:"), 1, encoder.dim)

@@ -23,7 +23,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_a_finished_index_is_refused_without_force_and_untouched(tmp_path: Path) -> None:
     build(CORPUS, FakeEncoder(), tmp_path / "i")
     before = snapshot(tmp_path / "i")
-    with pytest.raises(DebaterError, match=r"holds an index already.*`force`"):
+    with pytest.raises(DebaterError, match=r"holds an index already.*`update`.*`force`"):
         build(CORPUS, FakeEncoder(), tmp_path / "i")
     assert snapshot(tmp_path / "i") == before
 

@@ -58,6 +58,21 @@ def test_vectors_are_the_same_however_many_workers_there_are(tiny_model: Callabl
     np.testing.assert_allclose(np.concatenate(list(two.steps())), np.concatenate(list(one.steps())), atol=1e-6)
 
 
+def test_texts_that_the_model_does_not_read_to_their_end_are_told_of(
+    tiny_model: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "debater_search")
+    encoder = Encoder.load(tiny_model("bert"), max_length=30, device="cpu")
+    corpus = [Document(f"{n}", "wing " * (200 if n < 3 else 2)) for n in range(8)]
+    for workers in (1, 2):
+        caplog.clear()
+        build(corpus, encoder, tmp_path / f"{workers}", shard_size=4, workers=workers)
+        assert "Texts that fill all 30 tokens that the model reads: 3 of 8." in caplog.text
+    caplog.clear()
+    build(corpus, encoder, tmp_path / "passages", passages=30, overlap=0)
+    assert "Texts that fill" not in caplog.text
+
+
 def test_8_bit_integers_are_the_jobs_own_and_the_workers_too(
     tiny_model: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

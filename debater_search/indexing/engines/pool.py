@@ -159,9 +159,9 @@ class _Pool:
 
     def _hear(self, worker: _Worker, message: Message) -> EncodedShard | None:
         match message:
-            case {"encoded": documents, "tokens": tokens, "padded": padded}:
+            case {"encoded": documents, "tokens": tokens, "padded": padded, "filled": filled}:
                 worker.unwritten += documents
-                self._bar.advance(documents, tokens=tokens, padded=padded)
+                self._bar.advance(documents, tokens=tokens, padded=padded, filled=filled)
             case {"written": number, "shard": info}:
                 worker.unwritten -= len(worker.take_back(number))
                 self._give(worker)

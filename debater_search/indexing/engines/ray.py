@@ -136,10 +136,11 @@ class _Encoding:
         ((_, steps),) = compute([task], self._encoder, job["batch_tokens"], hidden)
         vectors = steps if job["thinking_steps"] else steps[:, -1]
         if self._writer is not None:
-            return {"shard": self._writer.write(task.number, task.ids, vectors).model_dump()}
+            shard = self._writer.write(task.number, task.ids, vectors)
+            return {"shard": shard.model_dump(), "filled": hidden.filled}
         made = io.BytesIO()
         sha256 = write_shard(made, task.ids, vectors, job["stored_as"])
-        return {"bytes": made.getvalue(), "sha256": sha256}
+        return {"bytes": made.getvalue(), "sha256": sha256, "filled": hidden.filled}
 
 
 class _Crew:
@@ -208,7 +209,7 @@ class _Crew:
             kind, message, hint = answer["error"]
             raise KINDS[kind](message, hint)
         self._give(actor)
-        self._bar.advance(len(task))
+        self._bar.advance(len(task), filled=answer["filled"])
         if "shard" in answer:
             return EncodedShard(task.number, ShardInfo(**answer["shard"]))
         if hashlib.sha256(answer["bytes"]).hexdigest() != answer["sha256"]:

@@ -84,8 +84,8 @@ class _Relay(Progress):
         super().__init__("Encoding", None, "documents", enabled=False)
         self._tell = tell
 
-    def advance(self, n: int = 1, facts: str = "", *, tokens: int = 0, padded: int = 0) -> None:
-        self._tell({"encoded": n, "tokens": tokens, "padded": padded})
+    def advance(self, n: int = 1, facts: str = "", *, tokens: int = 0, padded: int = 0, filled: int = 0) -> None:
+        self._tell({"encoded": n, "tokens": tokens, "padded": padded, "filled": filled})
 
 
 class _Log(logging.Handler):
