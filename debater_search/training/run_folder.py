@@ -111,10 +111,25 @@ def run_config(output: str | Path) -> dict[str, Any] | None:
         2
     """
     output = Path(output)
-    if (output / CHECKPOINT_FILE).is_file():
-        return _provenance_in(output).get("config")
+    published = _published(output)
+    if published is not None:
+        return published.get("config")
     newest = newest_complete(output)
     return saved_state(newest)["config"] if newest is not None else None
+
+
+def _published(output: Path) -> dict[str, Any] | None:
+    """The provenance of a finished run's model; None if there is none, or if the run has gone on since.
+
+    A finished run that goes on leaves its model in place until the next one is published: until then, checkpoints of
+    later steps tell that it is not finished.
+    """
+    if not (output / CHECKPOINT_FILE).is_file():
+        return None
+    provenance = _provenance_in(output)
+    step = provenance.get("step")
+    later = isinstance(step, int) and complete_checkpoints(output, after=step)
+    return None if later else provenance
 
 
 def _provenance_in(checkpoint: Path) -> dict[str, Any]:
@@ -128,7 +143,7 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     if folder.exists() and not folder.is_dir():
         raise InvalidError(f"{folder} is a file.", "Choose another `output`.")
     before = run_config(folder) if resume else None
-    finished = (folder / CHECKPOINT_FILE).is_file()
+    finished = resume and _published(folder) is not None
     if before is None:
         _require_clearable(folder, settings, force=force or (resume and not finished))
         if resume:
@@ -163,7 +178,7 @@ def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool)
             "Choose another `output`.",
         )
     if any(folder.iterdir()) and not force:
-        finished = (folder / CHECKPOINT_FILE).is_file()
+        finished = _published(folder) is not None
         raise InvalidError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
             "Set `force` to start over, or choose another `output`."
