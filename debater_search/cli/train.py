@@ -51,6 +51,7 @@ def train(
     with results(as_json) as out:
         from debater_search import training
         from debater_search.training.checks import check
+        from debater_search.training.run_folder import best_measured
 
         released = training.is_released_config(config)
         translated = training.translate_released_config(config, overrides or []) if released else None
@@ -65,10 +66,15 @@ def train(
         checkpoint = training.train(settings, **where, processes=processes, progress=True)
         if not training.is_main_process():  # one of several that torchrun has started
             return None
+        best = best_measured(checkpoint) if settings.eval is not None else None
         if as_json:
-            return out.json({"checkpoint": str(checkpoint), **translation})
-        out.facts([("checkpoint", str(checkpoint))])
-        return out.next(f"debater index CORPUS --model {checkpoint}")
+            measured = {} if best is None else {"best": {"step": best[0], "ndcg@10": best[1]}}
+            return out.json({"checkpoint": str(checkpoint), **measured, **translation})
+        facts = [("checkpoint", str(checkpoint))]
+        if best is not None:
+            facts.append(("best", f"step {best[0]:,}: nDCG@10 {best[1]:.4f}, in {checkpoint / 'best'}"))
+        out.facts(facts)
+        return out.next(f"debater index CORPUS --model {checkpoint if best is None else checkpoint / 'best'}")
 
 
 def _dry_run(out: Output, settings: "TrainingSettings", arguments: dict[str, Any], translation: dict[str, Any]) -> None:

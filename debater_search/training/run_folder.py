@@ -21,6 +21,7 @@ from debater_search.training.settings import TrainingSettings
 log = logging.getLogger(__name__)
 
 STATE_FILE, METRICS_FILE, PICTURE_FILE = "trainer_state.json", "metrics.jsonl", "training.png"
+BEST_FOLDER = "best"
 GO_ON_OR_START_OVER = "Resume with the new one (`resume` and `force`), or start over (`force`)."
 OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
@@ -130,6 +131,15 @@ def _published(output: Path) -> dict[str, Any] | None:
     step = provenance.get("step")
     later = isinstance(step, int) and complete_checkpoints(output, after=step)
     return None if later else provenance
+
+
+def best_measured(output: str | Path) -> tuple[int, float] | None:
+    """The step of the checkpoint in OUTPUT/best, and its nDCG@10; None if nothing was measured."""
+    best = Path(output) / BEST_FOLDER
+    if not (best / CHECKPOINT_FILE).is_file():
+        return None
+    provenance = _provenance_in(best)
+    return provenance["step"], provenance["metrics"]["evaluation"]["ndcg@10"]
 
 
 def _provenance_in(checkpoint: Path) -> dict[str, Any]:
