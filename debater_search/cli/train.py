@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from debater_search.cli.interrupts import Interruption
 from debater_search.cli.options import Device, Force, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import MissingError
@@ -51,7 +52,7 @@ def train(
     with results(as_json) as out:
         from debater_search import training
         from debater_search.training.checks import check
-        from debater_search.training.run_folder import best_measured
+        from debater_search.training.run_folder import best_measured, newest_complete
 
         released = training.is_released_config(config)
         translated = training.translate_released_config(config, overrides or []) if released else None
@@ -63,7 +64,16 @@ def train(
         if dry_run:
             check(settings, processes=processes, dry_run=True, device=device)
             return _dry_run(out, settings, {**where, "processes": processes}, translation)
-        checkpoint = training.train(settings, **where, processes=processes, progress=True)
+        try:
+            checkpoint = training.train(settings, **where, processes=processes, progress=True)
+        except KeyboardInterrupt as interrupted:
+            newest = newest_complete(output or Path(settings.output))
+            if newest is None or not training.is_main_process():
+                raise
+            kind, _, step = newest.name.partition("-")
+            step = f"{step} of the warm start" if kind == "warm" else step
+            flags = "--resume --force" if resume and force else "--resume"
+            raise Interruption(f"Go on with {flags}; the last checkpoint is of step {step}.") from interrupted
         if not training.is_main_process():  # one of several that torchrun has started
             return None
         best = best_measured(checkpoint) if settings.eval is not None else None

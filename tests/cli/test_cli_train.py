@@ -64,6 +64,30 @@ def test_the_next_step_indexes_the_best_checkpoint_where_the_run_measured(
 
 
 @pytest.mark.parametrize(
+    ("name", "flags", "sentence"),
+    [
+        ("checkpoint-3", [], "Interrupted. Go on with --resume; the last checkpoint is of step 3.\n"),
+        ("warm-4", [], "Interrupted. Go on with --resume; the last checkpoint is of step 4 of the warm start.\n"),
+        ("checkpoint-3", ["--resume", "--force"], "Interrupted. Go on with --resume --force; the last checkpoint is of "
+         "step 3.\n"),
+        ("tensorboard", [], "Interrupted.\n"),
+    ],
+)  # fmt: skip
+def test_an_interrupted_run_says_how_to_go_on(
+    debater: Debater, config: str, monkeypatch: pytest.MonkeyPatch, name: str, flags: list[str], sentence: str
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        folder = Path("checkpoints/x", name)
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("debater_search.training.train", interrupted)
+    outcome = debater("train", config, *flags)
+    assert (outcome.code, outcome.out, outcome.err) == (130, "", sentence)
+
+
+@pytest.mark.parametrize(
     ("arguments", "word"),
     [
         (["none.yaml"], "none.yaml"),
