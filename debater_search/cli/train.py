@@ -124,6 +124,7 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
             ("model", f"{plan['model']} ({plan['dtype']} on {plan['device']}{together})"),
             ("parameters", f"{plan['parameters']:,}, of which {plan['trainable']:,} are trained ({share:.1%})"),
             ("thinking steps", str(plan["thinking_steps"])),
+            ("text in search", f"at most {plan['search_length']:,} tokens, special ones included; the rest is cut off"),
             *examples,
             ("steps", f"{plan['steps']:,} of {plan['queries_per_step']:,} queries{epoch}"),
             ("tokens a step", f"{'at most' if rough else 'about'} {plan['tokens_per_step']:,}"),

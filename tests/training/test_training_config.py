@@ -312,3 +312,9 @@ def test_a_model_folder_that_is_missing_is_named_where_it_was_looked_for(tmp_pat
     settings = load_config(folder / "c.yaml")
     with pytest.raises(DebaterError, match=re.escape(f"no model '{folder}/../models/mine': no such folder")):
         locate(settings.model)
+
+
+def test_a_plan_says_how_much_of_a_text_search_will_read(config: Callable[..., TrainingSettings]) -> None:
+    assert plan(config(), device="cpu").facts["search_length"] == 60
+    longer = {"query": 32, "document": 60, "search": 62}
+    assert plan(config(max_length=longer), device="cpu").facts["search_length"] == 62
