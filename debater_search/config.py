@@ -25,6 +25,9 @@ _NAMED = 8
 _DIGITS = 1000
 """Python reads and writes integers of some thousands of digits only."""
 
+DATA_FILE = re.compile(r"\.(jsonl|ndjson|csv|tsv|parquet|txt|gz|zst)$", re.IGNORECASE)
+"""Names of files of rows or texts."""
+
 YAML_ERRORS = (
     yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError
 )  # fmt: skip
@@ -96,6 +99,10 @@ def beside(config: str | Path | None, written: str) -> Path:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """The file's values, and the line of every key."""
+    if DATA_FILE.search(path.name) and path.is_file():
+        raise InvalidError(
+            f"{path} is data, not a config.", "Name it in a config of YAML or JSON; configs/ has some to start from."
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":

@@ -11,6 +11,14 @@ EXIT_CODE = 130
 MESSAGE = "Interrupted."
 
 
+class Interruption(SystemExit):
+    """Ends a command as Ctrl-C does, with a sentence of what to do next."""
+
+    def __init__(self, hint: str) -> None:
+        super().__init__(EXIT_CODE)
+        self.hint = hint
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt for the duration of the block."""

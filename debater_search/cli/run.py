@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from debater_search.cli.commands import program_for
 from debater_search.cli.errors import DONE, explain, flags_of
 from debater_search.cli.interrupts import EXIT_CODE as INTERRUPTED
-from debater_search.cli.interrupts import MESSAGE
+from debater_search.cli.interrupts import MESSAGE, Interruption
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -16,6 +16,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     program, name, arguments = program_for(sys.argv[1:] if argv is None else argv)
     try:
         program(args=list(arguments), prog_name=name)
+    except Interruption as interrupted:  # a SystemExit that says more
+        print(f"{MESSAGE} {interrupted.hint}", file=sys.stderr)
+        return INTERRUPTED
     except SystemExit as leaving:  # how Typer ends, with or without a usage error; None is success
         code = leaving.code if isinstance(leaving.code, int) else DONE
         if code == INTERRUPTED:  # Typer makes this of KeyboardInterrupt and says nothing

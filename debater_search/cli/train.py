@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from debater_search.cli.interrupts import Interruption
 from debater_search.cli.options import Device, Force, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import MissingError
@@ -51,6 +52,7 @@ def train(
     with results(as_json) as out:
         from debater_search import training
         from debater_search.training.checks import check
+        from debater_search.training.run_folder import best_measured, newest_complete
 
         released = training.is_released_config(config)
         translated = training.translate_released_config(config, overrides or []) if released else None
@@ -62,13 +64,27 @@ def train(
         if dry_run:
             check(settings, processes=processes, dry_run=True, device=device)
             return _dry_run(out, settings, {**where, "processes": processes}, translation)
-        checkpoint = training.train(settings, **where, processes=processes, progress=True)
+        try:
+            checkpoint = training.train(settings, **where, processes=processes, progress=True)
+        except KeyboardInterrupt as interrupted:
+            newest = newest_complete(output or Path(settings.output))
+            if newest is None or not training.is_main_process():
+                raise
+            kind, _, step = newest.name.partition("-")
+            step = f"{step} of the warm start" if kind == "warm" else step
+            flags = "--resume --force" if resume and force else "--resume"
+            raise Interruption(f"Go on with {flags}; the last checkpoint is of step {step}.") from interrupted
         if not training.is_main_process():  # one of several that torchrun has started
             return None
+        best = best_measured(checkpoint) if settings.eval is not None else None
         if as_json:
-            return out.json({"checkpoint": str(checkpoint), **translation})
-        out.facts([("checkpoint", str(checkpoint))])
-        return out.next(f"debater index CORPUS --model {checkpoint}")
+            measured = {} if best is None else {"best": {"step": best[0], "ndcg@10": best[1]}}
+            return out.json({"checkpoint": str(checkpoint), **measured, **translation})
+        facts = [("checkpoint", str(checkpoint))]
+        if best is not None:
+            facts.append(("best", f"step {best[0]:,}: nDCG@10 {best[1]:.4f}, in {checkpoint / 'best'}"))
+        out.facts(facts)
+        return out.next(f"debater index CORPUS --model {checkpoint if best is None else checkpoint / 'best'}")
 
 
 def _dry_run(out: Output, settings: "TrainingSettings", arguments: dict[str, Any], translation: dict[str, Any]) -> None:
@@ -108,6 +124,7 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
             ("model", f"{plan['model']} ({plan['dtype']} on {plan['device']}{together})"),
             ("parameters", f"{plan['parameters']:,}, of which {plan['trainable']:,} are trained ({share:.1%})"),
             ("thinking steps", str(plan["thinking_steps"])),
+            ("text in search", f"at most {plan['search_length']:,} tokens, special ones included; the rest is cut off"),
             *examples,
             ("steps", f"{plan['steps']:,} of {plan['queries_per_step']:,} queries{epoch}"),
             ("tokens a step", f"{'at most' if rough else 'about'} {plan['tokens_per_step']:,}"),

@@ -88,6 +88,11 @@ class TrainingData:
             raise InvalidError(
                 f"The data has {sum(self.counts):,} rows, fewer than one batch ({size} queries).", "Lower batch_size."
             )
+        if bare := [name for name, rows in zip(self.names, self.sets, strict=True) if self._is_bare(rows)]:
+            raise InvalidError(
+                f"A batch of {bare[0]} holds one query and no negative, so that nothing can be learned from it.",
+                "Raise batch_size, give the set more rows, or add negatives to the rows (see mining).",
+            )
         asked_for = "negatives" in settings.model_fields_set and settings.negatives
         if asked_for and not any(s.with_negatives for s in self.sets):
             raise InvalidError(
@@ -103,6 +108,11 @@ class TrainingData:
                 "Give rows positive_scores and negative_scores (debater mine writes them), or name no such teacher "
                 "(loss.teacher=null).",
             )
+
+    def _is_bare(self, rows: TrainingSet) -> bool:
+        """Whether batches hold one row of a set, perhaps repeated, and no text to tell its positive from."""
+        alone = self.settings.batch_size == 1 or (self.settings.homogeneous and len(rows) == 1)
+        return alone and not (self.settings.negatives and rows.with_negatives)
 
     @property
     def names(self) -> list[str]:

@@ -88,13 +88,17 @@ def _told_of_the_disk(folder: Path) -> Iterator[None]:
 
 
 def publish(output: Path, student: Student, provenance: dict[str, Any], *, step: int, parallel: Parallel) -> None:
-    """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished."""
+    """Put the final checkpoint into OUTPUT itself, `debater.json` last: it marks the run as finished.
+
+    The model of a run that was finished before and has gone on stays until then, and goes at once.
+    """
     final = output / FINAL_FOLDER
     write_checkpoint(final, student, provenance, step=step, optimizer=None, parallel=parallel)
     if parallel.is_main:
         marker = final / CHECKPOINT_FILE
         if (output / CARD).exists() and not is_card(output / CARD):
             (final / CARD).unlink(missing_ok=True)  # somebody described the run in their own words
+        (output / CHECKPOINT_FILE).unlink(missing_ok=True)  # of the model before: never beside the files of this one
         for path in [*(p for p in final.iterdir() if p != marker), marker]:
             path.replace(output / path.name)
         final.rmdir()

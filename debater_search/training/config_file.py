@@ -43,9 +43,13 @@ def load_config(
 
 
 def _found_beside(path: str | Path, model: str) -> str:
-    """A model's folder beside the config file, if it is one and not one of the working directory; else the name."""
+    """A model's folder beside the config file, if it is one and not one of the working directory; else the name.
+
+    What can only be a folder (`../models/x`) is one beside the file even if it is missing: messages then name it.
+    """
     folder = beside(path, model)
-    return str(folder) if Path(folder).is_dir() and not Path(model).is_dir() else model
+    means_folder = model.startswith((".", "~"))
+    return str(folder) if (folder.is_dir() or means_folder) and not Path(model).is_dir() else model
 
 
 def _data_folder(path: str | Path, written: str | None, overrides: Sequence[str]) -> Path:

@@ -92,6 +92,7 @@ def plan(
         "parameters": sum(p.numel() for p in parameters),
         "trainable": trained,
         "thinking_steps": student.thinking_steps,
+        "search_length": student.spec.document_length,
         **_counts(data),
         "steps": ahead.steps if data is not None or settings.epochs is None else 0,
         "queries_per_step": settings.batch_size,

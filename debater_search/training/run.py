@@ -256,8 +256,11 @@ class Run:
             best = max(self.scores, default=-math.inf)
             self.scores.append(measured[SCORE])
             self.journal.write(EVALUATION, {"step": step, **measured})
-            if measured[SCORE] > best:
-                checkpoints.write_checkpoint(self.folder / "best", self.student, self._provenance_now(), step=step,
+            is_best = measured[SCORE] > best
+            log.info("Step %s: nDCG@10 %.4f%s", f"{step:,}", measured[SCORE], ", the best" if is_best else "")
+            if is_best:
+                best_of_run = self.folder / run_folder.BEST_FOLDER
+                checkpoints.write_checkpoint(best_of_run, self.student, self._provenance_now(), step=step,
                                              optimizer=None, parallel=self.parallel)  # fmt: skip
 
     def _save(self, step: int, optimizer: Optimizer | None, *, warm: bool = False) -> None:

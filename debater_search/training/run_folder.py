@@ -21,6 +21,7 @@ from debater_search.training.settings import TrainingSettings
 log = logging.getLogger(__name__)
 
 STATE_FILE, METRICS_FILE, PICTURE_FILE = "trainer_state.json", "metrics.jsonl", "training.png"
+BEST_FOLDER = "best"
 GO_ON_OR_START_OVER = "Resume with the new one (`resume` and `force`), or start over (`force`)."
 OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
@@ -111,10 +112,34 @@ def run_config(output: str | Path) -> dict[str, Any] | None:
         2
     """
     output = Path(output)
-    if (output / CHECKPOINT_FILE).is_file():
-        return _provenance_in(output).get("config")
+    published = _published(output)
+    if published is not None:
+        return published.get("config")
     newest = newest_complete(output)
     return saved_state(newest)["config"] if newest is not None else None
+
+
+def _published(output: Path) -> dict[str, Any] | None:
+    """The provenance of a finished run's model; None if there is none, or if the run has gone on since.
+
+    A finished run that goes on leaves its model in place until the next one is published: until then, checkpoints of
+    later steps tell that it is not finished.
+    """
+    if not (output / CHECKPOINT_FILE).is_file():
+        return None
+    provenance = _provenance_in(output)
+    step = provenance.get("step")
+    later = isinstance(step, int) and complete_checkpoints(output, after=step)
+    return None if later else provenance
+
+
+def best_measured(output: str | Path) -> tuple[int, float] | None:
+    """The step of the checkpoint in OUTPUT/best, and its nDCG@10; None if nothing was measured."""
+    best = Path(output) / BEST_FOLDER
+    if not (best / CHECKPOINT_FILE).is_file():
+        return None
+    provenance = _provenance_in(best)
+    return provenance["step"], provenance["metrics"]["evaluation"]["ndcg@10"]
 
 
 def _provenance_in(checkpoint: Path) -> dict[str, Any]:
@@ -128,7 +153,7 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
     if folder.exists() and not folder.is_dir():
         raise InvalidError(f"{folder} is a file.", "Choose another `output`.")
     before = run_config(folder) if resume else None
-    finished = (folder / CHECKPOINT_FILE).is_file()
+    finished = resume and _published(folder) is not None
     if before is None:
         _require_clearable(folder, settings, force=force or (resume and not finished))
         if resume:
@@ -163,7 +188,7 @@ def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool)
             "Choose another `output`.",
         )
     if any(folder.iterdir()) and not force:
-        finished = (folder / CHECKPOINT_FILE).is_file()
+        finished = _published(folder) is not None
         raise InvalidError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
             "Set `force` to start over, or choose another `output`."

@@ -1,7 +1,7 @@
 """The sections of a training config: data, loss, LoRA, lengths, measurements, warm start."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -179,6 +179,8 @@ class Thinking(Section):
 
 class Lora(Section):
     """Low-rank adaptation of attention and MLP projections."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {"rank": "r", "lora_rank": "r", "lora_r": "r"}
 
     targets: list[str] | Literal["all-linear"] | None = Field(
         None,

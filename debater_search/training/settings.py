@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.sections import DataSet, Evaluation, Lora, Loss, MaxLength, Section, Thinking, WarmStart
@@ -47,7 +47,7 @@ class TrainingSettings(Section):
     thinking_weight: PositiveFloat = Field(
         1.0, description="Weight of the thinking token's state relative to the mean; needs readout: residual."
     )
-    data: list[DataSet] = Field(min_length=1, description="Sets of training examples.")
+    data: list[DataSet] = Field(min_length=1, description="Sets of training examples, each written as - path: FILE.")
     data_folder: str | None = Field(
         None,
         description="What data paths are relative to; null: the config file's folder. In the file it is relative "
@@ -152,6 +152,13 @@ class TrainingSettings(Section):
         if self.loss.teacher == "base":
             return ["base", *words, *(model.name for model in self.loss.teacher_models)]
         return [self.loss.guide] if self.loss.guide is not None else []
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _list_of_sets(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple) or any(isinstance(item, str) for item in value):
+            raise ValueError("it should be a list of mappings")
+        return value
 
     @model_validator(mode="after")
     def _known_teachers(self) -> Self:

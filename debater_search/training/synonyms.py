@@ -10,7 +10,7 @@ _OURS = {
     "model": "base_model model_name model_name_or_path backbone",
     "output": "output_dir save_dir",
     "data": "dataset train_file train_data dataset_file_path",
-    "lora.r": "lora_r",
+    "lora.r": "lora_r lora_rank rank",
     "lora.alpha": "lora_alpha",
     "lora.dropout": "lora_dropout",
     "lora.rslora": "use_rslora",

@@ -7,7 +7,6 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-from debater_search.encoder.spec import CHECKPOINT_FILE
 from debater_search.errors import InvalidError
 from debater_search.locks import writing
 from debater_search.processes import in_a_group, is_main_process
@@ -101,8 +100,6 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
             alone.enter_context(writing(folder))
             if resume_from is None:
                 run_folder.clear(folder)
-            # A finished run that goes on is not finished.
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         run.parallel.wait()
         return run.go()
 

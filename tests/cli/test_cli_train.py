@@ -49,12 +49,54 @@ def test_json_names_the_checkpoint(debater: Debater, config: str, trained: list[
     assert debater("train", config, "--json").json == {"checkpoint": "checkpoints/x"}
 
 
+def test_the_next_step_indexes_the_best_checkpoint_where_the_run_measured(
+    debater: Debater, config: str, trained: list[tuple[Any, dict[str, Any]]]
+) -> None:
+    best = Path("checkpoints/x/best")
+    best.mkdir(parents=True)
+    provenance = {"step": 2, "metrics": {"evaluation": {"step": 2, "ndcg@10": 0.81}}}
+    (best / "debater.json").write_text(json.dumps({"provenance": provenance}))
+    assert "best" not in debater("train", config).out  # of an earlier run: this one measures nothing
+    outcome = debater("train", config, "eval.task=task")
+    assert "step 2: nDCG@10 0.8100, in checkpoints/x/best" in outcome.out
+    assert "Next: debater index CORPUS --model checkpoints/x/best" in outcome.out
+    assert debater("train", config, "eval.task=task", "--json").json["best"] == {"step": 2, "ndcg@10": 0.81}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "sentence"),
+    [
+        ("checkpoint-3", [], "Interrupted. Go on with --resume; the last checkpoint is of step 3.\n"),
+        ("warm-4", [], "Interrupted. Go on with --resume; the last checkpoint is of step 4 of the warm start.\n"),
+        ("checkpoint-3", ["--resume", "--force"], "Interrupted. Go on with --resume --force; the last checkpoint is of "
+         "step 3.\n"),
+        ("tensorboard", [], "Interrupted.\n"),
+    ],
+)  # fmt: skip
+def test_an_interrupted_run_says_how_to_go_on(
+    debater: Debater, config: str, monkeypatch: pytest.MonkeyPatch, name: str, flags: list[str], sentence: str
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        folder = Path("checkpoints/x", name)
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("debater_search.training.train", interrupted)
+    outcome = debater("train", config, *flags)
+    assert (outcome.code, outcome.out, outcome.err) == (130, "", sentence)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         (["none.yaml"], "none.yaml"),
         (["train.yaml", "learning_rat=1"], "learning_rate"),
         (["train.yaml", "seed=x"], "seed"),
+        (["train.yaml", "lora.rank=8"], "Did you mean lora.r?"),
+        (["train.yaml", "data=train.jsonl"], "each written as - path: FILE"),
+        (["train.yaml", "data=[train.jsonl]"], "each written as - path: FILE"),
+        (["train.jsonl"], "train.jsonl is data, not a config"),
     ],
 )
 def test_a_bad_config_is_a_sentence(debater: Debater, config: str, arguments: list[str], word: str) -> None:

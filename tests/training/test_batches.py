@@ -206,3 +206,17 @@ def test_a_set_smaller_than_a_batch_repeats_its_longest_rows(tmp_path: Path) -> 
     sets.append({"path": write_rows(tmp_path / "many.jsonl", "many", 40)})
     few, _ = TrainingData(settings(tmp_path, data=sets, batch_size=4)).longest_batches()
     assert len(few.queries) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [(4, {"batch_size": 1}), (1, {"batch_size": 2, "data": {"weight": 4}}), (4, {"batch_size": 1, "negatives": 0})],
+)
+def test_batches_of_one_query_without_a_negative_are_refused(tmp_path: Path, rows: int, settings: dict) -> None:
+    texts = [{"query": f"q{n}", "positive": f"p{n}"} for n in range(rows)]
+    if "negatives" in settings:
+        texts = [row | {"negative": "n"} for row in texts]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    data = {"path": str(tmp_path / "rows.jsonl")} | settings.pop("data", {})
+    with pytest.raises(DebaterError, match="one query and no negative"):
+        TrainingData(TrainingSettings.model_validate({"model": "m", "output": "o", "data": [data], **settings}))

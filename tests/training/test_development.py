@@ -15,6 +15,7 @@ from debater_search.evaluation import evaluate, load_task
 from debater_search.training import load_config, train
 from debater_search.training.development import DevelopmentSet, SampledTask
 from debater_search.training.run import Run
+from debater_search.training.run_folder import best_measured
 from debater_search.training.sections import Evaluation
 from debater_search.training.settings import TrainingSettings
 from tests.training.topics import WORDS, metrics
@@ -57,14 +58,25 @@ def test_a_checkpoint_is_written_after_its_evaluation(
 
 
 def test_training_stops_when_measurements_bring_no_new_best(
-    config: Callable[..., TrainingSettings], development: Path, monkeypatch: pytest.MonkeyPatch
+    config: Callable[..., TrainingSettings],
+    development: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "debater_search")
     scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
     monkeypatch.setattr(DevelopmentSet, "measure", lambda *_: {"ndcg@10": next(scores)})
     folder = train(config(max_steps=9, eval={"task": str(development), "every": 1, "patience": 2}))
     assert [row["ndcg@10"] for row in metrics(folder, "evaluation")] == [0.3, 0.5, 0.4, 0.5]
     assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 4
     assert json.loads((folder / "best" / "debater.json").read_text())["provenance"]["step"] == 2
+    assert [line for line in caplog.messages if line.startswith("Step ")] == [
+        "Step 1: nDCG@10 0.3000, the best",
+        "Step 2: nDCG@10 0.5000, the best",
+        "Step 3: nDCG@10 0.4000",
+        "Step 4: nDCG@10 0.5000",
+    ]
+    assert best_measured(folder) == (2, 0.5)
 
 
 def test_a_sample_keeps_all_judged_documents(development: Path) -> None:

@@ -524,3 +524,41 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
     rows = [[(row["step"], row["loss"]) for row in metrics(folder)] for folder in (tmp_path / "out", whole)]
     assert rows[0] == rows[1]
+
+
+def test_a_finished_model_stays_whole_until_the_run_that_goes_on_publishes(
+    config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train(config(max_steps=2))
+    finished = Encoder.load(folder, device="cpu").fingerprint
+    step = Journal.step
+
+    def killed(self: Journal, bar: object, phase: str, number: int, *rest: object, **more: object) -> None:
+        if number == 5:
+            raise KeyboardInterrupt
+        step(self, bar, phase, number, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Journal, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), resume=True, force=True)
+    monkeypatch.undo()
+    assert Encoder.load(folder, device="cpu").fingerprint == finished
+    with pytest.raises(DebaterError, match="begun training run"):
+        train(config())
+    with pytest.raises(DebaterError, match="max_steps"):
+        train(config(max_steps=2), resume=True)
+    train(config(), resume=True)  # the config that it goes on with is the run's own now
+    assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 6
+
+
+def test_the_folder_of_an_unfinished_run_is_no_model_and_names_its_last_checkpoint(
+    config: Callable[..., TrainingSettings],
+) -> None:
+    folder = unfinished(train(config()))  # an adapter is there, as a kill while publishing leaves it
+    with pytest.raises(DebaterError, match=r"is unfinished\. Go on .*, or use .*checkpoint-4\."):
+        Encoder.load(folder, device="cpu", pooling="cls")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "metrics.jsonl").touch()
+    with pytest.raises(DebaterError, match=r"is unfinished\. Go on with debater train --resume\."):
+        Encoder.load(folder, device="cpu")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from safetensors.torch import save_file
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.loading.hub import locate
 from debater_search.errors import DebaterError
 from debater_search.indexing import build
 from debater_search.training import (
@@ -300,3 +302,19 @@ def test_a_set_without_an_instruction_among_others_that_have_one_is_named(
     shutil.copyfile(config().data[0].path, tmp_path / "more.jsonl")
     plan(config(data=[{"path": rows, "instruction": "find:"}, {"path": str(tmp_path / "more.jsonl")}]))
     assert "No instruction is set for more.jsonl" in caplog.text
+
+
+def test_a_model_folder_that_is_missing_is_named_where_it_was_looked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    config = {"model": "../models/mine", "output": "x", "data": [{"path": "rows.jsonl"}]}
+    (folder / "c.yaml").write_text(yaml.safe_dump(config))
+    settings = load_config(folder / "c.yaml")
+    with pytest.raises(DebaterError, match=re.escape(f"no model '{folder}/../models/mine': no such folder")):
+        locate(settings.model)
+
+
+def test_a_plan_says_how_much_of_a_text_search_will_read(config: Callable[..., TrainingSettings]) -> None:
+    assert plan(config(), device="cpu").facts["search_length"] == 60
+    longer = {"query": 32, "document": 60, "search": 62}
+    assert plan(config(max_length=longer), device="cpu").facts["search_length"] == 62

@@ -91,6 +91,11 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
             "Use debater-small, or install the version of debater that had it.",
         )
     hub_id = alias.hub_id if alias else name
+    if name.count("/") > 1 or name.startswith((".", "~", "/")):
+        raise MissingError(
+            f"There is no model {name!r}: no such folder.",
+            f"Give a folder that exists, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
+        )
     if not HUB_ID.fullmatch(hub_id) or hub_id.startswith("."):
         raise MissingError(
             f"There is no model {name!r}: no such folder, and no alias of that name.",

@@ -19,6 +19,8 @@ from debater_search.encoder.template import Template, token_ids
 from debater_search.errors import DamagedError, InvalidError, MissingError
 
 PUBLISHED_FILE = "llm2vec_config.json"
+TRAINING_LOG = "metrics.jsonl"
+"""What a training run writes first."""
 PUBLISHED_STEPS = 8
 DEFAULT_LENGTH = 512
 OTHER_TASKS = {
@@ -32,7 +34,11 @@ OTHER_TASKS = {
 
 
 def load_parts(request: Request) -> Parts:
-    """Load a model folder by the first layout whose marker it holds. Raises MissingError if it holds none."""
+    """Load a model folder by the first layout whose marker it holds.
+
+    Raises MissingError if it holds none, InvalidError for the output of a training run that has not ended.
+    """
+    _require_finished_run(request.folder)
     for marker, load in LAYOUTS:
         if (request.folder / marker).is_file():
             if request.base_model and not (request.folder / ADAPTER_FILE).is_file():
@@ -43,6 +49,22 @@ def load_parts(request: Request) -> Parts:
     raise MissingError(
         f"{request.folder} is not a model folder: it has none of {', '.join(marker for marker, _ in LAYOUTS)}.",
         "Give a folder saved by debater, peft, transformers or sentence-transformers.",
+    )
+
+
+def _require_finished_run(folder: Path) -> None:
+    """Raise InvalidError for the output of a training run without a final model: other files may lie there."""
+    if (folder / CHECKPOINT_FILE).is_file():
+        return
+    steps = [path.parent.name.partition("-")[2] for path in folder.glob(f"checkpoint-*/{CHECKPOINT_FILE}")]
+    newest = max((int(step) for step in steps if step.isdecimal()), default=None)
+    if newest is None and not (folder / TRAINING_LOG).is_file():
+        return
+    if newest is None and any((folder / marker).is_file() for marker, _ in LAYOUTS):
+        return
+    raise InvalidError(
+        f"The training run in {folder} is unfinished.",
+        "Go on with debater train --resume" + (f", or use {folder / f'checkpoint-{newest}'}." if newest else "."),
     )
 
 
