@@ -58,7 +58,11 @@ def as_documents(given: Any, argument: str = "documents") -> Iterator[Document]:
     A string gets the id that `id_of_text` makes of it, and comes once however often it is there. All others need ids of
     their own. Raises InvalidError, naming the argument and the item, for what has no id or no text, or is no document.
     """
-    require_plain(given, argument)
+    if type(given) is tuple and given and all(isinstance(part, str) for part in given):
+        raise InvalidError(
+            f"{argument} is a tuple of strings, which may be one document or several.",
+            "Give a list: [(id, text)] is one document, and [text, text] are two.",
+        )
     texts: set[str] = set()
     for n, item in enumerate(_items(given, argument, "documents")):
         document = _document(item, f"{argument}[{n}]")
@@ -67,15 +71,6 @@ def as_documents(given: Any, argument: str = "documents") -> Iterator[Document]:
                 continue
             texts.add(document.id)
         yield document
-
-
-def require_plain(given: Any, argument: str) -> None:
-    """Raise InvalidError for a tuple of strings in the place of documents, which may mean (id, text) or two texts."""
-    if type(given) is tuple and given and all(isinstance(part, str) for part in given):
-        raise InvalidError(
-            f"{argument} is a tuple of strings, which may be one document or several.",
-            "Give a list: [(id, text)] is one document, and [text, text] are two.",
-        )
 
 
 def id_of_text(text: str) -> str:

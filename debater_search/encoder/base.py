@@ -93,8 +93,7 @@ class TorchEncoder(TextReader):
     ) -> np.ndarray:
         """Vectors of documents (the last thinking step), float32 [n, dim].
 
-        Documents come in the forms that `indexing.build` takes in memory; ids are not needed. A tuple of strings is
-        refused, since it may be one document or several.
+        Documents come in the forms that `indexing.build` takes in memory; ids are not needed.
 
         Examples:
             >>> documents = encoder.encode_documents(["A wing.", ("heat", "Heat flows."), {"text": "Ice is cold."}])

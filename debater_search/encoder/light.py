@@ -21,8 +21,8 @@ from debater_search.encoder.loading.tokenizer import load_tokenizer
 from debater_search.encoder.reading import TextReader
 from debater_search.encoder.spec import CHECKPOINT_FILE, EncoderSpec
 from debater_search.encoder.speed.tricks import is_on
+from debater_search.encoder.texts import contents
 from debater_search.errors import DebaterError
-from debater_search.given import as_texts
 from debater_search.identity import EncoderInfo
 
 _RECIPE = {"model", "thinking_steps", "max_length", "dim"}
@@ -100,7 +100,7 @@ class LightEncoder(TextReader):
         """As `TextEncoder.encode_queries`; no progress is shown, since there are few queries."""
         self.warn_without_room(instruction)
         out = np.empty((len(texts), self.dim), np.float32)
-        for row, ids in enumerate(self.token_ids(as_texts(texts), "query", instruction)):
+        for row, ids in enumerate(self.token_ids(contents(texts), "query", instruction)):
             states = self._embed(np.array(ids))
             for layer in self._layers:
                 states = layer(states)

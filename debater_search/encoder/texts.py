@@ -2,18 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-from debater_search.given import GivenDocuments, as_texts, require_plain
+from debater_search.given import GivenDocuments, as_texts
 from debater_search.types import Document
 
 Texts = Sequence[str] | Sequence[Document] | Sequence[str | Document]
 
 
 def contents(texts_or_documents: Texts | GivenDocuments) -> list[str]:
-    """Documents as the model reads them: title and text. One string is one text.
-
-    Raises InvalidError, as `as_texts`, and for a tuple of strings, as `as_documents`.
-    """
-    require_plain(texts_or_documents, "texts")
+    """Documents as the model reads them: title and text. One string is one text. Raises InvalidError, as `as_texts`."""
     return as_texts(texts_or_documents)
 
 

@@ -33,10 +33,3 @@ def test_what_is_no_text_is_refused_by_name(encoder: Encoder, given: object) -> 
     for encode in (encoder.encode_queries, encoder.encode_documents, encoder.deliberate):
         with pytest.raises(InvalidError, match=r"^texts"):
             encode(given)  # type: ignore[arg-type]
-
-
-def test_a_tuple_of_strings_is_refused_as_ambiguous_and_a_list_is_several_texts(encoder: Encoder) -> None:
-    for encode in (encoder.encode_documents, encoder.deliberate):
-        with pytest.raises(InvalidError, match=r"^texts is a tuple of strings, which may be one document or several\."):
-            encode(("heat", "Heat flows"))
-        assert len(encode(["heat", "Heat flows"])) == 2
