@@ -1,6 +1,7 @@
 """Run as one process of a group: gradients of one step in many ways, each as a file that the tests compare."""
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -82,7 +83,8 @@ def main(folder: Path) -> None:
         if run.parallel.is_main:
             facts = {"loss": loss, "reduced": sorted(reductions.items())}
             save_file(gradients, folder / f"{job['name']}.safetensors", {"facts": json.dumps(facts)})
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # as a worker does: a group whose peers are gone may abort in its destructors
 
 
 if __name__ == "__main__":

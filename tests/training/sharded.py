@@ -1,6 +1,7 @@
 """Run as one process of a group: what each holds, computes, gathers and keeps under FSDP2, as a file for the tests."""
 
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -100,7 +101,8 @@ def main(folder: Path) -> None:
     for name, settings in json.loads((folder / "jobs.json").read_text()).items():
         facts = facts_of(TrainingSettings.model_validate(settings), folder / name)
         (folder / f"{name}-{dist.get_rank()}.json").write_text(json.dumps(facts))
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # as a worker does: a group whose peers are gone may abort in its destructors
 
 
 if __name__ == "__main__":
