@@ -233,7 +233,7 @@ def test_deep_nesting_is_refused_before_it_takes_minutes(tmp_path: Path, text: s
         load_settings(Train, tmp_path / "c.yaml")
     with pytest.raises(DebaterError, match="is not YAML"):
         load_settings(Train, None, [f"loss={text}"])
-    assert time.process_time() - start < 10  # quadratic parsers take far longer
+    assert time.process_time() - start < 10  # of the processor, not of the clock: a busy machine is no fault
 
 
 def test_the_usual_word_for_a_setting_is_understood_and_few_names_are_listed(tmp_path: Path) -> None:

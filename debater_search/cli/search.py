@@ -208,10 +208,8 @@ class Search:
         read = read_queries(queries)
         load = self.load(queries=len(read))
         if run is None:
-            settings = {"instruction": self.instruction, **self._settings()}
-            return self.out.csv(
-                query_rows([(query, self.engine.search(query.text, self.k, **settings)) for query in read])
-            )
+            found = self.engine.search_many(read, self.k, instruction=self.instruction, **self._settings())
+            return self.out.csv(query_rows(list(zip(read, found, strict=True))))
         answer = self.engine.answer_batch(read, self.k, instruction=self.instruction, **self._settings())
         timings = {"load": load, **answer.timings}
         write_run(answer.run, run, tag=self._system, depth=self.k)
