@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from debater_search.encoder.loading.files import read_json
+from debater_search.encoder.card_code import is_plain, transformers_code
+from debater_search.encoder.loading.files import INT8_FILE, read_json
 from debater_search.encoder.loading.hub import HUB_ID
 from debater_search.files import from_json
 
@@ -35,7 +36,8 @@ def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
     trained = "" if step is None else f", trained for {step:,} steps"
     checkpoint = f"An encoder for dense retrieval: a checkpoint of debater{trained}."
     what = f"An encoder for dense retrieval, exported from {source} by debater ({kind})."
-    library = "peft" if adapted else LIBRARIES.get(kind, kind)
+    only_here = kind == "hf" and ((folder / INT8_FILE).is_file() or not is_plain(about))
+    library = "peft" if adapted else "debater" if only_here else LIBRARIES.get(kind, kind)
     head = ["---", f"library_name: {library}", "pipeline_tag: sentence-similarity", "tags: [debater, dense-retrieval]"]
     if HUB_ID.fullmatch(base):
         head.append(f"base_model: {base}")
@@ -44,7 +46,13 @@ def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
     lines.append(checkpoint if kind == "checkpoint" else what)
     if steps > 1:
         lines.append(f"A document is read out after {steps} thinking tokens, the last of which is its vector.")
-    lines += ["", *_usage(folder, kind), *_scores(about)]
+    lines += ["", *_usage(folder, kind)]
+    if only_here:
+        lines += ["", "transformers alone makes other vectors of this folder, or cannot read it."]
+    elif kind == "hf":
+        lines += ["", "With transformers alone, one text at a time:", ""]
+        lines += ["```python", transformers_code(about), "```"]
+    lines += _scores(about)
     (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """Exported folders give the vectors of the model, in each format; what is in the way is refused."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -280,6 +281,34 @@ def test_the_card_says_how_to_load_it_and_what_it_scored(models: dict[str, Encod
     assert "| cranfield | ndcg@10 | 0.4100 |" in card
     assert "loss" not in card
     assert str(tmp_path) not in card
+
+
+@KINDS
+def test_the_code_of_the_card_gives_the_models_vectors_by_transformers_alone(
+    models: dict[str, Encoder], tmp_path: Path, kind: str
+) -> None:
+    folder, model = export(models[kind], tmp_path / "out"), models[kind]
+    _, code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code.replace("FOLDER OR OWNER/NAME", str(folder)), names)
+    texts = [text for text in PROBES[:2] + PROBES[-2:] if text]
+    for function, encode in (("query", model.encode_queries), ("document", model.encode_documents)):
+        found = torch.stack([names[function](text) for text in texts]).numpy()
+        np.testing.assert_allclose(found, encode(texts), atol=1e-5)
+    long = PROBES[5]
+    np.testing.assert_allclose(names["query"](long).numpy(), model.encode_queries([long])[0], atol=1e-5)
+    if not model.spec.template.prompt:  # words behind the text, before which it would have to be cut
+        np.testing.assert_allclose(names["document"](long).numpy(), model.encode_documents([long])[0], atol=1e-5)
+
+
+def test_the_card_shows_no_code_of_transformers_that_would_give_other_vectors(
+    models: dict[str, Encoder], tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    both_ways = Encoder.load(tiny_model("qwen2"), device="cpu", bidirectional=True)
+    for name, model, int8 in (("int8", models["mean"], True), ("both", both_ways, False)):
+        card = (export(model, tmp_path / name, int8=int8) / "README.md").read_text()
+        assert "AutoModel" not in card
+        assert "library_name: debater\n" in card
 
 
 def test_a_wrong_model_is_an_error_of_loading(tmp_path: Path) -> None:
