@@ -67,7 +67,8 @@ def _texts(given: Any) -> list[str]:
 
 def _model(service: Service, caller: Caller, request: EmbeddingsRequest) -> tuple[ServedModel, Kind]:
     """The model that a request names, and what its texts are."""
-    models = {index.model.name: index.model for index in service.visible(caller) if index.model is not None}
+    visible = service.visible(caller)
+    models = {index.model.name: index.model for index in visible if index.is_open and index.model is not None}
     name = request.model
     if name in models:
         return models[name], request.input_type or "document"
@@ -76,7 +77,9 @@ def _model(service: Service, caller: Caller, request: EmbeddingsRequest) -> tupl
         if request.input_type == "document":
             raise ApiError(400, "invalid_input_type", "The model's name says query, and input_type document.", "")
         return models[bare], "query"
-    names = ", ".join(sorted(models)) or "none yet"
+    if any(not index.is_open and index.failure is None for index in visible):
+        raise ApiError(503, "loading", "Not all models are loaded.", "Try again.", retry_after=2)
+    names = ", ".join(sorted(models)) or "none"
     raise ApiError(404, "unknown_model", "No index of this key is by that model.", f"Models: {names}.")
 
 

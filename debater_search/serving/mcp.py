@@ -6,12 +6,12 @@ from contextlib import AbstractAsyncContextManager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from debater_search.errors import UnavailableError
 from debater_search.extras import require
+from debater_search.serving.errors import ApiError, error_response
 from debater_search.serving.indexes import named
 from debater_search.serving.service import Service
 from debater_search.serving.settings import Settings
@@ -82,7 +82,9 @@ class _Door:
         if scope["method"] == "POST":
             await self._manager.handle_request(scope, receive, send)
         else:
-            await Response(status_code=405, headers={"Allow": "POST"})(scope, receive, send)
+            refused = ApiError(405, "method_not_allowed", "Each request stands for itself.", "Send POST.")
+            refused.headers = {"Allow": "POST"}
+            await error_response(refused, scope["request_id"])(scope, receive, send)
 
 
 def _origins(settings: Settings) -> "TransportSecuritySettings":

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from debater_search.serving.service import Service
 from debater_search.serving.settings import Settings
@@ -30,5 +31,7 @@ def parts_of(settings: Settings) -> Iterator[Part]:
 
 
 def add_page(app: FastAPI, _: Service) -> None:
-    """Serve the page: static files below /."""
-    app.mount("/", Page())
+    """Serve the page: the static files beside /. A path of the API never leads to them, whatever its method."""
+    page = Page()
+    for path in ("/", "/{file}"):
+        app.router.routes.append(Route(path, page, include_in_schema=False))

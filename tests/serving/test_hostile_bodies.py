@@ -111,6 +111,22 @@ def test_paths_that_lead_nowhere(shared: TestClient, path: str) -> None:
     assert (refused.status_code, refused.headers["content-type"]) == (404, "application/json")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", SEARCH, "POST"), ("HEAD", "/v1/indexes", "GET"), ("PUT", "/v1/embeddings", "POST")],
+)
+def test_another_method_is_told_which_one_a_path_takes(
+    shared: TestClient, method: str, path: str, allowed: str
+) -> None:
+    refused = shared.request(method, path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+
+
+def test_a_load_balancer_may_ask_for_the_head_alone(shared: TestClient) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert shared.head(path).status_code == 200
+
+
 def test_headers_keep_browsers_safe(shared: TestClient) -> None:
     for path in ("/", "/v1/indexes", "/nothing"):
         headers = shared.get(path).headers

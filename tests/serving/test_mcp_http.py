@@ -113,6 +113,12 @@ def test_hostile_bodies_break_nothing(agents: TestClient, body: bytes) -> None:
     assert post_call(agents, "search", {"query": "unique3", "index": "papers"})["structuredContent"]["hits"]
 
 
+def test_a_stream_that_is_asked_for_is_refused_in_our_shape(agents: TestClient) -> None:
+    refused = agents.get("/mcp/", headers={"Accept": "text/event-stream"})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert refused.json()["error"]["code"] == "method_not_allowed"
+
+
 def test_without_the_library_the_rest_is_served(
     serve: Serve, library: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

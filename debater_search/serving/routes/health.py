@@ -11,12 +11,14 @@ from debater_search.serving.schemas import Health
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=Health)
 async def alive() -> Response:
     """Say that the server runs."""
     return JsonResponse({"status": "ok"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not ready; why."}})
 async def ready(service: TheService) -> Response:
     """Say whether every index can be searched and the server is not stopping."""
