@@ -1,6 +1,7 @@
 """Libraries that only some of the work needs; extras install them: `pip install debater-search[eval]`."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from debater_search.errors import UnavailableError
@@ -18,6 +19,16 @@ def require(module: str, *, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        raise UnavailableError(
-            f"The library {library} is not installed.", f"Install it: pip install 'debater-search[{extra}]'."
-        ) from error
+        raise _missing(library, extra) from error
+
+
+def require_installed(library: str, *, extra: str) -> None:
+    """Raise UnavailableError, as `require`, without the seconds that importing a large library takes."""
+    if find_spec(library) is None:
+        raise _missing(library, extra)
+
+
+def _missing(library: str, extra: str) -> UnavailableError:
+    return UnavailableError(
+        f"The library {library} is not installed.", f"Install it: pip install 'debater-search[{extra}]'."
+    )

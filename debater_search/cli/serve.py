@@ -110,9 +110,21 @@ def serve(
         )
         folders = indexes or all_indexes(INDEXES)
         require_libraries()
+        if rerank is not None:
+            _require_reranker(rerank)
         from debater_search.serving.server import run
 
         run(folders, settings)
+
+
+def _require_reranker(model: str) -> None:
+    """Raise DebaterError for what is no reranker, before the server listens: it loads its models afterwards."""
+    from debater_search.encoder.loading.cross_encoder import check_folder
+    from debater_search.encoder.loading.hub import locate
+    from debater_search.extras import require_installed
+
+    require_installed("sentence_transformers", extra="rerank")
+    check_folder(locate(model).folder)
 
 
 class Action(StrEnum):

@@ -39,6 +39,7 @@ class Service:
             settings.load_encoder, settings.device, settings.cached_queries, self.metrics.batches.observe
         )
         self.reranker: ServedReranker | None = None
+        self.reranker_failed = False
         self.judgements: JudgementLog | None = None
         self.draining = False
         self._retrieval = ThreadPoolExecutor(settings.retrieval_threads, thread_name_prefix="retrieve")
@@ -72,7 +73,7 @@ class Service:
                 failed = index.failure is not None
                 return f"The index {index.name} {'could not be opened' if failed else 'is being opened'}."
         if self.settings.rerank is not None and self.reranker is None:
-            return "The reranker is not loaded."
+            return f"The reranker {'could not be loaded' if self.reranker_failed else 'is being loaded'}."
         return None
 
     @property
@@ -121,8 +122,10 @@ class Service:
         """The reranker; the 400 error if the server has none, the 503 error before it is loaded."""
         if self.settings.rerank is None:
             raise ApiError(400, "no_reranker", "This server has no reranker.", "Start it with rerank.")
+        if self.reranker is None and self.reranker_failed:
+            raise ApiError(503, "unavailable", "The reranker could not be loaded.", "Ask the operator of the server.")
         if self.reranker is None:
-            raise ApiError(503, "loading", "The reranker is not loaded.", "Try again.", retry_after=2)
+            raise ApiError(503, "loading", "The reranker is being loaded.", "Try again.", retry_after=2)
         return self.reranker
 
     def require_query(self, query: str) -> None:
@@ -145,21 +148,24 @@ class Service:
         return None if manifest.encoder is None else self.models.get(manifest.encoder, folder)
 
     def _watch(self) -> None:
-        self._load_reranker()
         said: dict[str, str] = {}
-        while True:
-            for index in self.indexes.values():
-                try:
-                    self.renew(index)
-                    said.pop(index.name, None)
-                except DebaterError as error:
-                    if said.get(index.name) != str(error):
-                        log.error("Index %s: %s", index.name, error)
-                    said[index.name] = str(error)
-                except Exception:
-                    log.exception("Index %s cannot be renewed.", index.name)
-            if self._stop.wait(self.settings.watch_seconds):
-                return
+        self._renew_all(said)
+        self._load_reranker()
+        while not self._stop.wait(self.settings.watch_seconds):
+            self._renew_all(said)
+
+    def _renew_all(self, said: dict[str, str]) -> None:
+        """Open the newest state of each index; `said` are the errors that the log has, by index."""
+        for index in self.indexes.values():
+            try:
+                self.renew(index)
+                said.pop(index.name, None)
+            except DebaterError as error:
+                if said.get(index.name) != str(error):
+                    log.error("Index %s: %s", index.name, error)
+                said[index.name] = str(error)
+            except Exception:
+                log.exception("Index %s cannot be renewed.", index.name)
 
     def _load_reranker(self) -> None:
         if self.settings.rerank is None:
@@ -167,4 +173,8 @@ class Service:
         try:
             self.reranker = ServedReranker(self.settings.load_reranker(self.settings.rerank, self.settings.device))
         except DebaterError as error:
+            self.reranker_failed = True
             log.error("The reranker %s cannot be loaded: %s", self.settings.rerank, error)
+        except Exception:
+            self.reranker_failed = True
+            log.exception("The reranker %s cannot be loaded.", self.settings.rerank)

@@ -59,6 +59,20 @@ def test_options_become_settings(debater: Debater, tmp_path: Path, monkeypatch: 
     assert (settings.log_queries, settings.allow_origins) == (True, ("https://app.example",))
 
 
+def test_what_is_no_reranker_is_refused_before_the_server_listens(
+    debater: Debater, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> None:
+        raise AssertionError("it listens")
+
+    monkeypatch.setattr("debater_search.serving.server.run", run)
+    for model, message in (("nothing", "There is no model 'nothing'"), (str(tmp_path), "config.json is missing")):
+        outcome = debater("serve", str(tmp_path), "--rerank", model)
+        assert (outcome.code, message in outcome.err) == (2, True), outcome.err
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    assert "debater-search[rerank]" in debater("serve", str(tmp_path), "--rerank", "nothing").err
+
+
 def test_without_the_extra_one_sentence_names_it(
     debater: Debater, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

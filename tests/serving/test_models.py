@@ -3,13 +3,17 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from tests.fakes import FakeEncoder
-from tests.serving.conftest import Serve
+from debater_search.errors import UnavailableError
+from debater_search.identity import EncoderInfo
+from debater_search.indexing import build
+from tests.fakes import FakeEncoder, tiny_corpus
+from tests.serving.conftest import Serve, wait_until
 
 EMBEDDINGS = "/v1/embeddings"
 
@@ -65,6 +69,29 @@ def test_embeddings_that_cannot_be_made_are_refused(
     assert (refused.status_code, refused.json()["error"]["code"]) == (status, code), refused.text
 
 
+def test_an_index_that_cannot_be_opened_is_in_nobodys_way(serve: Serve, built: Path, tmp_path: Path) -> None:
+    go = Event()
+
+    def load(info: EncoderInfo, folder: Path, device: str) -> FakeEncoder:
+        if folder.name == "other":
+            go.wait(10)
+            raise UnavailableError("The model is gone.")
+        return FakeEncoder(info.name, info.dim)
+
+    other = tmp_path / "other"
+    build(tiny_corpus(3), FakeEncoder("another", dim=32), other)
+    client = serve(built, other, ready=False, load_encoder=load)
+    service = client.app.state.service  # type: ignore[attr-defined]
+    wait_until(lambda: service.indexes["papers"].is_open)
+    assert client.post(EMBEDDINGS, json={"model": "fake", "input": "a"}).status_code == 200
+    early = client.post(EMBEDDINGS, json={"model": "another", "input": "a"})
+    assert (early.status_code, early.headers["retry-after"]) == (503, "2")
+    go.set()
+    wait_until(lambda: service.indexes["other"].failure is not None)
+    assert client.post(EMBEDDINGS, json={"model": "fake", "input": "a"}).status_code == 200
+    assert client.post(EMBEDDINGS, json={"model": "another", "input": "a"}).status_code == 404
+
+
 def test_token_arrays_are_answered_with_what_helps(client: TestClient) -> None:
     refused = client.post(EMBEDDINGS, json={"model": "fake", "input": [[1, 2]]})
     assert "check_embedding_ctx_length" in refused.json()["error"]["hint"]
@@ -87,6 +114,29 @@ def test_reranking_has_coheres_shape(serve: Serve, built: Path) -> None:
     ]
     assert client.post("/v1/rerank", json={**request, "model": "another"}).status_code == 404
     assert client.post("/v1/rerank", json={**request, "documents": []}).status_code == 400
+
+
+def test_searches_do_not_wait_for_the_reranker_and_one_that_cannot_be_loaded_is_told(
+    serve: Serve, built: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    go = Event()
+
+    def load(model: str, device: str) -> FakeReranker:
+        go.wait(10)
+        raise RuntimeError("no such thing as /home/secret")
+
+    client = serve(built, ready=False, rerank="fake", load_reranker=load)
+    wait_until(lambda: "reranker" in client.get("/readyz").json()["reason"])
+    assert client.post("/v1/indexes/papers/search", json={"query": "wing"}).status_code == 200
+    early = client.post("/v1/rerank", json={"query": "a", "documents": ["b"]})
+    assert (early.status_code, early.headers["retry-after"]) == (503, "2")
+    go.set()
+    wait_until(lambda: client.get("/readyz").json()["reason"] == "The reranker could not be loaded.")
+    failed = client.post("/v1/rerank", json={"query": "a", "documents": ["b"]})
+    assert (failed.status_code, failed.json()["error"]["code"]) == (503, "unavailable")
+    assert "retry-after" not in failed.headers
+    assert "secret" in caplog.text
+    assert "secret" not in failed.text
 
 
 def test_a_server_without_a_reranker_says_so(client: TestClient) -> None:
