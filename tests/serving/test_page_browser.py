@@ -297,6 +297,24 @@ def test_errors_and_empty_answers_are_sentences(opened: Browser, address: str) -
     assert "There is no index gone. This is papers." in opened.run("document.querySelector('#gone').textContent")
 
 
+def test_an_index_that_is_built_anew_without_a_field_is_searched_on(opened: Browser, tmp_path: Path) -> None:
+    papers = tmp_path / "papers"
+    build([Document(d.id, d.text, d.title, {"venue": d.id[-1]}) for d in tiny_corpus(9)], FakeEncoder(), papers)
+    with served([papers]) as address:
+        show(opened, link(address, q="unique3", explain="1"))
+        assert opened.run("document.querySelectorAll('.boxes').length") == 1
+        build([Document(d.id, d.text, d.title, {"free": True}) for d in tiny_corpus(9)], None, papers, force=True)
+        wait(opened, "fetch('v1/indexes/papers').then((r) => r.json()).then((facts) => facts.model === null)")
+        write(opened, "#query", "unique4")
+        wait(opened, f"{TITLES}[0] === 'Title 4'")
+        assert opened.run("document.querySelector('#modes').hidden")
+        wait(opened, f"{COUNTS} === 'true1'")
+        assert opened.run("document.querySelector('#message').textContent") == ""
+        write(opened, "#where", "venue = '4'")
+        wait(opened, "!document.querySelector('#where-error').hidden")  # asked once more, it is no other index
+        assert "No document has a field 'venue'" in opened.run("document.querySelector('#where-error').textContent")
+
+
 def test_it_waits_for_a_busy_server_and_says_when_there_is_none(opened: Browser, folder: Path) -> None:
     with served([folder / "papers"], rate=0.5) as address:
         opened.open(link(address, q="unique7"))  # three requests, of which one is free

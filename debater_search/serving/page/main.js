@@ -5,13 +5,13 @@ import { byId, count, el, fill, listed, options, switchColours } from "./dom.js"
 import { exampleOf, makeControls } from "./filters.js";
 import { hitItem, shortened } from "./hits.js";
 import { listenToKeys } from "./keys.js";
-import { notice, nothing, welcome } from "./notices.js";
+import { notice, nothing, sayFilterError, setBusy, welcome } from "./notices.js";
 import { countingBodies, countsOf, hasVectors, hitsBody, modeOf } from "./searches.js";
 import { fragment, read, write } from "./state.js";
 import { compose, parse } from "./where.js";
 
 const PAGE = 10; // hits
-const TYPING = 150, WRITING = 500, SLOW = 250; // milliseconds: of a query, of a filter, until a wait is shown
+const TYPING = 150, WRITING = 500; // milliseconds: of a query, of a filter
 const SEARCHED = ["index", "q", "like", "mode", "where", "explain", "rerank"]; // other parts of the state do not change the hits
 
 const state = read();
@@ -19,7 +19,7 @@ const SWITCHES = ["explain", "rerank"];
 let facts = null; // of the chosen index
 let controls = null; // for its fields
 let running = new AbortController();
-let timer = 0, slow = 0;
+let timer = 0;
 let searched = ""; // what the hits answer
 
 /** The result of a request; undefined where it was aborted, or failed and the page says so. */
@@ -36,6 +36,7 @@ async function guarded(work, signal = null) {
         if (await askForKey()) continue;
         return tell(error, () => location.reload());
       }
+      if (error.status === 400 && (await isAnother())) return undefined;
       if (!error.wait) return tell(error, start);
       fill(byId("message"), notice("wait", error.message, `Trying again in ${count(error.wait, "second")}.`));
       await new Promise((resolve) => setTimeout(resolve, 1000 * error.wait));
@@ -59,12 +60,6 @@ function tell(error, again) {
 }
 
 const isAboutFilter = (error) => error.status < 500 && (/filter|field/.test(error.code) || /^The filter|^No document has/.test(error.message));
-
-function sayFilterError(text) {
-  byId("where-error").textContent = text;
-  byId("where-error").hidden = !text;
-  byId("where").setAttribute("aria-invalid", String(Boolean(text)));
-}
 
 async function start() {
   const found = await guarded(() => ask("v1/indexes"));
@@ -92,8 +87,12 @@ async function openIndex(name) {
   byId("index").value = name;
   facts = null;
   const found = await guarded(() => ask(indexPath(name)));
-  if (found === undefined) return;
-  facts = { ...found, name };
+  if (found !== undefined) show({ ...found, name });
+}
+
+/** Show what the page offers for an index of these facts, and what the state asks of it. */
+function show(found) {
+  facts = found;
   controls = makeControls(byId("controls"), facts.fields ?? [], (field, condition) => {
     const filter = parse(state.where);
     if (condition === null) filter.conditions.delete(field);
@@ -104,6 +103,18 @@ async function openIndex(name) {
   byId("modes").hidden = !hasVectors(facts);
   byId("rerank").parentElement.hidden = !facts.reranks;
   apply({ anew: true });
+}
+
+/** Whether the index was built anew, and has other fields or no vectors; the page then shows and asks the new one. */
+async function isAnother() {
+  const known = facts;
+  if (known === null) return false;
+  const found = await ask(indexPath(known.name)).catch(() => null);
+  if (found === null || facts !== known) return false;
+  const now = { ...found, name: known.name };
+  if (JSON.stringify(now) === JSON.stringify(known)) return false;
+  show(now);
+  return true;
 }
 
 /** Change the state as the user did, and search. */
@@ -250,13 +261,6 @@ function showDocument() {
       write(state);
     },
   });
-}
-
-function setBusy(busy) {
-  clearTimeout(slow);
-  byId("hits").setAttribute("aria-busy", String(busy));
-  if (busy) slow = setTimeout(() => (byId("progress").hidden = false), SLOW);
-  else byId("progress").hidden = true;
 }
 
 function listen() {

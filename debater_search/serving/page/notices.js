@@ -1,5 +1,22 @@
 // What the page says where there are no hits to show.
-import { count, el, listed } from "./dom.js";
+import { byId, count, el, listed } from "./dom.js";
+
+const SLOW = 250; // milliseconds until a wait is shown
+let slow = 0;
+
+export function setBusy(busy) {
+  clearTimeout(slow);
+  byId("hits").setAttribute("aria-busy", String(busy));
+  if (busy) slow = setTimeout(() => (byId("progress").hidden = false), SLOW);
+  else byId("progress").hidden = true;
+}
+
+/** Show what is wrong with the filter below it; nothing where the text is empty. */
+export function sayFilterError(text) {
+  byId("where-error").textContent = text;
+  byId("where-error").hidden = !text;
+  byId("where").setAttribute("aria-invalid", String(Boolean(text)));
+}
 
 /** A box with a sentence, what to do, and perhaps a button. */
 export function notice(kind, message, hint, button = null) {
@@ -19,5 +36,6 @@ export function welcome(facts) {
     facts.thinking_steps > 1 ? count(facts.thinking_steps, "thinking step") : "",
   ];
   const how = "Type a question in your own words. Results appear as you type. The address of this page keeps your search, so that you can share it.";
-  return [el("h1", {}, `Search ${facts.name}`), el("p", { class: "muted" }, listed(...about)), el("p", {}, how)];
+  const by = facts.model ? "This page searches by meaning and by words unless you choose one of them; the command debater search goes by meaning alone." : "";
+  return [el("h1", {}, `Search ${facts.name}`), el("p", { class: "muted" }, listed(...about)), el("p", {}, how), by ? el("p", { class: "muted small" }, by) : null];
 }
