@@ -54,7 +54,7 @@ def transformers_code(about: dict[str, Any]) -> str:
     head = _HEAD
     if thinking and not about["causal"]:
         head = head.replace(_PLAIN_READ, _MASKED_READ).replace(_PLAIN_PASS, _MASKED_PASS)
-    return "\n".join([head, *_function(about, "query", 0), "", "", *_function(about, "document", thinking)])
+    return "\n".join([head, "", *_function(about, "query", 0), "", "", *_function(about, "document", thinking)])
 
 
 def _function(about: dict[str, Any], kind: str, thinking: int) -> Iterator[str]:

@@ -53,6 +53,7 @@ def make_app(indexes: Sequence[str | Path], settings: Settings = DEFAULTS) -> Fa
         summary="Search indexes, read documents, encode and rerank texts.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a proxy's clients would be sent to this machine's own address
         lifespan=lifespan,
     )
     app.state.service = service

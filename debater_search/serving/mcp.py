@@ -82,7 +82,7 @@ class _Door:
         if scope["method"] == "POST":
             await self._manager.handle_request(scope, receive, send)
         else:
-            refused = ApiError(405, "method_not_allowed", "Each request stands for itself.", "Send POST.")
+            refused = ApiError(405, "method_not_allowed", "This path takes POST only.", "Send POST.")
             refused.headers = {"Allow": "POST"}
             await error_response(refused, scope["request_id"])(scope, receive, send)
 

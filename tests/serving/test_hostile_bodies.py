@@ -105,7 +105,9 @@ def test_other_origins_are_allowed_only_where_they_are_named(shared: TestClient,
     assert "access-control-allow-origin" not in other.headers
 
 
-@pytest.mark.parametrize("path", ["/v1/indexes/../../etc/passwd", "/%2e%2e/app.py", "/v1/indexes/%00", "/%ff%fe"])
+@pytest.mark.parametrize(
+    "path", ["/v1/indexes/../../etc/passwd", "/%2e%2e/app.py", "/v1/indexes/%00", "/%ff%fe", "/main.js/"]
+)
 def test_paths_that_lead_nowhere(shared: TestClient, path: str) -> None:
     refused = shared.get(path)
     assert (refused.status_code, refused.headers["content-type"]) == (404, "application/json")
