@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.bert import Bert
 from debater_search.encoder.light import load_light
 from debater_search.encoder.speed.tricks import OFF
 from debater_search.identity import EncoderInfo
@@ -238,15 +239,16 @@ def test_a_tokenizer_that_must_be_rebuilt_imports_no_transformers(
         {"is_decoder": True},
         {"position_embedding_type": "relative_key"},
         {"quantization_config": {"load_in_8bit": True}},
+        {"model_type": "mpnet"},
+        {"model_type": "roberta", "pad_token_id": 0},
     ],
 )
-def test_another_kind_of_bert_is_left_to_the_encoder(start: Encoder, tmp_path: Path, setting: dict[str, Any]) -> None:
-    start.save(tmp_path / "m")
-    info = EncoderInfo.of(Encoder.load(tmp_path / "m", device="cpu"))
-    config = tmp_path / "m" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | setting))
-    assert load_light(info.model_copy(update={"fingerprint": "any"})) is None
-    assert load_light(info) is None
+def test_another_kind_of_bert_is_refused(tiny_model: Callable[..., Path], setting: dict[str, Any]) -> None:
+    folder = tiny_model("bert")
+    config = json.loads((folder / "config.json").read_text())
+    assert Bert(config, folder / "model.safetensors").dim == 32
+    with pytest.raises(ValueError, match=r"plain BERT|padding token"):
+        Bert(config | setting, folder / "model.safetensors")
 
 
 def test_a_model_that_changed_or_is_damaged_or_gone_is_left_to_the_encoder(start: Encoder, tmp_path: Path) -> None:
