@@ -111,6 +111,7 @@ def main() -> None:
             "debater search QUERY --mode lexical": [*search, "index-debater-small", "--mode", "lexical"],
             "sentence-transformers, MiniLM": [*other, str(locate("minilm").folder.resolve()), QUERY],
             "debater search QUERY, MiniLM": [*search, "index-minilm"],
+            "debater search QUERY, MiniLM, with torch": ["env", "DEBATER_OFF=light", *search, "index-minilm"],
         }
         table(searches, folder, runs)
 

@@ -86,6 +86,7 @@ def save_random_model(family: str, folder: Path) -> Path:
             "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "eos_token_id": [2, 3],
         },
         "bert": {**small, "vocab_size": 200, "max_position_embeddings": 64},
+        "roberta": {**small, "vocab_size": 200, "max_position_embeddings": 66, "type_vocab_size": 1},
         "mpnet": {**small, "vocab_size": 200, "max_position_embeddings": 66},
         "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "vocab_size": 1156, "eos_token_id": 2},
         "qwen3_moe": {
@@ -99,7 +100,7 @@ def save_random_model(family: str, folder: Path) -> Path:
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(folder)
-    if family in ("bert", "mpnet"):
+    if family in ("bert", "mpnet", "roberta"):
         save_wordpiece(folder)
     else:
         for name in ("tokenizer.json", "tokenizer_config.json"):

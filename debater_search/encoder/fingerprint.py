@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
 
-_LARGE = 1 << 20  # bytes; to hash fewer takes no longer than to remember it
+_LARGE = 1 << 16  # bytes; to hash fewer takes no longer than to remember it
 _USUAL_SCALE = 2.0  # alpha / r of the published adapters and of ours
 _PROBE = "The Ångström (10⁻¹⁰ m): it's ﬁne,\tИ 漢字 — 12,345.6 e-mail@x.org!"
 """A text of many kinds: what reads it otherwise is another tokenizer, whatever its files say."""

@@ -1,23 +1,25 @@
-"""Queries of BERT checkpoints in NumPy: the default model answers before torch and transformers would be imported.
+"""Queries of BERT and its kin in NumPy: small models answer before torch and transformers would be imported.
 
-The forward pass is that of transformers' `BertModel` in float32, one query at a time, so without padding. It is for
-processes that encode a few queries. Documents, training and all other models go through `Encoder`.
+It is for processes that encode a few queries, one at a time, so without padding. Documents, training and all other
+models go through `Encoder`, whose fingerprints and vectors these are.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
+from debater_search.encoder.bert import Bert
 from debater_search.encoder.fingerprint import definition_of, encoder_sha256, weights_sha256
-from debater_search.encoder.loading.files import INT8_SCALE, read_json, weight_files
-from debater_search.encoder.loading.hub import bundled
-from debater_search.encoder.loading.tokenizer import load_tokenizer
+from debater_search.encoder.loading.files import read_json, weight_files
+from debater_search.encoder.loading.hub import at_hand
+from debater_search.encoder.loading.plain import spec_between
+from debater_search.encoder.loading.sentence_transformer import MODULES_FILE, Declared, read_declared
+from debater_search.encoder.loading.tokenizer import load_tokenizer, special_tokens
 from debater_search.encoder.reading import TextReader
 from debater_search.encoder.spec import CHECKPOINT_FILE, EncoderSpec
 from debater_search.encoder.speed.tricks import is_on
@@ -25,23 +27,13 @@ from debater_search.encoder.texts import contents
 from debater_search.errors import DebaterError
 from debater_search.identity import EncoderInfo
 
-_RECIPE = {"model", "thinking_steps", "max_length", "dim"}
+_RECIPE = {"model", "thinking_steps", "max_length", "dim", "pooling"}
 """Arguments of `Encoder.load` that are followed."""
-_PLAIN_BERT = {
-    "model_type": "bert",
-    "hidden_act": "gelu",
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-}
-"""What `config.json` must say, or leave out: the forward pass below is for nothing else."""
 _POOLED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cls": lambda states: states[0],
     "last": lambda states: states[-1],
     "mean": lambda states: states.mean(0),
 }
-
-Part = Callable[[np.ndarray], np.ndarray]
-"""A part of the model: states [L, D] → states."""
 
 
 def load_light(info: EncoderInfo) -> "LightEncoder | None":
@@ -53,44 +45,53 @@ def load_light(info: EncoderInfo) -> "LightEncoder | None":
     recipe: dict[str, Any] = dict(info.recipe)
     if not is_on("light") or recipe.keys() - _RECIPE:
         return None
-    model = recipe.pop("model")
     try:
-        folder = Path(model) if Path(model).is_dir() else bundled(model)
-        if folder is None or not (folder / CHECKPOINT_FILE).is_file():
-            return None
-        encoder = LightEncoder(folder, **recipe)
-        return encoder if info.fingerprint in encoder.fingerprints() else None
+        folder = at_hand(recipe.pop("model"))
+        encoder = LightEncoder(folder, **recipe) if folder is not None else None
+        return encoder if encoder is not None and info.fingerprint in encoder.fingerprints() else None
     except (DebaterError, SafetensorError, OSError, LookupError, TypeError, ValueError):
         return None
 
 
 class LightEncoder(TextReader):
-    """A checkpoint of a BERT with full weights, for queries only. Made by `load_light`."""
+    """A BERT with full weights, for queries only. Made by `load_light`.
+
+    Raises ValueError, LookupError, TypeError or DebaterError for a model of another kind, or one that is damaged.
+    """
 
     def __init__(
-        self, folder: Path, *, thinking_steps: int | None = None, max_length: int | None = None, dim: int | None = None
+        self,
+        folder: Path,
+        *,
+        thinking_steps: int | None = None,
+        max_length: int | None = None,
+        dim: int | None = None,
+        pooling: str | None = None,
     ) -> None:
-        spec = EncoderSpec.from_dict(read_json(folder / CHECKPOINT_FILE))
+        declared = _declared(folder)
+        body = folder if declared is None else declared.body
+        self.weights, self.tokenizer_folder = weight_files(body), body
+        if len(self.weights) > 1 or not (body / "tokenizer.json").is_file():  # the other forms need transformers
+            raise ValueError(f"{body} has several files of weights, or a tokenizer that must be rebuilt")
+        self._bert = Bert(read_json(body / "config.json"), self.weights[0])
+        tokenizer = load_tokenizer(body)
+        spec = _spec(folder, declared, tokenizer, pooling, self._bert.positions)
         if thinking_steps not in (None, spec.thinking_steps):
             spec = spec.read_out_at(thinking_steps)
         if max_length is not None:
             spec = replace(spec, document_length=max_length)
-        super().__init__(spec, load_tokenizer(folder))
-        self.tokenizer_folder = folder
-        self.weights = weight_files(folder)
-        config = read_json(folder / "config.json")
+        super().__init__(spec, tokenizer)
         reading = spec.reading("query")
-        if len(self.weights) > 1 or reading.thinking or any(config.get(k, v) != v for k, v in _PLAIN_BERT.items()):
-            raise ValueError(f"{folder} is not a plain BERT in one file")
+        if reading.thinking or not any(reading.edges):  # with no token around it an empty text has no states
+            raise ValueError(f"{folder} reads queries in another way")
         self._pooled = _POOLED[reading.pooling]
-        self._embed, self._layers = _parts(_Tensors(self.weights[0]), config)
-        self._full_dim = int(config["hidden_size"])
-        self.dim = min(dim or self._full_dim, self._full_dim)
+        kept = dim or (declared.dim if declared is not None else None) or self._bert.dim
+        self.dim = min(kept, self._bert.dim)
 
     def fingerprints(self) -> tuple[str, str]:
         """As `Encoder` has them: the fingerprint, and that of version 0.1."""
         spec, weights = self.spec.as_dict(), [weights_sha256(path) for path in self.weights]
-        dim = self.dim if self.dim < self._full_dim else None
+        dim = self.dim if self.dim < self._bert.dim else None
         definition = definition_of(self)
         return encoder_sha256(spec, weights, {}, dim, definition), encoder_sha256(spec, weights, {}, dim)
 
@@ -101,102 +102,32 @@ class LightEncoder(TextReader):
         self.warn_without_room(instruction)
         out = np.empty((len(texts), self.dim), np.float32)
         for row, ids in enumerate(self.token_ids(contents(texts), "query", instruction)):
-            states = self._embed(np.array(ids))
-            for layer in self._layers:
-                states = layer(states)
-            vector = self._pooled(states)[: self.dim]
+            vector = self._pooled(self._bert.states(np.array(ids)))[: self.dim]
             out[row] = vector / max(float(np.linalg.norm(vector)), 1e-12)
         return out
 
 
-class _Tensors:
-    """The tensors of a file by name, in float32; integers of 8 bits are multiplied by the scales of their rows."""
-
-    def __init__(self, path: Path) -> None:
-        self._stored = load_file(path)
-
-    def vector(self, name: str) -> np.ndarray:
-        """A bias, or the weights of a norm."""
-        return self._stored[name].astype(np.float32, copy=False)
-
-    def matrix(self, name: str) -> np.ndarray:
-        """A weight [outputs, inputs] as [inputs, outputs], laid out so: a product with it is a third faster."""
-        stored = self._stored[name]
-        scale = self._stored[name + INT8_SCALE] if stored.dtype == np.int8 else np.float32(1)
-        return np.multiply(stored.T, scale, dtype=np.float32, order="C")
-
-    def table(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
-        """Ids [n] → rows [n, D] of a table."""
-        stored, scales = self._stored[name], self._stored.get(name + INT8_SCALE)
-        if scales is None:
-            return lambda ids: stored[ids].astype(np.float32)
-        return lambda ids: stored[ids] * scales[ids][:, None]
+def _declared(folder: Path) -> Declared | None:
+    """What a sentence-transformers folder declares; None for our checkpoints and plain models."""
+    if (folder / CHECKPOINT_FILE).is_file() or not (folder / MODULES_FILE).is_file():
+        return None
+    declared = read_declared(folder)
+    if declared.layers:
+        raise ValueError(f"{folder} has layers behind its pooling")
+    return declared
 
 
-def _parts(tensors: _Tensors, config: dict[str, Any]) -> tuple[Part, list[Part]]:
-    """What turns token ids [L] into states [L, D], and the layers behind it."""
-
-    def linear(name: str) -> Part:
-        weight, bias = tensors.matrix(f"{name}.weight"), tensors.vector(f"{name}.bias")
-        return lambda states: states @ weight + bias
-
-    def norm(name: str) -> Part:
-        weight, bias = tensors.vector(f"{name}.weight"), tensors.vector(f"{name}.bias")
-        return partial(_normed, weight=weight, bias=bias, epsilon=config.get("layer_norm_eps", 1e-12))
-
-    words, places, kinds = (
-        tensors.table(f"embeddings.{kind}_embeddings.weight") for kind in ("word", "position", "token_type")
-    )
-    first, heads = norm("embeddings.LayerNorm"), int(config["num_attention_heads"])
-
-    def embed(ids: np.ndarray) -> np.ndarray:
-        return first(words(ids) + kinds(np.zeros_like(ids)) + places(np.arange(len(ids))))
-
-    def layer(name: str) -> Part:
-        query, key, value = (linear(f"{name}.attention.self.{part}") for part in ("query", "key", "value"))
-        attended, attended_norm = linear(f"{name}.attention.output.dense"), norm(f"{name}.attention.output.LayerNorm")
-        up, down, out_norm = (
-            linear(f"{name}.intermediate.dense"),
-            linear(f"{name}.output.dense"),
-            norm(f"{name}.output.LayerNorm"),
-        )
-
-        def forward(states: np.ndarray) -> np.ndarray:
-            seen = _attention(query(states), key(states), value(states), heads)
-            states = attended_norm(attended(seen) + states)
-            return out_norm(down(_gelu(up(states))) + states)
-
-        return forward
-
-    return embed, [layer(f"encoder.layer.{number}") for number in range(int(config["num_hidden_layers"]))]
-
-
-def _normed(states: np.ndarray, weight: np.ndarray, bias: np.ndarray, epsilon: float) -> np.ndarray:
-    centred = states - states.mean(-1, keepdims=True)
-    deviation = np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(epsilon))
-    return centred / deviation * weight + bias
-
-
-def _attention(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, heads: int) -> np.ndarray:
-    """Every token sees every token; all arrays are [L, D]."""
-    length, width = queries.shape
-    size = width // heads
-    q, k, v = (part.reshape(length, heads, size).swapaxes(0, 1) for part in (queries, keys, values))  # [H, L, D / H]
-    scores = q @ k.swapaxes(1, 2) * np.float32(size**-0.5)
-    scores = np.exp(scores - scores.max(-1, keepdims=True))
-    scores /= scores.sum(-1, keepdims=True)
-    return (scores @ v).swapaxes(0, 1).reshape(length, width)
-
-
-def _gelu(states: np.ndarray) -> np.ndarray:
-    return states * np.float32(0.5) * (1 + _erf(states * np.float32(0.5**0.5)))
-
-
-def _erf(values: np.ndarray) -> np.ndarray:
-    """The error function within 1.5e-7, which is float32's own precision: Abramowitz and Stegun, formula 7.1.26."""
-    size = np.abs(values)
-    t = 1 / (1 + np.float32(0.3275911) * size)
-    series = np.float32(1.061405429) * t
-    for factor in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        series = (series + np.float32(factor)) * t
-    return np.copysign(1 - series * np.exp(-size * size), values)
+def _spec(
+    folder: Path, declared: Declared | None, tokenizer: Tokenizer, pooling: str | None, positions: int
+) -> EncoderSpec:
+    """How texts are read, as `layouts.load_parts` finds it; `pooling` is for models that declare none."""
+    if (folder / CHECKPOINT_FILE).is_file():
+        return EncoderSpec.from_dict(read_json(folder / CHECKPOINT_FILE))
+    body, pooling = (folder, pooling) if declared is None else (declared.body, declared.pooling or pooling)
+    if pooling is None:
+        raise ValueError(f"{folder} does not say how it pools")
+    spec = spec_between(special_tokens(body, tokenizer), body, tokenizer, pooling, positions)
+    if declared is None:
+        return spec
+    declared.prepare(tokenizer)
+    return declared.applied(spec, tokenizer, positions)

@@ -1,6 +1,5 @@
 """SearchEngine: opens an index, answers queries and makes changes. Each query reads one committed state."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -184,6 +183,8 @@ class SearchEngine(OpenIndex):
             >>> asyncio.run(engine.asearch("heat", k=1))[0].id
             'heat'
         """
+        import asyncio  # it takes longer to import than a query to answer
+
         return await asyncio.to_thread(self.search, query, k, **options)
 
     def more_like(self, id: str, k: int = 10, **options: Unpack[SearchOptions]) -> Hits:

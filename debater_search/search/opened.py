@@ -70,7 +70,7 @@ class OpenIndex:
     def warm_up(self, *, model: bool = True, queries: int | None = None) -> None:
         """Load the model, unless `model` is False, and the vectors, so that no query waits for them.
 
-        `queries` is how many come at a time, None for many. For a few, as on a command line, debater-small is loaded
+        `queries` is how many come at a time, None for many. For a few, as on a command line, small models are loaded
         without torch, whose import takes longer than they do. The vectors are those of the newest state, also where
         changes are committed meanwhile.
 

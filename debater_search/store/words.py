@@ -32,7 +32,10 @@ _MARKS = (
     "\u17b4-\u17d3\u17dd"
 )
 _CHARACTER = re.compile(f"[{_BASES}][{_MARKS}]*")
-_ASCII_WORD = re.compile("(?P<run>(?!))|[^\\W_]+")
+_SIMPLE = re.compile(
+    "[\u0000-\u00ac\u00ae-\u02ff\u2010-\u2027]*"
+)  # no marks, no runs: Latin letters, dashes, quotes, …
+_SIMPLE_WORD = re.compile("(?P<run>(?!))|[^\\W_]+")
 _KATAKANA = "[\u30a1-\u30fa\u31f0-\u31ff][\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff]*"
 # Parts of a run in a query, and how many neighbours in a text are as good as a word of it: words of Thai and its
 # neighbours, and those that Japanese writes in katakana, are longer than two characters.
@@ -104,12 +107,12 @@ def phrase(sequence: str) -> str:
 
 def words_and_runs(text: str) -> Iterator[re.Match[str]]:
     """The words of a text, folded or not, and its runs of characters, which are groups `run`."""
-    return (_ASCII_WORD if text.isascii() else _word_pattern()).finditer(text)
+    return (_SIMPLE_WORD if _SIMPLE.fullmatch(text) else _word_pattern()).finditer(text)
 
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    # Compiled when it is first needed: it lists every combining mark.
+    # Compiled when it is first needed: it lists every combining mark, which takes longer than a search does.
     marks = "".join(chr(code) for code in range(0x300, 0x20000) if category(chr(code)) in ("Mn", "Mc"))
     word = f"[^\\W_{_BASES}](?:[^\\W_{_BASES}]|[{re.escape(marks + _WITHOUT_WIDTH)}])*"
     return re.compile(f"(?P<run>(?:{_CHARACTER.pattern})+)|{word}")

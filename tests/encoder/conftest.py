@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+IDENTITY = "torch.nn.modules.linear.Identity"
 SENTENCE = "sentence_transformers.models."
 
 
@@ -31,3 +34,9 @@ def sentence_transformer(tiny_model: Callable[..., Path], tmp_path: Path) -> Cal
 def write(path: Path, values: object) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(values), encoding="utf-8")
+
+
+def save_dense(folder: Path, **declared: object) -> None:
+    folder.mkdir()
+    write(folder / "config.json", {"in_features": 32, "out_features": 5, "activation_function": IDENTITY, **declared})
+    save_file({"linear.weight": torch.randn(5, 32), "linear.bias": torch.randn(5)}, folder / "model.safetensors")

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.loading.dense import load_head
 from debater_search.encoder.loading.sentence_transformer import read_declared
 from debater_search.errors import DebaterError
-from tests.encoder.conftest import SENTENCE, write
-
-IDENTITY = "torch.nn.modules.linear.Identity"
+from tests.encoder.conftest import SENTENCE, save_dense, write
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def test_a_module_that_is_not_supported_is_named_before_anything_else_is_missed(
 
 
 def test_dropout_does_nothing(sentence_transformer: Callable[..., Path]) -> None:
-    assert read_declared(sentence_transformer(modules={"3_Dropout": "Dropout"})).head is None
+    assert read_declared(sentence_transformer(modules={"3_Dropout": "Dropout"})).layers == []
 
 
 @pytest.mark.parametrize(
@@ -116,12 +114,6 @@ def test_other_kinds_of_sentence_transformers_are_named(
         read_declared(sentence_transformer(config_sentence_transformers={"model_type": made_as}))
 
 
-def save_dense(folder: Path, **declared: object) -> None:
-    folder.mkdir()
-    write(folder / "config.json", {"in_features": 32, "out_features": 5, "activation_function": IDENTITY, **declared})
-    save_file({"linear.weight": torch.randn(5, 32), "linear.bias": torch.randn(5)}, folder / "model.safetensors")
-
-
 @pytest.mark.parametrize(
     ("declared", "named"),
     [
@@ -138,7 +130,7 @@ def test_a_dense_layer_that_is_not_supported_is_refused_by_the_setting(
     folder = sentence_transformer(modules={"3_Dense": "Dense"})
     save_dense(folder / "3_Dense", **declared)
     with pytest.raises(DebaterError, match=named):
-        read_declared(folder)
+        load_head(read_declared(folder).layers)
 
 
 def test_a_dense_layer_in_a_pickle_is_refused_by_its_name(sentence_transformer: Callable[..., Path]) -> None:
@@ -146,7 +138,7 @@ def test_a_dense_layer_in_a_pickle_is_refused_by_its_name(sentence_transformer: 
     save_dense(folder / "3_Dense")
     (folder / "3_Dense" / "model.safetensors").rename(folder / "3_Dense" / "pytorch_model.bin")
     with pytest.raises(DebaterError, match=r"3_Dense/pytorch_model\.bin is a pickle"):
-        read_declared(folder)
+        load_head(read_declared(folder).layers)
 
 
 def test_the_shapes_of_a_dense_layer_need_no_weights(sentence_transformer: Callable[..., Path]) -> None:

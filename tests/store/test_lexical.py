@@ -15,7 +15,7 @@ from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import edit_documents, index_words, settle
 from debater_search.store.lexical import ANY, ENGLISH, Language, language_of
 from debater_search.store.manifest import MANIFEST_NAME
-from debater_search.store.words import folded, indexed
+from debater_search.store.words import _SIMPLE, _SIMPLE_WORD, _word_pattern, folded, indexed
 from debater_search.types import Document
 from tests.indexing.changed_index import as_before_fields
 
@@ -210,3 +210,10 @@ def test_any_word_of_a_text_finds_and_marks_it(text: str, other: str) -> None:
         assert store_.execute("SELECT count(*) FROM t WHERE t MATCH ?", [term.expression]).fetchone() == (1,), term
     store_.close()
     assert bool(QueryMarks(text, ENGLISH).different(text)) == bool(ENGLISH.terms(text))
+
+
+def test_texts_without_marks_and_runs_have_the_same_words_by_the_short_way() -> None:
+    characters = [character for character in map(chr, range(0x3000)) if _SIMPLE.fullmatch(character)]
+    assert {"é", "…", "—", "’"} <= set(characters)
+    text = "".join(f"a{character}b {character}1 " for character in characters)
+    assert [m.span() for m in _SIMPLE_WORD.finditer(text)] == [m.span() for m in _word_pattern().finditer(text)]

