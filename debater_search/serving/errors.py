@@ -117,13 +117,14 @@ def _explained(error: RequestValidationError, body: type[BaseModel] | None) -> A
     # an unknown field first: it is often the misspelt name of one that is then missing
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     place = "The body" if first["type"] == "json_invalid" else _place(first["loc"])
-    said = f"{refusal(first, place)}."
     if first["type"] == "extra_forbidden":
         _, holder = followed(body, first["loc"][1:]) if body is not None else ((), None)
         near = nearest(first["loc"][-1], holder.model_fields) if holder is not None else None
         hint = f"Did you mean {near}?" if near else "The fields of each body are in /openapi.json."
-        return ApiError(400, "unknown_parameter", said, hint)
-    return ApiError(400, "invalid_parameter", said, "The types of each field are in /openapi.json.")
+        return ApiError(400, "unknown_parameter", f"{place} is unknown.", hint)
+    return ApiError(
+        400, "invalid_parameter", f"{refusal(first, place)}.", "The types of each field are in /openapi.json."
+    )
 
 
 def _place(loc: tuple[Any, ...]) -> str:

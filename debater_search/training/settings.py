@@ -51,7 +51,7 @@ class TrainingSettings(Section):
     thinking_weight: PositiveFloat = Field(
         1.0, description="Weight of the thinking token's state relative to the mean; needs readout: residual."
     )
-    data: list[DataSet] = Field(min_length=1, description="Sets of training examples: - path: FILE for each.")
+    data: list[DataSet] = Field(min_length=1, description="Sets of training examples, each written as - path: FILE.")
     data_folder: str | None = Field(
         None,
         description="What data paths are relative to; null: the config file's folder. In the file it is relative "
