@@ -110,7 +110,7 @@ def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
 
 
 def _grid(axes: "Axes") -> None:
-    axes.xaxis.get_major_locator().set_params(integer=True)  # there is no step 2.5
+    axes.locator_params(axis="x", integer=True)  # there is no step 2.5
     grid(axes)
 
 
