@@ -11,17 +11,16 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
-from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
-from debater_search.schema import Key, followed
+from debater_search.config_errors import explained
+from debater_search.errors import InvalidError, MissingError, UnavailableError
+from debater_search.refusals import quoted
+from debater_search.schema import Key
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 _DEPTH = 50
 """Levels of a config; no setting lies as deep."""
-_NAMED = 8
-"""Settings that a message names where none is like the unknown one."""
 _DIGITS = 1000
 """Python reads and writes integers of some thousands of digits only."""
 
@@ -77,14 +76,11 @@ def load_settings(
     lines: dict[Key, int] = {}
     if values is None:
         values, lines = _read(Path(path)) if path is not None else ({}, {})
-    given: dict[Key, str] = {}
-    for override in overrides:
-        key = _apply(values, override)
-        given[key] = override
+    given = {_apply(values, override): override for override in overrides}
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise _explain(schema, error.errors(), path, lines, given) from error
+        raise explained(schema, error.errors(), path, lines, given) from error
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
@@ -122,7 +118,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         loader = _Loader(text)
         node = loader.get_single_node()
         values = loader.construct_document(node) if node is not None else {}
-        lines = dict(_lines(node, (), set())) if node is not None else {}
+        numbered = list(_lines(node, (), set())) if node is not None else []
     except YAML_ERRORS as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
@@ -132,6 +128,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         ) from error
     if not isinstance(values, dict):
         raise InvalidError(f"The config {path} is not a mapping of keys to values.", "Write lines such as key: value.")
+    lines = dict(numbered)
+    if len(lines) < len(numbered):
+        key, line = next(item for n, item in enumerate(numbered) if item[0] in dict(numbered[:n]))
+        raise InvalidError(f"{path}, line {line}: {'.'.join(map(str, key))} is there twice.", "Leave one of them out.")
     return values, lines
 
 
@@ -155,21 +155,25 @@ def _apply(values: dict[str, Any], override: str) -> Key:
     dotted, equals, text = override.partition("=")
     key: Key = tuple(_index(part) for part in dotted.strip().split("."))
     if not equals or not all(part != "" for part in key):
-        raise InvalidError(f"{override!r} is not key=value.", "Write overrides such as learning_rate=1e-4.")
+        raise InvalidError(f"{quoted(override)} is not key=value.", "Write overrides such as learning_rate=1e-4.")
     try:
         value = yaml.load(text, _Loader)  # a SafeLoader
     except YAML_ERRORS as error:
-        raise InvalidError(f"The value of {override!r} is not YAML.", "Put quotes around it.") from error
+        raise InvalidError(f"The value of {quoted(override)} is not YAML.", "Put quotes around it.") from error
     target: Any = values
     for part, following in zip(key, (*key[1:], None), strict=True):
         if isinstance(target, list):
             if not isinstance(part, int) or part >= len(target):
+                items = f"{len(target)} item{'' if len(target) == 1 else 's'}"
                 raise InvalidError(
-                    f"{override!r}: {dotted} leads into a list of {len(target)}, which has no {part!r}.",
-                    "Count its items from 0.",
+                    f"Override {quoted(override)}: the list has {items}, and {quoted(part)} is none of them.",
+                    "Items are counted from 0.",
                 )
         elif not isinstance(target, dict):
-            raise InvalidError(f"{override!r}: the value before .{part} is not a mapping.", "Override the whole of it.")
+            raise InvalidError(
+                f"Override {quoted(override)}: the value before .{part} is not a mapping.",
+                "Override the whole of it.",
+            )
         else:
             part = str(part)
         if following is None:
@@ -178,71 +182,9 @@ def _apply(values: dict[str, Any], override: str) -> Key:
             if isinstance(target, dict) and target.get(part) is None:
                 target[part] = {}
             target = target[part]
-    return key
+    return tuple(map(str, key))
 
 
 def _index(part: str) -> str | int:
     """A part of a key; a number counts into a list."""
     return int(part) if part.isdecimal() and len(part) < _DIGITS else part
-
-
-def _explain(
-    schema: type[BaseModel],
-    errors: list[ErrorDetails],
-    path: str | Path | None,
-    lines: dict[Key, int],
-    given: dict[Key, str],
-) -> DebaterError:
-    """Pydantic's gravest complaint as a sentence with key and line, and a hint with the nearest key."""
-    # an unknown key first: it is often the misspelt name of one that is then missing
-    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
-    key, model = followed(schema, first["loc"])
-    name = ".".join(map(str, key))
-    where = _where(key, path, lines, given)
-    fields = model.model_fields if model is not None else {}
-    if first["type"] == "extra_forbidden":
-        return DebaterError(f"{where}: there is no setting {name}.", _nearest(str(key[-1]), name, model))
-    if first["type"] == "missing":
-        return DebaterError(f"{where}: the setting {name} is missing.", f"Add {key[-1]} to the config.")
-    # a value that may be of several types is refused once for each of them
-    reasons = dict.fromkeys(_reason(error) for error in errors if followed(schema, error["loc"])[0] == key)
-    what = f"{name} is {_short(first['input'])}, but " if key else ""
-    description = fields[str(key[-1])].description if key and str(key[-1]) in fields else None
-    return DebaterError(f"{where}: {what}{' or '.join(reasons)}.", description or "Mend it in the config.")
-
-
-def _nearest(last: str, name: str, model: type[BaseModel] | None) -> str:
-    """A hint with the setting that was probably meant by `name`, whose last part names none of `model`."""
-    fields = model.model_fields if model is not None else {}
-    meant = getattr(model, "synonyms", {}).get(last.lower())
-    near = [meant] if meant else difflib.get_close_matches(last, fields, n=1, cutoff=0.5)
-    if near:
-        return f"Did you mean {name.removesuffix(last)}{near[0]}?"
-    if len(fields) <= _NAMED:
-        return f"Known here: {', '.join(fields)}."
-    likely = difflib.get_close_matches(last, fields, n=_NAMED, cutoff=0)
-    return f"Known here: {', '.join(likely)}, and {len(fields) - _NAMED} more."
-
-
-def _reason(error: ErrorDetails) -> str:
-    message = error["msg"].removeprefix("Value error, ").rstrip(".")
-    return "it" + message.removeprefix("Input") if message.startswith("Input ") else message
-
-
-def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict[Key, str]) -> str:
-    """The override or the file's line that the key comes from; of a missing one, the line that it is missing below."""
-    for length in range(len(key), 0, -1):
-        prefix = tuple(_index(part) if isinstance(part, str) else part for part in key[:length])
-        if prefix in given:
-            return f"Override {given[prefix]!r}"
-        if key[:length] in lines:
-            return f"{path}, line {lines[key[:length]]}"
-    return str(path) if path is not None else "Settings"
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:
-        text = "a number of thousands of digits"
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -8,9 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from debater_search.terminal import printable
+from debater_search.terminal import printable, text_width
 
 PLAIN_LINE_SECONDS = 10.0
+SEPARATOR = " · "
+
+_SLOW = 0.1
+"""Below so many units per second, the line says how long one takes."""
 
 
 def duration(seconds: float) -> str:
@@ -42,7 +46,7 @@ class Progress:
             from rich.live import Live
 
             console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # file names may hold [ and :
-            self._live = Live(self.line(), console=console, refresh_per_second=8, transient=False)
+            self._live = Live(self.line(console.width), console=console, refresh_per_second=8, transient=False)
             self._live.start()
 
     def resume_at(self, done: int) -> None:
@@ -63,27 +67,30 @@ class Progress:
             facts = f"{rate:,.0f} tokens/s · {1 - self._tokens / self._padded:.0%} padding"
         self.facts = facts or self.facts
         if self._live is not None:
-            self._live.update(self.line())
+            self._live.update(self.line(self._live.console.width))
         elif self._enabled and time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
             self._print_line()
 
-    def line(self) -> str:
-        """The line as it stands: label, count, rate, time left, facts."""
+    def line(self, width: int | None = None) -> str:
+        """The line as it stands: label, count, rate, time left, facts; the last ones only if `width` has room."""
         elapsed = time.monotonic() - self._start
         rate = (self.done - self._before) / elapsed if elapsed > 0 else 0.0
         of = "" if self.total is None else f"/{self.total:,}"
         parts = [f"{self.label}: {self.done:,}{of} {self.unit}"]
         if rate > 0:
-            parts.append(f"{rate:,.1f}/s")
+            parts.append(f"{rate:,.1f}/s" if rate >= _SLOW else f"{duration(1 / rate)} each")
         if rate > 0 and self.total is not None:
             left = self.total - self.done
             parts.append(f"{duration(left / rate)} left" if left > 0 else f"done in {duration(elapsed)}")
-        return " · ".join([*parts, self.facts] if self.facts else parts)
+        parts += self.facts.split(SEPARATOR) if self.facts else []
+        while width is not None and len(parts) > 1 and text_width(SEPARATOR.join(parts)) > width:
+            parts.pop()
+        return SEPARATOR.join(parts)
 
     def close(self) -> None:
         """Show the final state and give the terminal back."""
         if self._live is not None:
-            self._live.update(self.line())
+            self._live.update(self.line(self._live.console.width))
             self._live.stop()
         elif self._enabled and self.line() != self._printed:
             self._print_line()

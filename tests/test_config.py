@@ -102,14 +102,21 @@ def test_without_a_file_overrides_are_enough() -> None:
         ("  scale: 20", "  scal: 20", "line 9: there is no setting loss.scal.", "Did you mean loss.scale?"),
         ("    weight: 2", "    wieght: 2", "line 7: there is no setting data.1.wieght.", "data.1.weight?"),
         ("    weight: 2", "    qqq: 2", "line 7: there is no setting data.1.qqq.", "path, instruction, weight"),
-        ("3e-4", "fast", "line 2: learning_rate is 'fast', but it should be a valid number", "highest rate"),
-        ("    weight: 2", "    weight: -2", "line 7: data.1.weight is -2, but it should be greater than 0", "Mend"),
-        ("[one, two]", "[one, [2]]", "line 5: data.0.instruction is ['one', [2]], but it should be a valid string", ""),
-        ("  scale: 20", "  contrast: min", "line 9: loss.contrast is 'min', but it should be 'max' or 'last'", ""),
-        ("model: minilm", "cache: no", "the setting model is missing", "Add model"),
+        ("3e-4", "fast", "line 2: learning_rate is 'fast', but it must be a number.", "highest rate"),
+        ("    weight: 2", "    weight: -2", "line 7: data.1.weight is -2, but it must be above 0.", "Correct"),
+        ("[one, two]", "[one, [2]]", 'line 5: data.0.instruction is ["one", [2]], but it must be text', ""),
+        ("  scale: 20", "  contrast: min", "line 9: loss.contrast is 'min', but it must be 'max' or 'last'.", ""),
+        ("model: minilm", "cache: no", "the setting model is missing", "Add it"),
+        ("  scale: 20", "  contrast: lst", "line 9: loss.contrast is 'lst'", "Did you mean last?"),
+        ("model: minilm", "scale: 3", "line 1: there is no setting scale.", "Did you mean loss.scale or lora.scale?"),
+        ("model: minilm", "train:\n  model: m", "line 1: there is no setting train.", "top level: model."),
+        ("  scale: 20", "  scale: null", "line 9: loss.scale is null, but it must be a number.", ""),
+        ("model: minilm", "model: m\nlora: 8", "line 2: lora is 8, but it must be a mapping", "scale, contrast"),
+        ("  - path: a.jsonl", "  - a.jsonl\n  - path: a.jsonl", "line 4: data.0 is 'a.jsonl', but", "{path: a.jsonl}"),
+        ("model: minilm", "model: m\nmodel: n", "line 2: model is there twice.", "Leave one"),
         ("model: minilm", "modl: minilm", "line 1: there is no setting modl.", "Did you mean model?"),
         ("  - path: b.jsonl\n    weight", "  - weight", "line 6: the setting data.1.path is missing", ""),
-        ("model: minilm", "model: m\nsteps: {a: b}", "line 2: steps.a is 'b', but it should be a valid integer", ""),
+        ("model: minilm", "model: m\nsteps: {a: b}", "line 2: steps.a is 'b', but it must be a whole number.", ""),
     ],
 )
 def test_bad_setting_names_key_line_and_nearest(config: Path, old: str, new: str, message: str, hint: str) -> None:
@@ -135,8 +142,9 @@ def test_a_rule_over_several_settings_is_told(config: Path) -> None:
         ("loss..scale=3", "is not key=value"),
         ("loss.scale=[", "The value of 'loss.scale=[' is not YAML"),
         ("loss.scal=3", "Override 'loss.scal=3': there is no setting loss.scal"),
-        ("data.7.path=x", "leads into a list of 2, which has no 7"),
-        ("data.first.path=x", "has no 'first'"),
+        ("data.7.path=x", "the list has 2 items, and 7 is none of them"),
+        ("data.first.path=x", "the list has 2 items, and 'first' is none of them"),
+        ("data=[x.jsonl]", "Override 'data=[x.jsonl]': data.0 is 'x.jsonl'"),
         ("model.name=x", "the value before .name is not a mapping"),
         ("data.0.weight=heavy", "Override 'data.0.weight=heavy': data.0.weight is 'heavy'"),
         ("loss=3", "Override 'loss=3': loss is 3"),
@@ -199,7 +207,7 @@ def test_numbers_of_thousands_of_digits_are_refused_in_words(config: Path) -> No
     with pytest.raises(DebaterError, match="learning_rate is a number of thousands of digits"):
         load_settings(Train, config)
     config.write_text(CONFIG, encoding="utf-8")
-    with pytest.raises(DebaterError, match=r"leads into a list of 2, which has no '999"):
+    with pytest.raises(DebaterError, match=r"the list has 2 items, and '9{56}… is none"):
         load_settings(Train, config, [f"data.{'9' * 5000}.path=x"])
 
 

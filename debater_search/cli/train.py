@@ -47,12 +47,13 @@ def train(
 ) -> None:
     """Train an encoder on queries and the texts that answer them.
 
-    A JSON config of the released DEBATER code is taken as it is: what it means here is shown, then trained.
+    Every setting is in configs/REFERENCE.md. A JSON config of the released DEBATER code works, too: the command shows
+    what it means here, then trains.
     """
     with results(as_json) as out:
         from debater_search import training
         from debater_search.training.checks import check
-        from debater_search.training.run_folder import best_measured, newest_complete
+        from debater_search.training.run_folder import PICTURE_FILE, best_measured, newest_complete
 
         released = training.is_released_config(config)
         translated = training.translate_released_config(config, overrides or []) if released else None
@@ -80,7 +81,7 @@ def train(
         if as_json:
             measured = {} if best is None else {"best": {"step": best[0], "ndcg@10": best[1]}}
             return out.json({"checkpoint": str(checkpoint), **measured, **translation})
-        facts = [("checkpoint", str(checkpoint))]
+        facts = [("checkpoint", str(checkpoint)), ("losses", str(checkpoint / PICTURE_FILE))]
         if best is not None:
             facts.append(("best", f"step {best[0]:,}: nDCG@10 {best[1]:.4f}, in {checkpoint / 'best'}"))
         out.facts(facts)
@@ -117,7 +118,7 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
     missing, rough = plan["missing"] is not None, plan["missing"] or plan["assumed"]
     examples = [("examples", f"{plan['rows']:,}, of which {plan['with_negatives']:,} have negatives"), *sets]
     examples = [("examples", "not known: data is missing")] if missing else examples
-    epoch = "" if missing else f"; {plan['steps_per_epoch']:,} an epoch"
+    epoch = "" if missing else f"; {plan['steps_per_epoch']:,} per epoch"
     together = f" in {plan['processes']} processes" if plan["processes"] > 1 else ""
     out.facts(
         [
@@ -126,8 +127,8 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
             ("thinking steps", str(plan["thinking_steps"])),
             ("text in search", f"at most {plan['search_length']:,} tokens, special ones included; the rest is cut off"),
             *examples,
-            ("steps", f"{plan['steps']:,} of {plan['queries_per_step']:,} queries{epoch}"),
-            ("tokens a step", f"{'at most' if rough else 'about'} {plan['tokens_per_step']:,}"),
+            ("steps", f"{plan['steps']:,}, of {plan['queries_per_step']:,} queries each{epoch}"),
+            ("tokens per step", f"{'at most' if rough else 'about'} {plan['tokens_per_step']:,}"),
             ("memory", f"about {plan['memory_per_device'] / 1e9:,.1f} GB on each device"),
             ("checkpoint", f"{plan['checkpoint_bytes'] / 1e6:,.1f} MB each"),
             ("output", plan["output"] + (f" ({plan['taken']})" if plan["taken"] else "")),

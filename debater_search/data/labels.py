@@ -8,7 +8,7 @@ from debater_search.coerce import is_missing
 from debater_search.data.rows import Fields
 from debater_search.errors import InvalidError
 
-LABEL_FIELDS = ("label", "labels", "relevance", "score", "scores")
+LABEL_FIELDS = ("label", "labels", "relevance", "score", "scores", "similarity")
 
 _YES = frozenset(("true", "yes", "positive", "relevant", "entailment"))
 _NO = frozenset(
@@ -44,7 +44,8 @@ def verdict(value: Any, name: str, where: str) -> bool | None:
         return False
     raise InvalidError(
         f"{where}: the field {name} is {value!r}, which does not say whether the pair is a positive or a negative.",
-        "A label is 1 or 0. Name a teacher's score positive_scores, and any other number otherwise.",
+        "A label is 1 (the text answers) or 0 (it does not): choose a threshold and write 1 or 0, or rename the field, "
+        "to positive_scores if it is a teacher's score.",
     )
 
 

@@ -12,11 +12,15 @@ from debater_search.coerce import is_missing, without_nul
 from debater_search.data.fields import missing, present
 from debater_search.data.labels import LABEL_FIELDS, split_by_labels, teacher_scores
 from debater_search.data.rows import Fields
+from debater_search.data.training_shapes import without_instructions
 from debater_search.errors import InvalidError
 from debater_search.types import Document, TrainingExample
 
-QUERY_FIELDS = ("query", "anchor", "question")
-POSITIVE_FIELDS = ("positive", "pos", "positives", "positive_passages", "positive_ctxs", "answer")
+QUERY_FIELDS = ("query", "anchor", "question", "sentence1")
+POSITIVE_FIELDS = (
+    "positive", "pos", "positives", "positive_passages", "positive_ctxs", "answer", "passage", "document", "text",
+    "sentence2",
+)  # fmt: skip
 NEGATIVE_FIELDS = (
     "negative", "neg", "negatives", "negs", "negative_passages", "hard_negative", "hard_neg", "hard_negatives",
     "hard_negative_passages", "hard_negative_ctxs", "negative_ctxs",
@@ -54,7 +58,7 @@ class TrainingRow:
     instruction: str | None = None
     """The row's own, which stands before the query instead of the set's."""
     ignored: tuple[str, ...] = ()
-    """Fields of the row that are not read."""
+    """What of the row is not read: names of fields, and instructions before its texts."""
 
     @property
     def scored(self) -> bool:
@@ -88,19 +92,23 @@ def no_examples(path: str | Path) -> InvalidError:
 def parse_row(fields: Fields, where: str) -> TrainingRow:
     """Check a row of any accepted shape.
 
-    `query` (or `anchor`, `question`), `positive` (`pos`, `positive_passages`, `positive_ctxs`, `answer`, …) and, where
-    there are any, `negative` (`neg`, `negatives`, `hard_negatives`, `negative_1`, …): each a text or a list of texts; a
-    text is a string, or an object with `text` and perhaps `title`. `positive_scores` and `negative_scores`
-    (`pos_scores`, `neg_scores`) may give a teacher's score for each; `prompt` (`instruction`) is the query's own
-    instruction. Texts whose `label` is 0 are negatives. A negative that is also a positive is dropped.
+    `query` (or `anchor`, `question`, `sentence1`), `positive` (`pos`, `positive_passages`, `answer`, `passage`,
+    `sentence2`, …) and, where there are any, `negative` (`neg`, `negatives`, `hard_negatives`, `negative_1`, …): each a
+    text or a list of texts; a text is a string, or an object with `text` and perhaps `title`. `positive_scores` and
+    `negative_scores` (`pos_scores`, `neg_scores`) may give a teacher's score for each; `prompt` (`instruction`) is the
+    query's own instruction, which may also stand in a pair with it (`without_instructions`). Texts whose `label`
+    (`score`, `similarity`, …) is 0 are negatives. A negative that is also a positive is dropped.
     Raises InvalidError that begins with `where`: a field that is missing, empty or of another type; negatives that are
     all positives; a label that leaves no positive; scores that are not finite numbers, or more or fewer than texts.
     """
     if absent := [name for name, names in _NEEDED.items() if present(fields, names) is None]:
         raise missing(_NEEDED, absent, fields, where)
+    query, positive = present(fields, QUERY_FIELDS) or "", present(fields, POSITIVE_FIELDS) or ""
+    negative_names = _negative_names(fields)
+    fields, unread = without_instructions(fields, query, [positive, *negative_names], INSTRUCTION_FIELDS[0])
     queries = _required(fields, QUERY_FIELDS, where)
     texts = _required(fields, POSITIVE_FIELDS, where)
-    given = _negatives(fields, where)
+    given = _negatives(fields, negative_names, where)
     taught = teacher_scores(fields, len(texts), len(given))
     positives, more = (texts, []) if taught else split_by_labels(texts, fields, bool(given), where)
     negatives = [*given, *more]
@@ -120,7 +128,7 @@ def parse_row(fields: Fields, where: str) -> TrainingRow:
         positive_scores,
         tuple(negative_scores[number] for number in kept) if negative_scores else (),
         _instruction(fields, where),
-        tuple(name for name in fields if not is_read(name)),
+        (*(name for name in fields if not is_read(name)), *_unused(fields, {query, positive}), *unread),
     )
 
 
@@ -131,11 +139,23 @@ def _required(fields: Fields, names: Sequence[str], where: str) -> list[str]:
     return texts
 
 
-def _negatives(fields: Fields, where: str) -> list[str]:
-    """The texts of all fields with negatives; one that a field repeats after another is there once."""
+def _unused(fields: Fields, used: set[str]) -> list[str]:
+    """Fields that are not read because another one of the row holds its query or positive."""
+    others = (name for name in (*QUERY_FIELDS, *POSITIVE_FIELDS) if name in fields and name not in used)
+    return [name for name in others if not is_missing(fields[name])]
+
+
+def _negative_names(fields: Fields) -> list[str]:
+    """All fields with negatives, numbered ones in order."""
     names = [name for name in NEGATIVE_FIELDS if name in fields]
     numbered = ((name, _NUMBERED_NEGATIVE.fullmatch(name)) for name in fields if "neg" in name)
-    names += [name for name, found in sorted(numbered, key=lambda item: int(item[1][1]) if item[1] else 0) if found]
+    return names + [
+        name for name, found in sorted(numbered, key=lambda item: int(item[1][1]) if item[1] else 0) if found
+    ]
+
+
+def _negatives(fields: Fields, names: Sequence[str], where: str) -> list[str]:
+    """The texts of these fields; one that a field repeats after another is there once."""
     negatives: list[str] = []
     for name in names:
         known = set(negatives)

@@ -24,7 +24,7 @@ from debater_search.files import from_json
 from debater_search.locks import one_at_a_time
 from debater_search.progress import progress
 
-VERSION = 2
+VERSION = 3
 INDEX, CONTENTS, ROWS = "index", "contents.json", "rows.jsonl"
 
 LARGE = 256 << 20  # bytes from which on a progress line is shown

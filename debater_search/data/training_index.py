@@ -39,14 +39,17 @@ class Contents:
     bad: int = 0
     first_bad: list[str] = field(default_factory=list)
     """Messages of the first bad rows, without the path that each begins with: it may be called otherwise next time."""
+    hint: str = ""
+    """What the first bad row needs."""
     size: int = 0
     """Of the JSON lines, in bytes."""
     sha256: str = ""
     """Of the JSON lines."""
 
-    def note_bad(self, message: str) -> None:
+    def note_bad(self, message: str, hint: str) -> None:
         """Count a bad row and keep its message, if it is among the first."""
         self.bad += 1
+        self.hint = self.hint or hint
         if len(self.first_bad) < BAD_SHOWN:
             self.first_bad.append(message)
 
@@ -67,7 +70,7 @@ def index_lines(
             try:
                 row = _row(piece, number, cut, source)
             except DebaterError as error:
-                contents.note_bad(error.message.removeprefix(source.path))
+                contents.note_bad(error.message.removeprefix(source.path), error.hint)
             else:
                 index.write(RECORD.pack(contents.size, len(piece), number))
                 contents.rows += 1

@@ -29,9 +29,9 @@ def read_training_examples(path: str | Path, *, pick: int = 0, source: str | Non
 def read_training_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
     """Numbered rows of a file, not yet parsed; a cell without text in CSV or TSV is a field that the row lacks.
 
-    Labelled pairs are joined: the row of a negative is among those of its query's positives.
+    Labelled pairs are joined: the row of a negative is among those of its query's positives, if there are any.
     """
-    return _rows(path) if str(path) == STDIN else joined_rows(lambda: _rows(path))
+    return _rows(path) if str(path) == STDIN else joined_rows(lambda: _rows(path), str(path))
 
 
 def _rows(path: str | Path) -> Iterator[tuple[int, Fields]]:

@@ -38,7 +38,7 @@ def open_training_set(
     if rows.bad.count > max_bad:
         raise InvalidError(
             f"Rows of {path} that cannot be used: {rows.bad}",
-            f"Correct them, or set max_bad (now {max_bad}) to leave them out.",
+            f"{rows.bad.hint} To leave such rows out, set max_bad (now {max_bad}).".strip(),
         )
     if rows.bad.count:
         logger.warning("Rows of %s that are left out: %s", path, rows.bad)
@@ -54,6 +54,8 @@ class BadRows:
     count: int
     first: tuple[str, ...]
     """Messages of the first ones, each with file and line."""
+    hint: str = ""
+    """What the first one needs."""
 
     def __str__(self) -> str:
         return " ".join([f"{self.count:,}.", *self.first, *(["…"] if self.count > len(self.first) else [])])
@@ -79,7 +81,7 @@ class TrainingSet:
         self._entry, self._contents, self._path, self.source = entry, contents, path, source
         self.fingerprint, self.scored = contents.sha256, contents.scored
         self.with_negatives, self.ignored = contents.with_negatives, tuple(contents.ignored)
-        self.bad = BadRows(contents.bad, tuple(path + message for message in contents.first_bad))
+        self.bad = BadRows(contents.bad, tuple(path + message for message in contents.first_bad), contents.hint)
         if contents.plain and not is_current(contents):
             raise self._changed()
         self._index = self._open(entry / INDEX)

@@ -58,7 +58,7 @@ def training_source(path: str | Path, corpus: str | Path | None = None) -> Train
         raise InvalidError("Training data is read many times, and standard input only once.", "Save it to a file.")
     if is_hub_name(path):
         return TrainingSource(
-            str(path), str(path), "row", lambda: joined_lines(lambda: _as_lines(_hub_rows(str(path))))
+            str(path), str(path), "row", lambda: joined_lines(lambda: _as_lines(_hub_rows(str(path))), str(path))
         )
     require_exists(path)
     if holds_judgements(path):
@@ -100,7 +100,7 @@ def _file(path: Path) -> TrainingSource:
     if kind == "jsonl":
         # labelled pairs are joined, so that the lines are others than the file's
         plain = path.suffix.lower() not in COMPRESSIONS and not are_labelled(lambda: _stream(path))
-        lines = (lambda: _stream(path)) if plain else (lambda: joined_lines(lambda: _stream(path)))
+        lines = (lambda: _stream(path)) if plain else (lambda: joined_lines(lambda: _stream(path), str(path)))
         return TrainingSource(str(path), set_name(path), "line", lines, (path.absolute(),), plain)
     unit = "row" if kind == "parquet" else "line"
     return TrainingSource(

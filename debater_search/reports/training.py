@@ -74,7 +74,7 @@ def _draw_losses(axes: "Axes", phase: str, rows: Entries) -> None:
         weight = max(0.8, 1 - 30 / len(values))  # long runs need more smoothing
         axes.plot(*_thinned(steps, smoothed(values, weight)), dashes, color=colour, linewidth=1.8, label=label)
     axes.set(title=phase.capitalize(), xlabel="step", ylabel="loss")
-    grid(axes)
+    _grid(axes)
     # below the panel: inside, some course of the losses always passes behind it
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(LOSSES[phase]), **COMPACT)
 
@@ -84,7 +84,7 @@ def _draw_rate(axes: "Axes", rows: Entries) -> None:
     axes.set(title="Learning rate", xlabel="step")
     axes.set_ylim(bottom=0)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
-    grid(axes)
+    _grid(axes)
 
 
 def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
@@ -102,11 +102,16 @@ def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
     axes.plot(steps, scores, color=DARK, linewidth=2.8, marker="o", markersize=4, label=last)
     _mark_best(axes, steps, scores)
     axes.set(title="nDCG@10 of each thinking step" if depth > 1 else "nDCG@10", xlabel="step", ylabel="nDCG@10")
-    grid(axes)
+    _grid(axes)
     axes.margins(y=0.15)
     handles, labels = axes.get_legend_handles_labels()
     # last step on top, as the curves usually lie; beside the panel, since eight entries would hide the curves
     axes.legend(handles[::-1], labels[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _grid(axes: "Axes") -> None:
+    axes.locator_params(axis="x", integer=True)  # there is no step 2.5
+    grid(axes)
 
 
 def _mark_best(axes: "Axes", steps: list[int], scores: list[float]) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from debater_search.errors import DebaterError
+from debater_search.refusals import nearest, refusal
+from debater_search.schema import followed, models_in
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +92,7 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return respond(request, _explained(error))
+        return respond(request, _explained(error, _body_model(request)))
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
@@ -104,28 +107,28 @@ def _of_framework(error: HTTPException) -> ApiError:
     return found
 
 
-def _explained(error: RequestValidationError) -> ApiError:
-    first = error.errors()[0]
-    place = _place(first["loc"])
+def _body_model(request: Request) -> type[BaseModel] | None:
+    """The model of the bodies that a path takes."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return next(models_in(field.field_info.annotation), None) if field is not None else None
+
+
+def _explained(error: RequestValidationError, body: type[BaseModel] | None) -> ApiError:
+    # an unknown field first: it is often the misspelt name of one that is then missing
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    place = "The body" if first["type"] == "json_invalid" else _place(first["loc"])
     if first["type"] == "extra_forbidden":
-        return ApiError(
-            400, "unknown_parameter", f"{place} is unknown.", "The fields of each body are in /openapi.json."
-        )
+        _, holder = followed(body, first["loc"][1:]) if body is not None else ((), None)
+        near = nearest(first["loc"][-1], holder.model_fields) if holder is not None else None
+        hint = f"Did you mean {near}?" if near else "The fields of each body are in /openapi.json."
+        return ApiError(400, "unknown_parameter", f"{place} is unknown.", hint)
     return ApiError(
-        400, "invalid_parameter", f"{place}: {_said(first)}.", "The types of each field are in /openapi.json."
+        400, "invalid_parameter", f"{refusal(first, place)}.", "The types of each field are in /openapi.json."
     )
 
 
 def _place(loc: tuple[Any, ...]) -> str:
     """Where in a request an error is; a name that the client chose is shown only if it is a plain word."""
-    parts = [part for part in loc if part not in ("body", "query", "path")]
+    parts = loc[1:] if loc[:1] in (("body",), ("query",), ("path",)) else loc  # a field may be called query, too
     names = [str(part) if isinstance(part, int) or _SHOWABLE.fullmatch(str(part)) else "…" for part in parts]
     return ".".join(names[:8]) or "The body"
-
-
-def _said(error: dict[str, Any]) -> str:
-    """What is wrong, in the validator's words, which do not quote the value."""
-    context = error.get("ctx") or {}
-    if isinstance(context.get("error"), ValueError):
-        return str(context["error"]).rstrip(".")
-    return str(error["msg"]).rstrip(".").replace("Input should", "it should").replace("Field required", "it is missing")

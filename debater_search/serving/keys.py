@@ -23,6 +23,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from debater_search.errors import DamagedError, DebaterError, InvalidError, MissingError
 from debater_search.files import atomic
 from debater_search.locks import one_at_a_time
+from debater_search.refusals import dotted, refusal
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +138,12 @@ def list_keys(path: Path) -> list[Key]:
         raise InvalidError(f"Other users may read or write the file of keys {path}.", f"Run: chmod 600 {path}")
     try:
         return _Keys.model_validate_json(text).keys
-    except ValidationError:
-        raise DamagedError(f"{path} is no file of keys.", "Restore it, or make new keys in another file.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DamagedError(
+            f"{path} is no file of keys: {refusal(first, dotted(first['loc']) or 'it')}.",
+            "Restore it, or make new keys in another file.",
+        ) from None
 
 
 def add_key(

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 import debater_search
 from debater_search.errors import DebaterError
 from debater_search.indexing.description import describe
+from debater_search.refusals import dotted, refusal
 from debater_search.serving.agent_schemas import AgentIndex, AgentIndexes, Found, FoundHit
 from debater_search.serving.callers import ANYBODY, Caller, require
 from debater_search.serving.errors import ApiError
@@ -219,8 +220,7 @@ def _told_to_agents() -> Iterator[None]:
         yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ToolError(f"{place}: {first['msg']}.") from None
+        raise ToolError(f"{refusal(first, dotted(first['loc']))}.") from None
     except (ApiError, DebaterError) as error:
         said = f"{error.message} {error.hint}".strip()
         raise ToolError(said.encode("utf-8", "backslashreplace").decode()) from None

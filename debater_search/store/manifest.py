@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 from debater_search.errors import DamagedError, InvalidError, MissingError, UnavailableError
 from debater_search.files import atomic, sha256_file
 from debater_search.identity import EncoderInfo
+from debater_search.refusals import dotted, refusal
 
 SCHEMA_VERSION = 1
 INDEX_SCHEMA_VERSION = 3
@@ -236,5 +237,4 @@ def parse_manifest(content: bytes, kind: type[M], path: object) -> M:
         return kind.of_version(version, content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DamagedError(f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}.", MEND) from None
+        raise DamagedError(f"{path} is damaged: {refusal(first, dotted(first['loc']) or 'it')}.", MEND) from None

@@ -79,10 +79,14 @@ class TrainingData:
         self.unit = size if settings.homogeneous else 1  # rows drawn from a set at a time
         rows = effective_rows([len(s) for s in self.sets], [d.weight for d in settings.data], settings.temperature)
         self.counts = [int(r) // self.unit for r in rows]
-        if short := [d.path for d, count in zip(settings.data, self.counts, strict=True) if not count]:
+        if 0 in self.counts:
+            short = self.counts.index(0)
+            held = len(self.sets[short])
             raise InvalidError(
-                f"{short[0]} has fewer rows than one batch ({size} queries).",
-                "Lower batch_size, raise the set's weight or the temperature, or set homogeneous: false.",
+                f"{settings.data[short].path} has {held:,}, fewer rows than one batch (batch_size: {size}).",
+                f"Set batch_size to at most {held}."
+                if len(self.sets) == 1 and held < size
+                else "Lower batch_size, raise the set's weight or the temperature, or set homogeneous: false.",
             )
         if sum(self.counts) * self.unit < size:
             raise InvalidError(

@@ -27,7 +27,7 @@ class Section(BaseModel):
     @classmethod
     def _no_huge_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, int) and abs(value) > _LARGEST and info.field_name != "seed":
-            raise ValueError(f"it should be at most {_LARGEST}")
+            raise ValueError(f"a whole number is at most {_LARGEST:,} here")
         return value
 
 

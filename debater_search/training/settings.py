@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from debater_search.training.presets import PRESETS, Preset, merged
 from debater_search.training.sections import DataSet, Evaluation, Lora, Loss, MaxLength, Section, Thinking, WarmStart
@@ -28,9 +28,13 @@ class TrainingSettings(Section):
     """
 
     synonyms: ClassVar[Mapping[str, str]] = SYNONYMS
+    short_forms: ClassVar[Mapping[str, str]] = {
+        "thinking.steps": "thinking_steps", "thinking.diversity": "loss.diversity", "precision": "dtype"
+    }  # fmt: skip
 
     preset: Preset = Field(
-        "default", description="Defaults that the file's own settings override: see training/presets.py."
+        "default",
+        description="Defaults that the file's own settings override: paper or released-code, the published recipes.",
     )
     model: str = Field(description="What to fine-tune: a hub id, a folder or an alias (minilm, smollm2-135m, …).")
     thinking: Thinking = Field(Thinking(), description="Thinking tokens, and what they read.")
@@ -153,13 +157,6 @@ class TrainingSettings(Section):
             return ["base", *words, *(model.name for model in self.loss.teacher_models)]
         return [self.loss.guide] if self.loss.guide is not None else []
 
-    @field_validator("data", mode="before")
-    @classmethod
-    def _list_of_sets(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple) or any(isinstance(item, str) for item in value):
-            raise ValueError("it should be a list of mappings")
-        return value
-
     @model_validator(mode="after")
     def _known_teachers(self) -> Self:
         loss = self.loss
@@ -245,8 +242,10 @@ class TrainingSettings(Section):
             log.info(RENAMED, "loss.diversity", "thinking.diversity")
             moved["diversity"] = loss["diversity"]
             values = {**values, "loss": {name: value for name, value in loss.items() if name != "diversity"}}
-        if not moved or not isinstance(thinking or {}, dict | Thinking):
+        if not moved:
             return values
+        if not isinstance(thinking or {}, dict | Thinking):  # then that is what is wrong
+            return {name: value for name, value in values.items() if name != "thinking_steps"}
         written = thinking.model_dump(exclude_unset=True) if isinstance(thinking, Thinking) else thinking or {}
         if twice := moved.keys() & written.keys():
             short = {"steps": "thinking_steps", "diversity": "loss.diversity"}[min(twice)]

@@ -178,13 +178,16 @@ def describe_start(
     parameters, steps = list(student.model.parameters()), student.thinking_steps
     trainable, total = sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
     log.info(
-        "Training %s on %s (%s%s): %s of %s parameters, %s examples, %d steps of %d queries, %s.",
+        "Training %s on %s (%s%s): %s of %s parameters learn, from %s examples, in %s steps of %d queries each, %s.",
         settings.model, student.device, str(student.compute).removeprefix("torch."),
         f", {processes} processes, {settings.parallel.upper()}" if processes > 1 else "", f"{trainable:,}",
-        f"{total:,}", f"{data.examples:,}", horizon.steps, settings.batch_size,
-        f"{steps} thinking steps" if steps > 1 else "without thinking",
+        f"{total:,}", f"{data.examples:,}", f"{horizon.steps:,}", settings.batch_size,
+        f"with {steps} thinking steps" if steps > 1 else "without thinking",
     )  # fmt: skip
     for name, fields in data.ignored.items():
         log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
     if horizon.warmup >= horizon.steps:
-        log.warning("warmup_steps (%d) leave none of the %d steps at the full rate.", horizon.warmup, horizon.steps)
+        log.warning(
+            "The learning rate does not reach its peak: it rises over %d steps, the run has %d. Lower warmup_steps.",
+            horizon.warmup, horizon.steps,
+        )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from debater_search.errors import DamagedError
+from debater_search.refusals import dotted, refusal
 from debater_search.store.manifest import MEND, VectorRecord
 
 S = TypeVar("S", bound=BaseModel)
@@ -16,5 +17,5 @@ def state_of(kind: type[S], record: VectorRecord) -> S:
         return kind.model_validate(record.state)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DamagedError(f"The manifest is damaged: vectors.state.{where}: {first['msg']}.", MEND) from None
+        place = dotted(("vectors", "state", *first["loc"]))
+        raise DamagedError(f"The manifest is damaged: {refusal(first, place)}.", MEND) from None

@@ -3,6 +3,7 @@ import json
 import logging
 import re
 import sys
+import time
 import warnings
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from debater_search.cli.output import Output, results
-from debater_search.progress import progress
+from debater_search.progress import Progress, progress
 from debater_search.terminal import printable
 
 
@@ -118,3 +119,20 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
         stream = Terminal()
         Output(stream, as_json=False).show(Text("wing", style="yellow"))
         assert ("\x1b[33m" in stream.getvalue()) == coloured
+
+
+def test_a_progress_line_shows_what_the_screen_has_room_for() -> None:
+    bar = Progress("Training", 20, "steps", enabled=False)
+    bar.resume_at(3)
+    bar.facts = "contrast 0.4671 · distill 0.5782 · lr 3.33e-05"
+    assert bar.line() == "Training: 3/20 steps · contrast 0.4671 · distill 0.5782 · lr 3.33e-05"
+    assert bar.line(60) == "Training: 3/20 steps · contrast 0.4671 · distill 0.5782"
+    assert bar.line(10) == "Training: 3/20 steps"
+
+
+def test_slow_work_says_how_long_one_unit_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    bar = Progress("Training", 20, "steps", enabled=False)
+    start = time.monotonic()
+    bar.advance(2)
+    monkeypatch.setattr(time, "monotonic", lambda: start + 80)
+    assert "Training: 2/20 steps · 40s each · 12m00s left" in bar.line()

@@ -153,7 +153,7 @@ def test_a_dry_run_without_the_data_shows_memory_and_fails(debater: Debater, con
     assert outcome.json["plan"]["memory_per_device"] > 10**8
     assert "train.jsonl" in outcome.err
     outcome = debater("train", config, "--dry-run")
-    assert "tokens a step   at most" in outcome.out
+    assert "tokens per step  at most" in outcome.out
     assert "not known: data is missing" in outcome.out
 
 
@@ -163,8 +163,8 @@ def test_a_dry_run_of_a_published_recipe_works_without_its_data_and_its_backbone
     shipped = str(REPOSITORY / "configs" / "minicpm3-4b.yaml")
     outcome = debater("train", shipped, "--dry-run", "--device", "cpu")
     assert outcome.code == 0
-    assert "memory          about " in outcome.out
-    assert "tokens a step   at most 393,216" in outcome.out
+    assert "memory           about " in outcome.out
+    assert "tokens per step  at most 393,216" in outcome.out
     assert "https://github.com/jakespringer/echo-embeddings" in outcome.out
     assert "openbmb/MiniCPM3-4B is not here" in outcome.out
     assert "/tmp" not in outcome.err

@@ -115,7 +115,6 @@ def test_the_name_of_a_class_and_a_missing_label_say_nothing(tmp_path: Path) -> 
     ("rows", "message"),
     [
         (pairs(0), "the field label is 0, so the row is a negative"),
-        ([*pairs(1), {"query": "r", "positive": "p", "label": 0}], "the field label is 0, so the row is a negative"),
         (pairs(1, 0.7), "the field label is 0.7, which does not say"),
         (pairs(1, 2), "the field label is 2, which does not say"),
         (pairs(4.5, name="score"), "the field score is 4.5, which does not say"),

@@ -87,6 +87,27 @@ def test_a_system_of_which_only_a_comparison_tells_is_ranked(opened: Browser, tm
     assert opened.complaints == []
 
 
+def test_where_a_system_loses_leads_to_the_queries_of_its_own_comparison(opened: Browser, tmp_path: Path) -> None:
+    save(tmp_path, {"good": GOOD, "poor": POOR, "third": GOOD})
+    for other in ("third", "poor", "earlier"):  # of "earlier" there are no values per query
+        add(tmp_path, "comparisons", comparison("good", other))
+    opened.open(write_report([tmp_path]))
+    link = "[...document.querySelectorAll('.card')].find((card) => card.innerText.includes('against {}'))"
+    link += ".querySelector('a').click()"
+    chosen = "[byId('left').value, byId('right').value, byId('order').value]"
+    for other in ("poor", "third"):
+        opened.run(link.format(other))
+        assert opened.run(chosen) == ["good", other, "loss"]
+    opened.run(link.format("earlier"))
+    assert opened.run(chosen) == ["good", "third", "loss"]  # as it was
+    assert opened.run("document.activeElement.innerText").startswith("good against earlier on flight")
+    assert opened.run("document.activeElement.parentElement.open")
+    opened.run("document.activeElement.parentElement.querySelector('li a').click()")  # one query that was lost
+    assert opened.run(chosen) == ["good", "", "low"]
+    assert len(opened.run(TEXTS.format("#rows details"))) == 1
+    assert opened.complaints == []
+
+
 def test_it_says_what_is_significant_in_every_metric(opened: Browser, tmp_path: Path) -> None:
     save(tmp_path, {"good": GOOD, "poor": POOR})
     entry = comparison("good", "poor")

@@ -108,10 +108,10 @@ def test_a_filter_restricts_a_search_and_a_wrong_one_says_what_is_right(library:
     ("arguments", "said"),
     [
         ({"query": ""}, "The query is empty"),
-        ({"query": "w", "k": 0}, "k: "),
-        ({"query": "w", "k": -1}, "k: "),
+        ({"query": "w", "k": 0}, "k must be at "),
+        ({"query": "w", "k": -1}, "k must be at "),
         ({"query": "w", "k": 101}, "above 100"),
-        ({"query": "w", "k": 10**30}, "k: "),
+        ({"query": "w", "k": 10**30}, "k must be at "),
         ({"query": "w" * 20_000}, "longer than 10,000"),
         ({"query": "w", "where": "(" * 5000}, "nested"),
         ({"query": "w", "where": "year = 1" + " or year = 1" * 5000}, "comparisons"),

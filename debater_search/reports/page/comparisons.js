@@ -63,16 +63,32 @@ function drawShares(one, found) {
   const part = (side) => el("i", { class: side, "--part": `${(100 * found[side]) / all}%` });
   const bar = el("span", { class: "share", "aria-hidden": "true" }, ["wins", "ties", "losses"].map(part));
   const words = `Better on ${queriesOf(found.wins)}, worse on ${found.losses}, equal on ${found.ties}. `;
-  return el("p", { class: "small" }, bar, words, found.losses ? queriesLink("Where it loses", one, "loss") : null);
+  return el("p", { class: "small" }, bar, words, found.losses ? lossesLink(one) : null);
+}
+
+/** Leads to all queries of a comparison, worst first; without their values, to those that the comparison names. */
+function lossesLink(one) {
+  const text = "Where it loses";
+  if (hasQueries(one)) return queriesLink(text, one, "loss");
+  return one.lost.length ? linkTo("#comparisons", text, () => openComparison(one)) : null;
 }
 
 /** Leads to the queries of a comparison, or to one of them. */
-function queriesLink(text, one, order, query) {
+const queriesLink = (text, one, order, query) => linkTo("#queries", text, () => openQueries(one, order, query));
+
+function linkTo(href, text, go) {
   const open = (event) => {
     event.preventDefault();
-    openQueries(one, order, query);
+    go();
   };
-  return el("a", { href: "#queries", onclick: open }, text);
+  return el("a", { href, onclick: open }, text);
+}
+
+function openComparison(one) {
+  const node = byId("comparisons").querySelectorAll(".list > details")[DATA.comparisons.indexOf(one)];
+  node.setAttribute("open", "");
+  node.scrollIntoView();
+  node.querySelector("summary").focus({ preventScroll: true });
 }
 
 function drawComparisons() {

@@ -29,7 +29,7 @@ function chooseModels(left, right) {
   options(byId("right"), [["", "(none)"], ...pairs]);
   byId("left").value = models.includes(left) ? left : models[0];
   const other = models.find((model) => model !== byId("left").value) ?? "";
-  byId("right").value = models.includes(right) ? right : other;
+  byId("right").value = right === "" || models.includes(right) ? right : other;
   chooseOrder(byId("order").value);
 }
 
@@ -39,11 +39,14 @@ function chooseOrder(order) {
   if (byId("order").selectedIndex < 0) byId("order").selectedIndex = 0;
 }
 
+/** Whether the page has the values per query of both models; of some that were only compared with, it has means. */
+const hasQueries = (one) => [one.system, one.baseline].every((model) => model in (TASKS.get(one.task)?.values[DATA.main] ?? {}));
+
 /** Go to the queries of a comparison; with `query` to that one, opened. */
 function openQueries(one, order, query) {
   if (!TASKS.has(one.task)) return;
   byId("task").value = one.task;
-  chooseModels(one.system, one.baseline);
+  chooseModels(one.system, hasQueries(one) ? one.baseline : ""); // never beside a third model
   chooseOrder(order);
   byId("filter").value = query === undefined ? "" : `id:${query}`;
   drawQueries();
