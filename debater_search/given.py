@@ -182,7 +182,9 @@ def _with_roles(items: Iterator[Any], argument: str, choice: ColumnChoice) -> tu
     if not choice.is_plain(_fields(head[0]) or {}):
         head += islice(items, LOOKED_AT - 1)
     names = list(dict.fromkeys(name for item in head for name in _fields(item) or {}))
-    return chain(head, items), choice.take(names, f"{argument}[0]")
+    roles = choice.roles(names, f"{argument}[0]")
+    choice.take(roles, names)
+    return chain(head, items), roles
 
 
 def _document(item: Any, where: str, roles: Roles) -> Document:

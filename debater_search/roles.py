@@ -141,15 +141,13 @@ class ColumnChoice:
         example = ",".join(f"{role}={column}" for role, column in columns.items())
         return f"Say which column it is with `columns`, such as {example}."
 
-    def take(self, names: Collection[str], where: str) -> Roles:
-        """Like `roles`; the choice is remembered, and said where it is not the usual one."""
-        roles = self.roles(names, where)
+    def take(self, roles: Roles, names: Collection[str]) -> None:
+        """Remember by which roles a table with these columns is read, and say it if they are not the usual ones."""
         if renamed := roles.renamed():
             self.columns = self.columns or renamed
             if (sentence := roles.sentence(names)) not in self._told:
                 self._told.add(sentence)
                 logger.info(sentence)
-        return roles
 
     def _said(self, names: Collection[str], where: str) -> dict[str, list[str]]:
         for columns in self._given.values():

@@ -86,11 +86,13 @@ def _with_roles(
         head += islice(rows, LOOKED_AT - 1)
     names = list(dict.fromkeys(name for fields in (columns, *(fields for _, fields in head)) for name in fields))
     where = row_place(path, number)
-    roles = (choice.roles if start_only else choice.take)(names, where)
+    roles = choice.roles(names, where)
     if not roles.fit(names):
         absent = [role for role in ("id", "text") if present(names, getattr(roles, role)) is None]
         error = missing({"id": roles.id, "text": roles.text}, absent, {**columns, **first}, where)
         others = chain((name for name in names if name not in roles.fields()), repeat("NAME"))
         advice = choice.advice(dict(zip(absent, others, strict=False)))
         raise InvalidError(error.message, f"{error.hint} {advice}")
+    if not start_only:
+        choice.take(roles, names)
     return chain(head, rows), roles
