@@ -153,10 +153,9 @@ class ColumnChoice:
         for columns in self._given.values():
             if missing := [name for name in columns if name not in names]:
                 raise InvalidError(f"{where}: there is no column {missing[0]!r}.", f"There are {shown(names)}.")
-        needed = [name for role, columns in self._kept.items() if role != "title" for name in columns]
-        if self._given or not all(name in names for name in needed):
-            return self._given
-        return {role: columns for role, columns in self._kept.items() if all(name in names for name in columns)}
+        here = {role: columns for role, columns in self._kept.items() if any(name in names for name in columns)}
+        fits = all(role in here for role in self._kept if role != "title")
+        return here if fits and not self._given else self._given
 
     def _known(self, role: str, names: Sequence[str], where: str) -> tuple[str, ...]:
         """The columns that are known as this role: the usual ones, or the one of the first group that is there."""

@@ -139,8 +139,14 @@ def test_what_an_index_remembers_counts_only_where_it_fits(tmp_path: Path) -> No
 
     assert read("id,ref,label,words,text", "1,r,L,w,t") == [Document("r", "w", "L", {"id": 1, "text": "t"})]
     assert read("ref,words", "r,w") == [Document("r", "w")]
+    assert read("ref,words,more", "r,w,m") == [Document("r", "w", "", {"more": "m"})]
     assert read("id,text,label", "1,t,L") == [Document("1", "t", "", {"label": "L"})]
     assert read("sku,description,label", "s,d,L") == [Document("s", "d", "", {"label": "L"})]
+
+
+def test_a_text_of_several_columns_is_remembered_where_one_of_them_is_missing() -> None:
+    kept = ColumnChoice(kept={"id": ["ref"], "text": ["notes", "more"]})
+    assert list(as_documents([{"ref": 1, "notes": "a"}], choice=kept)) == [Document("1", "a")]
 
 
 def test_fields_that_only_later_rows_have_take_part_in_the_choice(tmp_path: Path) -> None:
