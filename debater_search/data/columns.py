@@ -55,7 +55,8 @@ class _Column:
     def narrow(self, cell: str, kinds_of: "Callable[[str], frozenset[Kind]]") -> bool:
         """Take a cell into account; returns whether any kind is left."""
         kinds = kinds_of(cell)
-        self._kinds = kinds if self._kinds is None else self._kinds & kinds
+        if kinds is not self._kinds:  # most cells are like the ones before
+            self._kinds = kinds if self._kinds is None else self._kinds & kinds
         if "," in cell and _COMMAS_OF_THOUSANDS.fullmatch(cell) is None:
             self._sure.add("thousands points" if "." in cell else "decimal comma")
         return bool(self._kinds)
