@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from numbers import Integral, Real
@@ -113,14 +113,16 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def metadata_of(fields: Mapping[str, Any], id_field: str | None, text_field: str | None) -> dict[str, Any]:
-    """All of a row but its id, title and text; a nested `metadata` (BEIR) is merged, the row's own fields win.
+def metadata_of(
+    fields: Mapping[str, Any], used: Collection[str | None], left: Sequence[str] = (*ID_FIELDS, *TEXT_FIELDS)
+) -> dict[str, Any]:
+    """All of a row but the fields `used` for its id, title and text; a nested `metadata` (BEIR) is merged.
 
-    Names of ids and texts without a value are left out too. Raises as `plain` does.
+    The row's own fields win over merged ones. Fields in `left`, names of ids and texts, go too if they have no value.
+    Raises as `plain` does.
     """
-    used = {id_field, text_field, TITLE_FIELD}
-    used.update(name for name in (*ID_FIELDS, *TEXT_FIELDS) if name in fields and _is_blank(fields[name]))
-    rest = {name: value for name, value in fields.items() if name not in used}
+    gone = {*used, *(name for name in left if name in fields and _is_blank(fields[name]))}
+    rest = {name: value for name, value in fields.items() if name not in gone}
     if isinstance(rest.get("metadata"), Mapping):
         rest = {**rest.pop("metadata"), **rest}
     return dict(plain(rest)) if rest else rest

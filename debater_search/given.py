@@ -7,14 +7,13 @@ argument and the item (`documents[3]`).
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from numbers import Integral
 from typing import Any, Protocol
 
 from debater_search.coerce import (
-    ID_FIELDS,
     QUERY_ID_FIELDS,
     QUERY_TEXT_FIELDS,
-    TEXT_FIELDS,
     TITLE_FIELD,
     filled,
     has_control_character,
@@ -23,6 +22,7 @@ from debater_search.coerce import (
     metadata_of,
 )
 from debater_search.errors import InvalidError
+from debater_search.roles import LOOKED_AT, PLAIN, ColumnChoice, Roles, together
 from debater_search.tables import is_table, table_rows
 from debater_search.types import Document, Query
 
@@ -52,8 +52,8 @@ def as_texts(given: Any, argument: str = "texts") -> list[str]:
     return [item if type(item) is str else _text(item, f"{argument}[{n}]") for n, item in enumerate(items)]
 
 
-def as_documents(given: Any, argument: str = "documents") -> Iterator[Document]:
-    """Documents one at a time, from `GivenDocuments`.
+def as_documents(given: Any, argument: str = "documents", choice: ColumnChoice | None = None) -> Iterator[Document]:
+    """Documents one at a time, from `GivenDocuments`; `choice` decides which fields of objects are what.
 
     A string gets the id that `id_of_text` makes of it, and comes once however often it is there. All others need ids of
     their own. Raises InvalidError, naming the argument and the item, for what has no id or no text, or is no document.
@@ -64,8 +64,9 @@ def as_documents(given: Any, argument: str = "documents") -> Iterator[Document]:
             "Give a list: [(id, text)] is one document, and [text, text] are two.",
         )
     texts: set[str] = set()
-    for n, item in enumerate(_items(given, argument, "documents")):
-        document = _document(item, f"{argument}[{n}]")
+    items, roles = _with_roles(iter(_items(given, argument, "documents")), argument, choice or ColumnChoice())
+    for n, item in enumerate(items):
+        document = _document(item, f"{argument}[{n}]", roles)
         if isinstance(item, str):
             if document.id in texts:
                 continue
@@ -140,6 +141,11 @@ def _is_named(item: Any) -> bool:
     return isinstance(item, tuple) and hasattr(item, "_asdict")
 
 
+def _is_object(item: Any) -> bool:
+    """Whether an item has names for its parts, which `ColumnChoice` understands."""
+    return isinstance(item, Mapping) or _is_named(item)
+
+
 def _fields(item: Any) -> Mapping[str, Any] | None:
     """What an item calls its parts: an object by its keys, a named tuple by its names, a plain tuple by its length."""
     if isinstance(item, Mapping):
@@ -168,7 +174,20 @@ def _text(item: Any, where: str) -> str:
     )
 
 
-def _document(item: Any, where: str) -> Document:
+def _with_roles(items: Iterator[Any], argument: str, choice: ColumnChoice) -> tuple[Iterator[Any], Roles]:
+    """The items, and which fields are what if they are objects: the first ones decide."""
+    head = list(islice(items, 1))
+    if not head or not _is_object(head[0]):
+        return chain(head, items), PLAIN
+    if not choice.is_plain(_fields(head[0]) or {}):
+        head += islice(items, LOOKED_AT - 1)
+    names = list(dict.fromkeys(name for item in head for name in _fields(item) or {}))
+    roles = choice.roles(names, f"{argument}[0]")
+    choice.take(roles, names)
+    return chain(head, items), roles
+
+
+def _document(item: Any, where: str, roles: Roles) -> Document:
     if isinstance(item, str):
         return Document(id_of_text(item), str(item))
     fields = _fields(item)
@@ -179,13 +198,16 @@ def _document(item: Any, where: str) -> Document:
             f"{where} is {_kind(item)}, not a document.",
             "A document is a text, a Document, (id, text), (id, title, text), or an object with an id and a text.",
         )
-    id_field, text_field = filled(fields, ID_FIELDS), filled(fields, TEXT_FIELDS) or "text"
-    id = _id(fields.get(id_field or ""), where)
+    if not _is_object(item):
+        roles = PLAIN
+    id = _id(fields.get(filled(fields, roles.id) or ""), where)
     where = f"{where} ({id!r})"
-    text = _string(fields.get(text_field), text_field, where)
-    title = _string(fields.get(TITLE_FIELD), TITLE_FIELD, where, optional=True)
+    names = roles.texts(fields) or ("text",)
+    text = together([_string(fields.get(name), name, where, optional=roles.joined) for name in names])
+    title_field = next(iter(roles.title), "")
+    title = _string(fields.get(title_field), title_field, where, optional=True)
     try:
-        return Document(id, text, title, metadata_of(fields, id_field, text_field))
+        return Document(id, text, title, metadata_of(fields, roles.used(fields), (*roles.id, *roles.text)))
     except RecursionError as error:
         raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error
     except (ValueError, TypeError) as error:

@@ -206,7 +206,7 @@ def test_named_tuples_are_read_by_their_names() -> None:
     assert as_queries([row]) == [Query("a", "wing")]
     assert as_texts([row]) == ["wing"]
     with pytest.raises(InvalidError, match=r"documents\[0\] has no id"):
-        list(as_documents([namedtuple("Other", "key, text")("a", "wing")]))
+        list(as_documents([namedtuple("Other", "number, text")("a", "wing")]))
 
 
 TABLE = {"id": [1, 2], "title": ["Wings", None], "text": ["wing", "heat"], "year": [1955, None]}

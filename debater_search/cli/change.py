@@ -10,8 +10,20 @@ import typer
 from debater_search.cli.asking import agreed, someone_is_there
 from debater_search.cli.completion import model_names
 from debater_search.cli.errors import FAILURE
+from debater_search.cli.index_option import Index
 from debater_search.cli.info import show_facts
-from debater_search.cli.options import MODEL, BaseModel, Device, Index, Json, Wait, Where, examples
+from debater_search.cli.options import (
+    MODEL,
+    BaseModel,
+    Columns,
+    Device,
+    Json,
+    SkipBad,
+    Wait,
+    Where,
+    examples,
+    parse_columns,
+)
 from debater_search.cli.output import Output, results
 from debater_search.errors import DebaterError
 
@@ -24,6 +36,7 @@ _SHOWN = 10  # ids in a warning
 
 ADD_EXAMPLES = examples(
     "debater add indexes/papers new-papers.jsonl",
+    "debater add indexes/notes today.md",
     "generate | debater add indexes/papers -",
     "debater add indexes/papers new-papers.jsonl --wait",
     "debater index --update papers.jsonl    # hold exactly these documents",
@@ -51,8 +64,14 @@ Moved = Annotated[
 def add(
     index: Index,
     corpus: Annotated[
-        str, typer.Argument(help="A jsonl, csv, tsv or parquet file (.gz too), a folder, or -.", metavar="CORPUS")
+        str,
+        typer.Argument(
+            help="A jsonl, csv, tsv or parquet file (.gz too), a text (txt, md, html, pdf), a folder, or -.",
+            metavar="CORPUS",
+        ),
     ],
+    columns: Columns = None,
+    skip_bad: SkipBad = False,
     model: Moved = None,
     base_model: BaseModel = None,
     device: Device = "auto",
@@ -61,12 +80,12 @@ def add(
 ) -> None:
     """Add documents to an index, or replace those with the same ids."""
     with results(as_json) as out:
-        from debater_search.data import read_corpus
-        from debater_search.indexing import add
+        from debater_search.indexing import add, check_corpus
 
-        read_corpus(corpus).check_start()  # before the model is loaded
+        reading: Any = {"columns": parse_columns(columns), "skip_bad": skip_bad}
+        check_corpus(corpus, **reading, index=index)  # before the model is loaded
         encoder = moved_encoder(index, model, base_model, device)
-        change = add(index, corpus, encoder=encoder, device=device, wait=patience(wait), progress=True)
+        change = add(index, corpus, **reading, encoder=encoder, device=device, wait=patience(wait), progress=True)
         show_change(out, change)
 
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from debater_search.cli.completion import index_names
 from debater_search.cli.errors import MISTAKE
+from debater_search.cli.index_option import found_index
 from debater_search.cli.options import Json, examples
 from debater_search.cli.output import Output, results
 
@@ -21,7 +23,17 @@ _COLOURS = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(
-    index: Annotated[Path | None, typer.Option("--index", "-i", help="Also examine this index.", metavar="DIR")] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            "--index",
+            "-i",
+            help="Also examine this index: a folder, or a name in indexes/.",
+            metavar="INDEX",
+            autocompletion=index_names,
+            callback=found_index,
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Also load this model and encode 64 texts.", metavar="M")
     ] = None,

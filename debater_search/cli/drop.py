@@ -7,7 +7,8 @@ import typer
 
 from debater_search.cli.asking import agreed, someone_is_there
 from debater_search.cli.errors import FAILURE
-from debater_search.cli.options import Index, Json, examples
+from debater_search.cli.index_option import Index
+from debater_search.cli.options import Json, examples
 from debater_search.cli.output import results
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from debater_search.cli.completion import task_names
+from debater_search.cli.index_option import found_index
 from debater_search.cli.options import (
     DEFAULT_MODEL,
     RANKING,
@@ -236,7 +237,7 @@ def _judged_index(tasks: Sequence[str], judgements: Path) -> "JudgedIndex":
 
     if len(tasks) != 1:
         raise InvalidError("--judgements goes with one index.", "Name its folder, such as indexes/papers.")
-    return JudgedIndex(tasks[0], judgements)
+    return JudgedIndex(found_index(Path(tasks[0])) or tasks[0], judgements)
 
 
 def _apart(tasks: Sequence[str], compare: Sequence[str]) -> tuple[list[str], list[str]]:

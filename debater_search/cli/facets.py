@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from debater_search.cli.options import Index, Json, Where, examples
+from debater_search.cli.index_option import Index
+from debater_search.cli.options import Json, Where, examples
 from debater_search.cli.output import Output, results
 
 EXAMPLES = examples(

@@ -6,18 +6,23 @@ from typing import Annotated, Any
 import typer
 
 from debater_search.cli.change import moved_encoder, patience, show_change
+from debater_search.cli.index_option import found_index
 from debater_search.cli.info import show_facts
 from debater_search.cli.options import (
     INDEXES,
+    TEXTS,
     Attention,
     BaseModel,
+    Columns,
     Device,
     Force,
     Json,
     Model,
     Pooling,
+    SkipBad,
     examples,
     load_encoder,
+    parse_columns,
 )
 from debater_search.cli.output import results
 from debater_search.errors import DebaterError
@@ -29,22 +34,28 @@ EXAMPLES = examples(
     "debater index papers.jsonl --memory 4GB --recall 0.98",
     "debater index books.jsonl --passages 256 --overlap 32 --workers 4",
     "debater index papers.jsonl --backend milvus --uri http://localhost:19530",
+    "debater index products.csv --columns id=sku,title=name,text=description",
     "debater index data/cranfield --encode-only --output vectors",
     "debater index data/cranfield --embeddings vectors/embeddings",
     "debater index papers.jsonl --engine ray --encode-only --output s3://bucket/p",
     "debater index --update papers.jsonl.gz --output indexes/papers",
 )
 
-TEXTS, VECTORS, ENCODING = "Texts", "Vector index", "Encoding"
+VECTORS, ENCODING = "Vector index", "Encoding"
 
 _UPDATE_TAKES = (
-    "Beside it go --output, --model, --base-model, --device, --wait and --json; to build anew, use --force alone."
+    "Beside it go --output, --columns, --skip-bad, --model, --base-model, --device, --wait and --json; "
+    "to build anew, use --force alone."
 )
 
 
 def index(
     corpus: Annotated[
-        str, typer.Argument(help="A jsonl, csv, tsv or parquet file (.gz too) or a folder.", metavar="CORPUS")
+        str,
+        typer.Argument(
+            help="A jsonl, csv, tsv or parquet file (.gz too), a text (txt, md, html, pdf) or a folder.",
+            metavar="CORPUS",
+        ),
     ],
     model: Model = None,
     base_model: BaseModel = None,
@@ -59,6 +70,8 @@ def index(
             metavar="DIR",
         ),
     ] = None,
+    columns: Columns = None,
+    skip_bad: SkipBad = False,
     index_type: Annotated[
         str,
         typer.Option(
@@ -184,8 +197,7 @@ def index(
 ) -> None:
     """Encode a corpus and build its index."""
     with results(as_json) as out:
-        from debater_search.data import read_corpus
-        from debater_search.indexing import build, check_build, encode_to, usual_workers
+        from debater_search.indexing import build, check_build, check_corpus, encode_to, usual_workers
         from debater_search.indexing import update as update_index
         from debater_search.indexing.engines.ray import usual_workers as usual_ray_workers
         from debater_search.store.lexical import language_of
@@ -195,7 +207,11 @@ def index(
         choice = (index_type, parse_memory(memory) if memory is not None else None, recall)
         remote = output is not None and "://" in output
         folder = INDEXES / corpus_name(corpus) if output is None else Path(output)
-        read_corpus(corpus).check_start()  # before the model is loaded
+        if update and not remote:
+            folder = found_index(folder) or folder
+        reading: Any = {"columns": parse_columns(columns), "skip_bad": skip_bad}
+        if not update and (embeddings is None or columns is not None):  # ready shards may remember the columns
+            check_corpus(corpus, **reading)  # before the model is loaded
         if backend == "faiss":
             require_one_faiss()
         if update:
@@ -203,9 +219,10 @@ def index(
             elsewhere = remote or ray_address or engine != "local" or shard_size or uri
             if elsewhere or force or encode_only or all_steps or any(given) or choice != ("auto", None, 0.95):
                 raise DebaterError("--update keeps the index's type and embeddings as they are.", _UPDATE_TAKES)
+            check_corpus(corpus, **reading, index=folder)
             encoder = moved_encoder(folder, model, base_model, device)
-            change = update_index(folder, corpus, encoder=encoder, device=device, wait=patience(wait), progress=True)
-            return show_change(out, change)
+            reading |= {"encoder": encoder, "device": device, "wait": patience(wait)}
+            return show_change(out, update_index(folder, corpus, **reading, progress=True))
         if wait:
             raise DebaterError("--wait has no effect without --update.", "Give --update too, or leave it out.")
         if overlap != 32 and passages is None:
@@ -246,9 +263,9 @@ def index(
             assert encoder is not None
             assert output is not None
             kept = {name: settings[name] for name in ("all_steps", "passages", "overlap", "force")}
-            result: Any = encode_to(corpus, encoder, output, **kept, **where)
+            result: Any = encode_to(corpus, encoder, output, **reading, **kept, **where)
         else:
-            result = build(corpus, encoder, folder, **settings, language=language, **where)
+            result = build(corpus, encoder, folder, **reading, **settings, language=language, **where)
         if encode_only:
             place = output if remote else str(folder)
             facts: dict[str, Any] = {"embeddings": f"{place}/embeddings", "documents": result.documents}

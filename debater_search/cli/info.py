@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from debater_search.cli.options import Index, Json, examples
+from debater_search.cli.index_option import Index
+from debater_search.cli.options import Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.terminal import size_in_words
 
@@ -63,6 +64,8 @@ def _short(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and all(isinstance(part, list) for part in value.values()):
+        return ", ".join(f"{name}={'+'.join(part)}" for name, part in value.items())
     if isinstance(value, dict):
         return ", ".join(f"{name} {part:.4g}" for name, part in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)

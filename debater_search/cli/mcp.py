@@ -1,11 +1,6 @@
 """`debater mcp`: let an agent search indexes."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from debater_search.cli.completion import index_names
+from debater_search.cli.index_option import Indexes
 from debater_search.cli.interrupts import leaving_at_once
 from debater_search.cli.options import INDEXES, Device, examples
 from debater_search.cli.output import results
@@ -14,10 +9,7 @@ EXAMPLES = examples("debater mcp", "debater mcp indexes/papers indexes/notes")
 
 
 def mcp(
-    indexes: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Index folders. Default: all in indexes/.", metavar="INDEX…", autocompletion=index_names),
-    ] = None,
+    indexes: Indexes = None,
     device: Device = "auto",
 ) -> None:
     """Let agents search indexes: MCP on standard input and output.

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from debater_search.cli.completion import index_names
 from debater_search.cli.index import corpus_name
+from debater_search.cli.index_option import found_index
 from debater_search.cli.options import (
     RANKING,
     BaseModel,
@@ -66,7 +68,12 @@ def mine(
     index: Annotated[
         Path | None,
         typer.Option(
-            "--index", "-i", help="Index to take negatives from. Default: the newest in indexes/.", metavar="DIR"
+            "--index",
+            "-i",
+            help="Index to take negatives from: a folder, or a name in indexes/. Default: the newest in indexes/.",
+            metavar="INDEX",
+            autocompletion=index_names,
+            callback=found_index,
         ),
     ] = None,
     corpus: Annotated[

@@ -1,19 +1,20 @@
 """Options that several commands share, and the two defaults a newcomer meets first."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from debater_search.cli import completion
 from debater_search.cli.completion import INDEXES as INDEXES
+from debater_search.errors import DebaterError
 
 DEFAULT_MODEL = "debater-small"
 
 # Groups of options in --help, by purpose. Options without a group come first: the at most ten that a newcomer needs.
 MODEL = "Model"
 RANKING = "Ranking"
+TEXTS = "Texts"
 
 
 class Mode(StrEnum):
@@ -31,7 +32,6 @@ class Rescore(StrEnum):
     mean = "mean"
 
 
-Index = Annotated[Path, typer.Argument(help="An index folder.", metavar="INDEX", autocompletion=completion.index_names)]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -121,6 +121,21 @@ Where = Annotated[
     str | None,
     typer.Option("--where", help="Only documents that this filter allows, as in `debater search`.", metavar="FILTER"),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="Columns that are the id, the title and the text: id=sku,title=name,text=description+features. "
+        "Default: by their names.",
+        metavar="ROLE=COLUMN,…",
+        rich_help_panel=TEXTS,
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Leave out rows and files that cannot be read, and name them.", rich_help_panel=TEXTS
+    ),
+]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another writer of the index, however long, instead of failing at once.")
 ]
@@ -159,6 +174,20 @@ def load_reranker(model: str | None, depth: int | None, device: str) -> Any:
     from debater_search.encoder import Reranker
 
     return Reranker.load(model, device=device)
+
+
+def parse_columns(text: str | None) -> dict[str, list[str]] | None:
+    """The columns that --columns names for each role; DebaterError if it is written in another way."""
+    if text is None:
+        return None
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    columns = {role.strip(): [name.strip() for name in names.split("+")] for role, _, names in pairs}
+    if not all(equals for _, equals, _ in pairs) or len(columns) < len(pairs):
+        raise DebaterError(
+            f"--columns takes pairs such as id=sku,title=name, not {text!r}.",
+            "A role is id, title or text; several columns for the text: text=description+features.",
+        )
+    return columns
 
 
 def examples(*lines: str) -> str:

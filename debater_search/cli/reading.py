@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from debater_search.cli.options import INDEXES, Index, Json, examples
+from debater_search.cli.index_option import Index
+from debater_search.cli.options import INDEXES, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import MissingError
 from debater_search.terminal import age_in_words, size_in_words

@@ -12,6 +12,7 @@ import typer
 from debater_search.cli.completion import index_names
 from debater_search.cli.hit_rows import hit_rows, query_rows
 from debater_search.cli.hits import hits_document, show_hits
+from debater_search.cli.index_option import found_index
 from debater_search.cli.options import (
     INDEXES,
     RANKING,
@@ -63,9 +64,10 @@ def search(
         typer.Option(
             "--index",
             "-i",
-            help="An index folder. Default: the newest in indexes/.",
-            metavar="DIR",
+            help="A folder, or a name in indexes/. Default: the newest in indexes/.",
+            metavar="INDEX",
             autocompletion=index_names,
+            callback=found_index,
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.", metavar="N")] = 10,

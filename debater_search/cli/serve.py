@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from debater_search.cli.completion import index_names
+from debater_search.cli.index_option import Indexes
 from debater_search.cli.options import INDEXES, Device, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import DebaterError
@@ -34,10 +34,7 @@ LIMITS, OFFERS = "Limits", "Page, tools and log"
 
 
 def serve(
-    indexes: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Index folders. Default: all in indexes/.", metavar="INDEX…", autocompletion=index_names),
-    ] = None,
+    indexes: Indexes = None,
     host: Annotated[str, typer.Option(help="Address to listen on.", metavar="HOST")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.", metavar="N")

@@ -6,7 +6,8 @@ import typer
 
 from debater_search.cli.change import Moved
 from debater_search.cli.errors import MISTAKE
-from debater_search.cli.options import Device, Index, Json, examples
+from debater_search.cli.index_option import Index
+from debater_search.cli.options import Device, Json, examples
 from debater_search.cli.output import results
 from debater_search.errors import DamagedError
 

@@ -1,22 +1,22 @@
-"""Corpora: BEIR and other JSON lines, CSV, TSV, Parquet, folders of them or of texts; read one document at a time."""
+"""Corpora: BEIR and other JSON lines, CSV, TSV, Parquet, texts, folders of them; read one document at a time."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled, metadata_of, without_nul
-from debater_search.data.columns import column_kinds, typed
-from debater_search.data.fields import as_text, read_id_and_text
+from debater_search.coerce import without_nul
+from debater_search.data.bad import BadRows, bad_files
 from debater_search.data.files import STDIN, called, require_exists
-from debater_search.data.folders import FolderContents, folder_contents, listed, partition
-from debater_search.data.rows import Fields, SeenIds, find_in_folder, format_of, read_rows, row_place
-from debater_search.data.text_files import read_text_file
-from debater_search.errors import InvalidError
+from debater_search.data.folders import FolderContents, folder_contents, listed
+from debater_search.data.rows import find_in_folder, format_of
+from debater_search.data.tables import read_documents
+from debater_search.data.text_files import missing_library, needs_extra, read_text_file, text_format
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.roles import ColumnChoice
 from debater_search.types import Document
 
 MAX_TEXT = 1_000_000  # characters; no encoder reads further, and one text must not fill the memory
-
-_OWN_FIELDS = (*ID_FIELDS, *TEXT_FIELDS, TITLE_FIELD)
+_NAMED = 20  # files in the warning of those that were left out
 
 _WARNINGS = {
     "empty": "Empty texts in the corpus: {n:,}. They are indexed all the same.",
@@ -32,24 +32,39 @@ class CorpusReader:
     iteration is over.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        """Check that `path` exists and is of a known format; raises DebaterError."""
+    def __init__(self, path: str | Path, choice: ColumnChoice | None = None, *, skip_bad: bool | None = None) -> None:
+        """Check that `path` exists and is of a known format; raises DebaterError.
+
+        `choice` decides which columns are what. With `skip_bad` rows and files that cannot be read are left out, and
+        `warnings` names them; None stands for a caller who cannot say so.
+        """
         self.path = path
+        self._choice = choice or ColumnChoice(can_be_given=False)
+        self._skip_bad = skip_bad
+        self._offer = "Or leave out what cannot be read, with `skip_bad`." if skip_bad is False else ""
         self._counts: Counter[str] = Counter()
         self._of_folder: list[str] = []
         self._broken: list[Path] = []
+        self._left_out: list[Path] = []
+        self._bad_rows: list[BadRows] = []
         require_exists(path)
         self._folder = Path(path)
         self._file: str | Path | None = path
         if str(path) != STDIN and self._folder.is_dir():
             self._file = find_in_folder(path, "corpus")
+        elif str(path) != STDIN and (format := text_format(self._folder)) is not None:
+            if missing_library(format):
+                raise needs_extra(self._folder, format)
+            self._folder = self._folder.parent
+            self._file = None
         if self._file is not None:
             format_of(self._file)
 
     def __iter__(self) -> Iterator[Document]:
-        """Every document, in the order of the files; raises DebaterError at the first bad row."""
+        """Every document, in the order of the files; raises DebaterError behind the first bad row or file."""
         self._counts.clear()
-        self._broken.clear()
+        for found in (self._broken, self._left_out, self._bad_rows):
+            found.clear()
         empty = True
         for document in self._documents():
             empty = False
@@ -60,23 +75,22 @@ class CorpusReader:
     def check_start(self) -> None:
         """Raise DebaterError, as iterating would, if there is no document or the first row is bad.
 
-        It reads that row only, so that it can come before a model is loaded; of a stream, which is read once, nothing.
+        It reads no good row behind the first, so that it can come before a model is loaded; of a stream, which is read
+        once, nothing.
         """
         if self._file is not None and not Path(self._file).is_file():
             return
-        found = FolderContents(parts=[Path(self._file)]) if self._file is not None else folder_contents(self._folder)
-        for path in found.parts:
-            columns = partition(path, self._folder) if self._file is None else {}
-            for number, fields in read_rows(path):
-                document_of({**columns, **fields}, row_place(path, number))
-                return
-        if not found.texts:
+        found = self._contents()
+        rows = read_documents(found.parts, self._in_folder, self._choice, self._take_bad, start_only=True)
+        if next(rows, None) is None and not found.texts:
             raise self._empty()
 
     def _empty(self) -> InvalidError:
         hint = "Name another corpus."
         if self._file is None:
             hint = "A corpus is a file, or a folder of texts (.txt, .md, .html, .pdf) or of tables of documents."
+        if self._bad_rows or self._left_out:
+            hint = "Nothing in it can be read: the command says why without `skip_bad`."
         return InvalidError(f"The corpus {called(self.path)} is empty: no document is in it.", hint)
 
     @property
@@ -86,21 +100,56 @@ class CorpusReader:
         if self._broken:
             broken = listed(self._broken, self._folder)
             counted.append(f"Files with front matter that is no valid YAML: {broken}. It is indexed as text.")
+        if self._left_out:
+            left_out = listed(self._left_out, self._folder, _NAMED)
+            counted.append(f"Files that cannot be read and were left out: {left_out}.")
+        counted += [
+            f"Bad rows that were left out: {bad.count:,} ({bad.described()})." for bad in self._bad_rows if bad.count
+        ]
         return [*self._of_folder, *counted]
+
+    @property
+    def _in_folder(self) -> Path | None:
+        """The folder whose subfolders may hold columns in their names."""
+        return self._folder if self._file is None else None
+
+    def _contents(self) -> FolderContents:
+        if self._file is not None:
+            return FolderContents(parts=[Path(self._file)])
+        if not Path(self.path).is_dir():
+            return FolderContents(texts=[Path(self.path)])
+        return folder_contents(self._folder, self._choice)
 
     def _documents(self) -> Iterator[Document]:
         if self._file is not None:
-            yield from _read_documents([self._file])
+            yield from read_documents([self._file], None, self._choice, self._take_bad)
             return
-        found = folder_contents(self._folder)
+        found = self._contents()
         self._of_folder = found.warnings
         if found.parts:
-            yield from _read_documents(found.parts, self._folder)
-        for path in found.texts:
-            document, broken = read_text_file(path, self._folder)
+            yield from read_documents(found.parts, self._folder, self._choice, self._take_bad)
+        yield from self._texts(found.texts)
+
+    def _texts(self, files: list[Path]) -> Iterator[Document]:
+        """The documents of texts; behind a bad one the others are only tried, so that one error names all bad ones."""
+        bad: list[DebaterError] = []
+        for path in files:
+            try:
+                document, broken = read_text_file(path, self._folder)
+            except DebaterError as error:
+                bad.append(error)
+                self._left_out.append(path)
+                continue
             if broken:
                 self._broken.append(path)
-            yield document
+            if self._skip_bad or not bad:
+                yield document
+        if bad and not self._skip_bad:
+            raise bad_files(bad, self._folder, self._offer)
+
+    def _take_bad(self, path: str | Path) -> BadRows:
+        self._bad_rows.append(BadRows(path, skip=bool(self._skip_bad), offer=self._offer))
+        return self._bad_rows[-1]
 
     def _tidy(self, document: Document) -> Document:
         title, text = document.title, document.text
@@ -115,43 +164,13 @@ class CorpusReader:
         return Document(document.id, text, title, document.metadata)
 
 
-def read_corpus(path: str | Path) -> CorpusReader:
+def read_corpus(path: str | Path, choice: ColumnChoice | None = None, *, skip_bad: bool | None = None) -> CorpusReader:
     """The corpus at `path`: a file (`-` is JSON lines on standard input), a BEIR folder, or a folder of parts or texts.
 
-    Parts are files whose rows are documents (JSON lines, CSV, TSV, Parquet); texts are .txt, .md, .html and .pdf.
+    Parts are files whose rows are documents (JSON lines, CSV, TSV, Parquet); texts are .txt, .md, .html and .pdf, of
+    which one alone is a corpus too. The other arguments are those of `CorpusReader`.
 
-    Raises DebaterError at once for a missing file or an unknown format, and while iterating for a bad row (file and
-    line), a repeated id (both lines) and an empty corpus.
+    Raises DebaterError at once for a missing file or an unknown format, and while iterating for bad rows (file and
+    lines), for texts that cannot be read, for a repeated id (both lines) and an empty corpus.
     """
-    return CorpusReader(path)
-
-
-def _read_documents(files: Sequence[str | Path], folder: Path | None = None) -> Iterator[Document]:
-    """The rows of one or several files; ids must differ over all of them."""
-    seen = SeenIds(files)
-    for part, path in enumerate(files):
-        delimited = format_of(path) in ("csv", "tsv")
-        kinds = column_kinds(path, _OWN_FIELDS)
-        columns = partition(Path(path), folder) if folder is not None else {}
-        for number, fields in read_rows(path):
-            if delimited:
-                fields = typed(fields, kinds, _OWN_FIELDS)
-            document = document_of({**columns, **fields}, row_place(path, number))
-            seen.add(document.id, number, part)
-            yield document
-
-
-def document_of(fields: Fields, where: str) -> Document:
-    """The document of a row; DebaterError, which names the place `where`, if it is none."""
-    try:
-        id, text = read_id_and_text(fields, ID_FIELDS, TEXT_FIELDS, where)
-        return Document(
-            id=id,
-            text=text,
-            title=as_text(fields.get(TITLE_FIELD), TITLE_FIELD, where),
-            metadata=metadata_of(fields, filled(fields, ID_FIELDS), filled(fields, TEXT_FIELDS)),
-        )
-    except RecursionError as error:
-        raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error
-    except ValueError as error:
-        raise InvalidError(f"{where}: the metadata cannot be stored: {error}.", "Change that key or value.") from error
+    return CorpusReader(path, choice, skip_bad=skip_bad)

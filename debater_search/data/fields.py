@@ -1,17 +1,16 @@
 """Ids and texts out of a row's fields, by the same rules for documents and queries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 from debater_search.coerce import filled, has_control_character, id_text, is_missing, whole_id
 from debater_search.data.rows import Fields
 from debater_search.errors import InvalidError
+from debater_search.roles import shown
 
-_SHOWN, _CHARACTERS = 10, 40  # fields of a row in a hint, and characters of each
 
-
-def present(fields: Fields, names: Sequence[str]) -> str | None:
+def present(fields: Collection[str], names: Sequence[str]) -> str | None:
     """The first of `names` that the row has."""
     for name in names:  # a loop: this is called several times for each of millions of rows
         if name in fields:
@@ -56,8 +55,7 @@ def missing(needed: Mapping[str, Sequence[str]], absent: Sequence[str], fields: 
     wanted = " and ".join(f"{_with_article(name)} ({_alternatives(names)})" for name, names in needed.items())
     hint = f"Every row needs {wanted}"
     if fields and any(present(fields, needed[name]) is None for name in absent):
-        shown = ", ".join(str(name)[:_CHARACTERS] for name in list(fields)[:_SHOWN])
-        hint += f"; this one has {shown}{', …' if len(fields) > _SHOWN else ''}"
+        hint += f"; this one has {shown(fields)}"
     return InvalidError(f"{where}: there is no {' and no '.join(absent)}.", f"{hint}.")
 
 
@@ -66,4 +64,4 @@ def _with_article(name: str) -> str:
 
 
 def _alternatives(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]

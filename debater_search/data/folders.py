@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from debater_search.coerce import ID_FIELDS, TEXT_FIELDS
 from debater_search.data.columns import is_number
-from debater_search.data.fields import present
 from debater_search.data.files import COMPRESSIONS, called
 from debater_search.data.rows import FORMATS, read_rows
 from debater_search.data.text_files import missing_library, needs_extra, text_format
 from debater_search.errors import DebaterError
+from debater_search.roles import PLAIN, ColumnChoice
 
 _SHOWN = 5
 _ABOUT = {"readme", "license", "licence", "changelog", "contributing", "citation", "notice", "authors"}
@@ -31,12 +30,13 @@ class FolderContents:
     warnings: list[str] = field(default_factory=list)
 
 
-def folder_contents(folder: Path) -> FolderContents:
+def folder_contents(folder: Path, choice: ColumnChoice) -> FolderContents:
     """Look through a folder and its subfolders, hidden ones left out; parts and texts are in natural order.
 
-    Files whose rows have an id and a text are the corpus. If there are none, the texts are; but texts that only
-    describe the folder (README.md) are no corpus beside tables. Raises DebaterError if the only files are of a format
-    whose library is not installed.
+    Files whose rows have an id and a text, by the usual names or those that the caller says, are the corpus. If there
+    are none, the texts are; but texts that only describe the folder (README.md) are no corpus beside tables: then those
+    are read whose columns have other well-known names. Raises DebaterError if the only files are of a format whose
+    library is not installed.
     """
     found = FolderContents()
     tables: list[Path] = []
@@ -47,11 +47,14 @@ def folder_contents(folder: Path) -> FolderContents:
             found.texts.append(path)
         elif not path.name.startswith("_"):
             found.skipped.append(path)
-    holds = {path: _holds_documents(path) for path in tables}
-    if any(holds.values()):
-        found.parts = [path for path in tables if holds[path] is not False]
-    if not found.parts and all(_stem(path) in _ABOUT for path in found.texts):
-        found.parts = [path for path in tables if _suffix(path) != ".json"]  # reading them tells what they lack
+    names = {path: _first_names(path) for path in tables}
+    holds = [path for path in tables if choice.says(names[path] or ()) or PLAIN.fit(names[path] or ())]
+    if not holds and all(_stem(path) in _ABOUT for path in found.texts):
+        tables_alone = [path for path in tables if _suffix(path) != ".json"]
+        holds = [path for path in tables_alone if choice.fits(names[path] or ())]
+        found.parts = [] if holds else tables_alone  # reading them tells what they lack
+    if holds:  # empty and damaged parts too, which only reading them can tell
+        found.parts = [path for path in tables if path in holds or (names[path] is None and _suffix(path) != ".json")]
     if found.parts:
         found.skipped += found.texts
         found.texts = []
@@ -95,15 +98,13 @@ def _is_table(path: Path, folder: Path) -> bool:
     return _stem(path) not in _NOT_DOCUMENTS and _NOT_DOCUMENTS.isdisjoint(relative.parent.parts)
 
 
-def _holds_documents(path: Path) -> bool | None:
-    """Whether the first row has an id and a text; None for an empty or damaged part, which only reading it can tell."""
+def _first_names(path: Path) -> list[str] | None:
+    """The names of the first row's fields; None for an empty or damaged part."""
     try:
         row = next(iter(read_rows(path)), None)
     except DebaterError:
         row = None
-    if row is None:
-        return None if _suffix(path) != ".json" else False  # settings are .json too
-    return present(row[1], ID_FIELDS) is not None and present(row[1], TEXT_FIELDS) is not None
+    return None if row is None else list(row[1])
 
 
 def _without_library(found: FolderContents) -> list[str]:
@@ -119,10 +120,10 @@ def _without_library(found: FolderContents) -> list[str]:
     ]
 
 
-def listed(paths: Sequence[Path], folder: Path) -> str:
+def listed(paths: Sequence[Path], folder: Path, most: int = _SHOWN) -> str:
     """How many files there are, and the first of them, by their paths below `folder`."""
-    names = [called(path.relative_to(folder)) for path in paths[:_SHOWN]]
-    return f"{len(paths):,} ({', '.join(names)}{', …' if len(paths) > _SHOWN else ''})"
+    names = [called(path.relative_to(folder)) for path in paths[:most]]
+    return f"{len(paths):,} ({', '.join(names)}{', …' if len(paths) > most else ''})"
 
 
 def _suffix(path: Path) -> str:

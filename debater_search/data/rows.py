@@ -5,16 +5,18 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from debater_search.data.files import COMPRESSIONS, STDIN, numbered_lines, place, require_exists
+from debater_search.data.files import COMPRESSIONS, STDIN, decoded, numbered_lines, open_stream, place, require_exists
 from debater_search.data.parquet import parquet_rows
 from debater_search.errors import InvalidError
 
 Fields = dict[str, Any]
+Bad = Callable[[InvalidError], None]
+"""What takes the error of a bad row; if it returns, the next rows are read."""
 
 FORMATS = {
     ".jsonl": "jsonl",
@@ -48,7 +50,7 @@ def format_of(path: str | Path) -> str:
         known = ", ".join(FORMATS)
         raise InvalidError(
             f"{path} has an unknown extension.",
-            f"Known are {known} (each also with .gz or .zst), and a folder of .txt and .md files.",
+            f"Known are {known} (each also with .gz or .zst). A corpus may also be .txt, .md, .html, .pdf or a folder.",
         )
     return FORMATS[suffix]
 
@@ -85,24 +87,46 @@ class SeenIds:
             )
 
 
-def read_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
+def stop(error: InvalidError) -> None:
+    """Raise the error of a bad row."""
+    raise error
+
+
+def read_rows(path: str | Path, bad: Bad = stop) -> Iterator[tuple[int, Fields]]:
     """Rows as (number, fields), one at a time; the number is the line's, or the row's in Parquet.
 
-    Raises DebaterError for a missing file and, naming the place, for whatever does not parse.
+    Raises DebaterError for a missing file and, naming the place, for whatever does not parse; but a bad row behind
+    which others can be read goes to `bad`.
     """
     require_exists(path)
     kind = format_of(path)
     if kind == "jsonl":
-        return _json_rows(path)
+        return _json_rows(path, bad)
     if kind == "parquet":
         return parquet_rows(path)
-    return _delimited_rows(path)
+    return _delimited_rows(path, bad)
 
 
-def _json_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
-    for number, line in numbered_lines(path):
-        if line.strip():
-            yield number, json_row(line, place(path, number))
+def separator_of(path: str | Path) -> str:
+    """What separates the fields of a CSV or TSV file, as its header tells."""
+    with open_stream(path) as stream:
+        return _separator(decoded(stream.readline(), path, 1), path)
+
+
+def _json_rows(path: str | Path, bad: Bad) -> Iterator[tuple[int, Fields]]:
+    with open_stream(path) as stream:
+        started = False
+        for number, line in enumerate(stream, start=1):
+            is_array = not started and line.lstrip()[:1] == b"["  # the file is no JSON lines at all
+            started = started or bool(line.strip())
+            try:
+                text = decoded(line, path, number)
+                fields = json_row(text, place(path, number)) if text.strip() else None
+            except InvalidError as error:
+                (stop if is_array else bad)(error)
+                continue
+            if fields is not None:
+                yield number, fields
 
 
 def json_row(line: str, where: str) -> Fields:
@@ -129,22 +153,21 @@ def json_row(line: str, where: str) -> Fields:
     return fields
 
 
-def _delimited_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
-    csv.field_size_limit(sys.maxsize)  # the default refuses fields over 128 KiB
+def _delimited_rows(path: str | Path, bad: Bad) -> Iterator[tuple[int, Fields]]:
     lines = (line for _, line in numbered_lines(path))
     first = next(lines, "")
     header: list[str] | None = None
     number = 1
     try:
-        separator = _separator(first, "\t,;" if format_of(path) == "tsv" else ",;\t")
+        separator = _separator(first, path)
         # strict: a stray quote is an error rather than a field that swallows the lines after it
         table = csv.reader(chain([first], lines), delimiter=separator, strict=True)
         for cells in table:
             if header is None:
                 header = _header([name.strip() for name in cells], place(path, number))
+            elif cells and len(cells) != len(header):
+                bad(_uneven(place(path, number), len(cells), len(header), separator))
             elif cells:
-                if len(cells) != len(header):
-                    raise _uneven(place(path, number), len(cells), len(header), separator)
                 fields: Fields = dict(zip(header, cells, strict=True))
                 for name, cell in fields.items():
                     if cell in MISSING_CELLS:
@@ -159,11 +182,13 @@ def _delimited_rows(path: str | Path) -> Iterator[tuple[int, Fields]]:
         ) from error
 
 
-def _separator(header: str, known: str) -> str:
-    """The first of the `known` separators that cuts the header into several fields, else the first.
+def _separator(header: str, path: str | Path) -> str:
+    """The first of the known separators that cuts the header into several fields, else the first.
 
     Where 1,5 is a number, programs separate the fields of a .csv file by semicolons or tabs.
     """
+    csv.field_size_limit(sys.maxsize)  # the default refuses fields over 128 KiB
+    known = "\t,;" if format_of(path) == "tsv" else ",;\t"
     return max(known, key=lambda separator: len(next(csv.reader([header], delimiter=separator), [])) > 1)
 
 

@@ -13,7 +13,7 @@ from debater_search.evaluation.tasks import RetrievalTask
 from debater_search.identity import EncoderInfo
 from debater_search.indexing import EncodingSettings, encode, index
 from debater_search.indexing.building import timed
-from debater_search.indexing.documents import storing
+from debater_search.indexing.documents import Corpus, storing
 from debater_search.indexing.output import claim, workplace
 from debater_search.search import SearchEngine
 from debater_search.store.manifest import EMBEDDINGS_NAME
@@ -91,7 +91,7 @@ def indexed(
         folder = Path(index_folder if index_folder is not None else Path(temporary, "index")).resolve()
         with workplace(folder, force=False) as place:
             shards = place / EMBEDDINGS_NAME
-            with timed(seconds, "read"), storing(corpus, place) as stored:
+            with timed(seconds, "read"), storing(Corpus(corpus, "corpus"), place) as stored:
                 claim(
                     shards,
                     None if encoder is None else settings.job(EncoderInfo.of(encoder), stored.corpus),

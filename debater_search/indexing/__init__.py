@@ -7,7 +7,7 @@ from debater_search.indexing.building import BuildResult, build, check_build, in
 from debater_search.indexing.change import Change, add, delete, update
 from debater_search.indexing.compaction import Compaction, compact
 from debater_search.indexing.description import describe, facets, matching
-from debater_search.indexing.documents import StoredDocuments, store_documents
+from debater_search.indexing.documents import StoredDocuments, check_corpus, store_documents
 from debater_search.indexing.encoding import Encoded, EncodingSettings, encode
 from debater_search.indexing.engines.pool import usual_workers
 from debater_search.indexing.output import check_output
@@ -26,6 +26,7 @@ __all__ = [
     "add",
     "build",
     "check_build",
+    "check_corpus",
     "check_output",
     "compact",
     "delete",

@@ -12,13 +12,14 @@ from debater_search.encoder.again import load_again
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.identity import EncoderInfo
-from debater_search.indexing.documents import GivenCorpus, StoredDocuments, storing
+from debater_search.indexing.documents import Corpus, GivenCorpus, StoredDocuments, storing
 from debater_search.indexing.encoding import SHARD_SIZE, EncodingSettings, encode
 from debater_search.indexing.engines import LOCAL
 from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.ready import open_ready, require_same_corpus
 from debater_search.indexing.vectors import build_vectors
+from debater_search.roles import Columns
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.lexical import ENGLISH, language_of
 from debater_search.store.manifest import (
@@ -64,6 +65,8 @@ def build(
     passages: int | None = None,
     overlap: int = 32,
     language: str = ENGLISH.name,
+    columns: Columns | None = None,
+    skip_bad: bool = False,
     encode_only: bool = False,
     embeddings: str | Path | None = None,
     workers: int = 1,
@@ -77,6 +80,9 @@ def build(
     The corpus is a path, or documents in memory, one at a time or in a table of pandas, Polars or Arrow: texts,
     (id, text), (id, title, text), objects with `id`, `text`, perhaps `title`, and metadata, or `Document`s. A text
     without an id gets one that is made from the text, so that the same text is one document, now and in later changes.
+    `columns` says which fields of a row are its id, title and text, such as {"id": "sku", "text": ["name", "notes"]};
+    by default well-known names do. Later changes of the index read alike. `skip_bad` leaves out rows and files that
+    cannot be read; the manifest's warnings name them.
 
     Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build
     from. `backend` keeps the vectors: `faiss` in the folder, `milvus` at the address `uri` (a server, or a file NAME.db
@@ -120,7 +126,10 @@ def build(
     settings.check()
     vector_settings = VectorSettings(type, memory, recall, uri)
     check_output(folder, force=force, encode_only=encode_only)
+    given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
     ready = open_ready(embeddings, encoder, all_steps, cut, encode_only) if embeddings is not None else None
+    if ready:
+        given.remember(ready.manifest.corpus.columns)
     if ready:  # the shards are what they are
         settings = _settings_of(ready)
     info = ready.manifest.encoder if ready else EncoderInfo.of(encoder) if encoder is not None else None
@@ -132,7 +141,7 @@ def build(
 
     with workplace(folder, force=force, encode_only=encode_only) as place:
         result = BuildResult(folder, 0, info)
-        with timed(result.seconds, "read"), storing(corpus, place, split, spoken) as stored:
+        with timed(result.seconds, "read"), storing(given, place, split, spoken) as stored:
             if ready:
                 require_same_corpus(ready, stored.corpus, stored.rows)
             job = settings.job(info, stored.corpus) if info is not None else None

@@ -23,6 +23,7 @@ from debater_search.indexing.documents import Corpus, GivenCorpus, StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
+from debater_search.roles import Columns
 from debater_search.store.conversion import convert_documents
 from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import DocumentEdits, edit_documents, index_words, settle
@@ -62,6 +63,8 @@ def add(
     folder: str | Path,
     documents: GivenCorpus,
     *,
+    columns: Columns | None = None,
+    skip_bad: bool = False,
     encoder: TextEncoder | None = None,
     device: str = "auto",
     wait: float = 0,
@@ -69,9 +72,10 @@ def add(
 ) -> Change:
     """Add documents (a corpus on disk, or in memory) to an index; one whose id is known takes the old one's place.
 
-    Documents come in the forms that `build` takes. Those that are there already, just so, are not encoded again. The
-    model is the index's own, loaded only if there is something to encode, unless `encoder` is that model. `wait` is for
-    how many seconds another writer is waited for, `math.inf` for as long as it takes.
+    Documents come in the forms that `build` takes, with its `columns` and `skip_bad`; by default a table is read by the
+    columns that the index was built from, if it has them. Documents that are there already, just so, are not encoded
+    again. The model is the index's own, loaded only if there is something to encode, unless `encoder` is that model.
+    `wait` is for how many seconds another writer is waited for, `math.inf` for as long as it takes.
 
     Raises:
         DebaterError: there is no such index; another writer is at work; the corpus is bad or holds an id twice; the
@@ -83,7 +87,7 @@ def add(
         >>> change.added, change.documents
         (1, 4)
     """
-    corpus = Corpus(documents, "documents")
+    corpus = Corpus(documents, "documents", columns, skip_bad=skip_bad)
     return _change(Path(folder), lambda edits: edits.put(corpus), corpus, encoder, device, progress, wait=wait)
 
 
@@ -91,6 +95,8 @@ def update(
     folder: str | Path,
     corpus: GivenCorpus,
     *,
+    columns: Columns | None = None,
+    skip_bad: bool = False,
     encoder: TextEncoder | None = None,
     device: str = "auto",
     wait: float = 0,
@@ -98,7 +104,8 @@ def update(
 ) -> Change:
     """Make an index hold exactly the documents of a corpus: add what is new or changed, drop what is gone.
 
-    The other arguments are those of `add`.
+    With `skip_bad` the document of a row or text that cannot be read any more is gone. The other arguments are those of
+    `add`; `columns` takes the place of what the index was read by.
 
     Raises:
         DebaterError: as `add`.
@@ -109,7 +116,7 @@ def update(
         >>> change.updated, change.deleted, change.documents
         (1, 2, 1)
     """
-    whole = Corpus(corpus, "corpus")
+    whole = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
 
     def edit(edits: DocumentEdits) -> None:
         edits.put(whole)
@@ -168,6 +175,8 @@ def _change(
         after.superseded = None
         after.generation += 1
         content = _with_generations(folder, before, after)
+        if corpus is not None:
+            corpus.remember(before.corpus.columns)
         database, split = folder / after.documents, _splitter(before, folder, encoder)
         with edit_documents(database, after.generation, before.rows, before.corpus.documents, content, split) as edits:
             edit(edits)
@@ -192,7 +201,8 @@ def _change(
         if after.passages is not None:
             after.passages.count += edits.end - edits.first - len(edits.vacated)
         if corpus is not None:
-            after.corpus.source = corpus.source if replaces else before.corpus.source
+            if replaces:
+                after.corpus.source, after.corpus.columns = corpus.source, corpus.columns
             after.warnings = list(dict.fromkeys([*([] if replaces else before.warnings), *corpus.warnings]))
         if before.vectors is not None:
             if edits.end > edits.first:

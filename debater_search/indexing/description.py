@@ -40,6 +40,7 @@ def describe(index: str | Path, values: int = 10) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "index": str(index),
         "corpus": manifest.corpus.source,
+        **({"columns": manifest.corpus.columns} if manifest.corpus.columns else {}),
         "documents": manifest.corpus.documents,
         **({"passages": manifest.passages.count} if manifest.passages else {}),
         "delta": manifest.vectors.added if manifest.vectors else 0,

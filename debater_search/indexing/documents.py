@@ -10,11 +10,13 @@ from typing import overload
 
 from debater_search.data import read_corpus
 from debater_search.data.files import STDIN, called
-from debater_search.errors import MissingError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.files import atomic
 from debater_search.given import GivenDocuments, as_documents
+from debater_search.roles import ColumnChoice, Columns, as_columns
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
+from debater_search.store.folders import open_manifest
 from debater_search.store.lexical import ENGLISH, Language
 from debater_search.store.manifest import DOCUMENTS_NAME, CorpusInfo
 from debater_search.store.passages import Split
@@ -33,27 +35,73 @@ GivenCorpus = str | Path | GivenDocuments
 class Corpus:
     """A corpus as a caller gives it, as an iterable of documents; `argument` is what messages call it.
 
-    `source` is what the corpus is called, `warnings` are the reader's, once all documents were read.
+    `source` is what the corpus is called. Once all documents were read, `warnings` are the reader's, and `columns` say
+    which columns were read as id, title and text if they have other names.
     """
 
-    def __init__(self, given: GivenCorpus, argument: str) -> None:
-        """Raises DebaterError for a path at which no corpus is."""
+    def __init__(
+        self, given: GivenCorpus, argument: str, columns: Columns | None = None, *, skip_bad: bool = False
+    ) -> None:
+        """Raises DebaterError for a path at which no corpus is, and for settings that cannot be."""
         self.source, self.warnings = "documents in memory", list[str]()
-        self._given, self._argument = given, argument
+        self._given, self._argument, self._skip_bad = given, argument, skip_bad
+        self._said = as_columns({} if columns is None else columns)
+        self._path = given if isinstance(given, str | Path) else None
+        if self._path is not None:
+            _require_path(self._path)
+            self.source = called(self._path)
+        elif skip_bad:
+            raise InvalidError("`skip_bad` leaves out rows and files on disk.", "Leave out bad documents yourself.")
+        self.remember({})
+
+    def remember(self, columns: Columns) -> None:
+        """Read by these columns, of which an index says that it was read by them, where nothing else was said."""
+        self._choice = ColumnChoice(self._said, columns)
         self._reader = None
-        if isinstance(given, str | Path):
-            _require_path(given)
-            self.source, self._reader = called(given), read_corpus(given)
+        if self._path is not None:
+            self._reader = read_corpus(self._path, self._choice, skip_bad=self._skip_bad)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the corpus is a file or a folder."""
+        return self._path is not None
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The columns of id, title and text, as far as they do not have the usual names."""
+        return self._choice.columns
+
+    def check_start(self) -> None:
+        """Raise DebaterError if the corpus on disk has no document, or its first one is bad."""
+        if self._reader is not None:
+            self._reader.check_start()
 
     def __iter__(self) -> Iterator[Document]:
         """Every document; raises DebaterError at the first bad one."""
         if self._reader is None:
-            yield from as_documents(self._given, self._argument)
+            yield from as_documents(self._given, self._argument, self._choice)
             return
         yield from self._reader
         self.warnings = self._reader.warnings
         for warning in self.warnings:
             logger.warning(warning)
+
+
+def check_corpus(
+    corpus: str | Path, *, columns: Columns | None = None, skip_bad: bool = False, index: str | Path | None = None
+) -> None:
+    """Raise DebaterError for a corpus on disk that is empty or begins with a bad row: before a model is loaded.
+
+    With `index` the corpus is to change that index, and is read as `add` and `update` read it.
+
+    Examples:
+        >>> from debater_search.indexing import check_corpus
+        >>> check_corpus("notes.jsonl")  # nothing is wrong
+    """
+    given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
+    if index is not None:
+        given.remember(open_manifest(Path(index)).corpus.columns)
+    given.check_start()
 
 
 def _require_path(given: str | Path) -> None:
@@ -125,11 +173,13 @@ def store_documents(
     *,
     split: Split | None = None,
     language: Language = ENGLISH,
+    columns: Columns | None = None,
+    skip_bad: bool = False,
 ) -> StoredDocuments:
     """Store a corpus, on disk or in memory, in `folder` as the documents of an index, with their lexical index.
 
-    `split` cuts documents into passages; `language` says how words are compared. A database of an earlier call is
-    replaced.
+    `split` cuts documents into passages; `language` says how words are compared. `columns` and `skip_bad` are those of
+    `build`. A database of an earlier call is replaced.
 
     Raises:
         DebaterError: the corpus is bad or empty, or an id comes twice; or the database cannot be written.
@@ -139,21 +189,26 @@ def store_documents(
         >>> store_documents([("a", "A wing."), ("b", "Heat.")], "indexes/first-call").rows
         2
     """
-    with storing(corpus, Path(folder), split, language) as stored:
+    given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
+    with storing(given, Path(folder), split, language) as stored:
         return stored
 
 
 @contextmanager
 def storing(
-    corpus: GivenCorpus, folder: Path, split: Split | None = None, language: Language = ENGLISH
+    documents: Corpus, folder: Path, split: Split | None = None, language: Language = ENGLISH
 ) -> Iterator[StoredDocuments]:
     """Store a corpus as `store_documents` does; what the block raises keeps the database from getting its name."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / DOCUMENTS_NAME
-    documents = Corpus(corpus, "corpus")
-    if isinstance(corpus, str | Path):
+    if documents.is_on_disk:
         logger.info("Reading %s.", documents.source)
     with atomic(path) as temporary:
         written = write_documents(temporary, documents, split, language=language)
-        info = CorpusInfo(source=documents.source, fingerprint=written.fingerprint, documents=written.documents)
+        info = CorpusInfo(
+            source=documents.source,
+            fingerprint=written.fingerprint,
+            documents=written.documents,
+            columns=documents.columns,
+        )
         yield StoredDocuments(path, info, written.rows, written.content, language.name, tuple(documents.warnings))

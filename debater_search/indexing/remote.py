@@ -7,10 +7,11 @@ from pathlib import Path
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
 from debater_search.indexing.building import passage_settings, timed
-from debater_search.indexing.documents import GivenCorpus, storing
+from debater_search.indexing.documents import Corpus, GivenCorpus, storing
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.engines import LOCAL
 from debater_search.indexing.passages import Splitter
+from debater_search.roles import Columns
 from debater_search.store.lease import leasing
 from debater_search.store.manifest import EMBEDDINGS_NAME, MANIFEST_NAME, DType
 from debater_search.store.places import ObjectStore, place_at
@@ -40,6 +41,8 @@ def encode_to(
     dtype: DType = "float32",
     passages: int | None = None,
     overlap: int = 32,
+    columns: Columns | None = None,
+    skip_bad: bool = False,
     workers: int = 1,
     engine: str = LOCAL,
     ray_address: str | None = None,
@@ -68,13 +71,14 @@ def encode_to(
     settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine, ray_address)
     settings.check()
     split = Splitter(encoder, cut) if cut is not None else None
+    given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
     result = EncodedPlace(str(place))
     with leasing(place, force=force), tempfile.TemporaryDirectory() as scratch:
         if not force and MANIFEST_NAME in place.names():
             raise InvalidError(
                 f"{place} holds finished embeddings.", "Choose another place, or replace them with `force`."
             )
-        with timed(result.seconds, "read"), storing(corpus, Path(scratch), split) as stored:
+        with timed(result.seconds, "read"), storing(given, Path(scratch), split) as stored:
             result.documents, result.warnings = stored.corpus.documents, list(stored.warnings)
         with timed(result.seconds, "encode"), stored.opened() as rows:
             encoded = encode(rows, encoder, place, stored.corpus, settings, force=force, progress=progress)

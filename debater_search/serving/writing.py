@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from debater_search.data.corpus import MAX_TEXT, document_of
+from debater_search.data.corpus import MAX_TEXT
+from debater_search.data.tables import document_of
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.encoder.texts import Texts, contents
 from debater_search.errors import InvalidError

@@ -62,9 +62,9 @@ def open_manifest(folder: Path) -> IndexManifest:
 
     """
     if not folder.is_dir():
-        raise MissingError(f"The index {folder} does not exist.", _others(folder))
+        raise MissingError(f"The index {folder} does not exist.", other_indexes(folder))
     if not any((folder / part).exists() for part in (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME)):
-        raise InvalidError(f"{folder} is not an index.", _others(folder))
+        raise InvalidError(f"{folder} is not an index.", other_indexes(folder))
     manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
     if contradiction := manifest.contradiction():
         raise DamagedError(f"{folder / MANIFEST_NAME} is damaged: it names {contradiction}.", MEND)
@@ -88,7 +88,7 @@ def require_undamaged(documents: Path, manifest: IndexManifest) -> None:
         raise DamagedError(f"{documents} is damaged: its hash is not the one in the manifest.", MEND)
 
 
-def _others(folder: Path) -> str:
+def other_indexes(folder: Path) -> str:
     """A hint with the indexes beside a folder, else with those in the default place."""
     found = ", ".join(map(str, list_indexes(folder.parent) or list_indexes()))
     return f"Indexes: {found}." if found else "Make one: debater index CORPUS"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from debater_search.errors import DamagedError, InvalidError, MissingError, UnavailableError
 from debater_search.files import atomic, sha256_file
@@ -36,11 +36,20 @@ class Manifest(BaseModel):
 
 
 class CorpusInfo(BaseModel):
-    """The documents an index holds; `fingerprint` is a sha256 over their contents in order."""
+    """The documents an index holds; `fingerprint` is a sha256 over their contents in order.
+
+    `columns` are those that were read as id, title and text, where they have other names than usual (`roles`).
+    """
 
     source: str
     fingerprint: str
     documents: Annotated[int, Field(gt=0)]
+    columns: dict[str, list[str]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_usual_columns(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        return fields if self.columns else {name: value for name, value in fields.items() if name != "columns"}
 
 
 class ShardInfo(BaseModel):

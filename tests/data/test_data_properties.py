@@ -166,6 +166,7 @@ def read_training_set(path: Path) -> Iterable[object]:
 
 READERS: dict[str, Callable[[Path], Iterable[object]]] = {
     "corpus": read_corpus,
+    "corpus without bad rows": lambda path: read_corpus(path, skip_bad=True),
     "queries": read_queries,
     "qrels": read_qrels,
     "run": read_run,
@@ -178,7 +179,22 @@ json_values = st.recursive(
     max_leaves=5,
 )
 names = st.sampled_from(
-    ["_id", "id", "text", "title", "metadata", "query", "positive", "negative", "pos", "neg_scores", "x"]
+    [
+        "_id",
+        "id",
+        "text",
+        "title",
+        "metadata",
+        "query",
+        "positive",
+        "negative",
+        "pos",
+        "neg_scores",
+        "sku",
+        "name",
+        "body",
+        "x",
+    ]
 )
 json_lines = st.lists(st.dictionaries(names, json_values), max_size=4).map(
     lambda rows: b"\n".join(json.dumps(row).encode() for row in rows)

@@ -215,6 +215,27 @@ def test_a_few_lines_of_yaml_do_not_fill_the_memory(tmp_path: Path) -> None:
     assert set(document.metadata) == {"path", "modified"}
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.md", b"---\ntags: [x]\n---\n# On wings\nlift"), ("b.txt", b"words"), ("c.txt.gz", gzip.compress(b"words"))],
+)
+def test_a_text_alone_is_read_as_in_its_folder(tmp_path: Path, name: str, content: bytes) -> None:
+    folder = write(tmp_path / "notes", {name: content})
+    corpus = read_corpus(folder / name)
+    corpus.check_start()
+    assert list(corpus) == list(read_corpus(folder))
+    assert [document.id for document in corpus] == [name]
+
+
+def test_a_text_alone_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path, {"a.txt": b"\xff", "b.pdf": "x"})
+    with pytest.raises(InvalidError, match=r"a\.txt, line 1: the text is not UTF-8"):
+        list(read_corpus(folder / "a.txt"))
+    without(monkeypatch, "pypdf")
+    with pytest.raises(UnavailableError, match=r"b\.pdf cannot be read: PDF needs the library pypdf"):
+        read_corpus(folder / "b.pdf")
+
+
 PAGE = (
     "<html><head><title>On wings</title><meta name='date' content='2024-05-01'></head><body><nav>Menu Home</nav>"
     "<article><h1>On wings</h1>" + "<p>Lift is a force that acts on a wing in a stream of air.</p>" * 5 + "</article>"
@@ -243,6 +264,7 @@ def test_pages_are_read_without_their_menus(tmp_path: Path) -> None:
 def test_pieces_of_a_page_are_read_too(tmp_path: Path, page: str, text: str) -> None:
     pytest.importorskip("trafilatura")
     (bare,) = read_corpus(write(tmp_path, {"x.htm": page}))
+    assert [bare] == list(read_corpus(tmp_path / "x.htm"))
     assert (bare.text.strip(), bare.title) == (text, "x")
 
 

@@ -4,6 +4,7 @@ import datetime
 import gzip
 import json
 import os
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from debater_search.data import read_corpus, read_qrels, read_queries, read_run
 from debater_search.errors import DamagedError, DebaterError, InvalidError
@@ -120,6 +123,67 @@ def test_csv_columns_are_numbers_booleans_or_text(tmp_path: Path) -> None:
         }  # fmt: skip
         assert (third["year"], third["price"], third["sold"], third["note"]) == (1000.0, 3, None, None)
         assert type(first["year"]) is int
+
+
+def column(path: Path, cells: list[str], separator: str = ";") -> list[Any]:
+    """The values of a column with these cells."""
+    rows = [["id", "text", "x"], *([str(n), "a", f'"{cell}"'] for n, cell in enumerate(cells))]
+    table(path, "".join(separator.join(row) + "\n" for row in rows))
+    return [document.metadata["x"] for document in read_corpus(path)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["12,50", "", "7", "-0,5"], [12.5, None, 7, -0.5]),
+        (["1.234,50", "12,5", "999", "1.000.000,00"], [1234.5, 12.5, 999, 1000000.0]),
+        (["0,250", "1,500"], [0.25, 1.5]),
+        (["1.5", "2"], [1.5, 2]),
+    ],
+)
+def test_a_decimal_comma_is_read_where_semicolons_or_tabs_separate(
+    tmp_path: Path, cells: list[str], values: list[Any]
+) -> None:
+    assert column(tmp_path / "c.csv", cells) == values
+    assert column(tmp_path / "c.tsv", cells, "\t") == values
+    if any("," in cell for cell in cells):
+        assert column(tmp_path / "d.csv", cells, ",") == [cell or None for cell in cells]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1,234", "12,345"],  # thousands, or three decimals
+        ["1.234", "12,50"],  # one and a bit, or thousands
+        ["1,234,567"],
+        ["1.234.567"],
+        ["12,5", "12.5"],
+        ["12,5", "n/a"],
+        ["012,5"],
+        ["1,5 kg"],
+        ["38,39,40", "38,5"],
+        ["2024-05-01"],
+        ["01.05.2024"],
+        ["1.23,5"],
+        [",5", "1,"],
+    ],
+)
+def test_cells_that_are_not_surely_numbers_stay_text(tmp_path: Path, cells: list[str]) -> None:
+    assert column(tmp_path / "c.csv", cells) == cells
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=st.lists(st.decimals(-(10**9), 10**9, places=2), min_size=1, max_size=5),
+    grouped=st.booleans(),
+    separator=st.sampled_from(";\t"),
+)
+def test_what_is_written_with_decimal_commas_is_read_as_the_same_numbers(
+    numbers: list[Decimal], grouped: bool, separator: str
+) -> None:
+    written = [f"{number:{',' if grouped else ''}.2f}".translate(str.maketrans(",.", ".,")) for number in numbers]
+    with tempfile.TemporaryDirectory() as folder:
+        assert column(Path(folder, "c.csv"), written, separator) == [float(number) for number in numbers]
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\x1d", "\u2003"])

@@ -1,0 +1,200 @@
+"""Which fields of a row are its id, its title and its text: by well-known names, or as the caller says.
+
+A table with an id and a text under the names of BEIR and Anserini (`coerce`) is read by these names alone. Any other is
+read by the first group of names below of which it has a column; small and capital letters, blanks and hyphens in a name
+do not matter.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled
+from debater_search.errors import InvalidError
+
+logger = logging.getLogger(__name__)
+
+KNOWN: dict[str, tuple[tuple[str, ...], ...]] = {
+    "id": (
+        ("_id",),
+        ("id",),
+        ("docid", "doc_id", "document_id"),
+        ("sku", "product_id", "item_id", "article_id"),
+        ("uuid", "guid"),
+        ("key",),
+        ("url", "link"),
+    ),
+    "title": (("title",), ("name",), ("heading", "headline", "subject")),
+    "text": (("text",), ("contents",), ("content", "body", "passage"), ("abstract",), ("description",), ("summary",)),
+}
+"""The names of each role, the preferred ones first; two columns of one group are ambiguous."""
+
+_PLAIN = {"id": ID_FIELDS, "title": (TITLE_FIELD,), "text": TEXT_FIELDS}
+_SHOWN, _CHARACTERS = 10, 40  # fields in a sentence, and characters of each
+LOOKED_AT = 100  # rows whose names of fields are looked at, where rows may have different ones
+
+Columns = Mapping[str, str | Sequence[str]]
+"""What a caller says: the column of each role, such as {"id": "sku", "text": ["description", "features"]}."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The fields of each role. The first that has a value counts; but all of `text` together if it is `joined`."""
+
+    id: tuple[str, ...] = ID_FIELDS
+    title: tuple[str, ...] = (TITLE_FIELD,)
+    text: tuple[str, ...] = TEXT_FIELDS
+    joined: bool = False
+
+    def fields(self) -> tuple[str, ...]:
+        """All fields that have a role."""
+        return (*self.id, *self.title, *self.text)
+
+    def texts(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
+        """The fields that the text of a row is read from; `together` joins them."""
+        name = None if self.joined else filled(fields, self.text)
+        return tuple(name for name in self.text if name in fields) if self.joined else (name,) if name else ()
+
+    def used(self, fields: Mapping[str, Any]) -> tuple[str | None, ...]:
+        """The fields of a row that are its id, title and text, and so no metadata."""
+        return (filled(fields, self.id), *self.title, *self.texts(fields))
+
+    def fit(self, names: Collection[str]) -> bool:
+        """Whether a row with these fields has an id and a text."""
+        return any(name in names for name in self.id) and any(name in names for name in self.text)
+
+    def renamed(self) -> dict[str, list[str]]:
+        """The roles that other fields than the usual ones have; `ColumnChoice` takes this as what a caller says."""
+        fields = {"id": self.id, "title": self.title, "text": self.text}
+        return {role: list(names) for role, names in fields.items() if names and names != _PLAIN[role]}
+
+    def sentence(self, names: Iterable[str]) -> str:
+        """What is read as what, of a table with columns of these names: `Read sku as id, …; price is a field.`"""
+        read = ", ".join(f"{' and '.join(map(_short, taken))} as {role}" for role, taken in self.renamed().items())
+        rest = [name for name in names if name not in self.fields()]
+        fields = shown(rest) + (" is a field" if len(rest) == 1 else " are fields") if rest else ""
+        return f"Read {read}{'; ' if rest else ''}{fields}."
+
+
+PLAIN = Roles()
+
+
+def together(texts: Sequence[str]) -> str:
+    """One text out of several, as paragraphs; blank ones are left out."""
+    return texts[0] if len(texts) == 1 else "\n\n".join(text for text in texts if text.strip())
+
+
+class ColumnChoice:
+    """What the columns of a corpus are: as the caller says, as an index remembers, or by their names.
+
+    `columns` is what was chosen where it is not the usual names, for an index to remember.
+    """
+
+    def __init__(self, given: Columns | None = None, kept: Columns | None = None, *, can_be_given: bool = True) -> None:
+        """`given` must be there in every table; `kept` counts only in tables that have these columns of id and text.
+
+        `can_be_given` is whether messages may tell the caller to name columns. Raises InvalidError if `given` does not
+        map roles to columns.
+        """
+        self._given, self._kept = as_columns({} if given is None else given), as_columns(kept or {})
+        self._can_be_given = can_be_given
+        self._told: set[str] = set()
+        self.columns: dict[str, list[str]] = {}
+
+    def is_plain(self, names: Collection[str]) -> bool:
+        """Whether a table is read by the usual names, whatever fields come in later rows."""
+        return not self._given and not self._kept and PLAIN.fit(names)
+
+    def roles(self, names: Collection[str], where: str) -> Roles:
+        """The roles of the columns of a table, whose first row is at `where`.
+
+        Roles for which no column fits keep the usual names, as reading the row will tell. Raises InvalidError if a
+        column that the caller names is missing, or if two columns fit equally well.
+        """
+        said = self._said(names, where)
+        if not said and PLAIN.fit(names):
+            return PLAIN
+        taken = {name for columns in said.values() for name in columns}
+        free = [name for name in names if name not in taken]
+        id, title, text = (tuple(said.get(role) or self._known(role, free, where)) for role in KNOWN)
+        return Roles(id or ID_FIELDS, title, text or TEXT_FIELDS, joined=len(said.get("text", ())) > 1)
+
+    def says(self, names: Collection[str]) -> bool:
+        """Whether a table has the columns that the caller or the index names, and so an id and a text."""
+        try:
+            return bool(self._said(names, "")) and self.fits(names)
+        except InvalidError:
+            return False
+
+    def fits(self, names: Collection[str]) -> bool:
+        """Whether a table with these columns has an id and a text."""
+        try:
+            return self.roles(names, "").fit(names)
+        except InvalidError:
+            return False
+
+    def advice(self, columns: Mapping[str, str]) -> str:
+        """What to do where columns have to be named, with examples for their roles."""
+        if not self._can_be_given:
+            return f"Rename the right one to {' and to '.join(columns)}."
+        example = ",".join(f"{role}={column}" for role, column in columns.items())
+        return f"Say which column it is with `columns`, such as {example}."
+
+    def take(self, roles: Roles, names: Collection[str]) -> None:
+        """Remember by which roles a table with these columns is read, and say it if they are not the usual ones."""
+        if renamed := roles.renamed():
+            self.columns = self.columns or renamed
+            if (sentence := roles.sentence(names)) not in self._told:
+                self._told.add(sentence)
+                logger.info(sentence)
+
+    def _said(self, names: Collection[str], where: str) -> dict[str, list[str]]:
+        for columns in self._given.values():
+            if missing := [name for name in columns if name not in names]:
+                raise InvalidError(f"{where}: there is no column {missing[0]!r}.", f"There are {shown(names)}.")
+        here = {role: columns for role, columns in self._kept.items() if any(name in names for name in columns)}
+        fits = all(role in here for role in self._kept if role != "title")
+        return here if fits and not self._given else self._given
+
+    def _known(self, role: str, names: Sequence[str], where: str) -> tuple[str, ...]:
+        """The columns that are known as this role: the usual ones, or the one of the first group that is there."""
+        if any(name in names for name in _PLAIN[role]):
+            return _PLAIN[role]
+        for group in KNOWN[role]:
+            found = [name for name in names if _folded(name) in group]
+            if len(found) > 1:
+                several = " and ".join(map(_short, found[:3]))
+                raise InvalidError(f"{where}: {several} may both be the {role}.", self.advice({role: found[0]}))
+            if found:
+                return (found[0],)
+        return ()
+
+
+def as_columns(given: Columns) -> dict[str, list[str]]:
+    """The columns of each role as lists. Raises InvalidError for other roles, no column, and two where one is due."""
+    if not isinstance(given, Mapping):
+        raise InvalidError("`columns` maps roles to columns.", 'An example: {"id": "sku", "text": "description"}.')
+    columns = {role: [names] if isinstance(names, str) else list(names) for role, names in given.items()}
+    for role, names in columns.items():
+        if role not in KNOWN or not names or not all(isinstance(name, str) and name for name in names):
+            raise InvalidError(
+                f"`columns` cannot be {role}={'+'.join(map(str, names))}.",
+                "Name a column for id, title or text, such as id=sku, title=name, text=description.",
+            )
+        if role != "text" and len(names) > 1:
+            raise InvalidError(f"The {role} is one column, not {len(names)}.", "Only the text may be several.")
+    return columns
+
+
+def shown(names: Collection[str]) -> str:
+    """The first names of a table's columns, each cut to a few words."""
+    return ", ".join(map(_short, list(names)[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+
+
+def _folded(name: str) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _short(name: str) -> str:
+    return str(name)[:_CHARACTERS]
