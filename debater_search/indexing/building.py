@@ -171,6 +171,8 @@ def check_build(
     encode_only: bool = False,
     embeddings: str | Path | None = None,
     workers: int = 1,
+    engine: str = LOCAL,
+    ray_address: str | None = None,
     force: bool = False,
 ) -> None:
     """Raise DebaterError for what `build` refuses whatever the corpus and the model: before a model is loaded.
@@ -180,7 +182,7 @@ def check_build(
         >>> check_build("indexes/new", type="hnsw")  # nothing to refuse
     """
     cut = passage_settings(passages, overlap, all_steps, lexical=False)
-    EncodingSettings(all_steps=all_steps, passages=cut, workers=workers).check()
+    EncodingSettings(all_steps=all_steps, passages=cut, workers=workers, engine=engine, ray_address=ray_address).check()
     settings = VectorSettings(type, memory, recall, uri)
     check_output(folder, force=force, encode_only=encode_only)
     if embeddings is not None:

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
+from debater_search.extras import require
 from debater_search.indexing.tasks import EncodedShard, EncodingTask
 from debater_search.progress import Progress
 from debater_search.store.embedding_writer import EmbeddingWriter
@@ -53,9 +54,11 @@ ENGINES = {
 
 
 def check_engine(name: str) -> None:
-    """Raise InvalidError if there is no engine of that name."""
+    """Raise InvalidError if there is no engine of that name, and UnavailableError if it is not installed."""
     if name != LOCAL and name not in ENGINES:
         raise InvalidError(f"There is no encoding engine {name!r}.", f"`engine` is {', '.join([LOCAL, *ENGINES])}.")
+    if name == RAY:
+        require("ray", extra="ray")
 
 
 def find_engine(name: str, workers: int, address: str | None = None) -> Engine:
