@@ -60,9 +60,9 @@ class EncodingSettings:
             raise InvalidError(
                 f"Embeddings cannot be stored as {self.dtype!r}.", f"Types: {', '.join(get_args(DType))}."
             )
-        check_engine(self.engine)
         if self.ray_address is not None and self.engine != RAY:
             raise InvalidError("`ray_address` has no effect without the engine ray.", "Use `engine` ray too.")
+        check_engine(self.engine, self.ray_address)
 
     def job(self, encoder: EncoderInfo, corpus: CorpusInfo) -> EncodingJob:
         """What makes two runs the same: only such a run adds to the shards of the other."""

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.scale_simulation import SimulatedRay, crew_on
 from debater_search.errors import UnavailableError
-from debater_search.indexing.engines.ray import _connect, share_of_cpus
+from debater_search.indexing import check_build
+from debater_search.indexing.engines.ray import share_of_cpus
 
 
 class Cluster(SimulatedRay):
@@ -95,8 +96,9 @@ def test_workers_share_the_cpus_and_machines_that_are_gone_or_have_none_do_not_c
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1:99999"])
 def test_a_cluster_that_does_not_answer_is_told_at_once(address: str) -> None:
+    pytest.importorskip("ray")
     with pytest.raises(UnavailableError, match=f"Nothing answers at {address}"):
-        _connect(None, address, 1)
+        check_build("indexes/new", engine="ray", ray_address=address)
 
 
 def test_gpus_that_are_not_used_are_told_of(caplog: pytest.LogCaptureFixture) -> None:

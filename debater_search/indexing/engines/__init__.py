@@ -53,16 +53,18 @@ ENGINES = {
 """Where the function of each engine is; it is imported when it is first used."""
 
 
-def check_engine(name: str) -> None:
-    """Raise InvalidError if there is no engine of that name, and UnavailableError if it is not installed."""
+def check_engine(name: str, address: str | None = None) -> None:
+    """Raise DebaterError if there is no engine of that name, if it is not installed, or if its cluster is not there."""
     if name != LOCAL and name not in ENGINES:
         raise InvalidError(f"There is no encoding engine {name!r}.", f"`engine` is {', '.join([LOCAL, *ENGINES])}.")
     if name == RAY:
         require("ray", extra="ray")
+        if address is not None:
+            import_module(ENGINES[RAY].partition(":")[0]).require_answer(address)
 
 
 def find_engine(name: str, workers: int, address: str | None = None) -> Engine:
-    """The engine of that name, at the address of its cluster; raises InvalidError as `check_engine` does."""
+    """The engine of that name, at the address of its cluster; raises as `check_engine` does."""
     check_engine(name)
     if name == LOCAL:
         name = "here" if workers == 1 else "pool"

@@ -87,8 +87,6 @@ def share_of_cpus(machines: list[int], workers: int) -> int:
 
 def _connect(ray: Any, address: str | None, workers: int) -> Callable[[], None]:
     """Join the cluster at `address`, or start one on this machine without a dashboard; returns what leaves it."""
-    if address is not None:
-        _require_answer(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     scratch = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # Ray's sockets allow no long path
 
@@ -122,7 +120,7 @@ def _connect(ray: Any, address: str | None, workers: int) -> Callable[[], None]:
     return leave
 
 
-def _require_answer(address: str) -> None:
+def require_answer(address: str) -> None:
     """Raise UnavailableError if nothing listens at HOST:PORT, for which Ray itself waits minutes."""
     host, _, port = address.rpartition(":")
     if not host or "://" in address or not port.isdigit():
