@@ -39,7 +39,8 @@ class Cluster(SimulatedRay):
         return name
 
     def _call(self, actor: Any, task: dict[str, Any]) -> int:
-        self.deaths, self.first_dies = float(self.first_dies), False
+        self.deaths, self.seconds = (1.0, 1000.0) if self.first_dies else (0.0, 10.0)  # when others are idle
+        self.first_dies = False
         return super()._call(actor, task)
 
     def wait(self, names: list[int], num_returns: int, timeout: float) -> tuple[list[int], list[int]]:
