@@ -86,7 +86,7 @@ def test_the_tasks_of_a_dead_worker_go_to_a_free_one_if_no_other_can_start(shard
 def test_a_cluster_on_which_nothing_starts_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(AssertionError):  # of the simulation: the crew waits for as long as it takes
         list(crew_on(Cluster(0), 3, 2).run())
-    assert caplog.text.count("No worker has started yet. Each needs 4 CPUs of one machine") == 1
+    assert caplog.text.count("Has the cluster room? Each takes 4 CPUs of one machine.") == 1
 
 
 def test_workers_share_the_cpus_and_machines_that_are_gone_or_have_none_do_not_count() -> None:

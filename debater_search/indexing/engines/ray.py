@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 _OBJECT_STORE = 256_000_000
 _ANSWER = 10.0  # seconds
-_PATIENCE = 60.0
-"""Seconds without news after which a cluster without room is told of."""
+_PATIENCE = 300.0
+"""Seconds without news after which a cluster that may have no room is told of."""
 _GIVEN = dict[str, Any]
 
 
@@ -180,7 +180,9 @@ class _Crew:
                         yield shard
                 elif not (self._in_hand or told):
                     told = True
-                    logger.warning("No worker has started yet. Each needs %s: has the cluster room?", self._needs)
+                    logger.warning(
+                        "No worker has loaded the model yet. Has the cluster room? Each takes %s.", self._needs
+                    )
         finally:
             for actor in (*self._in_hand, *self._starting.values()):
                 ray.kill(actor)
