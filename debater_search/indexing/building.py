@@ -86,7 +86,8 @@ def build(
 
     `engine` says where encoding tasks run: `local`, in this process or in as many as `workers` says (on the GPUs in
     turn if the encoder is on one), or `ray`, on the cluster at `ray_address` or on one that it starts here. Shards hold
-    the same bytes everywhere, if a worker has as many threads as one process here has. `embeddings` may be an address of object storage (`encode_to`).
+    the same bytes everywhere, if a worker has as many threads as one process here has. `embeddings` may be an address
+    of object storage (`encode_to`).
     With `passages` documents are cut into passages of at most that many tokens, title and the model's own tokens
     included, with up to `overlap` tokens in common; a search still answers with documents, by the best passage of each.
     `language` says how words are compared: `english`, with English stems and stop words, or `any`, as they stand,
