@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from debater_search.errors import BusyError, DebaterError, InvalidError, MissingError, UnavailableError
+from debater_search.evaluation import evaluate
 from debater_search.indexing import add, build, compact, delete, drop, update, verify
 from debater_search.store.folders import open_manifest
 from debater_search.vectors import VectorSettings, backend
 from debater_search.vectors.milvus.client import connect, place_of
 from debater_search.vectors.milvus.collection import Collection
+from tests.evaluation.flight import write_task
 from tests.fakes import FakeEncoder, tiny_corpus
 from tests.indexing.changed_index import FLUTTER, QUERIES, changed, opened
 
@@ -71,6 +73,15 @@ def test_a_whole_index_lives_on_milvus_from_build_to_drop(tmp_path: Path, uri: s
     drop(folders[0])
     assert collections(uri, folders[0]) == []
     assert not folders[0].exists()
+
+
+def test_an_evaluation_of_its_engine_gives_the_figures_of_faiss(tmp_path: Path, uri: str) -> None:
+    task = write_task(tmp_path / "flight")
+    build(task, FakeEncoder(), tmp_path / "milvus", backend="milvus", uri=uri)
+    build(task, FakeEncoder(), tmp_path / "faiss")
+    results = [evaluate(task, opened(tmp_path / name)) for name in ("milvus", "faiss")]
+    assert results[0].metrics == results[1].metrics
+    assert results[0].metrics
 
 
 def test_a_new_index_in_its_place_takes_the_old_collection_away(index: Path, uri: str) -> None:
