@@ -35,7 +35,9 @@ class SimulatedRay:
         self.seconds, self.start, self.deaths, self.slow = seconds, start, deaths, slow
         self.random = np.random.default_rng(seed)
         self.now, self.busy, self.died = 0.0, 0.0, 0
-        self.exceptions = SimpleNamespace(RayActorError=self.ActorDiedError, RayTaskError=self.TaskFailedError)
+        self.exceptions = SimpleNamespace(
+            RayActorError=self.ActorDiedError, ObjectLostError=self.ActorDiedError, RayTaskError=self.TaskFailedError
+        )
         self._names = itertools.count()
         self._ends: dict[int, tuple[float, Any]] = {}
 
@@ -46,6 +48,7 @@ class SimulatedRay:
         def made(*_: Any) -> Any:
             actor = SimpleNamespace(free=self.now + self.start, dead=False, factor=self._factor())
             actor.encode = SimpleNamespace(remote=lambda task: self._call(actor, task))
+            actor.ready = SimpleNamespace(remote=lambda: self._begin(actor))
             return _Hashable(actor)
 
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=made))
@@ -53,6 +56,14 @@ class SimulatedRay:
     def _factor(self) -> float:
         """How much slower than usual a machine is: one in twenty by `slow`."""
         return self.slow if self.random.random() < 0.05 else 1.0
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": 1e6}}]
+
+    def _begin(self, actor: Any) -> int:
+        name = next(self._names)
+        self._ends[name] = (actor.free, None)
+        return name
 
     def _call(self, actor: Any, task: dict[str, Any]) -> int:
         name = next(self._names)
@@ -70,7 +81,7 @@ class SimulatedRay:
         actor.free = end
         return name
 
-    def wait(self, names: list[int], num_returns: int) -> tuple[list[int], list[int]]:
+    def wait(self, names: list[int], num_returns: int, timeout: float) -> tuple[list[int], list[int]]:
         first = min(names, key=lambda name: self._ends[name][0])
         self.now = max(self.now, self._ends[first][0])
         return [first], []
@@ -88,7 +99,7 @@ class SimulatedRay:
 
 class _Hashable:
     def __init__(self, actor: SimpleNamespace) -> None:
-        self.encode = actor.encode
+        self.encode, self.ready = actor.encode, actor.ready
 
 
 def crew_on(ray: SimulatedRay, shards: int, workers: int) -> _Crew:

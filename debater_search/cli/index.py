@@ -150,7 +150,7 @@ def index(
         int | None,
         typer.Option(
             min=1,
-            help="Encoding processes. Default: one per GPU, else 1.",
+            help="Encoding processes. Default: one per GPU, else 1; on Ray one per machine.",
             metavar="N",
             rich_help_panel=ENCODING,
         ),
@@ -197,7 +197,8 @@ def index(
 ) -> None:
     """Encode a corpus and build its index."""
     with results(as_json) as out:
-        from debater_search.indexing import build, check_build, check_corpus, encode_to, usual_workers
+        from debater_search.encoder.protocol import device_of
+        from debater_search.indexing import build, check_build, check_corpus, check_encode_to, encode_to, usual_workers
         from debater_search.indexing import update as update_index
         from debater_search.indexing.engines.ray import usual_workers as usual_ray_workers
         from debater_search.store.lexical import language_of
@@ -248,15 +249,20 @@ def index(
             "overlap": overlap,
             "force": force,
         }
-        if not remote:
-            check_build(folder, **settings, workers=workers or 1)
+        where: dict[str, Any] = {"workers": workers or 1, "engine": engine, "ray_address": ray_address}
+        if output is None or not remote:
+            check_build(folder, **settings, **where)
         elif not encode_only or embeddings is not None or backend != "faiss":
             raise DebaterError("Only embeddings lie on object storage.", "Give --encode-only, then build from them.")
+        else:
+            check_encode_to(output, **where, force=force)
         how = {"pooling": pooling, "attention": attention, "dim": dim, "dtype": "int8" if int8 else None}
         encoder = None if ready else load_encoder(model, base_model, device, **how)
         if workers is None:
-            workers = usual_ray_workers(ray_address) if engine == "ray" else usual_workers(device)
-        where: dict[str, Any] = {"workers": workers, "engine": engine, "ray_address": ray_address, "progress": True}
+            where["workers"] = usual_workers(device)
+            if engine == "ray" and encoder is not None:
+                where["workers"] = usual_ray_workers(ray_address, device_of(encoder))
+        where["progress"] = True
         if shard_size is not None:
             where["shard_size"] = shard_size
         if remote:

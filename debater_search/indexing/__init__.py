@@ -11,7 +11,7 @@ from debater_search.indexing.documents import StoredDocuments, check_corpus, sto
 from debater_search.indexing.encoding import Encoded, EncodingSettings, encode
 from debater_search.indexing.engines.pool import usual_workers
 from debater_search.indexing.output import check_output
-from debater_search.indexing.remote import encode_to
+from debater_search.indexing.remote import check_encode_to, encode_to
 from debater_search.indexing.removal import drop
 from debater_search.indexing.verification import Verification, verify
 
@@ -27,6 +27,7 @@ __all__ = [
     "build",
     "check_build",
     "check_corpus",
+    "check_encode_to",
     "check_output",
     "compact",
     "delete",

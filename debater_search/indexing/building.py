@@ -91,8 +91,9 @@ def build(
     tuned to reach `recall`. `encode_only` stops when the shards are complete. `all_steps` stores every thinking step.
 
     `engine` says where encoding tasks run: `local`, in this process or in as many as `workers` says (on the GPUs in
-    turn if the encoder is on one), or `ray`, on the cluster at `ray_address` or on one that it starts here; ids and
-    vectors are the same everywhere. `embeddings` may be an address of object storage (`encode_to`).
+    turn if the encoder is on one), or `ray`, on the cluster at `ray_address` or on one that it starts here. Shards hold
+    the same bytes everywhere, if a worker has as many threads as one process here has. `embeddings` may be an address
+    of object storage (`encode_to`).
     With `passages` documents are cut into passages of at most that many tokens, title and the model's own tokens
     included, with up to `overlap` tokens in common; a search still answers with documents, by the best passage of each.
     `language` says how words are compared: `english`, with English stems and stop words, or `any`, as they stand,
@@ -180,6 +181,8 @@ def check_build(
     encode_only: bool = False,
     embeddings: str | Path | None = None,
     workers: int = 1,
+    engine: str = LOCAL,
+    ray_address: str | None = None,
     force: bool = False,
 ) -> None:
     """Raise DebaterError for what `build` refuses whatever the corpus and the model: before a model is loaded.
@@ -189,7 +192,7 @@ def check_build(
         >>> check_build("indexes/new", type="hnsw")  # nothing to refuse
     """
     cut = passage_settings(passages, overlap, all_steps, lexical=False)
-    EncodingSettings(all_steps=all_steps, passages=cut, workers=workers).check()
+    EncodingSettings(all_steps=all_steps, passages=cut, workers=workers, engine=engine, ray_address=ray_address).check()
     settings = VectorSettings(type, memory, recall, uri)
     check_output(folder, force=force, encode_only=encode_only)
     if embeddings is not None:

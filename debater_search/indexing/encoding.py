@@ -60,9 +60,9 @@ class EncodingSettings:
             raise InvalidError(
                 f"Embeddings cannot be stored as {self.dtype!r}.", f"Types: {', '.join(get_args(DType))}."
             )
-        check_engine(self.engine)
         if self.ray_address is not None and self.engine != RAY:
             raise InvalidError("`ray_address` has no effect without the engine ray.", "Use `engine` ray too.")
+        check_engine(self.engine, self.ray_address)
 
     def job(self, encoder: EncoderInfo, corpus: CorpusInfo) -> EncodingJob:
         """What makes two runs the same: only such a run adds to the shards of the other."""
@@ -175,6 +175,11 @@ class _Run:
             logger.info("Resuming: %s%s %s are encoded already.", f"{self.reused:,}", of, self._unit)
         if not first:
             return
+        if len(first) < self._settings.workers:
+            logger.info(
+                "%d of %d workers have work: it is cut into shards of %s %s. A smaller `shard_size` makes more.",
+                len(first), self._settings.workers, f"{self._settings.shard_size:,}", self._unit,
+            )  # fmt: skip
         engine = find_engine(self._settings.engine, len(first), self._settings.ray_address)
         left = None if total is None else total - self.reused
         with progress("Encoding", left, self._unit, enabled=show) as self._bar:

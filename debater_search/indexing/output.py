@@ -133,6 +133,8 @@ def claim(embeddings: Path, job: EncodingJob | None, *, force: bool) -> Encoding
 
 def claim_place(place: Place, job: EncodingJob, *, force: bool) -> EncodingJob:
     """As `claim`, for a place on object storage; the caller holds its lease."""
+    if force:
+        place.remove(MANIFEST_NAME)  # first: what follows replaces shards that it names
     names = place.names() - {LEASE_NAME}
     found = None
     if JOB_NAME in names:

@@ -31,6 +31,29 @@ class EncodedPlace:
     warnings: list[str] = field(default_factory=list)
 
 
+def check_encode_to(
+    address: str, *, workers: int = 1, engine: str = LOCAL, ray_address: str | None = None, force: bool = False
+) -> ObjectStore:
+    """Raise DebaterError for what `encode_to` refuses whatever the corpus and the model: before a model is loaded.
+
+    Returns the place of the shards, where files can be written.
+
+    Examples:
+        >>> from debater_search.indexing import check_encode_to
+        >>> check_encode_to("s3://bucket/notes")  # doctest: +SKIP
+        ObjectStore(uri='s3://bucket/notes/embeddings')
+    """
+    EncodingSettings(workers=workers, engine=engine, ray_address=ray_address).check()
+    place = place_at(address)
+    if not isinstance(place, ObjectStore):
+        raise InvalidError(f"{address} is not a place on object storage.", "Use `build` with `encode_only`.")
+    place = place / EMBEDDINGS_NAME
+    place.make()
+    if not force and MANIFEST_NAME in place.names():
+        raise InvalidError(f"{place} holds finished embeddings.", "Choose another place, or replace them with `force`.")
+    return place
+
+
 def encode_to(
     corpus: GivenCorpus,
     encoder: TextEncoder,
@@ -63,10 +86,7 @@ def encode_to(
         >>> encode_to("notes.jsonl", encoder, "s3://bucket/notes")  # doctest: +SKIP
         EncodedPlace(address='s3://bucket/notes/embeddings', documents=3, reused=0, ...)
     """
-    place = place_at(address)
-    if not isinstance(place, ObjectStore):
-        raise InvalidError(f"{address} is not a place on object storage.", "Use `build` with `encode_only`.")
-    place = place / EMBEDDINGS_NAME
+    place = check_encode_to(address, workers=workers, engine=engine, ray_address=ray_address, force=force)
     cut = passage_settings(passages, overlap, all_steps, lexical=False)
     settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine, ray_address)
     settings.check()
@@ -74,10 +94,7 @@ def encode_to(
     given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
     result = EncodedPlace(str(place))
     with leasing(place, force=force), tempfile.TemporaryDirectory() as scratch:
-        if not force and MANIFEST_NAME in place.names():
-            raise InvalidError(
-                f"{place} holds finished embeddings.", "Choose another place, or replace them with `force`."
-            )
+        check_encode_to(address, force=force)  # again: another writer may have finished just now
         with timed(result.seconds, "read"), storing(given, Path(scratch), split) as stored:
             result.documents, result.warnings = stored.corpus.documents, list(stored.warnings)
         with timed(result.seconds, "encode"), stored.opened() as rows:

@@ -20,7 +20,7 @@ def build_vectors(
     folder: Path, store: EmbeddingStore, settings: VectorSettings, generation: int = 0, *, backend_name: str = "faiss"
 ) -> VectorRecord:
     """Build the vector index of a store's embeddings in the folder of an index."""
-    return backend(backend_name).build(folder, _chunks(store), store.manifest.dim, settings, generation)
+    return backend(backend_name).build(folder, _Chunks(store), store.manifest.dim, settings, generation)
 
 
 def rebuild_vectors(folder: Path, store: EmbeddingStore, record: VectorRecord, generation: int) -> VectorRecord:
@@ -31,7 +31,7 @@ def rebuild_vectors(folder: Path, store: EmbeddingStore, record: VectorRecord, g
 
 def extend_vectors(folder: Path, record: VectorRecord, store: EmbeddingStore, generation: int) -> VectorRecord:
     """Add the vectors of a store's embeddings, in order, after those that are there."""
-    return backend(record.backend).extend(folder, record, _chunks(store), generation)
+    return backend(record.backend).extend(folder, record, _Chunks(store), generation)
 
 
 def drop_vectors(folder: Path, record: VectorRecord, rows: np.ndarray, generation: int) -> VectorRecord:
@@ -81,5 +81,11 @@ def unlisted_rows(folder: Path, manifest: IndexManifest) -> np.ndarray:
         documents.close()
 
 
-def _chunks(store: EmbeddingStore) -> Iterator[np.ndarray]:
-    return (shard.vectors for shard in store.shards())
+class _Chunks:
+    """The vectors of a store, shard by shard, as often as they are asked for."""
+
+    def __init__(self, store: EmbeddingStore) -> None:
+        self._store = store
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (shard.vectors for shard in self._store.shards())

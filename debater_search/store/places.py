@@ -6,6 +6,7 @@ work says so in `lease.json`.
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,8 @@ from debater_search.files import atomic
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")
 """What pyarrow has file systems for."""
+
+_ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 class Place(Protocol):
@@ -126,7 +129,7 @@ class ObjectStore:
         return f"{self._root[1].rstrip('/')}/{name}"
 
     def make(self) -> None:
-        """As `Place.make`: the bucket must be there. Only a mounted disk (`file://`) has folders to make."""
+        """As `Place.make`: a bucket must be there. Only a mounted disk (`file://`) has folders to make."""
         if self.uri.startswith("file://"):
             self._root[0].create_dir(self._root[1], recursive=True)
         self.names()
@@ -138,6 +141,10 @@ class ObjectStore:
         files, path = self._root
         with _told(self.uri):
             found = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+            if not found and self.uri.startswith("s3://"):  # pyarrow finds nothing in a bucket that does not exist
+                (bucket,) = files.get_file_info([path.partition("/")[0]])
+                if bucket.type == fs.FileType.NotFound:
+                    raise FileNotFoundError("no such bucket")
         return {info.base_name for info in found if info.type == fs.FileType.File}
 
     def read(self, name: str) -> bytes:
@@ -176,7 +183,8 @@ class ObjectStore:
         """Seconds since a file was written, by the store's clock against ours; None if it is not there."""
         import time
 
-        (info,) = self._root[0].get_file_info([self._path(name)])
+        with _told(self.uri):
+            (info,) = self._root[0].get_file_info([self._path(name)])
         return None if info.mtime_ns is None else time.time() - info.mtime_ns / 1e9
 
     def __truediv__(self, name: str) -> "ObjectStore":
@@ -210,26 +218,31 @@ def place_at(where: "str | Path | Place") -> Place:
     return ObjectStore(str(where).rstrip("/"))
 
 
+def endpoint() -> dict[str, str]:
+    """What the environment says of where addresses lead to; other machines need it to find the same places."""
+    return {name: os.environ[name] for name in _ENDPOINT if name in os.environ}
+
+
 def _with_endpoint(uri: str) -> str:
     """An S3 address with the endpoint and the region that the environment names."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if not uri.startswith("s3://") or not endpoint:
+    server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not uri.startswith("s3://") or not server:
         return uri
-    there = urlsplit(endpoint)
+    there = urlsplit(server)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     settings = {"endpoint_override": there.netloc, "scheme": there.scheme, "region": region}
     return f"{uri}?{urlencode(settings)}"
 
 
-_SAID = (
-    (("no such bucket", "nosuchbucket", "no_such_bucket", "bucket does not exist", "bucket not found"), MissingError,
+_SAID = (  # in small letters, without spaces and underscores: services and pyarrow spell these in many ways
+    (("nosuchbucket", "bucketdoesnotexist", "bucketnotfound"), MissingError,
      "The bucket of {uri} does not exist.", "Make it, or check the address."),
-    (("access_denied", "access denied", "accessdenied", "forbidden", "invalidaccesskeyid", "signaturedoesnotmatch",
-      "http status code: 403", "no credentials", "unauthorized"), InvalidError,
+    (("accessdenied", "forbidden", "invalidaccesskeyid", "signaturedoesnotmatch", "invalidsignature", "expiredtoken",
+      "unrecognizedclient", "authenticationtoken", "statuscode:403", "nocredentials", "unauthorized"), InvalidError,
      "Access to {uri} is denied.", "Check the credentials in the environment or the profile."),
-    (("requesttimetooskewed", "too skewed"), UnavailableError,
+    (("tooskewed",), UnavailableError,
      "{uri} refuses requests of this machine, whose clock is wrong.", "Set the clock."),
-    (("connect", "network", "resolve host", "timeout", "timed out"), UnavailableError,
+    (("connect", "network", "resolvehost", "timeout", "timedout"), UnavailableError,
      "{uri} cannot be reached.", "Check the network and AWS_ENDPOINT_URL."),
 )  # fmt: skip
 
@@ -242,7 +255,7 @@ def _told(uri: str) -> Iterator[None]:
     except DebaterError:
         raise
     except (OSError, ValueError, ImportError) as error:
-        said = str(error).lower()
+        said = re.sub(r"[_\s]", "", str(error).lower())
         for words, kind, message, hint in _SAID:
             if any(word in said for word in words):
                 raise kind(message.format(uri=uri), hint) from None

@@ -96,7 +96,7 @@ class VectorBackend(Protocol):
     def build(
         self, folder: Path, chunks: Iterable[np.ndarray], dim: int, settings: VectorSettings, generation: int
     ) -> VectorRecord:
-        """Build an index of all chunks, float32 [n, dim] each.
+        """Build an index of all chunks, float32 [n, dim] each, which may be read more than once.
 
         Raises:
             DebaterError: the settings cannot be followed with these vectors.

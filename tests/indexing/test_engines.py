@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from debater_search.errors import InvalidError
-from debater_search.indexing import build
+from debater_search.errors import InvalidError, UnavailableError
+from debater_search.indexing import build, check_build, check_encode_to
 from debater_search.indexing.engines import ENGINES, find_engine, here, pool
 from debater_search.indexing.tasks import EncodedShard, EncodingTask, execute, tasks_of
 from debater_search.progress import Progress
@@ -37,6 +37,16 @@ def test_local_is_this_process_for_one_worker_and_a_pool_for_several() -> None:
 def test_an_engine_that_there_is_not_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="no encoding engine 'moon'"):
         build(CORPUS, FakeEncoder(), tmp_path / "i", engine="moon")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_ray_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UnavailableError, match="ray is not installed") as caught:
+        check_build(tmp_path / "i", engine="ray")
+    assert "debater-search[ray]" in str(caught.value.hint)
+    with pytest.raises(UnavailableError, match="ray is not installed"):
+        check_encode_to(f"file://{tmp_path}/store", engine="ray")
     assert list(tmp_path.iterdir()) == []
 
 

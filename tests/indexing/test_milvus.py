@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
+from debater_search.errors import BusyError, DebaterError, InvalidError, MissingError, UnavailableError
+from debater_search.evaluation import evaluate
 from debater_search.indexing import add, build, compact, delete, drop, update, verify
 from debater_search.store.folders import open_manifest
+from debater_search.vectors import VectorSettings, backend
 from debater_search.vectors.milvus.client import connect, place_of
 from debater_search.vectors.milvus.collection import Collection
+from tests.evaluation.flight import write_task
 from tests.fakes import FakeEncoder, tiny_corpus
 from tests.indexing.changed_index import FLUTTER, QUERIES, changed, opened
 
@@ -72,6 +75,15 @@ def test_a_whole_index_lives_on_milvus_from_build_to_drop(tmp_path: Path, uri: s
     assert not folders[0].exists()
 
 
+def test_an_evaluation_of_its_engine_gives_the_figures_of_faiss(tmp_path: Path, uri: str) -> None:
+    task = write_task(tmp_path / "flight")
+    build(task, FakeEncoder(), tmp_path / "milvus", backend="milvus", uri=uri)
+    build(task, FakeEncoder(), tmp_path / "faiss")
+    results = [evaluate(task, opened(tmp_path / name)) for name in ("milvus", "faiss")]
+    assert results[0].metrics == results[1].metrics
+    assert results[0].metrics
+
+
 def test_a_new_index_in_its_place_takes_the_old_collection_away(index: Path, uri: str) -> None:
     before = collection_of(index)
     build(CORPUS[:5], FakeEncoder(), index, backend="milvus", uri=uri, force=True)
@@ -83,22 +95,28 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 import debater_search.indexing.{module} as module
-from debater_search.indexing import add, compact
+from debater_search.indexing import add, compact, delete
 from tests.fakes import FakeEncoder
 from tests.indexing.changed_index import FLUTTER
-module.write_manifest = lambda path, manifest: os.kill(os.getpid(), signal.SIGKILL)
+module.{step} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 {call}
 """
 
 
 @pytest.mark.parametrize(
-    ("module", "call"),
+    ("module", "step", "call"),
     [
-        ("change", "add(Path(sys.argv[1]), [FLUTTER], encoder=FakeEncoder())"),
-        ("compaction", "compact(Path(sys.argv[1]))"),
+        ("change", "write_manifest", "add(Path(sys.argv[1]), [FLUTTER], encoder=FakeEncoder())"),
+        ("compaction", "write_manifest", "compact(Path(sys.argv[1]))"),
+        # the manifest of the compaction is there; the old collection still is too, and then is not
+        ("change", "remove_superseded", "compact(Path(sys.argv[1])); delete(Path(sys.argv[1]), ['d2'])"),
+        ("change", "write_manifest", "compact(Path(sys.argv[1])); delete(Path(sys.argv[1]), ['d2'])"),
     ],
+    ids=["add before its manifest", "compact before its manifest", "before the sweep", "after the sweep"],
 )
-def test_a_writer_killed_before_its_commit_leaves_the_index_as_it_was(tmp_path: Path, module: str, call: str) -> None:
+def test_a_writer_killed_before_its_commit_leaves_the_index_as_it_was(
+    tmp_path: Path, module: str, step: str, call: str
+) -> None:
     uri = str(tmp_path / "own.db")  # milvus-lite gives a file to one process at a time
     script = f"""
 from pathlib import Path
@@ -109,7 +127,7 @@ build(tiny_corpus(), FakeEncoder(), Path(sys.argv[1]), backend="milvus", uri={ur
 delete(Path(sys.argv[1]), ["d1"])
 """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    killed = script + KILL.format(module=module, call=call)
+    killed = script + KILL.format(module=module, step=step, call=call)
     done = subprocess.run([sys.executable, "-c", killed, str(tmp_path / "i")], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     index = tmp_path / "i"
@@ -172,6 +190,46 @@ def test_an_address_that_leads_nowhere_is_told_before_anything_is_encoded(
     with pytest.raises(kind, match=message):
         build(CORPUS, encoder, tmp_path / "i", backend="milvus", uri=uri)
     assert encoder.encoded == 0
+
+
+HOLD = """
+import sys
+from debater_search.vectors import VectorSettings, backend
+from debater_search.vectors.milvus.client import connect
+connect(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_that_another_process_uses_is_told_of(tmp_path: Path) -> None:
+    uri = str(tmp_path / "taken.db")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", HOLD, uri]
+    with subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        encoder = FakeEncoder()
+        with pytest.raises(BusyError, match="one process at a time"):
+            build(CORPUS, encoder, tmp_path / "i", backend="milvus", uri=uri)
+        assert encoder.encoded == 0
+        other.communicate("")
+    build(CORPUS, encoder, tmp_path / "i", backend="milvus", uri=uri)
+
+
+@pytest.mark.slow
+def test_more_dropped_vectors_than_milvus_gives_hits_are_looked_past(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((36_000, 4)).astype(np.float32)
+    query = rows[:1]
+    nearest = np.argsort(-(rows @ query[0]), kind="stable")
+    keeper = backend("milvus")
+    settings = VectorSettings("flat", uri=str(tmp_path / "own.db"))
+    record = keeper.build(tmp_path, np.array_split(rows, 4), 4, settings, 0)
+    record = keeper.drop(tmp_path, record, np.sort(nearest[:17_000]), 1)
+    index = keeper.open(tmp_path, record)
+    assert len(index) == 19_000
+    np.testing.assert_array_equal(index.search(query, 10)[1][0], nearest[17_000:17_010])
+    np.testing.assert_array_equal(np.sort(index.search(query, 36_000)[1][0]), np.sort(nearest[17_000:]))
 
 
 def test_types_that_milvus_does_not_have_are_refused(tmp_path: Path, uri: str) -> None:

@@ -1,6 +1,7 @@
 """Embeddings in a folder or on object storage: each file is whole or not there, and one writer is at work."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,21 @@ def test_an_interrupted_encoding_resumes_from_notes_and_reads_no_shard(
     assert len(EmbeddingStore.open(there).ids()) == 9
 
 
+def test_starting_over_removes_the_manifest_before_the_shards_it_names(store: ObjectStore) -> None:
+    encode_to(CORPUS, FakeEncoder(), store.uri, shard_size=7)
+    with pytest.raises(KeyboardInterrupt):
+        encode_to(CORPUS, DiesAfter(1), store.uri, shard_size=7, force=True)
+    with pytest.raises(MissingError, match="unfinished"):
+        EmbeddingStore.open(store / "embeddings")
+    assert encode_to(CORPUS, FakeEncoder(), store.uri, shard_size=7).documents == len(CORPUS)
+
+
+def test_workers_without_work_are_told_of(store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    encode_to(CORPUS, FakeEncoder(), store.uri, workers=8)
+    assert "1 of 8 workers have work: it is cut into shards of 50,000 documents." in caplog.text
+
+
 def test_shards_of_another_job_are_not_mixed(store: ObjectStore) -> None:
     with pytest.raises(KeyboardInterrupt):
         encode_to(CORPUS, DiesAfter(1), store.uri, shard_size=7)
@@ -193,6 +209,7 @@ def test_an_address_holds_no_credentials_and_is_of_a_known_kind(address: str, sa
     [
         (OSError("AWS Error NO_SUCH_BUCKET during ListObjectsV2"), MissingError, "bucket"),
         (OSError("AWS Error ACCESS_DENIED during PutObject"), InvalidError, "denied"),
+        (OSError("AWS Error INVALID_ACCESS_KEY_ID during ListObjectsV2: does not exist"), InvalidError, "denied"),
         (OSError("AWS Error NETWORK_CONNECTION: curlCode: 7, Couldn't connect to server"), UnavailableError, "reached"),
         (OSError("RequestTimeTooSkewed: the difference is too large"), UnavailableError, "clock"),
         (OSError("something else went wrong"), UnavailableError, "something else"),

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from debater_search.encoder.protocol import TextEncoder
 from debater_search.errors import InvalidError
+from debater_search.extras import require
 from debater_search.indexing.tasks import EncodedShard, EncodingTask
 from debater_search.progress import Progress
 from debater_search.store.embedding_writer import EmbeddingWriter
@@ -52,14 +53,18 @@ ENGINES = {
 """Where the function of each engine is; it is imported when it is first used."""
 
 
-def check_engine(name: str) -> None:
-    """Raise InvalidError if there is no engine of that name."""
+def check_engine(name: str, address: str | None = None) -> None:
+    """Raise DebaterError if there is no engine of that name, if it is not installed, or if its cluster is not there."""
     if name != LOCAL and name not in ENGINES:
         raise InvalidError(f"There is no encoding engine {name!r}.", f"`engine` is {', '.join([LOCAL, *ENGINES])}.")
+    if name == RAY:
+        require("ray", extra="ray")
+        if address is not None:
+            import_module(ENGINES[RAY].partition(":")[0]).require_answer(address)
 
 
 def find_engine(name: str, workers: int, address: str | None = None) -> Engine:
-    """The engine of that name, at the address of its cluster; raises InvalidError as `check_engine` does."""
+    """The engine of that name, at the address of its cluster; raises as `check_engine` does."""
     check_engine(name)
     if name == LOCAL:
         name = "here" if workers == 1 else "pool"

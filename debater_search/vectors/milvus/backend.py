@@ -18,13 +18,14 @@ from pydantic import BaseModel, Field
 from debater_search.errors import DamagedError, InvalidError
 from debater_search.files import sha256_file
 from debater_search.store.manifest import MEND, VectorRecord
-from debater_search.vectors.base import VectorSettings
+from debater_search.vectors.base import Selection, VectorSettings
 from debater_search.vectors.dropped import Part, read_positions, with_dropped
 from debater_search.vectors.milvus import ledger
 from debater_search.vectors.milvus.client import connect, place_of
 from debater_search.vectors.milvus.collection import NAME, Collection
 from debater_search.vectors.milvus.index import MilvusIndex
 from debater_search.vectors.milvus.kinds import TYPES, breadths, check_type, choose
+from debater_search.vectors.ranking import merged
 from debater_search.vectors.recall import DEPTHS, RecallTest, sample_positions
 from debater_search.vectors.state import state_of
 
@@ -83,7 +84,7 @@ class MilvusBackend:
         state = MilvusState(
             uri=place.uri, collection=place.name, reason=reason, target=settings.recall, asked=settings.type
         )
-        warnings = _tune(state, type, rows)
+        warnings = _tune(state, type, rows, chunks)
         return VectorRecord(
             backend=self.name,
             type=type,
@@ -161,15 +162,18 @@ def _new_collection(folder: Path, uri: str, generation: int) -> Collection:
     return place
 
 
-def _tune(state: MilvusState, type: str, rows: int) -> list[str]:
-    """Choose the least breadth that reaches the target, and note the recall; returns a warning if none does."""
+def _tune(state: MilvusState, type: str, rows: int, chunks: Iterable[np.ndarray]) -> list[str]:
+    """Choose the least breadth that reaches the target, and note the recall; returns a warning if none does.
+
+    What exact search finds is computed from the shards here: Milvus would have to send every vector.
+    """
     steps = breadths(type, rows)
     if not steps or rows < 2:
         return []
     none = np.empty(0, np.int64)
     index = MilvusIndex(state.place, rows, none, type, steps[-1])
     own = sample_positions(rows)
-    test = RecallTest.of(own, index.read(own), _Exact(index))
+    test = RecallTest.of(own, index.read(own), _Scan(chunks, rows))
     for step in steps:
         index.breadth = state.breadth = step
         if test.recall(index, DEPTHS[0]) >= state.target:
@@ -183,19 +187,26 @@ def _tune(state: MilvusState, type: str, rows: int) -> list[str]:
     ]
 
 
-class _Exact:
-    """An index whose every search is exact."""
+class _Scan:
+    """Exact search through chunks of vectors, one in memory at a time."""
 
-    def __init__(self, index: MilvusIndex) -> None:
-        self._index = index
+    def __init__(self, chunks: Iterable[np.ndarray], rows: int) -> None:
+        self._chunks, self._rows = chunks, rows
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._rows
 
     def search(
-        self, queries: np.ndarray, k: int, within: Any = None, *, exact: bool = True
+        self, queries: np.ndarray, k: int, within: Selection | None = None, *, exact: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
-        return self._index.search(queries, k, within, exact=True)
+        best = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        start = 0
+        for chunk in self._chunks:
+            scores = queries @ np.asarray(chunk, np.float32).T
+            places = np.argpartition(-scores, min(k, len(chunk)) - 1, axis=1)[:, :k]
+            best = merged([best, (np.take_along_axis(scores, places, axis=1), places + start)], k)
+            start += len(chunk)
+        return best
 
 
 def _contradiction(place: Collection, record: VectorRecord) -> str | None:

@@ -22,6 +22,7 @@ from debater_search.vectors.ranking import (
 
 _PIECE = 16_000  # positions that one filter lists; Milvus takes 3 ms for 3,000 and 60 to 90 ms for 20,000
 _MORE = 1.5  # times the hits that a filter lets through on average
+_BYTES = 32_000_000  # of vectors in one answer; a server sends 100 MB at most
 _READ = 1000  # positions whose vectors are read and compared here, where the type is approximate
 
 
@@ -109,7 +110,7 @@ class MilvusIndex:
         def look(queries: np.ndarray, k: int) -> Scored:
             best: Scored | None = None
             wanted = others(left_out, self._rows) if allowed is None else allowed
-            for piece in _pieces(wanted):
+            for piece in _pieces(wanted, min(_PIECE, max(1, _BYTES // queries[0].nbytes))):
                 whole = piece[-1] - piece[0] + 1 == len(piece)
                 vectors, positions = self._collection.read(span(piece[0], piece[-1] + 1) if whole else among(piece))
                 scored = queries @ vectors.T, np.broadcast_to(positions, (len(queries), len(positions)))
@@ -120,6 +121,6 @@ class MilvusIndex:
         return look
 
 
-def _pieces(positions: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(positions), _PIECE):
-        yield positions[start : start + _PIECE]
+def _pieces(positions: np.ndarray, size: int = _PIECE) -> Iterator[np.ndarray]:
+    for start in range(0, len(positions), size):
+        yield positions[start : start + size]
