@@ -89,7 +89,6 @@ def encode_to(
     place = check_encode_to(address, workers=workers, engine=engine, ray_address=ray_address, force=force)
     cut = passage_settings(passages, overlap, all_steps, lexical=False)
     settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine, ray_address)
-    settings.check()
     split = Splitter(encoder, cut) if cut is not None else None
     given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
     result = EncodedPlace(str(place))
