@@ -127,6 +127,13 @@ def test_a_transformer_in_a_folder_of_its_own_is_read(sentence_transformer: Call
     assert_same_queries(folder)
 
 
+def test_texts_are_lower_cased_where_only_the_folder_asks_for_it(sentence_transformer: Callable[..., Path]) -> None:
+    folder = sentence_transformer(sentence_bert_config={"do_lower_case": True})
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    write(folder / "tokenizer.json", {**tokenizer, "normalizer": None})
+    assert_same_queries(folder)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_weights_of_other_number_types_are_read(tiny_model: Callable[..., Path], tmp_path: Path, dtype: Any) -> None:
     assert_same_queries(rewritten(tiny_model("bert"), tmp_path, lambda name, tensor: (name, tensor.to(dtype))))
