@@ -39,7 +39,7 @@ class Progress:
         self._tokens = self._padded = 0
         self._enabled = enabled
         self._start = time.monotonic()
-        self._last_line, self._printed = self._start, ""
+        self._last_line, self._printed = self._start, (-1, "")  # when, and what it said
         self._live = None
         if enabled and sys.stderr.isatty():
             from rich.console import Console
@@ -92,12 +92,12 @@ class Progress:
         if self._live is not None:
             self._live.update(self.line(self._live.console.width))
             self._live.stop()
-        elif self._enabled and self.line() != self._printed:
+        elif self._enabled and (self.done, self.facts) != self._printed:
             self._print_line()
 
     def _print_line(self) -> None:
-        self._last_line, self._printed = time.monotonic(), self.line()
-        print(self._printed, file=sys.stderr, flush=True)
+        self._last_line, self._printed = time.monotonic(), (self.done, self.facts)
+        print(self.line(), file=sys.stderr, flush=True)
 
 
 @contextmanager

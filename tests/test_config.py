@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from debater_search.config import beside, load_settings, read_mapping
 from debater_search.errors import DebaterError
-from debater_search.schema import schema_reference
+from docs.reference.settings import schema_table
 
 
 class Part(BaseModel):
@@ -224,7 +224,7 @@ def test_paths_lie_beside_the_config(tmp_path: Path) -> None:
 
 
 def test_reference_lists_every_setting() -> None:
-    table = schema_reference(Train)
+    table = schema_table(Train)
     assert "| `model` | text | required |  |" in table
     assert "| `loss.scale` | number | `30.0` | 1 / temperature |" in table
     assert "| `loss.contrast` | `max` or `last` | `max` |  |" in table
@@ -266,4 +266,4 @@ def test_every_name_that_a_synonym_stands_for_is_a_setting() -> None:
 
     for theirs, ours in SYNONYMS.items():
         assert theirs not in TrainingSettings.model_fields
-        assert f"| `{ours}` |" in schema_reference(TrainingSettings), ours
+        assert f"| `{ours}` |" in schema_table(TrainingSettings), ours

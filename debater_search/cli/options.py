@@ -65,7 +65,7 @@ BaseModel = Annotated[
 Pooling = Annotated[
     str | None,
     typer.Option(
-        help="How a model is read that does not say it: mean, cls, last, max, mean_sqrt_len, weightedmean.",
+        help="Pooling of a model that declares none: mean, cls, last, max, mean_sqrt_len, weightedmean.",
         metavar="NAME",
         rich_help_panel=MODEL,
     ),

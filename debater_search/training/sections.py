@@ -60,9 +60,9 @@ class DataSet(Section):
 class TeacherModel(Section):
     """Another encoder whose cosines are taught beside the base model's."""
 
-    name: str = Field(description="What step_teachers calls it.")
+    name: str = Field(description="Name by which step_teachers refers to it.")
     model: str = Field(description="A hub id, an alias, or a folder relative to the config file.")
-    weight: PositiveFloat = Field(1.0, description="Of its cosines, beside the base model's with weight 1.")
+    weight: PositiveFloat = Field(1.0, description="Weight of its cosines; the base model's have weight 1.")
     dtype: Literal["auto", "int8"] = Field("auto", description="int8: faster on a CPU, vectors close to those of auto.")
 
 
@@ -128,8 +128,8 @@ class Loss(Section):
     )
     step_teachers: list[str] = Field(
         [],
-        description="The teacher of each thinking step beside the last one's: base, words, a teacher model's name, all "
-        "of these, or data (the scores that rows carry); begun again where there are more steps.",
+        description="Teacher of each thinking step, in addition to the last one's: base, words, a teacher model's "
+        "name, all of these, or data (the scores that rows carry); repeated from the first if there are more steps.",
     )
     matryoshka: list[PositiveInt] = Field(
         [], description="Shorter dimensions that are trained together with the full one."
@@ -223,7 +223,7 @@ class Evaluation(Section):
     """Measure nDCG@10 while training and keep the best checkpoint in OUTPUT/best."""
 
     task: str | Annotated[list[str], Field(min_length=1)] = Field(
-        description="A folder in BEIR layout, relative to the config file; of a list of folders the mean counts."
+        description="A folder in BEIR layout, relative to the config file; with a list of folders, their mean counts."
     )
     every: PositiveInt = Field(100, description="Steps between two measurements.")
     split: str = Field("test", description="Split whose judgements are used: qrels/SPLIT.tsv.")

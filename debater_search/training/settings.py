@@ -113,8 +113,7 @@ class TrainingSettings(Section):
     )
     average_last: PositiveInt = Field(
         1,
-        description="Checkpoints whose mean the final one is: its own weights and those of the last ones before it. 1: "
-        "its own alone.",
+        description="Checkpoints whose weights are averaged into the final one: the last ones. 1: no averaging.",
     )
     warm_start: WarmStart | None = Field(None, description="A first phase without labels; off in the paper's recipes.")
     eval: Evaluation | None = Field(None, description="Measurements of nDCG@10 during training.")
@@ -131,8 +130,8 @@ class TrainingSettings(Section):
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the row order, dropout and initial values.")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto",
-        description="What the model multiplies in, and the number type of frozen weights; weights that learn are kept "
-        "in fp32. auto: bf16 on GPUs that multiply it fast, else fp32.",
+        description="Number type of multiplications and of frozen weights; weights that learn are kept in fp32. "
+        "auto: bf16 on GPUs that multiply it fast, else fp32.",
     )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="Attention kernel; auto: FlashAttention 2 for decoders on GPUs where it is installed."

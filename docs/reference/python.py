@@ -25,8 +25,8 @@ def index() -> str:
 
 
 def page(name: str) -> str:
-    """The page of a module."""
-    return f"# debater_search.{name}\n\n::: debater_search.{name}\n"
+    """The page of a module; its title may break behind the dot, on a narrow screen."""
+    return f"# debater_search.<wbr>{name}\n\n::: debater_search.{name}\n"
 
 
 def _purpose(name: str) -> str:

@@ -100,6 +100,18 @@ def test_json_for_a_terminal_holds_no_controls_and_is_the_same_document() -> Non
     assert json.loads(stream.getvalue()) == {"text": HOSTILE}
 
 
+def test_the_end_of_a_job_is_one_line_however_long_closing_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 20))
+    monkeypatch.setattr("debater_search.progress.time.monotonic", lambda: float(next(clock)))
+    with progress("Training", 2, "steps", enabled=True) as bar:
+        bar.advance()
+        bar.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" · ")[0] for line in lines] == ["Training: 1/2 steps", "Training: 2/2 steps"]
+
+
 def test_a_progress_line_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("TERM", "xterm")

@@ -51,6 +51,14 @@ def test_the_last_judgement_is_said_of_a_hit_and_none_is_lost(client: TestClient
     assert judged_queries(path, "papers")[0].documents == {"d7": True}
 
 
+def test_the_guide_shows_a_line_as_it_is_written(client: TestClient, path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "site" / "guides" / "judgements.md"
+    shown = guide.read_text(encoding="utf-8").partition("```json\n")[2].partition("\n")[0]
+    client.post(JUDGE, json=YES)
+    own = {name: json.loads(shown)[name] for name in ("time", "query", "id")}
+    assert shown == json.dumps(lines(path)[0] | own)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -54,7 +54,7 @@ async def get_document(
     openapi_extra=_JSON_LINES_BODY,
 )
 async def write_documents(index: str, request: Request, service: TheService, caller: Writer) -> Response:
-    """Add documents; one whose id is known takes the old one's place. All of them, or none.
+    """Add documents; one with a known id replaces the old one. Either all are added, or none.
 
     The answer comes when the change is committed: then it outlives the server, and searches find it.
     """

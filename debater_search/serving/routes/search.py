@@ -20,7 +20,7 @@ async def search_index(
 
     `where` filters by metadata, `facets` counts values among the best 1,000 documents. Marks are offsets into title and
     snippet: first character, and the one behind the last. Where judgements are taken, `relevant` is the
-    last one of this query and hit.
+    last one about this query and this document.
     """
     if service.settings.log_queries:
         request.scope["query_text"] = body.query
