@@ -124,8 +124,7 @@ Where = Annotated[
 Columns = Annotated[
     str | None,
     typer.Option(
-        help="Columns that are the id, the title and the text: id=sku,title=name,text=description+features. "
-        "Default: by their names.",
+        help="Columns that are the id, the title and the text: id=sku,text=name+notes. Default: by their names.",
         metavar="ROLE=COLUMN,…",
         rich_help_panel=TEXTS,
     ),
