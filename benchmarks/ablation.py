@@ -1,7 +1,7 @@
 """The paper's ablations on any config, at any size: which part of the method is worth what, and how deep to think.
 
     python benchmarks/ablation.py configs/debater-small.yaml --tasks data/cranfield SCIFACT XQUAD_EN VASWANI \
-        --seeds 1 2 3 --sample 300 --output ablation --beside models/bge-small-en-v1.5
+        --seeds 42 1 2 --sample 300 --output ablation --beside models/bge-small-en-v1.5
 
 Each run is the config with a few overrides; without thinking there are no steps to teach or to keep apart. Finished
 runs are reused and killed ones go on when the same command runs again; scores lie in OUTPUT/runs, a JSON file each.
