@@ -111,12 +111,15 @@ def _listed(fields: Collection[str], like: str = "") -> str:
 
 
 def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict[Key, str]) -> str:
-    """The override or the file's line that the key comes from; of a missing one, the line that it is missing below."""
+    """The override of the key or of a part of it, or the line of the file; of a missing key, the line it is missing below."""
     prefixes = [key[:length] for length in range(len(key), 0, -1)]
     for prefix in prefixes:
         typed = tuple(map(str, prefix))
         if typed in given:
             return f"Override {quoted(given[typed])}"
+    below = [typed for typed in given if key and typed[: len(key)] == tuple(map(str, key))]
+    if below:
+        return f"Override {quoted(given[below[-1]])}"
     for prefix in prefixes:
         if prefix in lines:
             return f"{path}, line {lines[prefix]}"

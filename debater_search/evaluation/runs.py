@@ -146,11 +146,15 @@ def _warn_of_unjudged(path: Path, run: Run, judged: Judged) -> None:
 
 
 def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:
-    """Say that queries seem to be documents that find themselves, where the task is not known to be such a one."""
-    found = sum(query in hits and query not in judged.qrels.get(query, {}) for query, hits in run.items())
+    """Say that queries seem to be documents that find themselves, where the task is not known to be such a one.
+
+    Below the first place an own id says nothing: numbers may count queries and documents alike.
+    """
+    first = {query: max(hits, key=hits.__getitem__) for query, hits in run.items() if hits}
+    found = sum(query == best and query not in judged.qrels.get(query, {}) for query, best in first.items())
     if 2 * found > len(run):
         logger.warning(
-            "In %s, %s of %s queries find a document with their own id, and it counts as a wrong answer. Are the "
+            "In %s, %s of %s queries find a document with their own id first, and it counts as a wrong answer. Are the "
             "queries documents, as in ArguAna? Then drop these hits.",
             path,
             f"{found:,}",

@@ -78,6 +78,8 @@ def plan(
     if settings.eval is not None:
         DevelopmentSet(settings.eval, settings.seed).require_readable()
     ahead = Horizon.of(settings, 0 if data is None else data.steps_per_epoch)
+    if data is not None or settings.epochs is None:
+        ahead.warn_of_warmup()
     read = data if assumed is None else None  # a stand-in does not read texts as the model does
     tokens = _tokens_per_step(student, settings, read, ahead.steps)
     parameters = list(student.model.parameters())

@@ -1,9 +1,12 @@
 """How long a run is: its steps, and those over which the learning rate rises and falls."""
 
+import logging
 import math
 from dataclasses import dataclass
 
 from debater_search.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,12 @@ class Horizon:
         warmup = s.warmup_steps if s.warmup_ratio is None else math.ceil(s.warmup_ratio * steps)
         decay = steps_per_epoch if s.decay_steps == "epoch" else s.decay_steps or steps
         return cls(steps, warmup, max(decay, steps))
+
+    def warn_of_warmup(self) -> None:
+        """Say that the run ends before the learning rate has risen, if so."""
+        if self.warmup >= self.steps:
+            log.warning(
+                "The learning rate does not reach its peak: it rises over %d steps of %d. Lower warmup_steps.",
+                self.warmup,
+                self.steps,
+            )

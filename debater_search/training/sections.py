@@ -215,7 +215,9 @@ class MaxLength(Section):
     @model_validator(mode="after")
     def _no_shorter_in_search(self) -> Self:
         if self.search is not None and self.search < self.document:
-            raise ValueError(f"search ({self.search}) is below document ({self.document})")
+            raise ValueError(
+                f"search ({self.search}) is below document ({self.document}): give at least {self.document}"
+            )
         return self
 
 

@@ -186,8 +186,4 @@ def describe_start(
     )  # fmt: skip
     for name, fields in data.ignored.items():
         log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
-    if horizon.warmup >= horizon.steps:
-        log.warning(
-            "The learning rate does not reach its peak: it rises over %d steps, the run has %d. Lower warmup_steps.",
-            horizon.warmup, horizon.steps,
-        )  # fmt: skip
+    horizon.warn_of_warmup()

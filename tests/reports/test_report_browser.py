@@ -137,7 +137,7 @@ def test_many_comparisons_are_summed_up(opened: Browser, tmp_path: Path) -> None
     for other in others:
         add(tmp_path, "comparisons", comparison("good", other))
     opened.open(write_report([tmp_path]))
-    said = ["nDCG@10: of 5 comparisons, 5 are significantly better and 0 worse."]
+    said = ["nDCG@10: 5 comparisons; significantly better: 5, worse: 0."]
     assert opened.run(TEXTS.format("#findings li")) == said
     assert all("significantly better in nDCG@10" in card for card in opened.run(TEXTS.format(".card")))
 

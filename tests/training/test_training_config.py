@@ -314,6 +314,32 @@ def test_a_model_folder_that_is_missing_is_named_where_it_was_looked_for(tmp_pat
         locate(settings.model)
 
 
+def test_a_plan_warns_that_the_learning_rate_does_not_rise_to_its_peak(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    plan(config(max_steps=4, warmup_steps=3), device="cpu")
+    assert "peak" not in caplog.text
+    plan(config(max_steps=4, warmup_steps=300), device="cpu")
+    assert "it rises over 300 steps of 4" in caplog.text
+
+
+def test_an_override_is_blamed_for_what_it_makes_of_a_section(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text("model: m\noutput: o\ndata: [{path: x.jsonl}]\nmax_length:\n  document: 64\n  search: 128\n")
+    with pytest.raises(
+        DebaterError, match=r"Override 'max_length.search=10': .*search \(10\) is below document \(64\)"
+    ):
+        load_config(file, ["max_length.search=10"])
+    with pytest.raises(DebaterError, match=r"train.yaml, line 4: .*search \(128\) is below document \(999\)"):
+        load_config(write_with(file, "document: 64", "document: 999"), ["batch_size=4"])
+
+
+def write_with(file: Path, old: str, new: str) -> Path:
+    """The file with something else in it."""
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    return file
+
+
 def test_a_plan_says_how_much_of_a_text_search_will_read(config: Callable[..., TrainingSettings]) -> None:
     assert plan(config(), device="cpu").facts["search_length"] == 60
     longer = {"query": 32, "document": 60, "search": 62}

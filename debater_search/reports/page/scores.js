@@ -11,7 +11,7 @@ function drawFindings() {
   const sum = (metric) => {
     const kinds = inMetric(metric).map((one) => verdict(one.metrics[metric]).kind);
     const [better, worse] = ["up", "down"].map((side) => kinds.filter((kind) => kind === side).length);
-    return `${metricName(metric)}: of ${kinds.length} comparisons, ${better} are significantly better and ${worse} worse.`;
+    return `${metricName(metric)}: ${kinds.length} comparisons; significantly better: ${better}, worse: ${worse}.`;
   };
   const metrics = DATA.metrics.filter((metric) => isMerit(metric) && inMetric(metric).length);
   fill(byId("findings"), (all.length > SENTENCES ? metrics.map(sum) : all.map(tell)).map((text) => el("li", {}, text)));
