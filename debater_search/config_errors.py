@@ -111,7 +111,7 @@ def _listed(fields: Collection[str], like: str = "") -> str:
 
 
 def _where(key: Key, path: str | Path | None, lines: dict[Key, int], given: dict[Key, str]) -> str:
-    """The override of the key or of a part of it, or the line of the file; of a missing key, the line it is missing below."""
+    """The override of the key or of a part of it, or the line of the file; of a missing key, the line above it."""
     prefixes = [key[:length] for length in range(len(key), 0, -1)]
     for prefix in prefixes:
         typed = tuple(map(str, prefix))
