@@ -161,8 +161,12 @@ def show_change(out: Output, change: "Change") -> None:
     }
     if out.as_json:
         more = {"unknown": change.unknown, "generation": change.generation}
-        return out.json({"index": str(change.folder)} | counts | more)
-    return out.facts([("index", str(change.folder)), *((name, f"{count:,}") for name, count in counts.items())])
+        out.json({"index": str(change.folder)} | counts | more)
+        return
+    out.facts([("index", str(change.folder)), *((name, f"{count:,}") for name, count in counts.items())])
+    if change.dropped:
+        shown = ", ".join(change.dropped) + (", …" if change.deleted > len(change.dropped) else "")
+        out.show(f"Deleted, because --update makes the index equal to the corpus: {shown}")
 
 
 def _found(index: Path, where: str, *, yes: bool) -> list[str]:

@@ -7,7 +7,7 @@ import typer
 
 from debater_search.cli.change import moved_encoder, patience, show_change
 from debater_search.cli.index_option import found_index
-from debater_search.cli.info import show_facts
+from debater_search.cli.info import show_facts, show_summary
 from debater_search.cli.options import (
     INDEXES,
     TEXTS,
@@ -282,7 +282,7 @@ def index(
             facts, following = describe(folder), f'debater search "…" --index {folder}'
         if as_json:
             return out.json(facts | {"seconds": result.seconds})
-        show_facts(out, facts)
+        (show_facts if encode_only else show_summary)(out, facts)
         seconds = ", ".join(f"{stage} {duration(took)}" for stage, took in result.seconds.items())
         out.show(f"Took: {seconds}")
         return out.next(following)

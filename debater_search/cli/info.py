@@ -1,5 +1,6 @@
 """`debater info`: what is in an index, without loading its model."""
 
+from datetime import datetime
 from typing import Any
 
 from debater_search.cli.index_option import Index
@@ -8,6 +9,7 @@ from debater_search.cli.output import Output, results
 from debater_search.terminal import size_in_words
 
 _FIELDS, _VALUES, _CHARACTERS = 30, 5, 30  # shown of an index, of a field, of a value
+_SUMMED = 10  # fields in the summary of a new index
 _ADDRESS = 200  # characters of a value that may be an id or an address
 
 EXAMPLES = examples("debater info indexes/cranfield", "debater info indexes/cranfield --json")
@@ -29,9 +31,25 @@ def info(
         return out.show(*(f"Warning: {warning}" for warning in facts["warnings"]))
 
 
+def show_summary(out: Output, facts: dict[str, Any]) -> None:
+    """Print what matters of an index that was just built; `info` tells the rest."""
+    names = ["index", "corpus", "columns", "documents", "passages", "vectors", "server", "model", "encoded_in", "bytes"]
+    if "vectors" not in facts:
+        names.insert(names.index("vectors"), "type")
+    if any(share < 1 for share in facts.get("recall", {}).values()):
+        names.insert(names.index("server"), "recall")
+    kept = {name: facts[name] for name in names if name in facts}
+    kinds = [f"{field['name']} ({field['type']})" for field in facts["fields"][:_SUMMED]]
+    more = ", …" if len(facts["fields"]) > _SUMMED else ""
+    shown = {"metadata": ", ".join(kinds) + more} if kinds else {}
+    show_facts(out, kept | shown)
+
+
 def show_facts(out: Output, facts: dict[str, Any]) -> None:
     """Print what `describe` found, for people."""
-    shown = {**facts, "size": size_in_words(facts["bytes"])} if "bytes" in facts else facts
+    shown = {**facts, "size": size_in_words(facts["bytes"])} if "bytes" in facts else dict(facts)
+    if "created" in shown:
+        shown["created"] = _local(shown["created"])
     skipped = {"bytes", "warnings", "fingerprint", "fields"} | {name for name, value in facts.items() if value == {}}
     out.facts([(name.replace("_", " "), _shown(value)) for name, value in shown.items() if name not in skipped])
 
@@ -56,6 +74,14 @@ def _range(field: dict[str, Any]) -> str:
     ]
     more = field.get("distinct", 0) - len(values)
     return ", ".join(values) + (f", … ({more:,} more)" if more > 0 else "")
+
+
+def _local(moment: str) -> str:
+    """A time in ISO 8601 as the clock on the wall here showed it."""
+    try:
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:  # a manifest that was edited
+        return moment
 
 
 def _short(text: str) -> str:

@@ -67,7 +67,8 @@ class BadRows:
 
 def bad_files(errors: Sequence[DebaterError], folder: Path, offer: str = "") -> DebaterError:
     """The error for all files of a folder that cannot be read; `offer` ends its hint."""
-    hint = " ".join([*dict.fromkeys(error.hint for error in errors), offer]).rstrip()
+    hints = {error.message.rpartition(": ")[2]: error.hint for error in reversed(errors)}  # one for each reason
+    hint = " ".join([*dict.fromkeys(reversed(hints.values())), offer]).rstrip()
     if len(errors) == 1:
         return type(errors[0])(errors[0].message, hint)
     prefix = f"{called(folder)}/"

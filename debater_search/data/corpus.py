@@ -44,7 +44,7 @@ class CorpusReader:
         self._offer = "Or leave out what cannot be read, with `skip_bad`." if skip_bad is False else ""
         self._counts: Counter[str] = Counter()
         self._of_folder: list[str] = []
-        self._broken: list[Path] = []
+        self._broken: dict[Path, int] = {}
         self._left_out: list[Path] = []
         self._bad_rows: list[BadRows] = []
         require_exists(path)
@@ -98,8 +98,9 @@ class CorpusReader:
         """One sentence for each kind of oddity that the last iteration met."""
         counted = [sentence.format(n=self._counts[kind]) for kind, sentence in _WARNINGS.items() if self._counts[kind]]
         if self._broken:
-            broken = listed(self._broken, self._folder)
-            counted.append(f"Files with front matter that is no valid YAML: {broken}. It is indexed as text.")
+            broken = listed(list(self._broken), self._folder, lines=self._broken)
+            cure = "Put quotes around the value in that line."
+            counted.append(f"Files with front matter that is no valid YAML: {broken}. It is indexed as text. {cure}")
         if self._left_out:
             left_out = listed(self._left_out, self._folder, _NAMED)
             counted.append(f"Files that cannot be read and were left out: {left_out}.")
@@ -135,13 +136,13 @@ class CorpusReader:
         bad: list[DebaterError] = []
         for path in files:
             try:
-                document, broken = read_text_file(path, self._folder)
+                document, line = read_text_file(path, self._folder)
             except DebaterError as error:
                 bad.append(error)
                 self._left_out.append(path)
                 continue
-            if broken:
-                self._broken.append(path)
+            if line:
+                self._broken[path] = line
             if self._skip_bad or not bad:
                 yield document
         if bad and not self._skip_bad:

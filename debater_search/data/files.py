@@ -1,9 +1,11 @@
 """Files as every reader sees them: compressed or not, numbered lines of UTF-8, one wording for what goes wrong."""
 
+import codecs
 import difflib
 import gzip
 import io
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -118,12 +120,22 @@ def decoded(line: bytes, path: str | Path, number: int) -> str:
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise not_utf8(path, number) from error
+        raise not_utf8(path, number, line) from error
 
 
-def not_utf8(path: str | Path, number: int) -> InvalidError:
-    """The error for bytes that are not UTF-8."""
-    return InvalidError(f"{place(path, number)}: the text is not UTF-8.", "Convert the file to UTF-8 (iconv -t utf-8).")
+def not_utf8(path: str | Path, number: int, start: bytes) -> InvalidError:
+    """The error for bytes that are not UTF-8; `start` begins line `number`, or the file."""
+    utf16 = number == 1 and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    convert = f"iconv -f {'UTF-16' if utf16 else 'WINDOWS-1252'} -t UTF-8"
+    name, suffix = shlex.quote(called(path)), Path(path).suffix
+    if str(path) == STDIN:
+        command = f"… | {convert} | …"
+    elif suffix in COMPRESSIONS:
+        unpack = {".gz": "gzip", ".zst": "zstd"}[suffix]
+        command = f"{unpack} -dc {name} | {convert} > new{Path(Path(path).stem).suffix}"
+    else:
+        command = f"{convert} {name} > new{suffix}"
+    return InvalidError(f"{place(path, number)}: the text is not UTF-8.", f"Convert it to UTF-8: {command}")
 
 
 def require_writable(path: str | Path) -> None:

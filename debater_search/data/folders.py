@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from debater_search.data.columns import is_number
-from debater_search.data.files import COMPRESSIONS, called
+from debater_search.data.files import COMPRESSIONS, called, place
 from debater_search.data.rows import FORMATS, read_rows
 from debater_search.data.text_files import missing_library, needs_extra, text_format
 from debater_search.errors import DebaterError
@@ -120,9 +120,11 @@ def _without_library(found: FolderContents) -> list[str]:
     ]
 
 
-def listed(paths: Sequence[Path], folder: Path, most: int = _SHOWN) -> str:
-    """How many files there are, and the first of them, by their paths below `folder`."""
+def listed(paths: Sequence[Path], folder: Path, most: int = _SHOWN, *, lines: Mapping[Path, int] | None = None) -> str:
+    """How many files there are, and the first of them, by their paths below `folder`, with the line that is meant."""
     names = [called(path.relative_to(folder)) for path in paths[:most]]
+    if lines:
+        names = [place(name, lines[path]) for name, path in zip(names, paths, strict=False)]
     return f"{len(paths):,} ({', '.join(names)}{', …' if len(paths) > most else ''})"
 
 

@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.parser import ParserError
+from yaml.scanner import ScannerError
 
 from debater_search.coerce import has_control_character, plain
 from debater_search.config import YAML_ERRORS, ShallowLoader
@@ -27,6 +30,9 @@ for _library in LIBRARIES.values():  # their remarks on pages that are odd but r
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MAX_FRONT_MATTER = 100_000  # characters
+_MAX_ENTRY_LINES = 200  # each entry is a document of YAML for itself, which takes its time
+_ENTRY = re.compile(r"[^\W\d][\w .-]*:(?:\s|\Z)")
+_SYNTAX = re.compile(r"[\[{&*!|>]")  # what a value begins with that is not meant as text
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class _Read:
     text: str
     title: str = ""
     metadata: dict[str, Any] | None = None
-    broken: bool = False
+    broken: int = 0
+    """The line of the front matter that cannot be read, from 1."""
 
 
 class _Loader(ShallowLoader):
@@ -67,8 +74,8 @@ def needs_extra(path: Path, format: str) -> UnavailableError:
     )
 
 
-def read_text_file(path: Path, folder: Path) -> tuple[Document, bool]:
-    """A file as a document, and whether its front matter is broken, which then is text.
+def read_text_file(path: Path, folder: Path) -> tuple[Document, int]:
+    """A file as a document, and the line by which its front matter is broken, which then is text; else 0.
 
     The id is the path below `folder`, which is among the metadata with the time of change. The title is that of the
     front matter, of the page or of the first heading, else the file's name. Raises DebaterError for text that is not
@@ -96,7 +103,8 @@ def _markdown(data: bytes, path: Path) -> _Read:
     matter, body, broken = front_matter(text.replace("\r\n", "\n"))
     if matter is None:
         matter, body = {}, text
-    title = matter.pop("title", None)
+    titles = sorted((name for name in matter if name.lower() == "title"), reverse=True)  # `title` before `Title`
+    title = matter.pop(titles[0]) if titles else None
     heading, _, rest = body.lstrip().partition("\n")
     if title is None and heading.startswith("# "):
         return _Read(rest.strip(), heading.lstrip("# ").strip(), matter, broken)
@@ -104,22 +112,58 @@ def _markdown(data: bytes, path: Path) -> _Read:
     return _Read(text, "" if title is None else str(title), matter, broken)
 
 
-def front_matter(text: str) -> tuple[dict[str, Any] | None, str, bool]:
+def front_matter(text: str) -> tuple[dict[str, Any] | None, str, int]:
     """The YAML between two lines of `---` at the head of a Markdown file, as metadata, and the text after it.
 
-    None and the whole text if there is none, or if it is no mapping in safe YAML; the last value is whether it is no
-    safe YAML at all, unlike a sentence between two rules.
+    None and the whole text if there is none, or if it is no mapping in safe YAML. The last value is the line that
+    cannot be read, or 0; a sentence between two rules is no such line.
     """
     found = _FRONT_MATTER.match(text) if text.startswith("---") else None
     if found is None or found.end() > _MAX_FRONT_MATTER:
-        return None, text, False
+        return None, text, 0
+    block = found[1] or ""
     try:
-        fields = yaml.load(found[1] or "", _Loader)  # a SafeLoader
-        if isinstance(fields, dict):
-            return dict(plain(fields)), text[found.end() :], False
+        fields = yaml.load(block, _Loader)  # a SafeLoader
+        return (dict(plain(fields)), text[found.end() :], 0) if isinstance(fields, dict) else (None, text, 0)
     except YAML_ERRORS:
-        return None, text, True
-    return None, text, False
+        fields, line = _entry_by_entry(block)
+    return (None, text, line) if line else (fields, text[found.end() :], 0)
+
+
+def _entry_by_entry(block: str) -> tuple[dict[str, Any], int]:
+    """The fields of a block that is no YAML as a whole, where people wrote `title: Postmortem: the outage`.
+
+    An entry that is no YAML either is text. The last value is the line of an entry that is neither, or 0.
+    """
+    lines = block.splitlines()
+    if len(lines) > _MAX_ENTRY_LINES:
+        return {}, 1
+    fields: dict[str, Any] = {}
+    starts = [number for number, line in enumerate(lines) if line.strip() and line[0] not in " \t-#"]
+    for start, end in pairwise([*starts, len(lines)]):
+        entry = lines[start:end]
+        if not _ENTRY.match(entry[0]):
+            return {}, start + 2
+        try:
+            fields |= plain(yaml.load("\n".join(entry), _Loader))  # a SafeLoader
+        except (ScannerError, ParserError):
+            name, value = _as_text(entry)
+            if value is None:
+                return {}, start + 2
+            fields[name] = value
+        except YAML_ERRORS:
+            return {}, start + 2
+    return fields, 0
+
+
+def _as_text(entry: list[str]) -> tuple[str, str | list[str] | None]:
+    """`key: text`, or a key above lines of `- text`, as they stand; None if they look like other YAML."""
+    name, _, value = entry[0].partition(":")
+    below = [line.strip() for line in entry[1:] if line.strip()]
+    texts = [line.removeprefix("-").strip() for line in below] or [value.strip()]
+    if (below and value.strip()) or any(line[0] != "-" for line in below) or any(_SYNTAX.match(text) for text in texts):
+        return name, None
+    return name, texts if below else texts[0]
 
 
 def _html(data: bytes, path: Path) -> _Read:
@@ -161,7 +205,7 @@ def _decoded(data: bytes, path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise not_utf8(path, data.count(b"\n", 0, error.start) + 1) from error
+        raise not_utf8(path, data.count(b"\n", 0, error.start) + 1, data) from error
 
 
 def _suffixes(path: Path) -> tuple[str, str]:

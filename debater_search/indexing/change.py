@@ -46,7 +46,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Change:
-    """What a change did, in documents: `documents` are in the index now, `unknown` are the ids that were not found."""
+    """What a change did, in documents: `documents` are in the index now, `unknown` are the ids that were not found.
+
+    `dropped` are the first ten ids that an update deleted because the corpus does not hold them.
+    """
 
     folder: Path
     generation: int = 0
@@ -57,6 +60,7 @@ class Change:
     unchanged: int = 0
     encoded: int = 0
     unknown: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
 
 def add(
@@ -188,6 +192,7 @@ def _change(
             updated=edits.updated,
             deleted=edits.deleted,
             unchanged=edits.unchanged,
+            dropped=edits.others,
         )
         if not edits.changed:
             if after.documents != before.documents:

@@ -40,6 +40,7 @@ from debater_search.store.passages import Split, has_passages, insert_passages, 
 from debater_search.types import Document, Span
 
 _AT_ONCE = 1000  # documents
+_NAMED = 10  # ids
 
 
 class DocumentEdits:
@@ -52,6 +53,8 @@ class DocumentEdits:
         self.first = self.end = first
         self.vacated: list[int] = []
         """The rows whose document was deleted, or put again with another text."""
+        self.others: list[str] = []
+        """The first ids that `delete_others` took out."""
         self.added = self.updated = self.deleted = self.unchanged = 0
         self.current = ""
         self.content = ContentSum(content)
@@ -93,8 +96,10 @@ class DocumentEdits:
 
     def delete_others(self) -> None:
         """Take out every old document that was not put."""
-        sql = "SELECT position FROM documents WHERE position < ? AND gone IS NULL"
+        sql = "SELECT position FROM documents WHERE position < ? AND gone IS NULL ORDER BY position"
         others = [position for (position,) in self._connection.execute(sql, (self.first,)) if not self._seen[position]]
+        named = "SELECT id FROM documents WHERE position = ?"
+        self.others += [self._connection.execute(named, (position,)).fetchone()[0] for position in others[:_NAMED]]
         self._remove(others)
         self.deleted += len(others)
 

@@ -31,13 +31,15 @@ class VectorSettings:
     """How an index is built: its type (`auto`, or a name that the backend knows), and what bounds the choice.
 
     `memory` is in bytes, None for half of the machine's. An approximate index is tuned until its recall@10 reaches
-    `recall`. `uri` is where a backend keeps vectors that do not lie in the folder of the index.
+    `recall`. `uri` is where a backend keeps vectors that do not lie in the folder of the index. `why` is the
+    reason for which the first build of an index chose `type`; it is empty where the user asked for the type.
     """
 
     type: str = "auto"
     memory: int | None = None
     recall: float = 0.95
     uri: str | None = None
+    why: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:

@@ -122,6 +122,39 @@ def test_info_counts_what_lives_was_added_and_deleted(debater: Debater, index: P
     assert "nothing to fold" in debater("compact", str(index)).out
 
 
+def test_compact_keeps_the_reason_for_the_type(debater: Debater, index: Path, corpus: Path) -> None:
+    why = "3 vectors of 64 dimensions are few enough to compare all with each query"
+    for id in ("ash", "snow"):
+        debater("add", str(index), "-", stdin=json.dumps(ASH | {"_id": id}))
+        assert debater("compact", str(index)).code == 0
+        shown = debater("info", str(index), "--json").json["vectors"]
+        assert shown == f"flat (Flat), chosen when the index was built: {why}"
+    debater("index", str(corpus), "--type", "flat", "--force")
+    debater("add", str(index), "-", stdin=json.dumps(ASH))
+    debater("compact", str(index))
+    assert debater("info", str(index), "--json").json["vectors"] == "flat (Flat), as asked for"
+
+
+def test_update_names_what_it_deletes(debater: Debater, index: Path, corpus: Path) -> None:
+    stated = "Deleted, because --update makes the index equal to the corpus: "
+    debater("add", str(index), "-", stdin="".join(json.dumps(ASH | {"_id": f"ash{n}"}) + "\n" for n in range(11)))
+    names = ", ".join(f"ash{n}" for n in range(10))
+    assert debater("index", "--update", str(corpus)).out.endswith(f"{stated}{names}, …\n")
+    debater("add", str(index), "-", stdin=json.dumps(ASH))
+    assert debater("index", "--update", str(corpus)).out.endswith(f"{stated}ash\n")
+    assert stated not in debater("index", "--update", str(corpus)).out
+    assert stated not in debater("delete", str(index), "noise").out
+
+
+def test_update_offers_to_skip_the_same_bad_rows_again(debater: Debater, workdir: Path) -> None:
+    write(workdir / "bad.jsonl", ASH, STALL).open("a", encoding="utf-8").write("nope\n")
+    assert debater("index", "bad.jsonl", "--skip-bad").code == 0
+    refused = debater("index", "--update", "bad.jsonl")
+    assert refused.code == 2
+    assert "--skip-bad" in refused.err
+    assert debater("index", "--update", "bad.jsonl", "--skip-bad").code == 0
+
+
 def test_verify_knows_deltas_and_repairs_them(debater: Debater, index: Path, more: Path) -> None:
     debater("add", str(index), str(more))
     debater("delete", str(index), "noise", "ash")

@@ -23,7 +23,7 @@ def test_a_table_of_products_needs_no_renaming(debater: Debater, workdir: Path) 
     outcome = debater("index", "products.csv")
     assert outcome.code == 0
     assert "Read sku as id, name as title, description as text; price is a field.\n" in outcome.err
-    assert "columns         id=sku, title=name, text=description\n" in outcome.out
+    assert "columns    id=sku, title=name, text=description\n" in outcome.out
     (hit,) = debater("search", "water", "--index", "products", "--where", "price < 50", "--json").json["hits"]
     assert (hit["id"], hit["title"], hit["text"], hit["metadata"]) == ("2", "Rill", "Filters water.", {"price": 34.5})
 

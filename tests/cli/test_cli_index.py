@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def test_an_index_goes_to_the_corpus_name_and_the_next_command_is_shown(
     assert outcome.code == 0
     assert fake_model == [{"model": "debater-small", "base_model": "b", "device": "cpu"}]
     assert Path("indexes/flight/manifest.json").is_file()
-    assert "documents       3\n" in outcome.out
+    assert "documents  3\n" in outcome.out
     assert 'Next: debater search "…" --index indexes/flight' in outcome.out
     assert "Encoding: 3/3 documents" in outcome.err
 
@@ -53,9 +54,10 @@ def test_type_choice_parameters_and_measured_recall_are_shown(
     debater: Debater, fake_model: list[dict[str, Any]], corpus: Path
 ) -> None:
     made = debater("index", str(corpus), "--output", "x", "--type", "binary", "--recall", "0.9")
-    assert "vectors         binary (IVF1,RaBitQ), as asked for\n" in made.out
-    assert "parameters      nprobe 1, k_factor 2\n" in made.out
-    assert "recall          @10 1, @100 1\n" in made.out
+    assert "vectors    binary (IVF1,RaBitQ), as asked for\n" in made.out
+    shown = debater("info", "x").out
+    assert "parameters      nprobe 1, k_factor 2\n" in shown
+    assert "recall          @10 1, @100 1\n" in shown
     facts = debater("info", "x", "--json").json
     assert facts["type"] == "binary"
     assert facts["recall"] == {"@10": 1.0, "@100": 1.0}
@@ -72,7 +74,28 @@ def test_a_type_that_needs_more_documents_costs_no_encoding(
     assert "IVF1024,Flat cannot be trained on 3 vectors" in refused.err
     again = debater("index", str(corpus))
     assert again.code == 0
-    assert "type            flat" in again.out
+    assert "vectors    flat (Flat)" in again.out
+
+
+def test_the_summary_is_what_matters_and_info_tells_the_rest(
+    debater: Debater, fake_model: list[dict[str, Any]], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = debater("index", str(corpus), "--output", "x").out.splitlines()
+    names = [line.split("  ")[0] for line in made]
+    assert names[:7] == ["index", "corpus", "documents", "vectors", "model", "metadata", "size"]
+    assert "metadata   year (number)" in made
+    assert [line.partition(":")[0] for line in made[7:]] == ["Took", "Next"]
+    manifest = json.loads(Path("x/manifest.json").read_text(encoding="utf-8"))
+    manifest["created"] = "2026-01-02T20:30:00.123+00:00"
+    Path("x/manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        shown = debater("info", "x").out
+    time.tzset()
+    assert "created         2026-01-03 05:30\n" in shown
+    assert "generation      0\n" in shown
+    assert debater("info", "x", "--json").json["created"] == manifest["created"]
 
 
 def test_auto_says_why(debater: Debater, fake_model: list[dict[str, Any]], corpus: Path) -> None:

@@ -1,7 +1,9 @@
 """Bad rows and files of a corpus: several are told at once, or they are left out by name."""
 
+import gzip
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,7 +104,23 @@ def test_all_bad_files_are_told_together(tmp_path: Path) -> None:
         f"12 files of {folder} cannot be read: b0.md, line 1: the text is not UTF-8; b1.md, line 1: "
     )
     assert error.value.message.endswith("b9.md, line 1: the text is not UTF-8; and 2 more.")
-    assert error.value.hint == "Convert the file to UTF-8 (iconv -t utf-8)."
+    assert error.value.hint == f"Convert it to UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {folder}/b0.md > new.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("cp.csv", "cp1252"), ("my cp.csv.gz", "cp1252"), ("wide.csv", "utf-16"), ("note.txt", "utf-16")],
+)
+def test_the_advice_for_text_that_is_not_utf8_works(tmp_path: Path, name: str, encoding: str) -> None:
+    data = "id,text\n1,Größe\n".encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(InvalidError) as error:
+        ids(tmp_path / name)
+    command = error.value.hint.removeprefix("Convert it to UTF-8: ")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    (new,) = tmp_path.glob("new.*")
+    assert new.read_text(encoding="utf-8").endswith("1,Größe\n")
+    assert len(ids(new)) == 1
 
 
 def test_errors_of_several_kinds_keep_their_advice(tmp_path: Path) -> None:

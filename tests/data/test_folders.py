@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -203,10 +204,53 @@ def test_broken_front_matter_is_text_and_its_file_is_named(tmp_path: Path) -> No
     folder = write(tmp_path, {"a/open.md": broken, "rule.md": "---\na sentence\n---\nwords", "plain.md": "words"})
     corpus = read_corpus(folder)
     assert [document.text for document in corpus if document.id == "a/open.md"] == [broken]
-    warning = "Files with front matter that is no valid YAML: 1 (a/open.md). It is indexed as text."
+    warning = (
+        "Files with front matter that is no valid YAML: 1 (a/open.md, line 2). It is indexed as text. "
+        "Put quotes around the value in that line."
+    )
     assert corpus.warnings == [warning]
     list(corpus)
     assert corpus.warnings == [warning]  # of the last iteration alone
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("title: Postmortem: payments outage", {"title": "Postmortem: payments outage"}),
+        ("title: A: b\ndate: 2024-05-01\ndraft: false", {"title": "A: b", "date": "2024-05-01", "draft": False}),
+        ("title: A: b\ntags:\n- x\n- y\n\n# why\nn: 3", {"title": "A: b", "tags": ["x", "y"], "n": 3}),
+        ("tags:\n  - x: y: z\n  - w\nby: @jane", {"tags": ["x: y: z", "w"], "by": "@jane"}),
+        ("title: A: b\nauthor:\n  name: Jo", {"title": "A: b", "author": {"name": "Jo"}}),
+        ("title: 'Tis the season: wings", {"title": "'Tis the season: wings"}),
+        ("title: A: b\ntags: [x, y]", {"title": "A: b", "tags": ["x", "y"]}),
+    ],
+)
+def test_values_that_are_no_yaml_are_texts(block: str, expected: dict[str, Any]) -> None:
+    assert front_matter(f"---\n{block}\n---\nrest") == (expected, "rest", 0)
+
+
+@pytest.mark.parametrize(
+    ("block", "line"),
+    [
+        ("title: A: b\ntags: [x, y", 3),
+        ("title: A: b\nno entry", 3),
+        ("title: A: b\n\nx: *alias", 4),
+        ("title: A: b\nx: !!python/object:os.system x", 3),
+        ("title: A: b\nx:\n- &a [*a]", 3),
+        ("title: A: b\n" + "a: x\n" * 33_000, 0),
+        ("title: A: b\n" + "a: x\n" * 15_000, 1),
+    ],
+)
+def test_what_is_neither_yaml_nor_simple_is_named_by_its_line(block: str, line: int) -> None:
+    text = f"---\n{block}\n---\nrest"
+    start = time.perf_counter()
+    assert front_matter(text) == (None, text, line)
+    assert time.perf_counter() - start < 5
+
+
+def test_the_title_of_front_matter_is_found_however_it_is_spelled(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"a.md": "---\nTitle: On wings\n---\nlift", "b.md": "---\nTITLE: x\ntitle: y\n---\nlift"})
+    assert [document.title for document in read_corpus(folder)] == ["On wings", "y"]
 
 
 def test_a_few_lines_of_yaml_do_not_fill_the_memory(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from debater_search.vectors.base import VectorIndex, VectorSettings
 from debater_search.vectors.dropped import Part, read_positions, replaced, trailing, with_dropped
 from debater_search.vectors.faiss.build import build_index, read_floats, write_floats
 from debater_search.vectors.faiss.index import FaissIndex
+from debater_search.vectors.faiss.planner import ASKED, Plan
 from debater_search.vectors.faiss.segments import SegmentedIndex
 from debater_search.vectors.faiss.state import FaissState
 from debater_search.vectors.faiss.trial import check_type
@@ -65,7 +66,7 @@ class FaissBackend:
             logger.warning(warnings[0])
         state = FaissState(
             factory=built.plan.factory,
-            reason=built.plan.reason,
+            reason=_reason(built.plan, settings.why),
             parameters=built.parameters,
             target=settings.recall,
             recall=built.recall,
@@ -154,7 +155,8 @@ class FaissBackend:
 
     def settings(self, record: VectorRecord) -> VectorSettings:
         """As `VectorBackend.settings`."""
-        return VectorSettings(type=record.type, recall=FaissState.of(record).target)
+        state = FaissState.of(record)
+        return VectorSettings(type=record.type, recall=state.target, why=state.reason.partition(": ")[2])
 
     def describe(self, record: VectorRecord) -> dict[str, Any]:
         """As `VectorBackend.describe`: how the base is searched, and its recall against exact search."""
@@ -166,6 +168,11 @@ class FaissBackend:
             "parameters": state.parameters,
             "recall": {f"@{depth}": value for depth, value in state.recall.items()},
         }
+
+
+def _reason(plan: Plan, why: str) -> str:
+    """The reason of a plan; `why` is that of an earlier build, whose type was taken again."""
+    return f"{plan.reason.removesuffix(ASKED)}, chosen when the index was built: {why}" if why else plan.reason
 
 
 def _prepend(path: Path, segments: list[Path], dim: int) -> None:

@@ -18,6 +18,7 @@ TYPES = {
     "binary": "IVF{lists},RaBitQ",
 }
 AUTO = "auto"
+ASKED = ", as asked for"
 # A graph that cuVS builds on a GPU, many times faster than a CPU builds `hnsw`; from then on it is one.
 CAGRA = "cagra"
 
@@ -45,12 +46,12 @@ def make_plan(
     search if that is fast anyway, or if `recall` is 1.
     """
     if type == CAGRA:
-        return Plan(type, TYPES["hnsw"], f"{type} ({TYPES['hnsw']}, its graph by cuVS), as asked for")
+        return Plan(type, TYPES["hnsw"], f"{type} ({TYPES['hnsw']}, its graph by cuVS){ASKED}")
     if type not in (AUTO, *TYPES):
-        return Plan(type, type, f"{type}, as asked for")
+        return Plan(type, type, f"{type}{ASKED}")
     if type != AUTO:
         factory = _factory(type, vectors, dim)
-        return Plan(type, factory, f"{type} ({factory}), as asked for")
+        return Plan(type, factory, f"{type} ({factory}){ASKED}")
     type, why = _choose(vectors, dim, memory or _half_of_the_machine(), recall, gpus)
     factory = _factory(type, vectors, dim)
     return Plan(type, factory, f"{type} ({factory}): {vectors:,} vectors of {dim} dimensions {why}")
