@@ -29,6 +29,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str 
     )
 
 
+def paragraph(text: str) -> str:
+    """A text as HTML, for results without rows."""
+    return f"<p>{_text(text)}</p>"
+
+
 def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return f'<td style="{_CELL}text-align:left;white-space:nowrap" dir="auto">{_text(cell)}</td>'

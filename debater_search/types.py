@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, SupportsIndex, overload
 
-from debater_search.notebook import table
+from debater_search.notebook import paragraph, table
 from debater_search.terminal import printable
 
 _LINE = 80  # characters of a hit that is shown on a line
+_VALUES = 10  # values of a field that are shown
 
 Qrels = dict[str, dict[str, int]]
 """Relevance judgements: query id → document id → gain (0 = judged, not relevant)."""
@@ -155,11 +156,13 @@ class Hits(list[Hit]):
         return "\n".join(lines) or "No hits."
 
     def _repr_html_(self, note: str = "") -> str:
+        if not self:
+            return paragraph(f"No hits. {note}")
         rows = [
             (str(hit.rank), f"{hit.score:.4f}", (hit.title, hit.snippet, _listed(hit.metadata.items())), hit.id)
             for hit in self
         ]
-        return table(("rank", "score", "document", "id"), rows, note=note if rows else f"No hits. {note}")
+        return table(("rank", "score", "document", "id"), rows, note=note)
 
 
 def _listed(values: Iterable[tuple[str, Any]]) -> str:
@@ -189,6 +192,12 @@ class Facet:
     of: int
     values: list[Count]
 
+    def _shown(self) -> list[str]:
+        """The most frequent values with their counts, and how many others there are."""
+        others = len(self.values) - _VALUES
+        counts = [f"{value} ({count:,})" for value, count in self.values[:_VALUES]]
+        return [*counts, f"{others:,} more"] if others > 0 else counts
+
 
 @dataclass(frozen=True, slots=True)
 class Facets:
@@ -196,6 +205,17 @@ class Facets:
 
     documents: int
     fields: dict[str, Facet]
+
+    def __repr__(self) -> str:
+        """A line for each field: its most frequent values with their counts."""
+        lines = [f"{name}: {', '.join(facet._shown())}" for name, facet in self.fields.items()]
+        return "\n".join(map(printable, lines)) or "No facets."
+
+    def _repr_html_(self) -> str:
+        if not self.fields:
+            return paragraph("No facets.")
+        rows = [(name, f"{facet.of:,}", ("", ", ".join(facet._shown()))) for name, facet in self.fields.items()]
+        return table(("field", "documents", "values"), rows, note=f"Among the best {self.documents:,} documents.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,26 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from debater_search.evaluation.comparison import Comparisons
 from debater_search.evaluation.results import Result
-from debater_search.types import Answer, Hit, Hits
+from debater_search.identity import EncoderInfo
+from debater_search.indexing import Change
+from debater_search.indexing.building import BuildResult
+from debater_search.indexing.compaction import Compaction
+from debater_search.types import Answer, Facet, Facets, Hit, Hits
 
 HOSTILE = '<script>alert(\'x\')</script>" onmouseover="x" &amp; \u202e\x1b[31m\n</td>'
 VALUES = {
     "baseline": 0.4, "system": 0.5, "difference": 0.1, "interval": [0.05, 0.15], "p_randomisation_holm": 0.01,
     "wins": 2, "ties": 1, "losses": 0,
 }  # fmt: skip
+
+
+MODEL = EncoderInfo(name="small", fingerprint="f", dim=4, thinking_steps=1, recipe={"model": "m"})
 
 
 class Page(HTMLParser):
@@ -64,6 +72,11 @@ def hits() -> Hits:
         result(),
         Comparisons([{"task": HOSTILE, "baseline": HOSTILE, "system": HOSTILE, "metrics": {HOSTILE: VALUES}}]),
         Comparisons(),
+        Facets(3, {HOSTILE: Facet(3, [(HOSTILE, 2), (True, 1)])}),
+        Facets(3, {}),
+        BuildResult(Path(HOSTILE), 2, MODEL, warnings=[HOSTILE]),
+        Change(Path(HOSTILE), unknown=[HOSTILE]),
+        Compaction(Path(HOSTILE), 1, 2, 3, 4, False),
     ],
     ids=lambda shown: type(shown).__name__,
 )
@@ -90,7 +103,34 @@ def test_hits_show_what_people_look_for() -> None:
     text = Page(Answer(found, {"encode": 0.0123}, 3, ("A note.",))._repr_html_()).text
     for part in ("1", "d1", "0.7500", "Wings", "A wing lifts.", "year: 1955", "A note. · encode 12 ms · generation 3"):
         assert part in text
-    assert "No hits." in Page(Hits()._repr_html_()).text
+
+
+def test_no_hits_are_said_without_a_table() -> None:
+    assert Hits()._repr_html_() == "<p>No hits.</p>"
+    assert Page(Answer(Hits(), {}, 3, ("A note.",))._repr_html_()).text == "No hits. A note. · generation 3\n"
+
+
+def test_a_build_and_a_change_are_one_line() -> None:
+    built = BuildResult(Path("indexes/z"), 1200, MODEL, seconds={"read": 0.25}, warnings=["A warning."])
+    assert repr(built) == "BuildResult('indexes/z', 1,200 documents, small, embeddings only)"
+    text = Page(built._repr_html_()).text
+    for part in ("indexes/z", "1,200", "small", "embeddings only", "A warning. · read 0.2 s"):
+        assert part in text
+    assert repr(BuildResult(Path("z"), 2, None)) == "BuildResult('z', 2 documents, no model, lexical only)"
+    change = Change(Path("z"), 3, 4, added=1, encoded=1, unknown=["x"])
+    assert repr(change) == "Change('z', 4 documents: 1 added, 1 encoded, 1 unknown, generation 3)"
+    assert repr(Change(Path("z"), 3, 4)) == "Change('z', 4 documents: nothing changed, generation 3)"
+    assert "Unknown ids: x" in Page(change._repr_html_()).text
+    assert repr(Compaction(Path("z"), 2, 5, 1, 3, False)) == (
+        "Compaction('z', 5 documents: 1 folded in, 3 dropped, generation 2)"
+    )
+
+
+def test_facets_show_their_most_frequent_values() -> None:
+    years = Facet(50, [(year, 2) for year in range(1950, 1975)])
+    assert repr(Facets(50, {"venue": Facet(7, [("ACL", 4), ("SIGIR", 3)])})) == "venue: ACL (4), SIGIR (3)"
+    assert repr(Facets(50, {"year": years})).endswith("1959 (2), 15 more")
+    assert "15 more" in Page(Facets(50, {"year": years})._repr_html_()).text
 
 
 def test_a_long_text_is_cut() -> None:

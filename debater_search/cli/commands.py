@@ -24,10 +24,11 @@ from debater_search.cli import (
     train,
     verify,
 )
+from debater_search.cli.help import Command, Group
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:
@@ -54,7 +55,7 @@ def demo(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: indexes/demo, with --train indexes/demo-trained."),
+        typer.Option("--output", "-o", metavar="DIR", help="Default: indexes/demo, with --train indexes/demo-trained."),
     ] = None,
     force: Force = False,
     device: Device = "auto",
@@ -101,7 +102,7 @@ GROUPS: dict[str, str] = {
 """Command → its group in --help, in the order of --help."""
 
 for _name in dict.fromkeys([*GROUPS, *COMMANDS]):
-    app.command(_name, epilog=COMMANDS[_name][1], rich_help_panel=GROUPS.get(_name))(COMMANDS[_name][0])
+    app.command(_name, cls=Command, epilog=COMMANDS[_name][1], rich_help_panel=GROUPS.get(_name))(COMMANDS[_name][0])
 
 
 def program_for(arguments: Sequence[str]) -> tuple[typer.Typer, str, Sequence[str]]:
@@ -115,5 +116,5 @@ def program_for(arguments: Sequence[str]) -> tuple[typer.Typer, str, Sequence[st
         return app, "debater", arguments
     function, epilog = COMMANDS[name]
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name, epilog=epilog)(function)
+    alone.command(name, cls=Command, epilog=epilog)(function)
     return alone, f"debater {name}", arguments[1:]

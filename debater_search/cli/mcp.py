@@ -14,7 +14,7 @@ def mcp(
 ) -> None:
     """Let agents search indexes: MCP on standard input and output.
 
-    Agents start this command themselves: docs/site/guides/agents.md shows how. `debater serve` does the same over HTTP.
+    Agents start this command themselves: name it in their settings. `debater serve` does the same over HTTP.
     """
     with results(False) as out:
         from debater_search.serving import Settings, require_libraries

@@ -30,6 +30,8 @@ def list_all(
     with results(as_json) as out:
         from debater_search.store.folders import list_indexes
 
+        if folder != INDEXES and not folder.is_dir():
+            raise MissingError(f"There is no folder {folder}.", "Name the folder that holds the indexes.")
         found = [_summary(index) for index in list_indexes(folder)]
         if as_json:
             return out.json({"indexes": found})

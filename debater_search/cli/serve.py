@@ -136,12 +136,18 @@ def keys(
     action: Annotated[Action, typer.Argument(help="Add, list or revoke.", metavar="add|list|revoke")],
     name: Annotated[str | None, typer.Argument(help="Name of the key.", metavar="NAME")] = None,
     scope: Annotated[
-        str, typer.Option(help="What the key may do: search, document, embed, rerank, metrics, write, judge.")
+        str,
+        typer.Option(
+            metavar="SCOPE,…", help="What the key may do: search, document, embed, rerank, metrics, write, judge."
+        ),
     ] = "search,document",
     index: Annotated[
-        list[str] | None, typer.Option(help="Pattern of the names of indexes that it may see. Default: all.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Pattern of the names of indexes that it may see. Default: all."),
     ] = None,
-    expires: Annotated[str | None, typer.Option(help="Period after which it expires: 12h, 90d, 4w.")] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="PERIOD", help="Period after which it expires: 12h, 90d, 4w.")
+    ] = None,
     file: Annotated[Path, typer.Option("--keys", help="File of keys.", metavar="FILE")] = _KEYS,
     as_json: Json = False,
 ) -> None:

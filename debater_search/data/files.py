@@ -20,6 +20,7 @@ from debater_search.files import atomic
 
 STDIN = "-"
 LONE_HALVES = "backslashreplace"  # a name that is not UTF-8 must not end a program: it is shown as caf\udce9
+_CLOSE = 0.75  # likeness from which a name is suggested for another
 COMPRESSIONS = (".gz", ".zst")
 
 
@@ -39,7 +40,7 @@ def require_exists(path: str | Path) -> None:
         return
     parent = Path(path).parent
     names = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
-    near = difflib.get_close_matches(Path(path).name, names, n=3)
+    near = _nearest(Path(path).name, names)
     if near:
         hint = "Did you mean " + " or ".join(str(parent / name) for name in near) + "?"
     elif parent.is_dir():
@@ -47,6 +48,16 @@ def require_exists(path: str | Path) -> None:
     else:
         hint = f"There is no folder {parent} either."
     raise MissingError(f"There is no file {path}.", hint)
+
+
+def _nearest(asked: str, names: list[str]) -> list[str]:
+    """Up to three names that may be meant: alike also without their endings, which many files have in common."""
+
+    def likeness(name: str) -> float:
+        stem, other = (word.lower().strip(".").partition(".")[0] for word in (asked, name))
+        return difflib.SequenceMatcher(None, stem, other).ratio()
+
+    return sorted((name for name in names if likeness(name) >= _CLOSE), key=likeness, reverse=True)[:3]
 
 
 @contextmanager

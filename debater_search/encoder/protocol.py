@@ -7,11 +7,13 @@ ONNX session, a remote endpoint or a fake in a test. A stage that profits from a
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from debater_search.encoder.texts import Texts
+from debater_search.errors import InvalidError
 from debater_search.identity import EncoderIdentity
 from debater_search.progress import Progress
 
@@ -107,6 +109,12 @@ class Releasing(Protocol):
 
     def released(self) -> AbstractContextManager[None]:
         """Inside, nothing of it lies on its device, and it cannot encode."""
+
+
+def require_encoder(encoder: Any) -> None:
+    """Raise InvalidError for the name of a model in the place of a loaded one."""
+    if isinstance(encoder, str | Path):
+        raise InvalidError(f"`encoder` is the name {str(encoder)!r}, not a model.", f'Give Encoder.load("{encoder}").')
 
 
 def device_of(encoder: Any) -> str:

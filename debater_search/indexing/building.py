@@ -9,7 +9,7 @@ from pathlib import Path
 
 from debater_search.data.files import called
 from debater_search.encoder.again import load_again
-from debater_search.encoder.protocol import TextEncoder
+from debater_search.encoder.protocol import TextEncoder, require_encoder
 from debater_search.errors import InvalidError
 from debater_search.identity import EncoderInfo
 from debater_search.indexing.documents import Corpus, GivenCorpus, StoredDocuments, storing
@@ -19,6 +19,7 @@ from debater_search.indexing.output import check_output, claim, workplace
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.ready import open_ready, require_same_corpus
 from debater_search.indexing.vectors import build_vectors
+from debater_search.notebook import table
 from debater_search.roles import Columns
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.lexical import ENGLISH, language_of
@@ -47,6 +48,24 @@ class BuildResult:
     reused: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Folder, number of documents, model and type of vector index; the rest are attributes."""
+        folder, documents, model, type = self._shown()
+        return f"{self.__class__.__name__}({folder!r}, {documents} documents, {model}, {type})"
+
+    def _repr_html_(self) -> str:
+        took = [f"{stage} {seconds:.1f} s" for stage, seconds in self.seconds.items()]
+        return table(
+            ("folder", "documents", "model", "type"), [self._shown()], note=" · ".join([*self.warnings, *took])
+        )
+
+    def _shown(self) -> tuple[str, str, str, str]:
+        vectors = self.manifest.vectors if self.manifest is not None else None
+        type = (
+            vectors.type if vectors is not None else "embeddings only" if self.encoder is not None else "lexical only"
+        )
+        return str(self.folder), f"{self.documents:,}", self.encoder.name if self.encoder else "no model", type
 
 
 def build(
@@ -115,6 +134,7 @@ def build(
         >>> build("notes.jsonl", encoder, "indexes/from-a-file", all_steps=True).documents
         3
     """
+    require_encoder(encoder)
     if is_remote(folder):
         raise InvalidError("An index lies in a folder of this machine.", "Encode there with `encode_to`.")
     folder = Path(folder).resolve()

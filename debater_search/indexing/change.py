@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from debater_search.encoder.again import load_again
-from debater_search.encoder.protocol import TextEncoder
+from debater_search.encoder.protocol import TextEncoder, require_encoder
 from debater_search.errors import DebaterError, InvalidError
 from debater_search.given import as_ids
 from debater_search.identity import require_same
@@ -23,6 +23,7 @@ from debater_search.indexing.documents import Corpus, GivenCorpus, StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
+from debater_search.notebook import table
 from debater_search.roles import Columns
 from debater_search.store.conversion import convert_documents
 from debater_search.store.documents import DocumentStore
@@ -61,6 +62,23 @@ class Change:
     encoded: int = 0
     unknown: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Folder, number of documents, what changed, and the generation."""
+        changes = [f"{count} {name}" for name, count in self._counts().items() if count] or ["nothing changed"]
+        changes += [f"{len(self.unknown):,} unknown"] * bool(self.unknown)
+        return (
+            f"Change({str(self.folder)!r}, {self.documents:,} documents: {', '.join(changes)}, "
+            f"generation {self.generation})"
+        )
+
+    def _repr_html_(self) -> str:
+        counts = {"documents": self.documents, **self._counts(), "generation": self.generation}
+        note = f"Unknown ids: {', '.join(self.unknown)}" if self.unknown else ""
+        return table(("folder", *counts), [(str(self.folder), *(f"{count:,}" for count in counts.values()))], note=note)
+
+    def _counts(self) -> dict[str, int]:
+        return {"added": self.added, "updated": self.updated, "deleted": self.deleted, "encoded": self.encoded}
 
 
 def add(
@@ -171,6 +189,7 @@ def _change(
     wait: float = 0,
 ) -> Change:
     """One change from the lock to the commit; what `edit` does to the documents decides what is encoded."""
+    require_encoder(encoder)
     with changing(folder, wait=wait) as before:
         if encoder is not None:
             require_same(encoder, before.encoder, folder)

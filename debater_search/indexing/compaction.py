@@ -11,6 +11,7 @@ from debater_search.errors import DamagedError
 from debater_search.files import atomic
 from debater_search.indexing.encoding import SHARD_SIZE
 from debater_search.indexing.vectors import rebuild_vectors, remove_superseded
+from debater_search.notebook import table
 from debater_search.progress import progress as show_progress
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore
@@ -44,6 +45,18 @@ class Compaction:
     folded: int
     dropped: int
     converted: bool
+
+    def __repr__(self) -> str:
+        """Folder, number of documents, what was folded in and dropped, and the generation."""
+        return (
+            f"Compaction({str(self.folder)!r}, {self.documents:,} documents: {self.folded:,} folded in, "
+            f"{self.dropped:,} dropped, generation {self.generation})"
+        )
+
+    def _repr_html_(self) -> str:
+        counts = (self.documents, self.folded, self.dropped, self.generation)
+        columns = ("folder", "documents", "folded in", "dropped", "generation")
+        return table(columns, [(str(self.folder), *(f"{count:,}" for count in counts))])
 
 
 def compact(folder: str | Path, *, wait: float = 0, progress: bool = False) -> Compaction:

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
 
-from debater_search.encoder.protocol import Calibrating, TextEncoder, Tokenizing
+from debater_search.encoder.protocol import Calibrating, TextEncoder, Tokenizing, require_encoder
 from debater_search.errors import InvalidError
 from debater_search.identity import EncoderInfo
 from debater_search.indexing.engines import LOCAL, RAY, check_engine, find_engine
@@ -121,6 +121,7 @@ def encode(
         ...     encode(documents, encoder, "indexes/two-calls/embeddings", stored.corpus).store.manifest.dim
         384
     """
+    require_encoder(encoder)
     settings.check()
     info = EncoderInfo.of(encoder)
     place = place_at(folder)

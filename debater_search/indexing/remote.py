@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from debater_search.encoder.protocol import TextEncoder
+from debater_search.encoder.protocol import TextEncoder, require_encoder
 from debater_search.errors import InvalidError
 from debater_search.indexing.building import passage_settings, timed
 from debater_search.indexing.documents import Corpus, GivenCorpus, storing
@@ -86,6 +86,7 @@ def encode_to(
         >>> encode_to("notes.jsonl", encoder, "s3://bucket/notes")  # doctest: +SKIP
         EncodedPlace(address='s3://bucket/notes/embeddings', documents=3, reused=0, ...)
     """
+    require_encoder(encoder)
     place = check_encode_to(address, workers=workers, engine=engine, ray_address=ray_address, force=force)
     cut = passage_settings(passages, overlap, all_steps, lexical=False)
     settings = EncodingSettings(dtype, all_steps, shard_size, cut, workers, engine, ray_address)

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from debater_search.encoder.protocol import TextEncoder
+from debater_search.encoder.protocol import TextEncoder, require_encoder
 from debater_search.search.latest import LatestSnapshot
 from debater_search.search.marks import QueryMarks
 from debater_search.search.model import QueryModel
@@ -25,6 +25,7 @@ class OpenIndex:
     """
 
     def __init__(self, folder: str | Path, encoder: TextEncoder | None = None, *, follow: bool = True) -> None:
+        require_encoder(encoder)
         self.folder = Path(folder)
         self._model = QueryModel(encoder)
         self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check, follow=follow)

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from debater_search.errors import DebaterError
-from debater_search.refusals import nearest, refusal
+from debater_search.refusals import either, nearest, refusal
 from debater_search.schema import followed, models_in
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ _SERVERS = {
     "damaged": ("A file of the index is damaged.", "Ask the operator: the log of the server says which."),
     "unavailable": ("Something that this needs is missing.", "Ask the operator: the log of the server says what."),
 }
+_OTHER_NAMES = {"top_k": "k", "limit": "k", "size": "k", "filter": "where"}
+"""What other search engines call a field."""
 _SHOWABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 
 
@@ -102,7 +104,9 @@ def install_handlers(app: FastAPI) -> None:
 def _of_framework(error: HTTPException) -> ApiError:
     """An error that the framework raises: no such path or method, a body that it cannot read."""
     phrase = HTTPStatus(error.status_code).phrase
-    found = ApiError(error.status_code, phrase.lower().replace(" ", "_"), f"{phrase}.", "Paths are in /openapi.json.")
+    allowed = (error.headers or {}).get("Allow")
+    hint = f"Use {either(allowed.split(', '))}." if allowed else "Paths are in /openapi.json."
+    found = ApiError(error.status_code, phrase.lower().replace(" ", "_"), f"{phrase}.", hint)
     found.headers = error.headers
     return found
 
@@ -119,12 +123,18 @@ def _explained(error: RequestValidationError, body: type[BaseModel] | None) -> A
     place = "The body" if first["type"] == "json_invalid" else _place(first["loc"])
     if first["type"] == "extra_forbidden":
         _, holder = followed(body, first["loc"][1:]) if body is not None else ((), None)
-        near = nearest(first["loc"][-1], holder.model_fields) if holder is not None else None
+        near = _meant(str(first["loc"][-1]), holder.model_fields) if holder is not None else None
         hint = f"Did you mean {near}?" if near else "The fields of each body are in /openapi.json."
         return ApiError(400, "unknown_parameter", f"{place} is unknown.", hint)
     return ApiError(
         400, "invalid_parameter", f"{refusal(first, place)}.", "The types of each field are in /openapi.json."
     )
+
+
+def _meant(name: str, fields: Collection[str]) -> str | None:
+    """The field that an unknown name stands for, if that can be guessed."""
+    other = _OTHER_NAMES.get(name)
+    return other if other in fields else nearest(name, fields)
 
 
 def _place(loc: tuple[Any, ...]) -> str:

@@ -151,8 +151,15 @@ class Service:
         said: dict[str, str] = {}
         self._renew_all(said)
         self._load_reranker()
+        ready = self._says_ready()
         while not self._stop.wait(self.settings.watch_seconds):
             self._renew_all(said)
+            ready = ready or self._says_ready()
+
+    def _says_ready(self) -> bool:
+        if ready := self.unready is None:
+            log.info("Ready.")
+        return ready
 
     def _renew_all(self, said: dict[str, str]) -> None:
         """Open the newest state of each index; `said` are the errors that the log has, by index."""

@@ -69,7 +69,7 @@ def make_server(service: Service, *, alone: bool = False) -> MCPServer[Any]:
     """The MCP server over a service. `alone`: it starts and closes the service; else the application does."""
     tools = _Tools(service)
     with _root_logger_as_it_is():
-        server: MCPServer[Any] = MCPServer(
+        server = _Server(
             "debater",
             title="debater",
             instructions=INSTRUCTIONS,
@@ -87,6 +87,19 @@ def make_server(service: Service, *, alone: bool = False) -> MCPServer[Any]:
         )
         server.add_tool(tool, title=title, annotations=hints, structured_output=True)
     return server
+
+
+class _Server(MCPServer[Any]):
+    """An MCP server that refuses arguments in our sentences instead of its validator's."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """Call a tool; ToolError for what an agent can mend."""
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            raise _refused(error.__cause__) from None
 
 
 class _Tools:
@@ -213,14 +226,18 @@ def _require_utf8(**texts: str | None) -> None:
             raise ToolError(f"{name} is not UTF-8 text.") from None
 
 
+def _refused(error: ValidationError) -> ToolError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ToolError(f"{refusal(first, dotted(first['loc']))}.")
+
+
 @contextmanager
 def _told_to_agents() -> Iterator[None]:
     """Turn errors that an agent can mend into a sentence that it reads."""
     try:
         yield
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ToolError(f"{refusal(first, dotted(first['loc']))}.") from None
+        raise _refused(error) from None
     except (ApiError, DebaterError) as error:
         said = f"{error.message} {error.hint}".strip()
         raise ToolError(said.encode("utf-8", "backslashreplace").decode()) from None

@@ -89,6 +89,9 @@ def require_undamaged(documents: Path, manifest: IndexManifest) -> None:
 
 
 def other_indexes(folder: Path) -> str:
-    """A hint with the indexes beside a folder, else with those in the default place."""
+    """A hint: the index of that name in the default place, else those beside the folder, else all there."""
+    named = Path("indexes", folder)
+    if len(folder.parts) == 1 and (named / MANIFEST_NAME).is_file():
+        return f"Did you mean {named}?"
     found = ", ".join(map(str, list_indexes(folder.parent) or list_indexes()))
     return f"Indexes: {found}." if found else "Make one: debater index CORPUS"

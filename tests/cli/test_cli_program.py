@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import debater_search
+from debater_search.cli import commands as program
 from tests.cli.support import REPOSITORY, Debater
 
 COMMANDS = ("train", "index", "search", "eval", "mine", "info", "facets", "demo")
@@ -24,6 +26,18 @@ def test_help_of_a_command_shows_examples_and_json(debater: Debater, command: st
     assert f"Usage: debater {command} " in outcome.out
     assert f"Examples: debater {command}" in " ".join(outcome.out.split())
     assert "--json" in outcome.out
+
+
+@pytest.mark.parametrize("command", ["", *program.COMMANDS])
+def test_help_names_values_without_the_types_of_python(
+    debater: Debater, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = debater(*command.split(), "--help").out.splitlines()
+    assert not [line for line in lines if re.search(r"<(bool|str|int|float|path|file|dir|list)\b|list\[", line)]
+    assert max(map(len, lines)) <= 80
+    (flag,) = [line for line in lines if re.match(r"│ +--help", line)]
+    assert re.search(r"--help +Show this", flag)
 
 
 def test_version_is_the_packages(debater: Debater) -> None:

@@ -52,7 +52,14 @@ def test_json_lists_what_the_manifests_say(debater: Debater, indexes: Path) -> N
 
 def test_a_folder_without_indexes_has_none(debater: Debater, workdir: Path) -> None:
     assert debater("list").out == "There is no index in indexes.\nMake one: debater index CORPUS\n"
-    assert debater("list", "nowhere", "--json").json == {"indexes": []}
+    (workdir / "empty").mkdir()
+    assert debater("list", "empty", "--json").json == {"indexes": []}
+
+
+def test_a_folder_that_does_not_exist_is_a_mistake(debater: Debater, workdir: Path) -> None:
+    outcome = debater("list", "nowhere")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "There is no folder nowhere." in outcome.err
 
 
 @pytest.mark.parametrize("created", ["", "yesterday", "2020-01-01T00:00:00"])

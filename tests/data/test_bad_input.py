@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from debater_search.data import bad, read_corpus
+from debater_search.data.files import require_exists
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 
 LINES = ['{"id": 1, "text": "a"}', "nope", '{"id": 2, "text": "b"}', '{"id": 3}', '{"id": 1, "text": "c"}', "{", ""]
@@ -141,3 +142,19 @@ def test_bad_files_are_left_out_by_name(tmp_path: Path) -> None:
     corpus = read_corpus(notes(tmp_path / "notes", 2), skip_bad=True)
     assert [document.id for document in corpus] == ["a.txt", "z.txt"]
     assert corpus.warnings == ["Files that cannot be read and were left out: 2 (b0.md, b1.md)."]
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("nope.csv", "Look into the folder"),
+        ("note.csv", "notes.csv?"),
+        ("notes.jsonl", "notes.csv?"),
+        ("NOTES.csv.gz", "notes.csv?"),
+    ],
+)
+def test_only_a_file_of_nearly_that_name_is_suggested(tmp_path: Path, asked: str, hint: str) -> None:
+    (tmp_path / "notes.csv").touch()
+    with pytest.raises(DebaterError) as raised:
+        require_exists(tmp_path / asked)
+    assert hint in raised.value.hint

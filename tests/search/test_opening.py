@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from debater_search.encoder import Encoder
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, MissingError
 from debater_search.indexing import add, build
 from debater_search.search import MODES, SearchEngine, latest_index, list_indexes, model
 from debater_search.search.model import FEW, QueryModel
@@ -216,3 +216,16 @@ def test_an_index_of_a_model_that_no_longer_comes_along_says_what_to_do_and_is_s
     with pytest.raises(DebaterError, match="debater-mini was a model of an earlier version"):
         add(tmp_path / "i", CORPUS[3:])
     assert engine.search("unique2", 1, mode="lexical")[0].id == "d2"
+
+
+def test_the_name_of_an_index_in_the_default_place_is_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build(["A wing."], None, "indexes/notes")
+    with pytest.raises(MissingError, match="The index notes does not exist") as raised:
+        SearchEngine.open("notes")
+    assert raised.value.hint == "Did you mean indexes/notes?"
+    with pytest.raises(MissingError) as raised:
+        SearchEngine.open("nots")
+    assert raised.value.hint == "Indexes: indexes/notes."

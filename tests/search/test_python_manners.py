@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.indexing import add, build
+from debater_search.indexing import add, build, encode_to, update
 from debater_search.search import MODES, Mode, SearchEngine
 from debater_search.types import Answer, Hits, Query
 from tests.fakes import FakeEncoder, FakeScorer, tiny_corpus
@@ -185,3 +185,18 @@ def test_weights_are_two_numbers(engine: SearchEngine, weights: Any) -> None:
 def test_rerank_depth_is_a_whole_number(engine: SearchEngine, depth: Any) -> None:
     with pytest.raises(InvalidError, match=r"`rerank_depth` is .*, not a whole number"):
         engine("unique7.", rerank=FakeScorer(), rerank_depth=depth)
+
+
+def test_the_name_of_a_model_in_the_place_of_a_model_has_a_cure(engine: SearchEngine, tmp_path: Path) -> None:
+    name: Any = "debater-small"
+    for call in (
+        lambda: build(["a"], name, tmp_path / "z"),
+        lambda: add(engine.folder, ["a"], encoder=name),
+        lambda: update(engine.folder, ["a"], encoder=name),
+        lambda: SearchEngine.open(engine.folder, encoder=name),
+        lambda: encode_to(["a"], name, str(tmp_path / "shards")),
+    ):
+        with pytest.raises(InvalidError, match="'debater-small', not a model") as raised:
+            call()
+        assert raised.value.hint == 'Give Encoder.load("debater-small").'
+    assert not (tmp_path / "z").exists()

@@ -26,6 +26,7 @@ SEARCH = "/v1/indexes/built/search"
         ({"query": "w", "weights": [1]}, "invalid_parameter", "weights must be a list of at least 2 items.", "openapi"),
         ({"query": "w", "explain": "yes"}, "invalid_parameter", "explain must be true or false.", "openapi"),
         ({"quary": "w"}, "unknown_parameter", "quary is unknown.", "Did you mean query?"),
+        ({"query": "w", "top_k": 3}, "unknown_parameter", "top_k is unknown.", "Did you mean k?"),
         ({"query": "w", "colour": 1}, "unknown_parameter", "colour is unknown.", "openapi"),
         ([1], "invalid_parameter", "The body must be a mapping of names to values.", "openapi"),
     ],

@@ -122,6 +122,8 @@ def test_another_method_is_told_which_one_a_path_takes(
 ) -> None:
     refused = shared.request(method, path)
     assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+    if method != "HEAD":
+        assert refused.json()["error"]["hint"] == f"Use {allowed}."
 
 
 def test_a_load_balancer_may_ask_for_the_head_alone(shared: TestClient) -> None:

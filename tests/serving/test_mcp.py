@@ -108,6 +108,8 @@ def test_a_filter_restricts_a_search_and_a_wrong_one_says_what_is_right(library:
     ("arguments", "said"),
     [
         ({"query": ""}, "The query is empty"),
+        ({"query": "w", "mode": "fuzzy"}, "mode must be 'dense', 'lexical' or 'hybrid'."),
+        ({"index": "papers"}, "query is missing."),
         ({"query": "w", "k": 0}, "k must be at "),
         ({"query": "w", "k": -1}, "k must be at "),
         ({"query": "w", "k": 101}, "above 100"),

@@ -46,6 +46,8 @@ def test_a_server_answers_logs_no_query_and_drains_when_it_is_told_to_stop(built
             assert client.get("/").status_code == 200
             asked = [pool.submit(ask, number) for number in range(8)]
             wait_until(lambda: "debater_queue_depth 8.0" in client.get("/metrics").text)
+        said = [line for line in server.log.read_text().splitlines() if not line.startswith("{")]
+        assert [line.split()[0] for line in said] == ["Serving", "Index", "Ready."]
         server.process.terminate()
         wait_until(lambda: refuses(server.url))
         hold.unlink()
