@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from functools import reduce
 
 import numpy as np
@@ -33,10 +33,13 @@ class UnknownFieldError(MissingError):
     """No document has a field that a filter or a facet names."""
 
     def __init__(self, field: str, known: list[str]) -> None:
-        """`known` are the fields that there are; the message names the most similar ones first."""
-        known = sorted(known, key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
+        """`known` are the fields that there are, in the order in which the message names them."""
+        by_lower = {name.lower(): name for name in reversed(known)}
+        near = get_close_matches(field.lower(), by_lower, 1)
+        nearest = f"Did you mean {by_lower[near[0]]}? " if near else ""
         more = ", …" if len(known) > _FIELDS_SHOWN else ""
-        super().__init__(f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}.")
+        fields = f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
+        super().__init__(f"No document has a field {field!r}.", nearest + fields)
 
 
 def require_fields(tree: Filter, documents: DocumentStore) -> None:
