@@ -9,12 +9,9 @@ import numpy as np
 
 from debater_search.errors import MissingError
 from debater_search.filters import Comparison, Filter, Junction, Missing, Not, fields_of, leaves_of
-from debater_search.store.comparisons import Test, is_negative, tests_of
+from debater_search.store.comparisons import COLUMNS, Test, is_negative, tests_of
 from debater_search.store.documents import DocumentStore
 from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of, text_rows
-
-COLUMNS = ("id", "title")
-"""Fields that are no metadata, but columns of the documents."""
 
 _FIELDS_SHOWN = 20  # in a message
 

@@ -94,7 +94,9 @@ def test_a_filter_allows_what_it_says(papers: DocumentStore, expression: str, id
         ("when >= 2020", "abdf"),
         ("when > 2020", ""),
         ("when <= '2019'", "c"),
-        ("when <= '2020-04' or when > '2020-05-01T12:00:00+00:00'", "bce"),  # a text is none, and compares as a text
+        ("when <= '2020-04' or when > '2020-05-01T12:00:00+00:00'", "bc"),
+        ("when >= '1999-01-01' or when between '1999-01-01' and '9999-01-01'", "abcd"),  # neither a text nor a number
+        ("when != '2020-05-01' or when > '9999'", "bcef"),
         ("when between '2020-05-01' and '2020-05-02' and when < 'a'", "abd"),
         ("when != '2020-05'", "cef"),
         ("when contains '2020-05'", "abd"),
@@ -125,6 +127,8 @@ def test_values_compare_as_what_they_are(things: DocumentStore, expression: str,
         ("title = 5", "'title' holds texts, so that `title = 5` is never true"),
         ("id > 5 or id = 'one'", "'id' holds texts"),
         ("title > 'w'", None),
+        ("title > '2024-05-01'", None),
+        ("text > '2024-05-01'", "'text' holds texts, so that `text > '2024-05-01'` is never true"),
         (
             "year = '2020' or date >= 2020 or open = 'TRUE' or text = '7' or text > 5 or title like 'x' or none = 3",
             None,
@@ -137,6 +141,11 @@ def test_a_comparison_that_can_never_be_true_is_spoken_of(tmp_path: Path, expres
     notes = list(never_true(parse_filter(expression), store))
     assert len(notes) == (note is not None)
     assert (note or "") in "".join(notes)
+
+
+def test_ids_that_begin_with_dates_are_ordered_by_dates(tmp_path: Path) -> None:
+    store = stored(tmp_path / "d.sqlite", [Document("2024-04-30.md"), Document("2024-05-01.md")], table=True)
+    assert ids_of(store, "id >= '2024-05-01'") == "2024-05-01.md"
 
 
 @pytest.mark.parametrize(
