@@ -143,6 +143,25 @@ def test_a_comparison_that_can_never_be_true_is_spoken_of(tmp_path: Path, expres
     assert (note or "") in "".join(notes)
 
 
+@pytest.mark.parametrize(
+    ("expression", "note"),
+    [
+        ("brand = 'lumo'", "No document has `brand = 'lumo'`; nearest value: 'Lumo'."),
+        ("brand = 'Lumoo' or n = 1", "No document has `brand = 'Lumoo'`; nearest value: 'Lumo'."),
+        ("tags has 'coffee'", "No document has `tags = 'coffee'`; nearest value: 'kitchen|coffee'."),
+        ("brand = 'Lumo' and tags = 'garden' and n = '1' and n = 1 and id = 'Lumo' and ok = true", None),
+        ("brand = 'zzz' or brand = '' or brand != 'lumo' or brand in ('lumo', 'x')", None),
+    ],
+)
+def test_the_nearest_value_is_named_where_no_document_has_the_one_of_the_filter(
+    tmp_path: Path, expression: str, note: str | None
+) -> None:
+    fields = [{"brand": "Lumo", "tags": "kitchen|coffee", "n": 1, "ok": "true"}, {"brand": "Arc", "tags": "garden"}]
+    documents = [Document(str(number), metadata=own) for number, own in enumerate(fields)]
+    notes = list(never_true(parse_filter(expression), stored(tmp_path / "d.sqlite", documents, table=True)))
+    assert notes == ([] if note is None else [note])
+
+
 def test_ids_that_begin_with_dates_are_ordered_by_dates(tmp_path: Path) -> None:
     store = stored(tmp_path / "d.sqlite", [Document("2024-04-30.md"), Document("2024-05-01.md")], table=True)
     assert ids_of(store, "id >= '2024-05-01'") == "2024-05-01.md"
