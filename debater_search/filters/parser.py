@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from debater_search.errors import InvalidError
+from debater_search.filters import cures
 from debater_search.filters.tree import Comparison, Filter, Junction, Missing, Not, Operator, Value
 
 MAX_DEPTH = 8
@@ -96,6 +97,7 @@ class _Parser:
         self._token = next(self._tokens)
         self._depth = 0
         self._comparisons = 0
+        self._started = 0  # where the last comparison begins
 
     def parse(self) -> Filter:
         tree = self._filter()
@@ -177,14 +179,15 @@ class _Parser:
 
     def _text(self) -> Value:
         if self._token.kind != "string":
-            self._fail("a text in quotes is expected")
+            self._fail("a text in quotes is expected", self._quoted())
         return self._value()
 
     def _field(self) -> str:
         quoted = self._token.kind == "name"
         if not quoted and (self._token.kind != "word" or self._word() in _KEYWORDS):
-            self._fail("the name of a field is expected")
+            self._fail("the name of a field is expected", cures.unquoted(self._token.text))
         self._comparisons += 1
+        self._started = self._token.start
         if self._comparisons > MAX_COMPARISONS:
             raise InvalidError(f"The filter has more than {MAX_COMPARISONS} comparisons.", 'Try "in" with many values.')
         if len(self._token.text) > MAX_NAME:
@@ -199,7 +202,7 @@ class _Parser:
         if self._word() in ("true", "false"):
             return self._step().text.lower() == "true"
         if self._token.kind != "number":
-            self._fail("a value ('text', a number, true or false) is expected")
+            self._fail("a value ('text', a number, true or false) is expected", self._quoted())
         number = _number(self._token.text)
         if not math.isfinite(number):
             self._fail("a smaller number is expected")
@@ -234,16 +237,23 @@ class _Parser:
         start = len(self._expression) - len(self._expression[position:].lstrip())
         raise self._wrong(start, "it is neither a name, a number, a closed string nor an operator")
 
-    def _fail(self, expected: str) -> NoReturn:
-        found = f"not {_shortened(self._token.text)}" if self._token.text else "but the filter ends"
-        raise self._wrong(self._token.start, f"{expected}, {found}")
+    def _quoted(self) -> str:
+        """What to do about a word in the place of a text."""
+        if self._token.kind != "word" or self._word() in _KEYWORDS:
+            return ""
+        return cures.quoted(self._expression, self._started, self._token.start)
 
-    def _wrong(self, position: int, what: str) -> InvalidError:
+    def _fail(self, expected: str, cure: str = "") -> NoReturn:
+        found = f"not {_shortened(self._token.text)}" if self._token.text else "but the filter ends"
+        raise self._wrong(self._token.start, f"{expected}, {found}", cure)
+
+    def _wrong(self, position: int, what: str, cure: str = "") -> InvalidError:
         understood = self._expression[:position].strip()
         shown = "…" + understood[-_SHOWN:] if len(understood) > _SHOWN else understood
+        cure = cure or cures.at(self._expression, position)
         return InvalidError(
             f"The filter is wrong at character {position + 1}: {what}.",
-            f"Understood so far: {shown}" if shown else _EXAMPLE,
+            cure or (f"Understood so far: {shown}" if shown else _EXAMPLE),
         )
 
 

@@ -7,6 +7,7 @@ the old state.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,7 @@ from debater_search.store.manifest import (
     read_manifest,
     write_manifest,
 )
+from debater_search.store.oddities import odd_values
 from debater_search.store.passages import Split
 
 logger = logging.getLogger(__name__)
@@ -228,6 +230,8 @@ def _change(
             if replaces:
                 after.corpus.source, after.corpus.columns = corpus.source, corpus.columns
             after.warnings = list(dict.fromkeys([*([] if replaces else before.warnings), *corpus.warnings]))
+            if corpus.is_on_disk:  # documents from memory may come one by one, and each time all fields are counted
+                _tell_odd_values(database, after.generation, edits.first)
         if before.vectors is not None:
             if edits.end > edits.first:
                 change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
@@ -240,6 +244,13 @@ def _change(
         except DebaterError as error:
             logger.warning("The change is committed. The next one tidies up what this one could not: %s", error.message)
         return change
+
+
+def _tell_odd_values(database: Path, generation: int, first: int) -> None:
+    """Warn of odd values in the fields of new documents, those at the positions from `first` on."""
+    with closing(DocumentStore(database, generation)) as documents:
+        for sentence in odd_values(documents, first):
+            logger.warning(sentence)
 
 
 def _with_generations(folder: Path, before: IndexManifest, after: IndexManifest) -> str:

@@ -17,6 +17,7 @@ from debater_search.store.facets import FieldDescription, count_values, describe
 from debater_search.store.filters import allowed, never_true, require_fields
 from debater_search.store.folders import open_manifest
 from debater_search.store.manifest import MANIFEST_NAME, EmbeddingsManifest, IndexManifest, read_manifest
+from debater_search.store.oddities import odd_values
 from debater_search.vectors import backend
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def describe(index: str | Path, values: int = 10) -> dict[str, Any]:
     manifest = open_manifest(index)
     with _documents(index, manifest) as documents:
         fields = [_plain(field) for field in describe_fields(documents, values)]
+        odd = odd_values(documents)
     facts: dict[str, Any] = {
         "index": str(index),
         "corpus": manifest.corpus.source,
@@ -66,7 +68,7 @@ def describe(index: str | Path, values: int = 10) -> dict[str, Any]:
         "bytes": folder_size(index),
         "created": manifest.created,
         "fields": fields,
-        "warnings": manifest.warnings,
+        "warnings": [*manifest.warnings, *odd],
     }
 
 

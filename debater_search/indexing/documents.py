@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -19,6 +19,7 @@ from debater_search.store.documents import DocumentStore
 from debater_search.store.folders import open_manifest
 from debater_search.store.lexical import ENGLISH, Language
 from debater_search.store.manifest import DOCUMENTS_NAME, CorpusInfo
+from debater_search.store.oddities import odd_values
 from debater_search.store.passages import Split
 from debater_search.types import Document
 
@@ -211,4 +212,7 @@ def storing(
             documents=written.documents,
             columns=documents.columns,
         )
+        with closing(DocumentStore(temporary, 0)) as store:
+            for sentence in odd_values(store):
+                logger.warning(sentence)
         yield StoredDocuments(path, info, written.rows, written.content, language.name, tuple(documents.warnings))

@@ -11,6 +11,9 @@ from typing import Any
 from debater_search.filters import Comparison, Operator, Value
 from debater_search.store.values import Span, Type, number_of, span_of, truth_of, year_span
 
+COLUMNS = ("id", "title")
+"""Fields that are no metadata, but columns of the documents: texts, even where they spell something else."""
+
 Bound = tuple[str, str | int | float]
 """One of < <= > >=, and what a value is compared with."""
 
@@ -68,9 +71,9 @@ def tests_of(comparison: Comparison) -> list[Test]:
         case "=" | "!=" | "in" | "not in", values:
             return _equal_to_any(values)
         case "<" | "<=" | ">" | ">=" as sign, (value, *_):
-            return [Test(type, bounds=bounds) for type, bounds in _bounds(sign, value).items()]
+            return [Test(type, bounds=bounds) for type, bounds in _bounds(comparison.field, sign, value).items()]
         case "between", (first, last):
-            lower, upper = _bounds(">=", first), _bounds("<=", last)
+            lower, upper = (_bounds(comparison.field, *side) for side in ((">=", first), ("<=", last)))
             return [Test(type, bounds=(*lower[type], *upper[type])) for type in lower if type in upper]
         case "contains" | "like" as word, (str(pattern),):
             accepts = _container(pattern) if word == "contains" else _like(pattern)
@@ -102,7 +105,7 @@ def _equal_to_any(values: Sequence[Value]) -> list[Test]:
     return [*tests, Test("date", spans=merged)] if merged else tests
 
 
-def _bounds(sign: str, value: Value) -> dict[Type, tuple[Bound, ...]]:
+def _bounds(field: str, sign: str, value: Value) -> dict[Type, tuple[Bound, ...]]:
     """What values of each type are compared with."""
     if isinstance(value, bool):
         return {}
@@ -111,6 +114,9 @@ def _bounds(sign: str, value: Value) -> dict[Type, tuple[Bound, ...]]:
         own: dict[Type, tuple[Bound, ...]] = {"number": ((sign, value),), "spelled number": ((sign, value),)}
         return own | ({} if span is None else {"date": (_outside(sign, span),)})
     span, number = span_of(value), number_of(value)
+    is_date = span is not None and number is None  # a year alone may be a text of digits too
+    if span is not None and is_date and field not in COLUMNS:  # ids begin with dates: 2024-05-01.md
+        return {"date": (_outside(sign, span),)}
     found: dict[Type, tuple[Bound, ...]] = {"text": ((sign, value),)}
     if span is None:
         found["date text"] = ((sign, value),)

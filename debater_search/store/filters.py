@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from functools import reduce
 
 import numpy as np
 
 from debater_search.errors import MissingError
 from debater_search.filters import Comparison, Filter, Junction, Missing, Not, fields_of, leaves_of
-from debater_search.store.comparisons import Test, is_negative, tests_of
+from debater_search.store.comparisons import COLUMNS, Test, is_negative, tests_of
 from debater_search.store.documents import DocumentStore
+from debater_search.store.nearest import nearest_value
 from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of, text_rows
-
-COLUMNS = ("id", "title")
-"""Fields that are no metadata, but columns of the documents."""
 
 _FIELDS_SHOWN = 20  # in a message
 
@@ -26,6 +24,7 @@ _KINDS = {
     "text": "texts",
     "object": "objects",
 }
+_TEXTS = {"text", "spelled number"}
 _EQUAL_AS_TEXT = {"text", "date text", "number", "boolean"}  # a column holds neither numbers nor booleans
 
 
@@ -33,10 +32,13 @@ class UnknownFieldError(MissingError):
     """No document has a field that a filter or a facet names."""
 
     def __init__(self, field: str, known: list[str]) -> None:
-        """`known` are the fields that there are; the message names the most similar ones first."""
-        known = sorted(known, key=lambda name: SequenceMatcher(None, field.lower(), name.lower()).ratio(), reverse=True)
+        """`known` are the fields that there are, in the order in which the message names them."""
+        by_lower = {name.lower(): name for name in reversed(known)}
+        near = get_close_matches(field.lower(), by_lower, 1)
+        nearest = f"Did you mean {by_lower[near[0]]}? " if near else ""
         more = ", …" if len(known) > _FIELDS_SHOWN else ""
-        super().__init__(f"No document has a field {field!r}.", f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}.")
+        fields = f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
+        super().__init__(f"No document has a field {field!r}.", nearest + fields)
 
 
 def require_fields(tree: Filter, documents: DocumentStore) -> None:
@@ -171,7 +173,10 @@ def _where(tree: Filter, documents: DocumentStore, positions: np.ndarray | None 
 
 
 def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
-    """A sentence for each comparison that no value of its field can pass; nothing without the table of fields."""
+    """A sentence for each comparison that no value of its field passes, by its kind or, of an equal text, by a slip.
+
+    Nothing is said without the table of fields.
+    """
     if not documents.has_field_table:
         return
     for leaf in dict.fromkeys(leaves_of(tree)):
@@ -182,6 +187,15 @@ def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
                 kinds = " and ".join(dict.fromkeys(kind for type, kind in _KINDS.items() if type in types))
                 effect = "excludes no document that has the field" if is_negative(leaf.operator) else "is never true"
                 yield f"The field {leaf.field!r} holds {kinds}, so that `{_written(leaf)}` {effect}."
+            elif leaf.operator == "=" and types <= _TEXTS and leaf.field not in COLUMNS:
+                yield from _slip(leaf, documents)
+
+
+def _slip(leaf: Comparison, documents: DocumentStore) -> Iterator[str]:
+    """A sentence if no document has the text of a comparison, but one like it."""
+    [value] = leaf.values
+    if isinstance(value, str) and (near := nearest_value(leaf.field, value, documents)) is not None:
+        yield f"No document has `{_written(leaf)}`; nearest value: {near!r}."
 
 
 def _column_types(field: str, tested: set[Type], documents: DocumentStore) -> set[str]:

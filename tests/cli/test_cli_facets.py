@@ -50,8 +50,8 @@ def test_values_that_are_not_shown_are_spoken_of(debater: Debater, films: Path) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("yeer",), "No document has a field 'yeer'.\nFields: year, country."),
-        (("year", "--where", "yeer = 1"), "No document has a field 'yeer'.\nFields: year"),
+        (("yeer",), "No document has a field 'yeer'.\nDid you mean year? Fields: country, year."),
+        (("year", "--where", "yeer = 1"), "No document has a field 'yeer'.\nDid you mean year? Fields: "),
         (("year", "--where", "year >"), "The filter is wrong at character 7"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from debater_search.errors import DebaterError, InvalidError
-from debater_search.indexing import add, build, compact, delete, matching, update
+from debater_search.indexing import add, build, compact, delete, describe, matching, update
 from debater_search.search import MODES, SearchEngine
 from debater_search.store.lexical import ANY
 from debater_search.store.manifest import INDEX_SCHEMA_VERSION
@@ -40,6 +40,27 @@ def test_added_documents_are_found_in_every_mode(index: Path, tmp_path: Path) ->
     require_answers_of(by_id(*CORPUS, FLUTTER), index, tmp_path)
     for mode in MODES:
         assert opened(index).search("new words of flutter", 1, mode=mode)[0].id == "n1"
+
+
+def test_odd_values_are_told_when_they_are_indexed_or_added_and_in_what_an_index_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, folder, days = tmp_path / "c.csv", tmp_path / "i", [f"2024-03-{day:02}" for day in range(1, 20)]
+
+    def told(*values: str) -> list[str]:
+        caplog.clear()
+        path.write_text("id,text,day\n" + "".join(f"{value},wing,{value}\n" for value in values), encoding="utf-8")
+        if folder.exists():
+            add(folder, path)
+        else:
+            build(path, None, folder)
+        return [record.message for record in caplog.records if "day" in record.message]
+
+    first = "day: 19 of 20 values are dates; bald has 'bald'."
+    assert told(*days, "bald") == [first]
+    assert describe(folder)["warnings"] == [first]
+    assert told("2024-04-01") == []
+    assert told("soon") == ["day: 20 of 22 values are dates; soon has 'soon', the first of 2."]
 
 
 def test_a_document_whose_id_is_known_takes_the_old_ones_place(index: Path, tmp_path: Path) -> None:

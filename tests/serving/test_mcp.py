@@ -97,7 +97,7 @@ def test_a_filter_restricts_a_search_and_a_wrong_one_says_what_is_right(library:
     found = call(library, "search", query="wing", index="papers", where="year >= 1956").structured_content
     assert {hit["id"] for hit in found["hits"]} == {"d6", "d7"}  # type: ignore[index]
     said = refusal(library, "search", query="wing", index="papers", where="yeer >= 1956")
-    assert "No document has a field 'yeer'. Fields: year" in said
+    assert "No document has a field 'yeer'. Did you mean year? Fields: " in said
     assert "The filter is wrong at character" in refusal(library, "search", query="w", index="papers", where="year >")
     noted = call(library, "search", query="wing", index="papers", where="year = 'soon'").structured_content
     assert noted is not None
