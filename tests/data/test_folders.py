@@ -261,7 +261,11 @@ def test_a_few_lines_of_yaml_do_not_fill_the_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.md", b"---\ntags: [x]\n---\n# On wings\nlift"), ("b.txt", b"words"), ("c.txt.gz", gzip.compress(b"words", mtime=0))],
+    [
+        ("a.md", b"---\ntags: [x]\n---\n# On wings\nlift"),
+        ("b.txt", b"words"),
+        ("c.txt.gz", gzip.compress(b"words", mtime=0)),
+    ],
 )
 def test_a_text_alone_is_read_as_in_its_folder(tmp_path: Path, name: str, content: bytes) -> None:
     folder = write(tmp_path / "notes", {name: content})
