@@ -57,6 +57,8 @@ class _Tensors:
 
     def __init__(self, path: Path) -> None:
         self._stored = {_usual(name): tensor for name, tensor in load_file(path).items()}
+        if any(tensor.dtype.kind not in "fiu" for tensor in self._stored.values()):
+            raise ValueError(f"{path} has numbers of a type that NumPy lends from another library, such as bfloat16")
 
     def vector(self, name: str) -> np.ndarray:
         """A bias, or the weights of a norm."""
