@@ -49,9 +49,14 @@ def check_encode_to(
         raise InvalidError(f"{address} is not a place on object storage.", "Use `build` with `encode_only`.")
     place = place / EMBEDDINGS_NAME
     place.make()
-    if not force and MANIFEST_NAME in place.names():
-        raise InvalidError(f"{place} holds finished embeddings.", "Choose another place, or replace them with `force`.")
+    if not force:
+        _require_unfinished(place)
     return place
+
+
+def _require_unfinished(place: ObjectStore) -> None:
+    if MANIFEST_NAME in place.names():
+        raise InvalidError(f"{place} holds finished embeddings.", "Choose another place, or replace them with `force`.")
 
 
 def encode_to(
@@ -94,7 +99,8 @@ def encode_to(
     given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
     result = EncodedPlace(str(place))
     with leasing(place, force=force), tempfile.TemporaryDirectory() as scratch:
-        check_encode_to(address, force=force)  # again: another writer may have finished just now
+        if not force:
+            _require_unfinished(place)  # again: another writer may have finished just now
         with timed(result.seconds, "read"), storing(given, Path(scratch), split) as stored:
             result.documents, result.warnings = stored.corpus.documents, list(stored.warnings)
         with timed(result.seconds, "encode"), stored.opened() as rows:
