@@ -153,7 +153,8 @@ def evaluate(
 ) -> None:
     """Score a model on retrieval tasks and compare it with others.
 
-    Metrics are nDCG, MRR, MAP, recall and precision, with intervals; differences are tested for significance.
+    Metrics are nDCG, MRR, MAP, recall and precision, with intervals; differences are tested for significance. All are
+    computed: the table shows four, results.json and --json have the others.
     """
     with results(as_json) as out:
         from debater_search.cli.result_table import ResultTable
