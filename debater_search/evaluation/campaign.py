@@ -44,7 +44,7 @@ class TaskResults:
 
     name: str
     results: Sequence[Result] = ()
-    """The model's, then the baselines', without their runs, which may be large."""
+    """The model's, then the baselines', without runs, judgements and texts, which may be large."""
     comparisons: Sequence[Entry] = ()
     """As in results.json."""
     means: Sequence[SuiteMean] = ()
@@ -170,7 +170,7 @@ class Campaign:
                 continue
             results, comparisons = evaluator.evaluate(task, reusable.pop(task.name))
             task.unload()
-            results = [replace(result, run={}) for result in results]
+            results = [replace(result, run={}, qrels={}, texts={}) for result in results]
             for result in results:
                 metrics.setdefault(result.model, {})[task.name] = result.metrics
             yield TaskResults(task.name, results, comparisons, completed_means(self.suites, metrics, task.name))

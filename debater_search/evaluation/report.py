@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from debater_search.errors import InvalidError, MissingError
-from debater_search.evaluation.comparison import COMPARED, Judged, compare
+from debater_search.evaluation.comparison import COMPARED, compare
 from debater_search.evaluation.results import LOCK_NAME, Entry, Result, read_results
 from debater_search.locks import one_at_a_time
 from debater_search.reports.details import fields
@@ -70,7 +70,7 @@ def _compare(results: Mapping[str, Mapping[str, Entry]]) -> list[Entry]:
         if comparable:
             system, *others = comparable
             same = [other for other in others if other.per_query.keys() == system.per_query.keys()]
-            entries += compare(system, same, Judged(task, {}, {}))
+            entries += compare(system, same)
     return entries
 
 

@@ -13,7 +13,7 @@ from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
 from debater_search.errors import DebaterError, InvalidError, UnavailableError
-from debater_search.evaluation.metrics import METRICS, score_run
+from debater_search.evaluation.metrics import METRICS, ByMetric, score_run
 from debater_search.evaluation.notebook import count_of, result_line, result_table
 from debater_search.evaluation.provenance import digest, made_by
 from debater_search.evaluation.published import published_figures
@@ -61,9 +61,13 @@ class Result:
     """The metrics of each thinking step alone, first to last (`evaluate_steps`); empty unless requested."""
     ceiling: dict[str, float] = field(default_factory=dict)
     """`recall@N` of the N documents that were reranked: no order of them has more of the relevant ones."""
+    qrels: Qrels = field(default_factory=dict)
+    """The judgements that it was scored by; empty if it was read from a file."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The queries' texts by id, where known."""
 
     def as_dict(self) -> Entry:
-        """The result in JSON types, without the run and the values per query."""
+        """The result in JSON types, without run, values per query, judgements and texts."""
         described = {
             "task": self.task,
             "model": self.model,
@@ -131,10 +135,11 @@ def scored(
     sizes: Mapping[str, int] | None = None,
     counts: Mapping[str, int] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Result:
     """Score the run of any system; raises DebaterError as `score_run` does.
 
-    `counts` are added to those of `score_run`.
+    `counts` are added to those of `score_run`; `texts` are the queries' by id.
 
     Examples:
         >>> from debater_search.evaluation import scored
@@ -160,6 +165,8 @@ def scored(
         sizes=dict(sizes or {}),
         counts=scores.counts | dict(counts or {}),
         provenance={**(provenance or {}), "judgements": digest(qrels), **made_by()},
+        qrels=qrels,
+        texts=texts or {},
     )
 
 
@@ -211,10 +218,10 @@ def restored(entry: Entry) -> Result | None:
         return Result(
             entry["task"],
             entry["model"],
-            entry["metrics"],
-            {name: (low, high) for name, (low, high) in entry["intervals"].items()},
+            ByMetric(entry["metrics"]),
+            ByMetric((name, (low, high)) for name, (low, high) in entry["intervals"].items()),
             {},
-            entry["per_query"],
+            {query: ByMetric(values) for query, values in entry["per_query"].items()},
             timings=entry["timings"],
             counts=entry.get("counts", {}),
             sizes=entry["sizes"],

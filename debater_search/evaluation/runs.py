@@ -130,7 +130,8 @@ def read_saved(saved: SavedRun, judged: Judged) -> Result:
         run = without_identical_ids(run)
     else:
         _warn_of_identical_ids(saved.path, run, judged)
-    return scored(judged.task, saved.name, run, judged.qrels, provenance=run_provenance(saved.path))
+    provenance = run_provenance(saved.path)
+    return scored(judged.task, saved.name, run, judged.qrels, provenance=provenance, texts=judged.texts)
 
 
 def _warn_of_unjudged(path: Path, run: Run, judged: Judged) -> None:
