@@ -203,9 +203,9 @@ def evaluate(
             table = ResultTable(out, [task.name for task in campaign.tasks], campaign.suites, systems)
             for task in scored:
                 table.add(task)
-        if output is not None:
+        if table.results and output is not None:
             write_report([output])
-        _show(out, table, output)
+        _show(out, table, output if table.results else None)
         return table.require_all()
 
 

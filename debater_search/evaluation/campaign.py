@@ -200,7 +200,11 @@ class Campaign:
                 except DebaterError as error:
                     missing[task.name] = error
         if missing:
-            raise missing_tasks(missing, len(self.tasks), "The Hugging Face hub does not answer, and")
+            why = "Nothing was scored: the Hugging Face hub does not answer, and"
+            error = missing_tasks(missing, len(self.tasks), why)
+            if len(missing) < len(self.tasks):
+                error.hint += " Leave these tasks out to score the others."
+            raise error
 
     @cached_property
     def _evaluator(self) -> Evaluator:

@@ -96,13 +96,14 @@ class Result:
         return result_table(f"{self.task}: {self.model}", self.metrics, self.intervals, note)
 
     def save(self, folder: str | Path, *, baseline: bool = False) -> None:
-        """Write the run to `<task>/run.trec`, then this result to `results.json`, before all other results.
+        """Write the run to `<task>/run.trec`, then this result to `results.json`, before all others of its task.
 
-        A baseline is written behind all others, and its run to a file of its own beside run.trec. Comparisons and
-        analyses of an earlier result of this task and model are removed.
+        A baseline is written behind them, and its run to a file of its own beside run.trec. Tasks stay in the order in
+        which they came. Comparisons and analyses of an earlier result of this task and model are removed.
         """
         folder = Path(folder)
         with changed_results(folder) as saved:
+            place = _place(saved["results"], self.task, self.model, last=baseline)
             others = [entry for entry in saved["results"] if not _same(entry, self.task, self.model)]
             run = f"{self.task}/{RUN_NAME}"
             if baseline:
@@ -116,7 +117,7 @@ class Result:
                 if other.get("run") == run:
                     del other["run"]  # it was replaced by this one
             entry = self.as_dict() | {"run": run, "per_query": self.per_query}
-            saved["results"] = [*others, entry] if baseline else [entry, *others]
+            saved["results"] = [*others[:place], entry, *others[place:]]
             for name, about in (("comparisons", ("system", "baseline")), ("analyses", ("models",))):
                 saved[name] = [
                     entry
@@ -264,6 +265,14 @@ def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:
 def file_name(name: str) -> str:
     """A model's name as a file name: characters that separate folders or are special in a shell become hyphens."""
     return re.sub(r"[^\w.+=-]+", "-", name).strip("-.") or "model"
+
+
+def _place(entries: list[Entry], task: str, model: str, *, last: bool) -> int:
+    """Where a result belongs among the other entries: first or last of its task, and a new task behind all others."""
+    others = [entry.get("task") for entry in entries if not _same(entry, task, model)]
+    before = next((n for n, entry in enumerate(entries) if _same(entry, task, model)), len(others))
+    own = [n for n, other in enumerate(others) if other == task]
+    return before if not own else own[-1] + 1 if last else own[0]
 
 
 def _free_run(task: str, model: str, taken: list[Any]) -> str:

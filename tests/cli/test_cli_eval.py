@@ -136,6 +136,14 @@ def test_one_task_without_data_does_not_cost_the_others(
     assert "mteb/scifact" in outcome.err
     assert "data/scifact" in outcome.err
     assert Path("results/flight/run.trec").exists()
+    outcome = debater("eval", "SciFact", str(task), "--json")
+    assert outcome.code == 2
+    assert [result["task"] for result in outcome.json["results"]] == ["flight"]
+    (missing,) = outcome.json["missing"]
+    assert (missing["task"], missing["error"].startswith("The data of SciFact ")) == ("SciFact", True)
+    outcome = debater("eval", "SciFact", "NFCorpus", "--output", "none")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Error: Nothing was scored: 2 of 2 tasks cannot be read: SciFact, NFCorpus.\n" in outcome.err
 
 
 def test_a_suite_without_the_hub_is_one_sentence_before_any_model_is_loaded(
@@ -150,7 +158,10 @@ def test_a_suite_without_the_hub_is_one_sentence_before_any_model_is_loaded(
     task.parent.rename("data")
     outcome = debater("eval", "beir")
     assert (outcome.code, outcome.out, fake_model) == (2, "", [])
-    assert "The Hugging Face hub does not answer, and 25 of 26 tasks cannot be read: ArguAna, " in outcome.err
+    assert (
+        "Nothing was scored: the Hugging Face hub does not answer, and 25 of 26 tasks cannot be read: ArguAna, "
+    ) in outcome.err
+    assert outcome.err.endswith("into data/arguana. Leave these tasks out to score the others.\n")
     assert "SciFact is read from data/scifact." in outcome.err
 
 

@@ -61,7 +61,7 @@ def test_an_unknown_metric_is_a_key_error_with_the_nearest_and_all_others(asked:
         )
         assert asked not in by_metric
         assert by_metric.get(asked) is None
-    with pytest.raises(KeyError, match="There is no metric 'speed'. The metrics are "):
+    with pytest.raises(KeyError, match=r"There is no metric 'speed'\. The metrics are "):
         scores.metrics["speed"]
 
 
