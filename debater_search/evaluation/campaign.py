@@ -139,7 +139,7 @@ class Campaign:
     @property
     def compared(self) -> list[str]:
         """The names of the saved runs that it is compared with."""
-        return list(dict.fromkeys(run.name for run in self._compared))
+        return list(dict.fromkeys(run.label({self.models[0]}) for run in self._compared))
 
     def __iter__(self) -> Iterator[TaskResults]:
         """The outcome of each task, in order, as soon as it is there.
@@ -201,10 +201,10 @@ class Campaign:
                     missing[task.name] = error
         if missing:
             why = "Nothing was scored: the Hugging Face hub does not answer, and"
-            error = missing_tasks(missing, len(self.tasks), why)
+            refusal = missing_tasks(missing, len(self.tasks), why)
             if len(missing) < len(self.tasks):
-                error.hint += " Leave these tasks out to score the others."
-            raise error
+                refusal.hint += " Leave these tasks out to score the others."
+            raise refusal
 
     @cached_property
     def _evaluator(self) -> Evaluator:

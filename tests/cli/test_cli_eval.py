@@ -176,14 +176,15 @@ def test_saved_results_have_a_report_and_reports_join(debater: Debater, task: Pa
     outcome = debater("eval", "--report", "one", "two", "--output", "both")
     assert (outcome.code, outcome.out) == (0, "The report is both/report.html.\n")
     assert Path("both/report.html").exists()
-    assert debater("eval", "--report", "two", "--json").json == {"report": "two/report.html"}
+    for named in ("two", "two/results.json"):
+        assert debater("eval", "--report", named, "--json").json == {"report": "two/report.html"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         ([], "no folder"),
-        (["none"], "no results in none"),
+        (["none"], "There is no folder none."),
         (["tasks"], "in tasks"),
         (["one", "--model", "m"], "--model"),
     ],
@@ -230,6 +231,10 @@ def test_a_task_without_queries_is_found_before_any_model_is_loaded(
     [
         ([], "TASK"),
         (["tasks/none"], "tasks/none"),
+        (
+            ["tasks/flight/corpus.jsonl"],
+            "is a file, and a task is a folder in BEIR layout.\nName the folder: tasks/flight.",
+        ),
         (["tasks/flight", "tasks/../tasks/flight"], "flight"),
         (["tasks/flight", "--split", "dev"], "dev"),
         (["tasks/flight", "--mode", "lexical", "--all-steps"], "--all-steps"),
