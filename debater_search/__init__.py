@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from debater_search.encoder import Encoder as Encoder
     from debater_search.errors import DebaterError as DebaterError
+    from debater_search.evaluation.comparison import compare as compare
+    from debater_search.evaluation.evaluate import evaluate as evaluate
     from debater_search.search import SearchEngine as SearchEngine
 
 __version__ = "0.2.0"
@@ -17,10 +19,12 @@ _HOME = {
     "DebaterError": "debater_search.errors",
     "Encoder": "debater_search.encoder",
     "SearchEngine": "debater_search.search",
+    "compare": "debater_search.evaluation",
+    "evaluate": "debater_search.evaluation",
 }
 _PACKAGES = ("encoder", "evaluation", "export", "indexing", "mining", "search", "serving", "training")
 
-__all__ = ["DebaterError", "Encoder", "SearchEngine", "__version__"]
+__all__ = ["DebaterError", "Encoder", "SearchEngine", "__version__", "compare", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:

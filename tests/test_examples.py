@@ -6,6 +6,8 @@ import inspect
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -127,6 +129,24 @@ def test_every_method_for_queries_documents_and_changes_has_an_example(of: type)
 def test_names_that_load_on_first_use_are_those_that_are_listed() -> None:
     assert set(debater_search.__all__) <= set(dir(debater_search))
     assert all(hasattr(debater_search, name) for name in dir(debater_search))
+
+
+@pytest.mark.parametrize("package", sorted(set(debater_search._PACKAGES) - {"export"}))
+def test_completion_lists_the_public_names_of_a_package_alone(package: str) -> None:
+    module = getattr(debater_search, package)
+    assert dir(module) == sorted(module.__all__)
+
+
+def test_evaluate_and_compare_come_with_the_package_and_load_on_first_use() -> None:
+    code = (
+        "import sys, debater_search\n"
+        "assert not any(name.startswith('debater_search.evaluation') for name in sys.modules)\n"
+        "from debater_search import compare, evaluate, evaluation\n"
+        "assert (evaluation.compare, evaluation.evaluate) == (compare, evaluate)\n"
+        "import debater_search.evaluation.evaluate\n"
+        "assert debater_search.evaluate is debater_search.evaluation.evaluate is evaluate"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def _lines(file: Path, rows: list[dict[str, Any]]) -> None:

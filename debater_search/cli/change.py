@@ -91,7 +91,7 @@ def add(
 
 def delete(
     index: Index,
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the documents to delete.", metavar="ID…")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the documents to delete.", metavar="ID")] = None,
     file: Annotated[Path | None, typer.Option("--ids", help="A file of ids, one per line.", metavar="FILE")] = None,
     where: Where = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete what --where finds without asking.")] = False,

@@ -153,7 +153,8 @@ def evaluate(
 ) -> None:
     """Score a model on retrieval tasks and compare it with others.
 
-    Metrics are nDCG, MRR, MAP, recall and precision, with intervals; differences are tested for significance.
+    Metrics are nDCG, MRR, MAP, recall and precision, with intervals; differences are tested for significance. All are
+    computed: the table shows four, results.json and --json have the others.
     """
     with results(as_json) as out:
         from debater_search.cli.result_table import ResultTable
@@ -202,9 +203,9 @@ def evaluate(
             table = ResultTable(out, [task.name for task in campaign.tasks], campaign.suites, systems)
             for task in scored:
                 table.add(task)
-        if output is not None:
+        if table.results and output is not None:
             write_report([output])
-        _show(out, table, output)
+        _show(out, table, output if table.results else None)
         return table.require_all()
 
 

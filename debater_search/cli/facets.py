@@ -21,7 +21,7 @@ _NOT_COUNTED = {
 
 def facets(
     index: Index,
-    fields: Annotated[list[str], typer.Argument(help="Metadata fields; `debater info` lists them.", metavar="FIELD…")],
+    fields: Annotated[list[str], typer.Argument(help="Metadata fields; `debater info` lists them.", metavar="FIELD")],
     where: Where = None,
     values: Annotated[
         int, typer.Option("--values", min=1, help="Values, or ranges of numbers, shown per field.", metavar="N")

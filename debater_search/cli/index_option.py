@@ -50,7 +50,7 @@ Indexes = Annotated[
     list[Path] | None,
     typer.Argument(
         help="Indexes: folders, or their names in indexes/. Default: all in indexes/.",
-        metavar="INDEX…",
+        metavar="INDEX",
         autocompletion=index_names,
         callback=found_indexes,
     ),

@@ -42,7 +42,7 @@ def list_all(
 
 def get(
     index: Index,
-    ids: Annotated[list[str], typer.Argument(help="Ids of the documents.", metavar="ID…")],
+    ids: Annotated[list[str], typer.Argument(help="Ids of the documents.", metavar="ID")],
     as_json: Json = False,
 ) -> None:
     """Show documents of an index: title, metadata, text."""

@@ -53,7 +53,8 @@ class ResultTable:
     def document(self) -> dict[str, Any]:
         """Everything as the document of --json."""
         document: dict[str, Any] = {"results": [result.as_dict() for result in self.results]}
-        more = {"suites": [mean.as_dict() for mean in self.means], "comparisons": self.comparisons}
+        missing = [{"task": name, "error": error.message} for name, error in self.missing.items()]
+        more = {"suites": [mean.as_dict() for mean in self.means], "comparisons": self.comparisons, "missing": missing}
         return document | {name: entries for name, entries in more.items() if entries}
 
     def require_all(self) -> None:
@@ -61,7 +62,8 @@ class ResultTable:
         from debater_search.evaluation import missing_tasks
 
         if self.missing:
-            raise missing_tasks(self.missing, self._tasks, "All others are scored, but")
+            why = "All others are scored, but" if self.results else "Nothing was scored:"
+            raise missing_tasks(self.missing, self._tasks, why)
 
 
 def _numbers(metrics: Mapping[str, float], interval: str) -> list[str]:

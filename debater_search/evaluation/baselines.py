@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from debater_search.encoder.loading.hub import require_model
 from debater_search.encoder.protocol import PairScorer, TextEncoder, instruction_of
-from debater_search.errors import InvalidError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.comparison import Judged
 from debater_search.evaluation.evaluate import choose_instruction, evaluate, model_name, used_instruction
 from debater_search.evaluation.provenance import fusion_of
@@ -16,6 +16,7 @@ from debater_search.evaluation.results import Result
 from debater_search.evaluation.runs import SavedRun, one_task, read_saved, run_name, run_provenance
 from debater_search.evaluation.tasks import RetrievalTask
 from debater_search.identity import fingerprints_of
+from debater_search.refusals import nearest
 from debater_search.search import Mode, SearchEngine
 from debater_search.search.request import BM25
 
@@ -120,7 +121,14 @@ def require_baselines(baselines: Sequence[Baseline]) -> None:
     """Raise DebaterError for a name among them that is no run and no model, before torch is imported."""
     for baseline in baselines:
         if isinstance(baseline, str | Path) and baseline != BM25 and not Path(baseline).is_file():
-            require_model(baseline)
+            try:
+                require_model(baseline)
+            except MissingError as error:
+                is_bm25 = nearest(baseline, [BM25]) is not None
+                error.hint = (
+                    f"Did you mean {BM25}?" if is_bm25 else f"{error.hint} A baseline may also be {BM25} or a TREC run."
+                )
+                raise
 
 
 def load_baselines(

@@ -44,7 +44,7 @@ class TaskResults:
 
     name: str
     results: Sequence[Result] = ()
-    """The model's, then the baselines', without their runs, which may be large."""
+    """The model's, then the baselines', without runs, judgements and texts, which may be large."""
     comparisons: Sequence[Entry] = ()
     """As in results.json."""
     means: Sequence[SuiteMean] = ()
@@ -139,7 +139,7 @@ class Campaign:
     @property
     def compared(self) -> list[str]:
         """The names of the saved runs that it is compared with."""
-        return list(dict.fromkeys(run.name for run in self._compared))
+        return list(dict.fromkeys(run.label({self.models[0]}) for run in self._compared))
 
     def __iter__(self) -> Iterator[TaskResults]:
         """The outcome of each task, in order, as soon as it is there.
@@ -170,7 +170,7 @@ class Campaign:
                 continue
             results, comparisons = evaluator.evaluate(task, reusable.pop(task.name))
             task.unload()
-            results = [replace(result, run={}) for result in results]
+            results = [replace(result, run={}, qrels={}, texts={}) for result in results]
             for result in results:
                 metrics.setdefault(result.model, {})[task.name] = result.metrics
             yield TaskResults(task.name, results, comparisons, completed_means(self.suites, metrics, task.name))
@@ -200,7 +200,11 @@ class Campaign:
                 except DebaterError as error:
                     missing[task.name] = error
         if missing:
-            raise missing_tasks(missing, len(self.tasks), "The Hugging Face hub does not answer, and")
+            why = "Nothing was scored: the Hugging Face hub does not answer, and"
+            refusal = missing_tasks(missing, len(self.tasks), why)
+            if len(missing) < len(self.tasks):
+                refusal.hint += " Leave these tasks out to score the others."
+            raise refusal
 
     @cached_property
     def _evaluator(self) -> Evaluator:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from debater_search.errors import InvalidError
 from debater_search.evaluation import significance
-from debater_search.evaluation.metrics import COMPARED, best, bootstrap
+from debater_search.evaluation.metrics import COMPARED, ByMetric, best, bootstrap
 from debater_search.evaluation.notebook import comparison_lines, comparison_table
-from debater_search.evaluation.results import Entry, Result, changed_results
+from debater_search.evaluation.results import Entry, Result, changed_results, restored
+from debater_search.refusals import quoted
 from debater_search.types import Qrels
 
 EXTREME = 10  # queries listed with the largest gains, and as many with the largest losses
@@ -36,22 +38,39 @@ class Comparisons(list[Entry]):
         return "".join(map(comparison_table, self)) or "<p>No comparisons.</p>"
 
 
-def compare(system: Result, baselines: Sequence[Result], judged: Judged, *, seed: int = 42) -> Comparisons:
-    """Compare the system with each baseline on one task; returns one entry of `comparisons` in results.json for each.
+def compare(
+    system: Result | Entry,
+    baselines: Result | Entry | Sequence[Result | Entry],
+    judged: Judged | None = None,
+    *,
+    seed: int = 42,
+) -> Comparisons:
+    """Compare a system with one baseline or several on one task: an entry of `comparisons` in results.json for each.
 
-    Differences are the system's value minus the baseline's, per query. p values are given as they are and after Holm
-    correction over all metrics and baselines of this call.
+    Results come from `evaluate`, or are entries of `results` from `read_results`. Differences are the system's value
+    minus the baseline's, per query. p values are given as they are and after Holm correction over all metrics and
+    baselines of this call. `judged` has the judgements and texts of the queries that changed most; by default the
+    system's own, which a result read from a file does not have.
+
+    Raises DebaterError if the results are not of one task, the same queries and the same judgements.
 
     Examples:
-        >>> from debater_search.evaluation import Judged, compare, evaluate, load_task
-        >>> task = load_task("task")
-        >>> judged = Judged("task", task.qrels("test"), {query.id: query.text for query in task.queries("test")})
-        >>> [entry] = compare(evaluate(task, encoder), [evaluate(task, None, mode="lexical")], judged)
-        >>> entry["baseline"], entry["metrics"]["ndcg@10"]["difference"]
-        ('bm25', 0.0)
+        >>> from debater_search.evaluation import compare, evaluate
+        >>> comparisons = compare(evaluate("task", encoder), evaluate("task", None, mode="lexical"))
+        >>> comparisons
+        task: debater-small − bm25: ndcg@10 +0.0000 (p 1.0000 after Holm correction)
+        >>> comparisons[0]["metrics"]["ndcg@10"]["difference"]
+        0.0
     """
-    if not baselines:
-        return Comparisons()
+    whole = _readable(system)
+    others = [_readable(one) for one in ([baselines] if isinstance(baselines, Result | dict | str) else baselines)]
+    for other in others:
+        _require_comparable(whole, other)
+    judged = judged or Judged(whole.task, whole.qrels, whole.texts)
+    return _compared(whole, others, judged, seed) if others else Comparisons()
+
+
+def _compared(system: Result, baselines: Sequence[Result], judged: Judged, seed: int) -> Comparisons:
     queries = list(system.per_query)
     differences = np.stack([_values(system, queries) - _values(other, queries) for other in baselines], axis=1)
     columns = differences.reshape(len(queries), -1)  # [queries, baselines * metrics]
@@ -75,11 +94,14 @@ def compare(system: Result, baselines: Sequence[Result], judged: Judged, *, seed
             "task": system.task,
             "baseline": other.model,
             "system": system.model,
-            "metrics": {
-                name: {"baseline": other.metrics[name], "system": system.metrics[name]}
-                | _column(statistics, number * len(COMPARED) + metric)
+            "metrics": ByMetric(
+                (
+                    name,
+                    {"baseline": other.metrics[name], "system": system.metrics[name]}
+                    | _column(statistics, number * len(COMPARED) + metric),
+                )
                 for metric, name in enumerate(COMPARED)
-            },
+            ),
             **_extremes(system, other, judged),
         }
         for number, other in enumerate(baselines)
@@ -99,6 +121,32 @@ def save_comparisons(folder: str | Path, comparisons: Sequence[Entry]) -> None:
     new = {_key(entry) for entry in comparisons}
     with changed_results(Path(folder)) as saved:
         saved["comparisons"] = [*comparisons, *(entry for entry in saved["comparisons"] if _key(entry) not in new)]
+
+
+def _readable(one: Result | Entry) -> Result:
+    """A result, or the one that an entry of results.json describes. Raises InvalidError if it does not describe one."""
+    result = one if isinstance(one, Result) else restored(one)
+    if result is None:
+        raise InvalidError(
+            f"This is not a result with every metric of every query: {quoted(one)}.",
+            'Pass results of `evaluate`, or elements of `read_results(folder)["results"]`.',
+        )
+    return result
+
+
+def _require_comparable(system: Result, other: Result) -> None:
+    """Raise InvalidError if two results are not of one task, the same queries and the same judgements."""
+    names = f"{system.model} and {other.model}"
+    if system.task != other.task:
+        raise InvalidError(
+            f"{names} were scored on different tasks: {system.task} and {other.task}.",
+            "Compare results of one task.",
+        )
+    judgements = {one.provenance["judgements"] for one in (system, other) if "judgements" in one.provenance}
+    if len(judgements) > 1 or system.per_query.keys() != other.per_query.keys():
+        raise InvalidError(
+            f"{names} were scored by different judgements of {system.task}.", "Evaluate one of them again."
+        )
 
 
 def _values(result: Result, queries: Sequence[str]) -> np.ndarray:
@@ -135,8 +183,11 @@ def _extremes(system: Result, other: Result, judged: Judged) -> dict[str, list[E
 
 
 def _ranking(result: Result, query: str, qrels: Qrels) -> list[list[Any]]:
-    """The ten best documents, each with its gain; None if it is not judged."""
-    return [[document_id, qrels[query].get(document_id)] for document_id in best(result.run.get(query, {}))]
+    """The ten best documents, each with its gain; None if it is not judged. Empty without run or judgements."""
+    gains = qrels.get(query)
+    if gains is None:
+        return []
+    return [[document_id, gains.get(document_id)] for document_id in best(result.run.get(query, {}))]
 
 
 def _key(entry: Entry) -> tuple[Any, Any, Any]:

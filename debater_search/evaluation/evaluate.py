@@ -124,6 +124,7 @@ def evaluate(
                 **fusion_of(mode),
                 **reranker_of(rerank, rerank_depth),
             },
+            texts={query.id: query.text for query in queries},
         )
         if ceiling:
             result = replace(result, ceiling=ceiling)

@@ -1,14 +1,18 @@
 """Metrics of a run by trec_eval's own code, with a bootstrap interval of each mean."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 
-from debater_search.errors import InvalidError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.extras import require
+from debater_search.refusals import nearest
 from debater_search.types import Qrels, Run
+
+Value = TypeVar("Value")
 
 # our name → trec_eval's
 _TREC = {
@@ -40,6 +44,20 @@ COMPARED = ("ndcg@10", "mrr@10", "map@100", "recall@100")
 RESAMPLES = 1000
 LEVEL = 0.95
 _BLOCK = 2**21  # random numbers drawn at once, which bounds memory
+
+
+class UnknownMetricError(MissingError, KeyError):
+    """A metric that was not measured; a KeyError too, as it is of any mapping."""
+
+
+class ByMetric(dict[str, Value], Generic[Value]):
+    """A dict by names of metrics, which says what there is if it is asked for another one."""
+
+    def __missing__(self, name: Any) -> NoReturn:
+        known = ", ".join(self) or "none"
+        near = _meant(str(name), [*COMPARED, *self]) if self else None
+        did_you_mean = f"Did you mean {near}? " if near in self else ""
+        raise UnknownMetricError(f"There is no metric {name!r}.", f"{did_you_mean}The metrics are {known}.")
 
 
 @dataclass(frozen=True)
@@ -77,8 +95,8 @@ def score_run(run: Run, qrels: Qrels, *, seed: int = 42) -> Scores:
     values = np.array([list(of_query.values()) for of_query in per_query.values()])  # [queries, metrics]
     low, high = bootstrap(values, seed=seed)
     return Scores(
-        metrics=dict(zip(METRICS, values.mean(axis=0).tolist(), strict=True)),
-        intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(METRICS)},
+        metrics=ByMetric(zip(METRICS, values.mean(axis=0).tolist(), strict=True)),
+        intervals=ByMetric((name, (float(low[i]), float(high[i]))) for i, name in enumerate(METRICS)),
         per_query=per_query,
         counts={
             "queries_without_hits": sum(not documents for documents in answers.values()),
@@ -122,11 +140,19 @@ def recall_at(depth: int, run: Run, qrels: Qrels) -> float:
     return sum(shares) / len(shares) if shares else 0.0
 
 
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    """The metric that a name probably stands for: trec_eval's name of it, its beginning, or one that is like it."""
+    by_trec = {trec_name: ours for ours, trec_name in _TREC.items()}
+    word = name.lower()
+    begins = (metric for metric in known if word and metric.startswith(word))
+    return by_trec.get(name) or next(begins, None) or nearest(word.replace("_at_", "@"), known)
+
+
 def _measure(answers: Run, qrels: Qrels) -> dict[str, dict[str, float]]:
     pytrec_eval = require("pytrec_eval", extra="eval")
     found = pytrec_eval.RelevanceEvaluator(qrels, set(_TREC.values())).evaluate(answers)
     return {
-        query_id: _renamed(found[query_id]) | _judged(documents, qrels[query_id])
+        query_id: ByMetric(_renamed(found[query_id]) | _judged(documents, qrels[query_id]))
         for query_id, documents in answers.items()
     }
 

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from debater_search.errors import InvalidError, MissingError
-from debater_search.evaluation.comparison import COMPARED, Judged, compare
-from debater_search.evaluation.results import LOCK_NAME, Entry, Result, read_results
+from debater_search.evaluation.comparison import COMPARED, compare
+from debater_search.evaluation.results import LOCK_NAME, RESULTS_NAME, Entry, Result, read_results
 from debater_search.locks import one_at_a_time
 from debater_search.reports.details import fields
 from debater_search.reports.evaluation import Contents, joined, write_page
@@ -20,8 +20,9 @@ DATA = {"judgements": "were scored by different judgements", "corpus": "were ret
 def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
     """Join the results in `folders` in `report.html`, in `output` or else in the first folder; returns its path.
 
-    On each task the first folder's first model is compared with all others. Raises DebaterError for folders without
-    results, for damaged files, and for folders whose results on a task differ in judgements or corpus.
+    A folder may be named by its `results.json`. On each task the first folder's first model is compared with all
+    others. Raises DebaterError for folders without results, for damaged files, and for folders whose results on a task
+    differ in judgements or corpus.
 
     Examples:
         >>> from debater_search.evaluation import evaluate, write_report
@@ -29,7 +30,8 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         >>> write_report(["results"]).name
         'report.html'
     """
-    places = list(dict.fromkeys(Path(folder) for folder in folders))
+    named = [Path(folder) for folder in folders]
+    places = list(dict.fromkeys(path.parent if path.name == RESULTS_NAME else path for path in named))
     if not places:
         raise InvalidError("There is no folder to report on.", "Name at least one output folder of an evaluation.")
     page = Path(output if output is not None else places[0]) / REPORT_NAME
@@ -38,7 +40,8 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         found = {folder: read_results(folder) for folder in places}
         for folder, lists in found.items():
             if not lists["results"]:
-                raise MissingError(f"There are no results in {folder}.", "Name the output folder of an evaluation.")
+                what = f"There are no results in {folder}." if folder.exists() else f"There is no folder {folder}."
+                raise MissingError(what, "Name the output folder of an evaluation.")
         if len(found) > 1:
             _require_same_data(found)
         across = [] if len(found) == 1 else _compare(joined(found))
@@ -70,7 +73,7 @@ def _compare(results: Mapping[str, Mapping[str, Entry]]) -> list[Entry]:
         if comparable:
             system, *others = comparable
             same = [other for other in others if other.per_query.keys() == system.per_query.keys()]
-            entries += compare(system, same, Judged(task, {}, {}))
+            entries += compare(system, same)
     return entries
 
 

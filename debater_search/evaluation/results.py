@@ -13,7 +13,7 @@ from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
 from debater_search.errors import DebaterError, InvalidError, UnavailableError
-from debater_search.evaluation.metrics import METRICS, score_run
+from debater_search.evaluation.metrics import METRICS, ByMetric, score_run
 from debater_search.evaluation.notebook import count_of, result_line, result_table
 from debater_search.evaluation.provenance import digest, made_by
 from debater_search.evaluation.published import published_figures
@@ -61,9 +61,13 @@ class Result:
     """The metrics of each thinking step alone, first to last (`evaluate_steps`); empty unless requested."""
     ceiling: dict[str, float] = field(default_factory=dict)
     """`recall@N` of the N documents that were reranked: no order of them has more of the relevant ones."""
+    qrels: Qrels = field(default_factory=dict)
+    """The judgements that it was scored by; empty if it was read from a file."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The queries' texts by id, where known."""
 
     def as_dict(self) -> Entry:
-        """The result in JSON types, without the run and the values per query."""
+        """The result in JSON types, without run, values per query, judgements and texts."""
         described = {
             "task": self.task,
             "model": self.model,
@@ -92,13 +96,14 @@ class Result:
         return result_table(f"{self.task}: {self.model}", self.metrics, self.intervals, note)
 
     def save(self, folder: str | Path, *, baseline: bool = False) -> None:
-        """Write the run to `<task>/run.trec`, then this result to `results.json`, before all other results.
+        """Write the run to `<task>/run.trec`, then this result to `results.json`, before all others of its task.
 
-        A baseline is written behind all others, and its run to a file of its own beside run.trec. Comparisons and
-        analyses of an earlier result of this task and model are removed.
+        A baseline is written behind them, and its run to a file of its own beside run.trec. Tasks stay in the order in
+        which they came. Comparisons and analyses of an earlier result of this task and model are removed.
         """
         folder = Path(folder)
         with changed_results(folder) as saved:
+            place = _place(saved["results"], self.task, self.model, last=baseline)
             others = [entry for entry in saved["results"] if not _same(entry, self.task, self.model)]
             run = f"{self.task}/{RUN_NAME}"
             if baseline:
@@ -112,7 +117,7 @@ class Result:
                 if other.get("run") == run:
                     del other["run"]  # it was replaced by this one
             entry = self.as_dict() | {"run": run, "per_query": self.per_query}
-            saved["results"] = [*others, entry] if baseline else [entry, *others]
+            saved["results"] = [*others[:place], entry, *others[place:]]
             for name, about in (("comparisons", ("system", "baseline")), ("analyses", ("models",))):
                 saved[name] = [
                     entry
@@ -131,10 +136,11 @@ def scored(
     sizes: Mapping[str, int] | None = None,
     counts: Mapping[str, int] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Result:
     """Score the run of any system; raises DebaterError as `score_run` does.
 
-    `counts` are added to those of `score_run`.
+    `counts` are added to those of `score_run`; `texts` are the queries' by id.
 
     Examples:
         >>> from debater_search.evaluation import scored
@@ -160,6 +166,8 @@ def scored(
         sizes=dict(sizes or {}),
         counts=scores.counts | dict(counts or {}),
         provenance={**(provenance or {}), "judgements": digest(qrels), **made_by()},
+        qrels=qrels,
+        texts=texts or {},
     )
 
 
@@ -211,10 +219,10 @@ def restored(entry: Entry) -> Result | None:
         return Result(
             entry["task"],
             entry["model"],
-            entry["metrics"],
-            {name: (low, high) for name, (low, high) in entry["intervals"].items()},
+            ByMetric(entry["metrics"]),
+            ByMetric((name, (low, high)) for name, (low, high) in entry["intervals"].items()),
             {},
-            entry["per_query"],
+            {query: ByMetric(values) for query, values in entry["per_query"].items()},
             timings=entry["timings"],
             counts=entry.get("counts", {}),
             sizes=entry["sizes"],
@@ -257,6 +265,14 @@ def write_results(folder: str | Path, lists: Mapping[str, list[Entry]]) -> None:
 def file_name(name: str) -> str:
     """A model's name as a file name: characters that separate folders or are special in a shell become hyphens."""
     return re.sub(r"[^\w.+=-]+", "-", name).strip("-.") or "model"
+
+
+def _place(entries: list[Entry], task: str, model: str, *, last: bool) -> int:
+    """Where a result belongs among the other entries: first or last of its task, and a new task behind all others."""
+    others = [entry.get("task") for entry in entries if not _same(entry, task, model)]
+    before = next((n for n, entry in enumerate(entries) if _same(entry, task, model)), len(others))
+    own = [n for n, other in enumerate(others) if other == task]
+    return before if not own else own[-1] + 1 if last else own[0]
 
 
 def _free_run(task: str, model: str, taken: list[Any]) -> str:

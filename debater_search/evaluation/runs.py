@@ -1,7 +1,7 @@
 """Runs on disk: found in earlier results, scored against judgements, compared."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,10 @@ class SavedRun:
     path: Path
     task: str | None = None
     """The task that it answers; None if the file does not say."""
+
+    def label(self, taken: Collection[str]) -> str:
+        """Its name in a comparison, with its path if another system has taken the name."""
+        return f"{self.name} ({self.path})" if self.name in taken else self.name
 
 
 def find_runs(source: str | Path) -> list[SavedRun]:
@@ -130,7 +134,8 @@ def read_saved(saved: SavedRun, judged: Judged) -> Result:
         run = without_identical_ids(run)
     else:
         _warn_of_identical_ids(saved.path, run, judged)
-    return scored(judged.task, saved.name, run, judged.qrels, provenance=run_provenance(saved.path))
+    provenance = run_provenance(saved.path)
+    return scored(judged.task, saved.name, run, judged.qrels, provenance=provenance, texts=judged.texts)
 
 
 def _warn_of_unjudged(path: Path, run: Run, judged: Judged) -> None:
@@ -190,7 +195,7 @@ def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judg
                 logger.info("%s in %s is compared already.", run.name, run.path)
                 continue
             compared.append((run.name, found.per_query))
-            name = run.name if run.name not in taken else f"{run.name} ({run.path})"
+            name = run.label(taken)
             taken.add(name)
             baselines.append(replace(found, model=name))
     return compare(system, baselines, judged)

@@ -180,6 +180,8 @@ def _part_of_mteb(name: str, task: str) -> Task:
 
 def _no_folder(name: str) -> MissingError:
     folder = Path(name).parent
+    if Path(name).is_file():
+        return MissingError(f"{name} is a file, and a task is a folder in BEIR layout.", f"Name the folder: {folder}.")
     names = [entry.name for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
     near = difflib.get_close_matches(Path(name).name, names, n=1)
     hint = f"Did you mean {folder / near[0]}?" if near else "Name a folder, beir/NAME or an mteb task."

@@ -43,3 +43,7 @@ __all__ = [
     "usual_workers",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,3 +6,7 @@ from debater_search.mining.report import Summary
 from debater_search.mining.settings import CHOICES, MODES, MiningSettings
 
 __all__ = ["CHOICES", "MODES", "MiningSettings", "Summary", "check_output", "check_source", "mine"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

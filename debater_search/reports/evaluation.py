@@ -59,6 +59,8 @@ def describe(found: Contents, place: Path, across: Sequence[Entry] = ()) -> Entr
     main = MAIN if MAIN in metrics else next(iter(metrics), MAIN)
     fits = sum(len(entry["per_query"]) for entry in entries) * len(metrics) <= VALUES
     comparisons = _comparisons(found, labels, across)
+    places = {name: place for place, name in enumerate(results)}
+    comparisons.sort(key=lambda one: places.get(one["task"], len(places)))
     tasks = []
     for name, models in results.items():
         task = _task(name, models, metrics if fits else [main])

@@ -19,3 +19,7 @@ __all__ = [
     "latest_index",
     "list_indexes",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -34,3 +34,7 @@ def __getattr__(name: str) -> Any:
 
         return make_app
     raise AttributeError(f"module 'debater_search.serving' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -136,6 +136,14 @@ def test_one_task_without_data_does_not_cost_the_others(
     assert "mteb/scifact" in outcome.err
     assert "data/scifact" in outcome.err
     assert Path("results/flight/run.trec").exists()
+    outcome = debater("eval", "SciFact", str(task), "--json")
+    assert outcome.code == 2
+    assert [result["task"] for result in outcome.json["results"]] == ["flight"]
+    (missing,) = outcome.json["missing"]
+    assert (missing["task"], missing["error"].startswith("The data of SciFact ")) == ("SciFact", True)
+    outcome = debater("eval", "SciFact", "NFCorpus", "--output", "none")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Error: Nothing was scored: 2 of 2 tasks cannot be read: SciFact, NFCorpus.\n" in outcome.err
 
 
 def test_a_suite_without_the_hub_is_one_sentence_before_any_model_is_loaded(
@@ -150,7 +158,10 @@ def test_a_suite_without_the_hub_is_one_sentence_before_any_model_is_loaded(
     task.parent.rename("data")
     outcome = debater("eval", "beir")
     assert (outcome.code, outcome.out, fake_model) == (2, "", [])
-    assert "The Hugging Face hub does not answer, and 25 of 26 tasks cannot be read: ArguAna, " in outcome.err
+    assert (
+        "Nothing was scored: the Hugging Face hub does not answer, and 25 of 26 tasks cannot be read: ArguAna, "
+    ) in outcome.err
+    assert outcome.err.endswith("into data/arguana. Leave these tasks out to score the others.\n")
     assert "SciFact is read from data/scifact." in outcome.err
 
 
@@ -165,14 +176,15 @@ def test_saved_results_have_a_report_and_reports_join(debater: Debater, task: Pa
     outcome = debater("eval", "--report", "one", "two", "--output", "both")
     assert (outcome.code, outcome.out) == (0, "The report is both/report.html.\n")
     assert Path("both/report.html").exists()
-    assert debater("eval", "--report", "two", "--json").json == {"report": "two/report.html"}
+    for named in ("two", "two/results.json"):
+        assert debater("eval", "--report", named, "--json").json == {"report": "two/report.html"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         ([], "no folder"),
-        (["none"], "no results in none"),
+        (["none"], "There is no folder none."),
         (["tasks"], "in tasks"),
         (["one", "--model", "m"], "--model"),
     ],
@@ -219,6 +231,10 @@ def test_a_task_without_queries_is_found_before_any_model_is_loaded(
     [
         ([], "TASK"),
         (["tasks/none"], "tasks/none"),
+        (
+            ["tasks/flight/corpus.jsonl"],
+            "is a file, and a task is a folder in BEIR layout.\nName the folder: tasks/flight.",
+        ),
         (["tasks/flight", "tasks/../tasks/flight"], "flight"),
         (["tasks/flight", "--split", "dev"], "dev"),
         (["tasks/flight", "--mode", "lexical", "--all-steps"], "--all-steps"),

@@ -43,6 +43,14 @@ def test_a_model_is_compared_with_earlier_results_and_runs(debater: Debater, run
     assert all(entry["metrics"]["ndcg@10"]["ties"] == 2 for entry in compared[:1])
 
 
+def test_scores_stay_in_their_columns_below_a_name_with_a_path(debater: Debater, run: Path) -> None:
+    assert debater("eval", "tasks/flight", "--mode", "lexical", "--output", "before").code == 0
+    shown = debater("eval", "tasks/flight", "--mode", "lexical", "--compare", "before", str(run)).out
+    rows = [line for line in shown.splitlines() if line.startswith("flight  ")]
+    assert rows[1].split()[1:3] == ["bm25", "(before/flight/run.trec)"]
+    assert len({row.index("0.") for row in rows}) == 1
+
+
 @pytest.mark.parametrize("others", [["--compare", "b.trec", "c.trec"], ["--compare", "b.trec", "--compare", "c.trec"]])
 def test_runs_are_compared_by_their_judgements_alone(debater: Debater, run: Path, others: list[str]) -> None:
     Path("b.trec").write_text("q1 Q0 stall 1 1 t\nq2 Q0 stall 1 1 t\n", encoding="utf-8")

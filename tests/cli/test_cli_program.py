@@ -146,6 +146,8 @@ MISTAKES = {
     "eval task --split tset": "has no split 'tset'",
     "eval task --model nowhere": "There is no model 'nowhere'",
     "eval task --baseline nowhere": "There is no model 'nowhere'",
+    "eval task --baseline bm52": "Did you mean bm25?",
+    "eval task --baseline no.trec": "A baseline may also be bm25 or a TREC run.",
     "eval task --compare nowhere": "There is no file nowhere",
     "eval task --rerank nowhere": "There is no model 'nowhere'",
     "eval task --index-type flatt": "There is no index type 'flatt'",

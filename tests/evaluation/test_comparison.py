@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from debater_search.data import write_run
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 from debater_search.evaluation import (
     Judged,
     Result,
@@ -81,6 +83,42 @@ def test_queries_that_changed_most_come_first_with_texts_and_rankings() -> None:
 
 def test_nothing_to_compare_with_is_no_comparison() -> None:
     assert compare(GOOD, [], JUDGED) == []
+
+
+def test_two_results_are_compared_by_the_judgements_that_they_hold() -> None:
+    judged = Judged("toy", QRELS, {})
+    assert compare(GOOD, POOR) == compare(GOOD, [POOR]) == compare(GOOD, [POOR], judged)
+    assert compare(GOOD, POOR)[0]["gained"][0]["system_ranking"][0] == ["good", 1]
+
+
+def test_results_of_results_json_are_compared_without_rankings(tmp_path: Path) -> None:
+    for one in (GOOD, POOR):
+        one.save(tmp_path / one.model)
+    good, poor = (read_results(tmp_path / name)["results"][0] for name in ("good", "poor"))
+    (entry,) = compare(good, poor)
+    assert entry["metrics"] == compare(GOOD, POOR)[0]["metrics"]
+    assert (entry["gained"][0]["query"], entry["gained"][0]["system_ranking"]) == ("q00", [])
+    assert compare(GOOD, [poor])[0]["metrics"] == entry["metrics"]
+
+
+def test_rankings_without_judgements_are_left_out_instead_of_counted_as_not_judged() -> None:
+    assert compare(replace(GOOD, qrels={}), POOR)[0]["gained"][0]["system_ranking"] == []
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (replace(POOR, task="air"), "good and poor were scored on different tasks: toy and air."),
+        (scored("toy", "poor", POOR.run, QRELS | {"q00": {"bad": 1}}), "scored by different judgements of toy"),
+        (replace(POOR, provenance={}, per_query={}), "scored by different judgements of toy"),
+        ({"results": []}, 'This is not a result with every metric of every query: {"results": []}.'),
+        ("results", "This is not a result with every metric of every query: 'results'."),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(other: Any, message: str) -> None:
+    with pytest.raises(InvalidError) as error:
+        compare(GOOD, other)
+    assert message in error.value.message
 
 
 def test_saved_runs_are_found_in_a_file_a_folder_and_its_results(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
+import copy
+import json
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,38 @@ def test_metrics_are_worked_by_hand() -> None:
     }
     assert scores.metrics["mrr@10"] == 0.75
     assert tuple(scores.metrics) == METRICS
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("ndcg", "ndcg@10"),
+        ("NDCG@10", "ndcg@10"),
+        ("recall", "recall@100"),
+        ("ndcg_at_10", "ndcg@10"),
+        ("ndcg_cut_5", "ndcg@5"),
+        ("P_10", "precision@10"),
+    ],
+)
+def test_an_unknown_metric_is_a_key_error_with_the_nearest_and_all_others(asked: str, meant: str) -> None:
+    scores = score_run({"1": {"a": 1.0}}, QRELS)
+    for by_metric in (scores.metrics, scores.intervals, scores.per_query["1"]):
+        with pytest.raises(KeyError) as error:
+            by_metric[asked]
+        assert isinstance(error.value, DebaterError)
+        assert str(error.value).startswith(
+            f"There is no metric {asked!r}. Did you mean {meant}? The metrics are ndcg@10,"
+        )
+        assert asked not in by_metric
+        assert by_metric.get(asked) is None
+    with pytest.raises(KeyError, match=r"There is no metric 'speed'\. The metrics are "):
+        scores.metrics["speed"]
+
+
+def test_metrics_are_a_dict_for_json_and_comparisons() -> None:
+    metrics = score_run({"1": {"a": 1.0}}, QRELS).metrics
+    assert json.loads(json.dumps(metrics)) == dict(metrics) == metrics
+    assert copy.deepcopy(metrics) == pickle.loads(pickle.dumps(metrics)) == metrics
 
 
 def test_a_run_file_scores_as_trec_eval_scores_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from debater_search.errors import DebaterError
-from debater_search.evaluation import read_results, save_details, scored, write_report, write_results
+from debater_search.evaluation import read_results, save_comparisons, save_details, scored, write_report, write_results
 from debater_search.reports.evaluation import MAIN, QUERIES, describe
 from debater_search.types import Document
 from tests.reports.report_data import GOOD, HOSTILE, POOR, QRELS, add, comparison, rows, save
@@ -97,6 +97,20 @@ def test_the_page_loads_nothing_and_runs_its_own_script_only(tmp_path: Path) -> 
         (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert policy[f"{tag}-src"] == f"'sha256-{digest}'"
+
+
+def test_tasks_come_in_the_order_in_which_they_were_evaluated(tmp_path: Path) -> None:
+    tasks = ["soaring", "flight", "heat"]
+    for task in tasks:
+        save(tmp_path, {"good": GOOD, "bm25": POOR}, task=task)
+        save_comparisons(tmp_path, [comparison("good", "bm25", task)])
+    data = shown(write_report([tmp_path]))
+    assert [task["name"] for task in data["tasks"]] == tasks
+    assert [entry["task"] for entry in data["comparisons"]] == tasks
+    save(tmp_path, {"better": GOOD}, task="flight")
+    data = shown(write_report([tmp_path]))
+    assert [task["name"] for task in data["tasks"]] == tasks
+    assert list(data["tasks"][1]["results"]) == ["better", "good", "bm25"]
 
 
 def test_folders_join_and_equal_results_stand_once(tmp_path: Path) -> None:

@@ -64,11 +64,34 @@ def test_it_says_who_is_better_by_how_much_and_how_sure(opened: Browser, report:
         "+0.2000",
         "▲ better",
         "+0.100 … +0.300",
-        "p = 0.004 (Holm)",
+        "p (Holm): 0.004 by randomisation, 0.008 by t-test",
         "Better on 2 queries",
     ):
         assert words in card
-    assert [text.split() for text in opened.run(TEXTS.format(".mark"))] == [["▲", "better", "than", WEAK]]
+    assert "p: the chance of a difference at least this large if the two models were equal." in opened.run(
+        "byId('verdicts').innerText"
+    )
+
+
+def test_what_is_significant_is_marked_in_the_scores_and_in_the_comparison(opened: Browser, report: Path) -> None:
+    opened.open(report)
+    marks = [text.split(maxsplit=3) for text in opened.run(TEXTS.format("#table .mark"))]
+    assert marks == [["▲", "better", "than", WEAK], ["▼", "worse", "than", "good model"]]
+    assert "▼ significantly worse in the comparison of good model with" in opened.run("byId('legend').innerText")
+    opened.run("document.querySelector('#comparisons details').open = true")
+    marked = opened.run(TEXTS.format("#comparisons td.sure"))
+    assert [text.split()[0] for text in marked] == ["▲", "0.001", "0.004", "0.002", "0.008"]
+
+
+def test_a_phone_shows_a_whole_value_beside_the_task_and_a_part_of_the_next(opened: Browser, report: Path) -> None:
+    opened.open(report, width=320, height=700, phone=True)
+    edges = opened.run(
+        "[byId('table').parentElement, ...document.querySelectorAll('#table tbody tr:first-child td')]"
+        ".map((node) => node.getBoundingClientRect()).map((box) => [box.left, box.right])"
+    )
+    (_, right), (_, first), (second, _) = edges
+    assert first + 16 < right, "the first value fades at the edge"
+    assert second + 32 < right, "nothing of the second column is seen"
 
 
 def test_a_system_of_which_only_a_comparison_tells_is_ranked(opened: Browser, tmp_path: Path) -> None:

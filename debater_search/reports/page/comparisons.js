@@ -1,6 +1,7 @@
 // Two models on the queries of a task: by how much one is better, whether that is sure, and where.
 const inMetric = (metric) => DATA.comparisons.filter((one) => isNumber(one.metrics[metric]?.difference));
 const tested = (found) => found.p_randomisation_holm ?? found.p_randomisation;
+const testedByT = (found) => found.p_t_holm ?? found.p_t;
 
 function verdict(found) {
   const p = tested(found);
@@ -37,20 +38,29 @@ function drawLegend() {
   const key = (kind, text) => el("span", { class: "key" }, el("i", { class: kind, "aria-hidden": "true" }), text);
   const bars = [key("dot", "difference"), key("ci", "95% interval, on one scale in all cards")];
   const shares = [key("wins", "share of queries answered better"), key("ties", "equally"), key("losses", "worse")];
-  return el("p", { class: "keys small muted" }, bars, shares);
+  const p = [
+    `p: the chance of a difference at least this large if the two models were equal. Below ${SURE} by the randomisation `,
+    "test it is significant. Holm: corrected for the number of metrics and models compared on the task.",
+  ];
+  return [el("p", { class: "keys small muted" }, bars, shares), el("p", { class: "small muted" }, p)];
+}
+
+/** The p values of both tests, in words; "" where none was made. */
+function chances(found) {
+  const made = [["randomisation", tested(found)], ["t-test", testedByT(found)]].filter(([, p]) => isNumber(p));
+  const words = made.map(([test, p]) => `${chance(p)} by ${test}`).join(", ");
+  return words && `p${isNumber(found.p_randomisation_holm) ? " (Holm)" : ""}: ${words}`;
 }
 
 function drawCard(one, found, reach) {
-  const p = tested(found);
-  const corrected = isNumber(found.p_randomisation_holm) ? " (Holm)" : "";
-  const sure = isNumber(p) ? `p ${chance(p).replace(/^[0-9]/, "= $&")}${corrected}` : "";
+  const interval = found.interval ? `95% interval ${range(found.interval, signed)}` : null;
   const zero = el("i", { class: "zero", "--at": "50%" });
   return el(
     "article",
     { class: "card" },
     el("h3", {}, one.system, span("muted", " against "), one.baseline, note(listed(one.task, metricName(state.metric)))),
     el("p", { class: "big" }, signed(found.difference), " ", chip(verdict(found))),
-    el("p", { class: "muted small" }, listed(found.interval ? `95% interval ${range(found.interval, signed)}` : "", sure)),
+    el("p", { class: "muted small" }, span("block", interval), span("block", chances(found))),
     el("div", {}, strip(found.difference, found.interval, -reach, reach, zero), scaleOf(signed(-reach, 3), "0", signed(reach, 3))),
     drawShares(one, found),
     DATA.comparisons.length > SENTENCES ? el("p", { class: "small" }, `${one.system} ${findings(one)}.`) : null, // else it was said
@@ -96,14 +106,15 @@ function drawComparisons() {
 }
 
 function drawComparison(one) {
-  const heads = ["Metric", one.baseline, one.system, "Difference", "95% interval", "p", "p, Holm", "p, t-test", "Effect (d)"];
+  const tests = ["p", "p, Holm", "p, t-test", "p, t-test, Holm"];
+  const heads = ["Metric", one.baseline, one.system, "Difference", "95% interval", ...tests, "Effect (d)"];
   const rows = Object.entries(one.metrics).map(([metric, found]) => [
     metricName(metric),
     score(found.baseline),
     score(found.system),
-    signed(found.difference),
+    drawDifference(found),
     range(found.interval, signed),
-    ...[found.p_randomisation, found.p_randomisation_holm, found.p_t].map(chance),
+    ...[found.p_randomisation, found.p_randomisation_holm, found.p_t, found.p_t_holm].map(drawChance),
     signed(found.effect_size, 2),
     ...[found.wins, found.ties, found.losses].map((n) => n ?? "–"),
   ]);
@@ -112,10 +123,19 @@ function drawComparison(one) {
     {},
     el("summary", {}, `${one.system} against ${one.baseline} on ${one.task}`, note(`${one.system} ${findings(one)}.`)),
     tableOf([...heads, "Wins", "Ties", "Losses"], rows),
-    el("p", { class: "muted small" }, "p: paired randomisation test. p, Holm: corrected for the number of tests."),
+    el("p", { class: "muted small" }, `p: paired randomisation test. Holm: corrected for the number of tests. ▲ ▼: significant after this correction. Bold: p < ${SURE}.`),
     el("div", { class: "sides" }, drawMoved(one, "gained", "gain"), drawMoved(one, "lost", "loss")),
   );
 }
+
+/** The difference, marked where it is significant. */
+function drawDifference(found) {
+  const { word, kind, sign } = verdict(found);
+  const text = signed(found.difference);
+  return sign ? el("td", { class: `sure ${kind}` }, sign, text, hidden(` significantly ${word}`)) : text;
+}
+
+const drawChance = (p) => (isNumber(p) && p < SURE ? el("td", { class: "sure" }, chance(p)) : chance(p));
 
 function drawMoved(one, side, order) {
   if (!one[side].length) return null;

@@ -36,8 +36,10 @@ function drawTable() {
   const rows = sortedTasks().map(drawTask);
   const foot = DATA.tasks.length > 1 ? el("tfoot", {}, drawMeans()) : null;
   fill(byId("table"), el("thead", {}, heads), el("tbody", {}, rows), foot);
-  const baselines = [...new Set(inMetric(state.metric).map((one) => one.baseline))].join(" or ");
-  const marks = baselines ? ` ▲ better, ▼ worse than ${baselines}: p < ${SURE} by a randomisation test, Holm-corrected.` : "";
+  const pairs = [...new Set(inMetric(state.metric).map((one) => `${one.system} with ${one.baseline}`))];
+  const which = pairs.length > SENTENCES ? "the comparisons above" : `the comparison of ${joined(pairs)}`;
+  const test = `p < ${SURE} by a randomisation test, Holm-corrected`;
+  const marks = pairs.length ? ` ▲ significantly better, ▼ significantly worse in ${which}: ${test}.` : "";
   const bars = "Dot: the value; bar: its 95% interval over queries, on the scale named below the task";
   byId("legend").textContent = `Bold: highest value. ${bars}.${marks}`;
 }
@@ -89,12 +91,14 @@ function drawTask(task) {
   return el("tr", {}, el("th", { scope: "row" }, task.name, note(queriesOf(task.ids.length)), scale), cells);
 }
 
-/** ▲ or ▼ for each model that this one is surely better or worse than. */
+/** ▲ or ▼ for each model that this one is surely better or worse than, whichever of the two was compared with the other. */
 function drawMarks(task, model) {
-  const compared = inMetric(state.metric).filter((one) => one.task === task.name && one.system === model);
+  const compared = inMetric(state.metric).filter((one) => one.task === task.name && [one.system, one.baseline].includes(model));
   return compared.map((one) => {
-    const { word, kind, sign } = verdict(one.metrics[state.metric]);
-    const text = `${word} than ${one.baseline}`;
+    const found = one.metrics[state.metric];
+    const isSystem = one.system === model;
+    const { word, kind, sign } = verdict(isSystem ? found : { ...found, difference: -found.difference });
+    const text = `${word} than ${isSystem ? one.baseline : one.system}`;
     return sign ? el("span", { class: `mark ${kind}`, title: text }, sign.trim(), hidden(text)) : null;
   });
 }
