@@ -21,7 +21,6 @@ from debater_search.serving.model_thread import ModelThread, Priority, pieces_of
 from debater_search.store.folders import open_manifest
 from debater_search.types import Document
 
-
 Row = tuple[str, Any]
 """What messages call a document of a body, and the JSON that was sent for it."""
 
