@@ -123,6 +123,10 @@ def test_bad_input_is_told_at_once_or_left_out_when_asked(debater: Debater, inde
     assert manifest("flight")["warnings"] == [warning]
     assert debater("index", "bad.jsonl", "--skip-bad").code == 0
     assert manifest("bad")["warnings"] == [warning]
+    again = debater("index", "bad.jsonl", "--update")
+    assert again.code == 2
+    assert again.err.endswith("Or leave out what cannot be read, with --skip-bad, which every change needs anew.\n")
+    assert debater("index", "bad.jsonl", "--update", "--skip-bad").code == 0
 
 
 @pytest.mark.parametrize(
