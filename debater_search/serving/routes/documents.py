@@ -17,18 +17,20 @@ router = APIRouter(prefix="/v1/indexes", tags=["documents"], route_class=JsonRou
 
 MOST_CHARACTERS = 1_000_000
 JSON, JSON_LINES = "application/json", ("application/x-ndjson", "application/jsonl")
-_DOCUMENT = {
-    "type": "object",
-    "description": "What is not id, title and text is metadata.",
-    "example": {"id": "1", "title": "…", "text": "…", "year": 1958},
-}
+_DOCUMENT = {"type": "object", "example": {"id": "1", "title": "…", "text": "…", "year": 1958}}
+_ABOUT = 'such as {"id": "1", "title": "…", "text": "…", "year": 1958}; what is not id, title and text is metadata.'
 _DOCUMENTS_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            JSON: {"schema": {"oneOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT]}},
+            JSON: {
+                "schema": {
+                    "anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT],
+                    "description": f"Documents {_ABOUT}",
+                }
+            },
             **{
-                type: {"schema": {"type": "string", "description": "JSON lines: a document, an object, per line."}}
+                type: {"schema": {"type": "string", "description": f"One document per line, {_ABOUT}"}}
                 for type in JSON_LINES
             },
         },
