@@ -13,7 +13,7 @@ from debater_search.encoder.texts import Texts, contents
 from debater_search.errors import InvalidError
 from debater_search.indexing import Change, add, delete
 from debater_search.progress import Progress
-from debater_search.roles import ColumnChoice, Columns
+from debater_search.roles import ColumnChoice, Columns, shown
 from debater_search.serving.body import parse_json
 from debater_search.serving.errors import ApiError
 from debater_search.serving.indexes import ServedIndex
@@ -142,6 +142,12 @@ def _documents(rows: Sequence[Row], columns: Columns) -> list[Document]:
     choice = ColumnChoice(kept=columns, can_be_given=False)
     names = list(dict.fromkeys(name for _, fields in rows for name in fields))
     roles = choice.roles(names, rows[0][0])
+    if columns and not roles.fit(names):
+        kept = ", ".join(f"{role}={'+'.join(named)}" for role, named in columns.items())
+        raise InvalidError(
+            f"{rows[0][0]}: there is no id or no text among {shown(names)}.",
+            f"The index was built with the columns {kept}; or send id and text.",
+        )
     return [_checked(document_of(fields, where, roles), where) for where, fields in rows]
 
 

@@ -146,6 +146,11 @@ def test_rows_are_read_by_the_columns_of_the_index(serve: Serve, tmp_path: Path)
     answer = client.post("/v1/indexes/shop/search", json=body).json()
     assert [hit["metadata"]["tags"] for hit in answer["hits"]] == [["light", "dry"]] * 2
     assert answer["facets"]["tags"]["values"] == [["dry", 2], ["light", 2]]
+    lacking = client.put("/v1/indexes/shop/documents", json=[{"sku": 6, "name": "Nest"}]).json()["error"]
+    assert lacking["message"] == "Document 1: there is no id or no text among sku, name."
+    assert lacking["hint"] == (
+        "The index was built with the columns id=sku, title=name, text=description, list=tags; or send id and text."
+    )
     plain = client.put("/v1/indexes/shop/documents", json={"id": "5", "text": "Plain.", "tags": "a;b"}).json()
     assert plain["added"] == 1
     assert client.get("/v1/indexes/shop/documents/5").json()["metadata"] == {"tags": ["a", "b"]}
