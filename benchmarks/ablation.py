@@ -4,7 +4,8 @@
         --seeds 42 1 2 --sample 300 --output ablation --beside models/bge-small-en-v1.5
 
 Each run is the config with a few overrides; without thinking there are no steps to teach or to keep apart. Finished
-runs are reused and killed ones go on when the same command runs again; scores lie in OUTPUT/runs, a JSON file each.
+runs are reused and killed ones go on when the same command runs again. Scores lie in SCORES (OUTPUT/scores), a JSON
+file a run, with the hash of the settings that it was trained by: these files alone are enough to go on elsewhere.
 OUTPUT/ablation.md is written anew after every run, and the picture ablation.png at the end. Beside the last step it
 shows all steps as a document of several vectors, which cost nothing more in search: by the best step (max), by the mean
 over the steps, and the oracle (the best step of each query). Where the config measures while it trains (`eval`),
@@ -12,10 +13,12 @@ curves.png shows how each variant learned. `--beside`: models as they are.
 """
 
 import argparse
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from ablation_pictures import draw_bars, draw_curves
 from ablation_tables import METRIC, PARTS, WAYS, Scores, Summary, Variant, depths, parts, report
 
@@ -32,35 +35,49 @@ from debater_search.training.development import SampledTask
 
 def run(variant: Variant, seed: int, options: argparse.Namespace) -> Scores:
     """Train a variant and score it on every task, as far as that has not been done."""
-    folder = folder_of(variant, seed, options)
     teachers = settings_for(options).loss.step_teachers
-    settings = settings_for(options, [*variant.overrides(teachers), f"seed={seed}"])
-    if not (folder / "debater.json").is_file():
-        folder.with_suffix(".json").unlink(missing_ok=True)  # scores of a run that is no more
-    begun = folder.is_dir() and any(folder.iterdir())
-    checkpoint = train(settings, output=folder, resume=begun, device=options.device, progress=True)
-    return scored(Encoder.load(checkpoint, device=options.device), folder.with_suffix(".json"), options)
+    changed = [*variant.overrides(teachers), f"seed={seed}"]
+
+    def trained() -> Encoder:
+        folder = folder_of(variant, seed, options)
+        begun = folder.is_dir() and any(folder.iterdir())
+        settings = settings_for(options, changed)
+        checkpoint = train(settings, output=folder, resume=begun, device=options.device, progress=True)
+        return Encoder.load(checkpoint, device=options.device)
+
+    return scored(f"{variant.key}-seed{seed}", made_by(options, changed), trained, options)
 
 
 def as_it_is(model: str, options: argparse.Namespace) -> Scores:
     """Score a model that this does not train, on documents as long as the variants'."""
     lengths = settings_for(options).max_length
     encoder = Encoder.load(model, device=options.device, max_length=lengths.search or lengths.document)
-    saved = options.output / "runs" / f"{Path(model).name}-{encoder.fingerprint[:8]}.json"
-    return scored(encoder, saved, options)
+    return scored(Path(model).name, encoder.fingerprint, lambda: encoder, options)
 
 
-def scored(model: Encoder, saved: Path, options: argparse.Namespace) -> Scores:
-    """nDCG@10 of every query of every task: what `saved` holds of them, and the rest measured and saved."""
-    scores: Scores = json.loads(saved.read_text(encoding="utf-8")) if saved.is_file() else {}
+def scored(name: str, made: str, load: Callable[[], Encoder], options: argparse.Namespace) -> Scores:
+    """nDCG@10 of every query of every task: what is saved of a model made so, and the rest measured and saved."""
+    saved = options.scores / f"{name}.json"
+    known = json.loads(saved.read_text(encoding="utf-8")) if saved.is_file() else {}
+    scores: Scores = known["scores"] if known.get("made") == made else {}
     searched = "" if options.sample is None else f", {options.sample} others"
-    for task in options.tasks:
-        if task + searched not in scores:
-            print(f"{saved.stem}: evaluating {task}", flush=True)
-            scores[task + searched] = of_steps(measured(task, options.sample), model)
+    keys = {task: Path(task).name + searched for task in options.tasks}
+    if missing := [task for task, key in keys.items() if key not in scores]:
+        model = load()
+        for task in missing:
+            print(f"{name}: evaluating {task}", flush=True)
+            scores[keys[task]] = of_steps(measured(task, options.sample), model)
             saved.parent.mkdir(parents=True, exist_ok=True)
-            saved.write_text(json.dumps(scores), encoding="utf-8")
-    return {task: scores[task + searched] for task in options.tasks}
+            saved.write_text(json.dumps({"made": made, "scores": scores}) + "\n", encoding="utf-8")
+    return {task: scores[key] for task, key in keys.items()}
+
+
+def made_by(options: argparse.Namespace, changed: Sequence[str]) -> str:
+    """A hash of what trained a model: the config and the overrides, but not where its files lie."""
+    config = yaml.safe_load(Path(options.config).read_text(encoding="utf-8"))
+    length = [f"max_steps={options.max_steps}"] if options.max_steps else []
+    told = json.dumps([config, options.overrides, length, changed], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def of_steps(task: RetrievalTask, model: Encoder) -> dict[str, dict[str, float]]:
@@ -79,12 +96,16 @@ def of_steps(task: RetrievalTask, model: Encoder) -> dict[str, dict[str, float]]
 
 
 def _by_query(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    return {query: values[METRIC] for query, values in sorted(scores.items())}
+    return {query: round(values[METRIC], 4) for query, values in sorted(scores.items())}
 
 
 def folder_of(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
     """Where a run is trained."""
     return Path(options.output) / "runs" / f"{variant.key}-seed{seed}"
+
+
+def _log(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
+    return folder_of(variant, seed, options) / "metrics.jsonl"
 
 
 def measured(task: str, sample: int | None) -> RetrievalTask:
@@ -113,7 +134,7 @@ def draw(options: argparse.Namespace, settings: TrainingSettings, done: dict[str
     if settings.eval is not None:
         once = {v.key: v for v in [*deep, *named]}  # a depth may be one of the parts
         logs = {
-            v.name: [read_metrics(folder_of(v, seed, options) / "metrics.jsonl") for seed in options.seeds]
+            v.name: [read_metrics(log) for seed in options.seeds if (log := _log(v, seed, options)).is_file()]
             for v in once.values()
         }
         draw_curves(logs, options.output / "curves.png")
@@ -132,7 +153,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--beside", nargs="*", default=[], metavar="MODEL", help="models to score as they are")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, default=Path("ablation"))
-    return parser.parse_args(arguments)
+    parser.add_argument("--scores", type=Path, help="default: OUTPUT/scores")
+    options = parser.parse_args(arguments)
+    options.scores = options.scores or options.output / "scores"
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -140,7 +140,7 @@ def test_an_installed_program_finds_cranfield_inside_itself(wheel: Path, tmp_pat
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(tmp_path)
     found = subprocess.run(
-        [sys.executable, "-c", "from debater_search.cli.demo import cranfield; print(cranfield())"],
+        [sys.executable, "-c", "from debater_search.data.bundled import cranfield; print(cranfield())"],
         cwd=tmp_path, check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert Path(found.stdout.strip()) == tmp_path.resolve() / "debater_search" / "cranfield"

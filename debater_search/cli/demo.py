@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import debater_search
 from debater_search.cli.hits import show_hits
 from debater_search.cli.options import DEFAULT_MODEL, load_encoder
 from debater_search.cli.output import Output
 from debater_search.cli.prompt import converse
 from debater_search.cli.search import Search
+from debater_search.data.bundled import cranfield
 from debater_search.errors import DebaterError
 from debater_search.progress import duration
 
@@ -44,13 +44,6 @@ def run_demo(out: Output, output: Path, *, force: bool, device: str) -> int:
     if sys.stdin is None or not sys.stdin.isatty():
         return 0
     return converse(Search(engine, out), out)
-
-
-def cranfield() -> Path:
-    """The folder of the Cranfield collection: inside an installed package, or among the repository's data."""
-    package = Path(debater_search.__file__).parent
-    inside = package / "cranfield"
-    return inside if inside.is_dir() else package.parent / "data" / "cranfield"
 
 
 def made_by(output: Path) -> str | None:

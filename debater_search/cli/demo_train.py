@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from debater_search.cli.demo import QUESTIONS, answer, cranfield, indexed, made_by, say
+from debater_search.cli.demo import QUESTIONS, answer, indexed, made_by, say
 from debater_search.cli.options import load_encoder
 from debater_search.cli.output import Output
+from debater_search.data.bundled import cranfield
 from debater_search.errors import DebaterError
 from debater_search.progress import duration
 

@@ -16,7 +16,7 @@ from yaml.parser import ParserError
 from yaml.scanner import ScannerError
 
 from debater_search.coerce import has_control_character, plain
-from debater_search.config import YAML_ERRORS, ShallowLoader
+from debater_search.config.safe_yaml import YAML_ERRORS, ShallowLoader
 from debater_search.data.files import COMPRESSIONS, called, not_utf8, open_stream
 from debater_search.errors import DamagedError, InvalidError, UnavailableError
 from debater_search.extras import require

@@ -16,7 +16,7 @@ from debater_search.encoder.pipeline import Pipeline, encode_all
 from debater_search.encoder.reading import TextReader
 from debater_search.encoder.speed.hardware import TOKENS_PER_BATCH
 from debater_search.encoder.texts import Texts, contents
-from debater_search.given import GivenDocuments, GivenQueries, as_query_texts
+from debater_search.inputs import GivenDocuments, GivenQueries, as_query_texts
 from debater_search.progress import Progress
 
 

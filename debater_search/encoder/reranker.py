@@ -22,7 +22,7 @@ from debater_search.encoder.template import CHARACTERS_PER_TOKEN
 from debater_search.encoder.texts import encodable
 from debater_search.errors import DamagedError, DebaterError, InvalidError
 from debater_search.extras import require
-from debater_search.given import as_texts
+from debater_search.inputs import as_texts
 
 LONGEST = 1024
 """Tokens of a pair for models that would read more: time and memory grow with its square."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from debater_search.given import GivenDocuments, as_texts
+from debater_search.inputs import GivenDocuments, as_texts
 from debater_search.types import Document
 
 Texts = Sequence[str] | Sequence[Document] | Sequence[str | Document]

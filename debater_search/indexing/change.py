@@ -17,13 +17,13 @@ import numpy as np
 from debater_search.encoder.again import load_again
 from debater_search.encoder.protocol import TextEncoder, require_encoder
 from debater_search.errors import DebaterError, InvalidError
-from debater_search.given import as_ids
 from debater_search.identity import require_same
 from debater_search.indexing.description import matching
 from debater_search.indexing.documents import Corpus, GivenCorpus, StoredRows
 from debater_search.indexing.encoding import EncodingSettings, encode
 from debater_search.indexing.passages import Splitter
 from debater_search.indexing.vectors import drop_vectors, extend_vectors, remove_superseded, unlisted_rows
+from debater_search.inputs import as_ids
 from debater_search.notebook import table
 from debater_search.roles import Columns
 from debater_search.store.conversion import convert_documents

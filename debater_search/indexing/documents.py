@@ -12,7 +12,7 @@ from debater_search.data import read_corpus
 from debater_search.data.files import STDIN, called
 from debater_search.errors import InvalidError, MissingError
 from debater_search.files import atomic
-from debater_search.given import GivenDocuments, as_documents
+from debater_search.inputs import GivenDocuments, as_documents
 from debater_search.roles import ColumnChoice, Columns, as_columns
 from debater_search.store.corpus import write_documents
 from debater_search.store.documents import DocumentStore

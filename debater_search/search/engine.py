@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from debater_search.encoder.protocol import PairScorer, TextEncoder
-from debater_search.given import GivenQueries, as_queries, as_query_texts
+from debater_search.inputs import GivenQueries, as_queries, as_query_texts
 from debater_search.search.answer import facets_of, hits_of, ranked, run_of
 from debater_search.search.opened import OpenIndex
 from debater_search.search.ranking import Ranker

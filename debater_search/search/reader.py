@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from debater_search.errors import InvalidError, MissingError
-from debater_search.given import as_texts
+from debater_search.inputs import as_texts
 from debater_search.search.candidates import Queries
 from debater_search.search.model import QueryModel, TextVectors
 from debater_search.search.request import GivenQuery, Request, as_vectors, require_no_words, require_texts

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from debater_search.config.keys import followed, models_in
 from debater_search.errors import DebaterError
 from debater_search.refusals import either, nearest, refusal
-from debater_search.schema import followed, models_in
 
 log = logging.getLogger(__name__)
 

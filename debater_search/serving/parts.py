@@ -23,7 +23,7 @@ Part = Callable[[FastAPI, Service], AbstractAsyncContextManager[object] | None]
 def parts_of(settings: Settings) -> Iterator[Part]:
     """The parts that the settings ask for, in the order in which their paths are looked at."""
     if settings.judgements is not None:
-        yield import_module("debater_search.serving.judgements").add
+        yield import_module("debater_search.serving.routes.judgements").add
     if settings.mcp:
         yield import_module("debater_search.serving.mcp").add
     if settings.page:

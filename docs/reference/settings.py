@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from debater_search.schema import models_in, without_none
+from debater_search.config.keys import models_in, without_none
 
 
 def page() -> str:

@@ -33,6 +33,13 @@ def replaced(ways: dict[str, dict[str, float]], score: float) -> dict[str, dict[
     return {way: dict.fromkeys(queries, score) for way, queries in ways.items()}
 
 
+def rewrite(saved: Path, score: float) -> None:
+    """Saved scores of a run, all of them `score`."""
+    known = json.loads(saved.read_text())
+    scores = {task: replaced(ways, score) for task, ways in known["scores"].items()}
+    saved.write_text(json.dumps(known | {"scores": scores}))
+
+
 @pytest.fixture
 def arguments(tiny_model: Callable[..., Path], tmp_path: Path) -> list[str]:
     rows = [{"query": f"of {w}", "positive": f"{w} {w}", "negative": WORDS[n - 1]} for n, w in enumerate(WORDS)]
@@ -78,19 +85,26 @@ def test_the_ablation_trains_scores_and_tells(
         assert f"| {row} | " in table
     assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
-    # again, with one run killed half-way and the scores of another lost: nothing else is done, the table is the same
-    runs, weights = tmp_path / "out" / "runs", "adapter_model.safetensors"
+    # again, with one run killed half-way and not scored: nothing else is done, the table is the same
+    runs, scores, weights = tmp_path / "out" / "runs", tmp_path / "out" / "scores", "adapter_model.safetensors"
     killed = runs / "steps2-max-distill-seed1"
     before = {path: path.read_bytes() for path in runs.glob(f"*/{weights}")}
     for name in (weights, "debater.json"):
         (killed / name).unlink()
-    (runs / "steps1-last-plain-seed1.json").unlink()
+    (scores / "steps2-max-distill-seed1.json").unlink()
     times = {path: path.stat().st_mtime_ns for path in runs.glob(f"*/{weights}")}
     (tmp_path / "out" / "ablation.md").unlink()
     ablation.main(arguments)
     assert (tmp_path / "out" / "ablation.md").read_text() == table
     assert times == {path: path.stat().st_mtime_ns for path in times}
     assert (killed / weights).read_bytes() == before[killed / weights]
+
+    # the scores alone are enough elsewhere
+    trained.clear()
+    shutil.rmtree(runs)
+    ablation.main([*arguments, "--output", str(tmp_path / "elsewhere"), "--scores", str(scores)])
+    assert not trained
+    assert (tmp_path / "elsewhere" / "ablation.md").read_text() == table
 
 
 def test_chosen_parts_stand_beside_models_as_they_are_and_show_how_they_learned(
@@ -113,10 +127,9 @@ def test_chosen_parts_stand_beside_models_as_they_are_and_show_how_they_learned(
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
     # measured once, what is saved is what counts; the model is the same for both seeds
-    for pattern, score in ((f"{Path(model).name}-*", 0.125), ("steps1-*-seed1", 0.25), ("steps1-*-seed2", 0.75)):
-        [saved] = (folder / "runs").glob(f"{pattern}.json")
-        known = json.loads(saved.read_text())
-        saved.write_text(json.dumps({task: replaced(ways, score) for task, ways in known.items()}))
+    for pattern, score in ((Path(model).name, 0.125), ("steps1-*-seed1", 0.25), ("steps1-*-seed2", 0.75)):
+        [saved] = (folder / "scores").glob(f"{pattern}.json")
+        rewrite(saved, score)
     ablation.main(again)
     assert "| .125 | .125 (.125 … .125) | -0.375 (" in (folder / "ablation.md").read_text()
     ablation.main([*again, "--parts", "both"])
@@ -133,16 +146,17 @@ def test_a_curve_is_the_mean_over_the_seeds_that_reached_a_step(ablation: Module
     assert pictures._mean_curve([log(0.25)], "training", "contrast") == ([1], [9.0])
 
 
-def test_scores_of_a_run_that_was_deleted_are_not_reused(
-    ablation: ModuleType, arguments: list[str], tmp_path: Path
-) -> None:
+def test_scores_of_other_settings_are_not_reused(ablation: ModuleType, arguments: list[str], tmp_path: Path) -> None:
     options = ablation.parsed(arguments)
     [vanilla, *_] = ablation.parts(2)
     right = ablation.run(vanilla, 1, options)
-    [saved] = (tmp_path / "out" / "runs").glob("*.json")
-    saved.write_text(json.dumps({task: replaced(ways, 9.0) for task, ways in right.items()}))
+    [saved] = (tmp_path / "out" / "scores").glob("*.json")
+    rewrite(saved, 9.0)
     assert next(iter(ablation.run(vanilla, 1, options)[options.tasks[0]]["last"].values())) == 9.0
-    shutil.rmtree(saved.with_suffix(""))
+    shutil.rmtree(tmp_path / "out" / "runs")
+    other = ablation.parsed([*arguments, "--max-steps", "1"])
+    assert next(iter(ablation.run(vanilla, 1, other)[options.tasks[0]]["last"].values())) != 9.0
+    shutil.rmtree(tmp_path / "out" / "runs")
     assert ablation.run(vanilla, 1, options) == right
 
 

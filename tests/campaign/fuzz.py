@@ -23,8 +23,8 @@ from debater_search.encoder.loading.files import read_json
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.errors import DebaterError
 from debater_search.evaluation.results import read_results
-from debater_search.given import as_documents, as_queries, as_texts
 from debater_search.indexing import build
+from debater_search.inputs import as_documents, as_queries, as_texts
 from debater_search.search import SearchEngine
 from debater_search.store.manifest import EmbeddingsManifest, EncodingJob, IndexManifest, read_manifest
 from debater_search.training.config_file import load_config

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from debater_search.coerce import ID_FIELDS, TEXT_FIELDS
 from debater_search.data import read_corpus
 from debater_search.errors import InvalidError
-from debater_search.given import as_documents
+from debater_search.inputs import as_documents
 from debater_search.roles import KNOWN, PLAIN, ColumnChoice
 from debater_search.types import Document
 

@@ -1,6 +1,7 @@
 """A plain Hugging Face folder that keeps the encoder's fingerprint: an index of the model accepts it."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from debater_search.encoder.export.source import (
     stored_dtype,
 )
 from debater_search.encoder.families import is_causal
+from debater_search.encoder.fingerprint import unusual_scales, weights_sha256
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.files import read_json, write_json
-from debater_search.encoder.loading.origin import Origin
+from debater_search.encoder.loading.origin import Origin, hashes_of
 from debater_search.encoder.saving import save_tokenizer
 from debater_search.encoder.spec import CHECKPOINT_FILE
 
@@ -46,7 +48,7 @@ def write_huggingface(encoder: Encoder, folder: Path, int8: bool = False) -> Non
         "causal": is_causal(encoder.model.backbone.config),
         "provenance": parts.provenance,
     }
-    write_json(folder / CHECKPOINT_FILE, {**described, "exported_from": Origin.of(encoder, folder).as_dict()})
+    write_json(folder / CHECKPOINT_FILE, {**described, "exported_from": _origin(encoder, folder).as_dict()})
     require_same_folder(encoder, folder, dtype)
 
 
@@ -74,3 +76,12 @@ def require_same_folder(encoder: Encoder, folder: Path, dtype: torch.dtype) -> N
         compare(again.deliberate(PROBES), encoder.deliberate(PROBES), "The exported folder")
     else:
         compare(again.encode_documents(PROBES), encoder.encode_documents(PROBES), "The exported folder")
+
+
+def _origin(encoder: Encoder, folder: Path) -> Origin:
+    """The model that was exported to a folder; of an exported one its own origin."""
+    files = hashes_of(folder)
+    if (known := encoder.parts.origin) is not None:
+        return replace(known, files=files)
+    weights = [weights_sha256(path) for path in encoder.parts.weights]
+    return Origin(encoder.name, weights, unusual_scales(encoder.model.backbone), encoder.definition, files)

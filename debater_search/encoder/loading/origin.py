@@ -7,13 +7,10 @@ were written. How it is read (lengths, thinking steps) counts as it is when it i
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from debater_search.encoder.fingerprint import unusual_scales, weights_sha256
+from debater_search.encoder.fingerprint import weights_sha256
 from debater_search.errors import DebaterError
-
-if TYPE_CHECKING:
-    from debater_search.encoder.encoder import Encoder
 
 FIELD = "exported_from"
 """Its name in `debater.json`."""
@@ -36,20 +33,11 @@ class Origin:
     """Hashes of the exported files."""
 
     @classmethod
-    def of(cls, encoder: "Encoder", folder: Path) -> Self:
-        """The origin of what was exported from an encoder to a folder."""
-        files = {path.name: weights_sha256(path) for path in _exported(folder)}
-        if (known := encoder.parts.origin) is not None:
-            return cls(known.model, known.weights, known.scales, known.definition, files)
-        hashes = [weights_sha256(path) for path in encoder.parts.weights]
-        return cls(encoder.name, hashes, unusual_scales(encoder.model.backbone), encoder.definition, files)
-
-    @classmethod
     def read(cls, saved: dict[str, Any], folder: Path) -> Self | None:
         """The origin that a folder's `debater.json` names; None if there is none, or files have changed since."""
         try:
             origin = cls(**saved[FIELD])
-            found = {path.name: weights_sha256(path) for path in _exported(folder)}
+            found = hashes_of(folder)
         except (KeyError, TypeError, OSError, DebaterError):
             return None
         return origin if found and origin.files == found else None
@@ -59,5 +47,7 @@ class Origin:
         return asdict(self)
 
 
-def _exported(folder: Path) -> list[Path]:
-    return sorted(path for pattern in _FILES for path in folder.glob(pattern))
+def hashes_of(folder: Path) -> dict[str, str]:
+    """The exported files of a folder, each with its hash."""
+    files = sorted(path for pattern in _FILES for path in folder.glob(pattern))
+    return {path.name: weights_sha256(path) for path in files}

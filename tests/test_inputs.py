@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.given import as_documents, as_ids, as_queries, as_query_texts, as_texts, id_of_text
+from debater_search.inputs import as_documents, as_ids, as_queries, as_query_texts, as_texts, id_of_text
 from debater_search.types import Document, Query
 
 

@@ -5,57 +5,26 @@ Whatever is wrong is named by its dotted key (`data.0.path`), the file's line, a
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from debater_search.config_errors import explained
+from debater_search.config.keys import Key
+from debater_search.config.mistakes import explained
+from debater_search.config.safe_yaml import YAML_ERRORS, ConfigLoader, lines_of
 from debater_search.errors import InvalidError, MissingError, UnavailableError
 from debater_search.refusals import quoted
-from debater_search.schema import Key
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
-_DEPTH = 50
-"""Levels of a config; no setting lies as deep."""
 _DIGITS = 1000
 """Python reads and writes integers of some thousands of digits only."""
 
 DATA_FILE = re.compile(r"\.(jsonl|ndjson|csv|tsv|parquet|txt|gz|zst)$", re.IGNORECASE)
 """Names of files of rows or texts."""
-
-YAML_ERRORS = (
-    yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError
-)  # fmt: skip
-"""What safe YAML raises for text of a stranger: a wrong value of a tag (`!!bool x`) is a KeyError, and so on."""
-
-
-class ShallowLoader(yaml.SafeLoader):
-    """Safe YAML that ends where values are nested deeply: reading on would take time by the square of the depth."""
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """As PyYAML does; a YAMLError below a depth that no file of ours has."""
-        self._depth += 1
-        if self._depth > _DEPTH:
-            raise yaml.YAMLError("values are nested too deeply")
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
-
-
-class _Loader(ShallowLoader):
-    """Safe YAML, in which 2e-4 is a number too (YAML 1.1 asks for 2.0e-4)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
-)
 
 
 def load_settings(
@@ -115,10 +84,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
             f"The config {path} cannot be read: {error.strerror}.", "Name a YAML or JSON file."
         ) from error
     try:
-        loader = _Loader(text)
+        loader = ConfigLoader(text)
         node = loader.get_single_node()
         values = loader.construct_document(node) if node is not None else {}
-        numbered = list(_lines(node, (), set())) if node is not None else []
+        numbered = list(lines_of(node, (), set())) if node is not None else []
     except YAML_ERRORS as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
@@ -135,21 +104,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     return values, lines
 
 
-def _lines(node: yaml.Node, key: Key, seen: set[int]) -> Iterator[tuple[Key, int]]:
-    """The line of every key below a node; aliases are followed once, or a small file could take forever."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
-    if isinstance(node, yaml.MappingNode):
-        children = [(str(name.value), name, value) for name, value in node.value]
-    elif isinstance(node, yaml.SequenceNode):
-        children = [(index, item, item) for index, item in enumerate(node.value)]
-    for name, marked, value in children:
-        yield (*key, name), marked.start_mark.line + 1
-        yield from _lines(value, (*key, name), seen)
-
-
 def _apply(values: dict[str, Any], override: str) -> Key:
     """Set what `key=value` says in `values`; the key, for messages."""
     dotted, equals, text = override.partition("=")
@@ -157,7 +111,7 @@ def _apply(values: dict[str, Any], override: str) -> Key:
     if not equals or not all(part != "" for part in key):
         raise InvalidError(f"{quoted(override)} is not key=value.", "Write overrides such as learning_rate=1e-4.")
     try:
-        value = yaml.load(text, _Loader)  # a SafeLoader
+        value = yaml.load(text, ConfigLoader)  # a SafeLoader
     except YAML_ERRORS as error:
         raise InvalidError(f"The value of {quoted(override)} is not YAML.", "Put quotes around it.") from error
     target: Any = values

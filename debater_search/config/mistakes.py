@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from debater_search.config.keys import Key, followed, models_in
 from debater_search.errors import DebaterError
 from debater_search.refusals import demands_of, either, nearest, quoted, refusal_of
-from debater_search.schema import Key, followed, models_in
 
 _NAMED = 8
 """Settings that a message names where none is like the unknown one."""
