@@ -6,7 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from numbers import Integral, Real
+from reprlib import repr as short
 from typing import Any
+
+from debater_search.errors import InvalidError
 
 ID_FIELDS = ("_id", "id", "docid")
 TEXT_FIELDS = ("text", "contents")
@@ -19,6 +22,20 @@ _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 _EXACT_FLOAT = 1 << 53
 _LONGEST_INTEGER = 10_000  # bits; Python writes no numbers of more than 4,300 digits
 _PANDAS_MISSING = ("NAType", "NaTType")
+
+
+def require_whole(value: Any, argument: str, least: int | None = None) -> None:
+    """Raise InvalidError for a setting that is no whole number, or one below `least`; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InvalidError(f"`{argument}` is {short(value)}, not a whole number.", "Give a whole number, 1 or more.")
+    if least is not None and value < least:
+        raise InvalidError(f"`{argument}` must be {least} or more, not {value}.")
+
+
+def require_names(value: Any, argument: str) -> None:
+    """Raise InvalidError for what is no list of names of fields."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(name, str) for name in value):
+        raise InvalidError(f"`{argument}` is {short(value)}, not a list of fields.", 'Give a list, such as ["year"].')
 
 
 def is_missing(value: Any) -> bool:

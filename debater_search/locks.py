@@ -14,7 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
+from reprlib import repr as short
 
 from debater_search.errors import BusyError, InvalidError, UnavailableError
 
@@ -34,10 +36,12 @@ def writing(folder: Path, *, wait: float | None = None) -> Iterator[None]:
 
     Raises:
         BusyError: another writer is at work; the message names it.
-        InvalidError: the folder may not be written to.
+        InvalidError: the folder may not be written to; `wait` is no time.
         UnavailableError: its file system has no locks.
 
     """
+    if wait is not None and not (isinstance(wait, Real) and wait >= 0):
+        raise InvalidError(f"`wait` must be seconds, 0 or more, not {short(wait)}.")
     with _locked(folder, wait) as (directory, descriptor):
         try:
             os.ftruncate(descriptor, 0)

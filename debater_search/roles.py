@@ -1,4 +1,4 @@
-"""Which fields of a row are its id, its title and its text: by well-known names, or as the caller says.
+"""Which fields of a row are its id, its title, its text and its lists: by well-known names, or as the caller says.
 
 A table with an id and a text under the names of BEIR and Anserini (`coerce`) is read by these names alone. Any other is
 read by the first group of names below of which it has a column; small and capital letters, blanks and hyphens in a name
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled
+from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled, is_missing
 from debater_search.errors import InvalidError
 
 logger = logging.getLogger(__name__)
@@ -30,26 +30,33 @@ KNOWN: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """The names of each role, the preferred ones first; two columns of one group are ambiguous."""
 
+LISTS = {"list": ("|", ";"), "comma-list": (",",)}
+"""Roles of fields whose texts are lists, and what separates the elements: the first of these that a text contains."""
+
 _PLAIN = {"id": ID_FIELDS, "title": (TITLE_FIELD,), "text": TEXT_FIELDS}
 _SHOWN, _CHARACTERS = 10, 40  # fields in a sentence, and characters of each
 LOOKED_AT = 100  # rows whose names of fields are looked at, where rows may have different ones
 
 Columns = Mapping[str, str | Sequence[str]]
-"""What a caller says: the column of each role, such as {"id": "sku", "text": ["description", "features"]}."""
+"""What a caller says: the columns of each role, such as {"id": "sku", "text": ["name", "notes"], "list": "tags"}."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The fields of each role. The first that has a value counts; but all of `text` together if it is `joined`."""
+    """The fields of each role. The first that has a value counts; but all of `text` together if it is `joined`.
+
+    `lists` are the fields of each role of `LISTS`. They are metadata, also those that are in the text.
+    """
 
     id: tuple[str, ...] = ID_FIELDS
     title: tuple[str, ...] = (TITLE_FIELD,)
     text: tuple[str, ...] = TEXT_FIELDS
     joined: bool = False
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def fields(self) -> tuple[str, ...]:
         """All fields that have a role."""
-        return (*self.id, *self.title, *self.text)
+        return (*self.id, *self.title, *self.text, *(name for _, names in self.lists for name in names))
 
     def texts(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         """The fields that the text of a row is read from; `together` joins them."""
@@ -58,7 +65,16 @@ class Roles:
 
     def used(self, fields: Mapping[str, Any]) -> tuple[str | None, ...]:
         """The fields of a row that are its id, title and text, and so no metadata."""
-        return (filled(fields, self.id), *self.title, *self.texts(fields))
+        used = (filled(fields, self.id), *self.title, *self.texts(fields))
+        lists = {name for _, names in self.lists for name in names}
+        return tuple(name for name in used if name not in lists) if lists else used
+
+    def with_lists(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row whose lists are lists: a text is cut into its elements, and no value is an empty list."""
+        if not self.lists:
+            return fields
+        signs = {name: LISTS[role] for role, names in self.lists for name in names if name in fields}
+        return {**fields, **{name: _elements(fields[name], signs[name]) for name in signs}}
 
     def fit(self, names: Collection[str]) -> bool:
         """Whether a row with these fields has an id and a text."""
@@ -66,8 +82,8 @@ class Roles:
 
     def renamed(self) -> dict[str, list[str]]:
         """The roles that other fields than the usual ones have; `ColumnChoice` takes this as what a caller says."""
-        fields = {"id": self.id, "title": self.title, "text": self.text}
-        return {role: list(names) for role, names in fields.items() if names and names != _PLAIN[role]}
+        fields = {"id": self.id, "title": self.title, "text": self.text, **dict(self.lists)}
+        return {role: list(names) for role, names in fields.items() if names and names != _PLAIN.get(role)}
 
     def sentence(self, names: Iterable[str]) -> str:
         """What is read as what, of a table with columns of these names: `Read sku as id, …; price is a field.`"""
@@ -115,10 +131,11 @@ class ColumnChoice:
         said = self._said(names, where)
         if not said and PLAIN.fit(names):
             return PLAIN
-        taken = {name for columns in said.values() for name in columns}
+        taken = {name for role, columns in said.items() if role in KNOWN for name in columns}
         free = [name for name in names if name not in taken]
         id, title, text = (tuple(said.get(role) or self._known(role, free, where)) for role in KNOWN)
-        return Roles(id or ID_FIELDS, title, text or TEXT_FIELDS, joined=len(said.get("text", ())) > 1)
+        lists = tuple((role, tuple(said[role])) for role in LISTS if role in said)
+        return Roles(id or ID_FIELDS, title, text or TEXT_FIELDS, len(said.get("text", ())) > 1, lists)
 
     def says(self, names: Collection[str]) -> bool:
         """Whether a table has the columns that the caller or the index names, and so an id and a text."""
@@ -154,8 +171,11 @@ class ColumnChoice:
             if missing := [name for name in columns if name not in names]:
                 raise InvalidError(f"{where}: there is no column {missing[0]!r}.", f"There are {shown(names)}.")
         here = {role: columns for role, columns in self._kept.items() if any(name in names for name in columns)}
-        fits = all(role in here for role in self._kept if role != "title")
-        return here if fits and not self._given else self._given
+        if self._given:
+            return self._given
+        if all(role in here for role in self._kept if role in ("id", "text")):
+            return here
+        return {role: columns for role, columns in here.items() if role in LISTS}
 
     def _known(self, role: str, names: Sequence[str], where: str) -> tuple[str, ...]:
         """The columns that are known as this role: the usual ones, or the one of the first group that is there."""
@@ -177,19 +197,27 @@ def as_columns(given: Columns) -> dict[str, list[str]]:
         raise InvalidError("`columns` maps roles to columns.", 'An example: {"id": "sku", "text": "description"}.')
     columns = {role: [names] if isinstance(names, str) else list(names) for role, names in given.items()}
     for role, names in columns.items():
-        if role not in KNOWN or not names or not all(isinstance(name, str) and name for name in names):
+        if role not in {*KNOWN, *LISTS} or not names or not all(isinstance(name, str) and name for name in names):
             raise InvalidError(
                 f"`columns` cannot be {role}={'+'.join(map(str, names))}.",
-                "Name a column for id, title or text, such as id=sku, title=name, text=description.",
+                "Name a column for id, title, text, list or comma-list, such as id=sku, text=description, list=tags.",
             )
-        if role != "text" and len(names) > 1:
-            raise InvalidError(f"The {role} is one column, not {len(names)}.", "Only the text may be several.")
+        if role in ("id", "title") and len(names) > 1:
+            raise InvalidError(f"The {role} is one column, not {len(names)}.", "Only text and lists may be several.")
     return columns
 
 
 def shown(names: Collection[str]) -> str:
     """The first names of a table's columns, each cut to a few words."""
     return ", ".join(map(_short, list(names)[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+
+
+def _elements(value: Any, separators: Sequence[str]) -> Any:
+    """A text as the list of its elements, without blank ones; no value is an empty list, others are what they are."""
+    if not isinstance(value, str):
+        return [] if is_missing(value) else value
+    separator = next((sign for sign in separators if sign in value), separators[0])
+    return [element for part in value.split(separator) if (element := part.strip())]
 
 
 def _folded(name: str) -> str:

@@ -185,17 +185,27 @@ Count = tuple[str | int | float | bool, int]
 """A value, and the number of documents that have it."""
 
 
+RangeCount = tuple[int | float, int | float, int]
+"""The first number of a range, the first one behind it, and the number of documents that have a number in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """The values of a field, the most frequent first, and `of`, the number of documents that have the field."""
+    """The values of a field, and `of`, the number of documents that have the field.
+
+    `values` are the ten most frequent ones; those of dates are days, months or years, in their order. More than ten
+    different numbers are counted in `ranges` instead.
+    """
 
     of: int
     values: list[Count]
+    ranges: list[RangeCount] = field(default_factory=list)
 
     def _shown(self) -> list[str]:
-        """The most frequent values with their counts, and how many others there are."""
-        others = len(self.values) - _VALUES
-        counts = [f"{value} ({count:,})" for value, count in self.values[:_VALUES]]
+        """The first values, or ranges, with their counts, and how many others there are."""
+        found = [*self.values, *((f"{low} … below {high}", count) for low, high, count in self.ranges)]
+        others = len(found) - _VALUES
+        counts = [f"{value} ({count:,})" for value, count in found[:_VALUES]]
         return [*counts, f"{others:,} more"] if others > 0 else counts
 
 

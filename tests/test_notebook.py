@@ -130,6 +130,9 @@ def test_facets_show_their_most_frequent_values() -> None:
     years = Facet(50, [(year, 2) for year in range(1950, 1975)])
     assert repr(Facets(50, {"venue": Facet(7, [("ACL", 4), ("SIGIR", 3)])})) == "venue: ACL (4), SIGIR (3)"
     assert repr(Facets(50, {"year": years})).endswith("1959 (2), 15 more")
+    assert repr(Facets(50, {"year": Facet(50, [], [(1950, 1955, 9), (1955, 1960, 41)])})) == (
+        "year: 1950 … below 1955 (9), 1955 … below 1960 (41)"
+    )
     assert "15 more" in Page(Facets(50, {"year": years})._repr_html_()).text
 
 

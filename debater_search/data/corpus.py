@@ -32,16 +32,25 @@ class CorpusReader:
     iteration is over.
     """
 
-    def __init__(self, path: str | Path, choice: ColumnChoice | None = None, *, skip_bad: bool | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        choice: ColumnChoice | None = None,
+        *,
+        skip_bad: bool | None = None,
+        changes: bool = False,
+    ) -> None:
         """Check that `path` exists and is of a known format; raises DebaterError.
 
         `choice` decides which columns are what. With `skip_bad` rows and files that cannot be read are left out, and
-        `warnings` names them; None stands for a caller who cannot say so.
+        `warnings` names them; None stands for a caller who cannot say so. `changes` is whether an index is changed,
+        which does not remember that it was built so.
         """
         self.path = path
         self._choice = choice or ColumnChoice(can_be_given=False)
         self._skip_bad = skip_bad
-        self._offer = "Or leave out what cannot be read, with `skip_bad`." if skip_bad is False else ""
+        end = ", which every change needs anew." if changes else "."
+        self._offer = f"Or leave out what cannot be read, with `skip_bad`{end}" if skip_bad is False else ""
         self._counts: Counter[str] = Counter()
         self._of_folder: list[str] = []
         self._broken: dict[Path, int] = {}
@@ -165,7 +174,9 @@ class CorpusReader:
         return Document(document.id, text, title, document.metadata)
 
 
-def read_corpus(path: str | Path, choice: ColumnChoice | None = None, *, skip_bad: bool | None = None) -> CorpusReader:
+def read_corpus(
+    path: str | Path, choice: ColumnChoice | None = None, *, skip_bad: bool | None = None, changes: bool = False
+) -> CorpusReader:
     """The corpus at `path`: a file (`-` is JSON lines on standard input), a BEIR folder, or a folder of parts or texts.
 
     Parts are files whose rows are documents (JSON lines, CSV, TSV, Parquet); texts are .txt, .md, .html and .pdf, of
@@ -174,4 +185,4 @@ def read_corpus(path: str | Path, choice: ColumnChoice | None = None, *, skip_ba
     Raises DebaterError at once for a missing file or an unknown format, and while iterating for bad rows (file and
     lines), for texts that cannot be read, for a repeated id (both lines) and an empty corpus.
     """
-    return CorpusReader(path, choice, skip_bad=skip_bad)
+    return CorpusReader(path, choice, skip_bad=skip_bad, changes=changes)

@@ -63,7 +63,7 @@ def document_of(fields: Fields, where: str, roles: Roles = PLAIN) -> Document:
             id=id,
             text=text,
             title=as_text(fields.get(title), title, where),
-            metadata=metadata_of(fields, roles.used(fields), (*roles.id, *roles.text)),
+            metadata=metadata_of(roles.with_lists(fields), roles.used(fields), (*roles.id, *roles.text)),
         )
     except RecursionError as error:
         raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error

@@ -2,6 +2,7 @@
 
 import re
 
+from debater_search.coerce import require_whole
 from debater_search.encoder.spec import DECLARABLE_POOLINGS
 from debater_search.errors import InvalidError
 from debater_search.identity import INT8
@@ -20,8 +21,15 @@ def require_arguments(
     attention: str | None = None,
     pooling: str | None = None,
     dim: int | None = None,
+    **counts: int | None,
 ) -> None:
-    """Raise InvalidError for a name that `Encoder.load` does not know, a `dim` below 1, or int8 on a GPU."""
+    """Raise InvalidError for a name that `Encoder.load` does not know, a `dim` below 1, or int8 on a GPU.
+
+    `counts` are other arguments that must be whole numbers.
+    """
+    for argument, count in counts.items():
+        if count is not None:
+            require_whole(count, argument)
     if not _DEVICE.fullmatch(device):
         raise InvalidError(f"There is no device called {device!r}.", "Use auto, cpu, cuda, cuda:N or mps.")
     if dtype not in ("auto", *FLOATS, INT8):

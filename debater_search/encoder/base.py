@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from debater_search.coerce import require_whole
 from debater_search.encoder.batching import pad
 from debater_search.encoder.loading.parts import Parts
 from debater_search.encoder.model import DeliberationModel
@@ -85,7 +86,7 @@ class TorchEncoder(TextReader):
             (2, 384)
         """
         self.warn_without_room(instruction)
-        tokens = batch_tokens or self.batch_tokens
+        tokens = self._budget(batch_tokens)
         return encode_all(self, as_query_texts(texts), "query", tokens, progress, instruction)[:, -1]
 
     def encode_documents(
@@ -114,7 +115,7 @@ class TorchEncoder(TextReader):
             >>> views.shape
             (1, 8, 384)
         """
-        tokens = batch_tokens or self.batch_tokens
+        tokens = self._budget(batch_tokens)
         return encode_all(self, contents(texts_or_documents), "document", tokens, progress)
 
     def deliberate_windows(
@@ -124,8 +125,15 @@ class TorchEncoder(TextReader):
 
         The next window is taken and tokenized, in a thread, while the model computes this one.
         """
-        pipeline = Pipeline(self, "document", batch_tokens or self.batch_tokens, progress)
+        pipeline = Pipeline(self, "document", self._budget(batch_tokens), progress)
         return pipeline.run(contents(window) for window in windows)
+
+    def _budget(self, batch_tokens: int | None) -> int:
+        """Padded tokens of a forward pass, as a caller says. Raises InvalidError for what is no number above 0."""
+        if batch_tokens is None:
+            return self.batch_tokens
+        require_whole(batch_tokens, "batch_tokens", 1)
+        return batch_tokens
 
     def views(self, sequences: Sequence[Sequence[int]], kind: str) -> Tensor:
         """One forward pass: token ids of `kind` → unnormalised views, float32 [n, views, full_dim], with gradients."""

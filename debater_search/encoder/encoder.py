@@ -137,7 +137,8 @@ class Encoder(TorchEncoder):
             >>> Encoder.load("models/tiny", thinking_steps=4).thinking_steps
             4
         """
-        require_arguments(device=device, dtype=dtype, attention=attention, pooling=pooling)
+        counts = {"thinking_steps": thinking_steps, "max_length": max_length}
+        require_arguments(device=device, dtype=dtype, attention=attention, pooling=pooling, **counts)
         where = choose_device(device)
         number_type = choose_dtype(dtype, where)
         source = locate(model, weights=weights)

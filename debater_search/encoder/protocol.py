@@ -117,6 +117,15 @@ def require_encoder(encoder: Any) -> None:
         raise InvalidError(f"`encoder` is the name {str(encoder)!r}, not a model.", f'Give Encoder.load("{encoder}").')
 
 
+def require_scorer(reranker: Any) -> None:
+    """Raise InvalidError for the name of a reranker in the place of a loaded one."""
+    if isinstance(reranker, str | Path):
+        raise InvalidError(
+            f"`rerank` is the name {str(reranker)!r}, not a model.",
+            f'Give Reranker.load("{reranker}"), from debater_search.encoder.',
+        )
+
+
 def device_of(encoder: Any) -> str:
     """The torch device that an encoder computes on, such as "cuda:0"; "cpu" for one that names none."""
     return str(getattr(encoder, "device", "cpu"))

@@ -3,12 +3,14 @@
 import logging
 import sys
 from collections.abc import Sequence
+from reprlib import repr as short
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.texts import encodable
+from debater_search.errors import InvalidError
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,9 @@ class TextReader:
         return len(ids) < self.spec.query_length
 
     def warn_without_room(self, instruction: str | None) -> None:
-        """Log a warning if no query has room behind an instruction."""
+        """Log a warning if no query has room behind an instruction; InvalidError if that is no text."""
+        if not isinstance(instruction, str | None):
+            raise InvalidError(f"`instruction` is {short(instruction)}, not a text.", 'Give a text, or "" for none.')
         if not self.leaves_room(instruction):
             log.warning(
                 "The instruction fills the %d tokens of a query: the query itself is not read.", self.spec.query_length

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from debater_search import coerce
 from debater_search.encoder.batching import token_batches
 from debater_search.encoder.loading.backbone import quiet_transformers
 from debater_search.encoder.loading.cross_encoder import check_folder, require_whole, scorer_sha256
@@ -114,7 +115,8 @@ class Reranker:
         reach = self.max_length * CHARACTERS_PER_TOKEN
         query, *texts = [text[:reach] for text in encodable([query, *as_texts(texts)])]
         scores = np.empty(len(texts), np.float32)
-        budget = batch_tokens or TOKENS_PER_BATCH[self.device.type]
+        budget = TOKENS_PER_BATCH[self.device.type] if batch_tokens is None else batch_tokens
+        coerce.require_whole(budget, "batch_tokens", 1)
         with self._lock:  # a tokenizer of transformers cannot be shared by threads, and a forward pass fills the device
             for batch in token_batches(self._lengths(query, texts), budget if self._pads else 1):
                 scores[batch] = self._model.predict(

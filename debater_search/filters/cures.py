@@ -15,6 +15,39 @@ _WORDS = re.compile(r"[^\W\d][\w.'-]*(?: (?!(?:and|or|not)\b)[\w.'-]+)*", re.IGN
 _PLAIN_NAME = re.compile(r"[^\W\d][\w.-]*")
 
 
+_F = r"(?P<f>[^\W\d][\w.-]{0,59})"
+_V, _W = (rf"(?P<{name}>'[^']{{1,60}}'|\"[^\"]{{1,60}}\"|[0-9][0-9.]{{0,20}}(?![\w.]))" for name in "vw")
+_END = r"(?=\s*(?:\Z|\)|and\b|or\b))"
+_SEVERAL = "Write {f} in ({v}, …) for one of several, {f} has {v} and {f} has … for all of them."
+_HABITS = [
+    (re.compile(pattern, re.IGNORECASE), cure)
+    for pattern, cure in (
+        (rf"{_F}\s+(?:has|includes?|contains)\b\s*(?:any|all)?\b\s*(?:of)?\s*[\[(]\s*{_V}", _SEVERAL),
+        (rf"{_F}\s*(?:==?\s*[\[(]|\bin\s*\[)\s*{_V}", _SEVERAL),
+        (rf"{_V}\s+in\s+{_F}{_END}", "Write {f} has {v}."),
+        (rf"{_F}\s+in\s+{_V}", "Write {f} in ({v})."),
+        (rf"{_F}\s+includes?\s+{_V}", "Write {f} has {v}."),
+        (rf"{_F}\s+has\s+not\s+{_V}", "Write {f} not has {v}."),
+        (rf"{_F}\s*(?:\bis\s+|==?\s*)(?:empty|null|none)\b", "Write {f} is missing."),
+        (rf"{_F}\s*(?:\bexists\b|(?:\bis\s+not\s+|!=\s*)(?:empty|null|none)\b)", "Write {f} is not missing."),
+        (
+            rf"{_F}\s*(?P<o>[=<>!]{{1,2}}|\bhas\b)\s*{_V}\s+(?P<j>and|or)\s+{_W}{_END}",
+            "Write {f} {o} {v} {j} {f} {o} {w}.",
+        ),
+    )
+]
+"""How a comparison is written in other languages, or with less words, and in this one."""
+
+
+def habit(expression: str, start: int, position: int) -> str:
+    """Advice on a comparison that begins at `start`, of which `position` is not understood."""
+    for begin in dict.fromkeys((start, position)):
+        for pattern, cure in _HABITS:
+            if (found := pattern.match(expression, begin)) and found.end() > position:
+                return cure.format(**found.groupdict())
+    return ""
+
+
 def at(expression: str, position: int) -> str:
     """Advice on what stands at and around the first character that is not understood."""
     if _SIGNS.match(expression, position):

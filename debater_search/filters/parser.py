@@ -93,11 +93,11 @@ class _Parser:
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
+        self._started = 0  # where the last comparison begins
         self._tokens = self._read_tokens()
         self._token = next(self._tokens)
         self._depth = 0
         self._comparisons = 0
-        self._started = 0  # where the last comparison begins
 
     def parse(self) -> Filter:
         tree = self._filter()
@@ -250,7 +250,7 @@ class _Parser:
     def _wrong(self, position: int, what: str, cure: str = "") -> InvalidError:
         understood = self._expression[:position].strip()
         shown = "…" + understood[-_SHOWN:] if len(understood) > _SHOWN else understood
-        cure = cure or cures.at(self._expression, position)
+        cure = cures.habit(self._expression, self._started, position) or cure or cures.at(self._expression, position)
         return InvalidError(
             f"The filter is wrong at character {position + 1}: {what}.",
             cure or (f"Understood so far: {shown}" if shown else _EXAMPLE),

@@ -201,7 +201,7 @@ def _change(
         after.generation += 1
         content = _with_generations(folder, before, after)
         if corpus is not None:
-            corpus.remember(before.corpus.columns)
+            corpus.remember(before.corpus.columns, changes=True)
         database, split = folder / after.documents, _splitter(before, folder, encoder)
         with edit_documents(database, after.generation, before.rows, before.corpus.documents, content, split) as edits:
             edit(edits)

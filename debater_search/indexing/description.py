@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from debater_search.errors import InvalidError
+from debater_search.coerce import require_names, require_whole
 from debater_search.files import folder_size
 from debater_search.filters import parse_filter
 from debater_search.store.documents import DocumentStore
@@ -105,8 +105,8 @@ def facets(index: str | Path, fields: Sequence[str], *, where: str | None = None
         >>> years["documents"], years["min"], years["max"]
         (2, 1948, 1955)
     """
-    if values < 1:
-        raise InvalidError(f"`values` must be 1 or more, not {values}.")
+    require_whole(values, "values", 1)
+    require_names(fields, "fields")
     index = Path(index)
     manifest = open_manifest(index)
     with _documents(index, manifest) as documents, documents.reading():

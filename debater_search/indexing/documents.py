@@ -55,12 +55,15 @@ class Corpus:
             raise InvalidError("`skip_bad` leaves out rows and files on disk.", "Leave out bad documents yourself.")
         self.remember({})
 
-    def remember(self, columns: Columns) -> None:
-        """Read by these columns, of which an index says that it was read by them, where nothing else was said."""
+    def remember(self, columns: Columns, *, changes: bool = False) -> None:
+        """Read by these columns, of which an index says that it was read by them, where nothing else was said.
+
+        `changes` is whether that index is to be changed.
+        """
         self._choice = ColumnChoice(self._said, columns)
         self._reader = None
         if self._path is not None:
-            self._reader = read_corpus(self._path, self._choice, skip_bad=self._skip_bad)
+            self._reader = read_corpus(self._path, self._choice, skip_bad=self._skip_bad, changes=changes)
 
     @property
     def is_on_disk(self) -> bool:
@@ -101,7 +104,7 @@ def check_corpus(
     """
     given = Corpus(corpus, "corpus", columns, skip_bad=skip_bad)
     if index is not None:
-        given.remember(open_manifest(Path(index)).corpus.columns)
+        given.remember(open_manifest(Path(index)).corpus.columns, changes=True)
     given.check_start()
 
 

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
 
+from debater_search.coerce import require_whole
 from debater_search.encoder.protocol import Calibrating, TextEncoder, Tokenizing, require_encoder
 from debater_search.errors import InvalidError
 from debater_search.identity import EncoderInfo
@@ -52,6 +53,8 @@ class EncodingSettings:
 
     def check(self) -> None:
         """Raise InvalidError for a value that there is not."""
+        require_whole(self.shard_size, "shard_size")
+        require_whole(self.workers, "workers")
         if self.shard_size < 1:
             raise InvalidError(f"A shard cannot hold {self.shard_size} documents.", "Use a `shard_size` of 1 or more.")
         if self.workers < 1:

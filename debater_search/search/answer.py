@@ -13,7 +13,7 @@ from debater_search.search.reorder.steps import step_cosines
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.snippet import best_snippet
 from debater_search.search.timings import Timings
-from debater_search.store.facets import facet
+from debater_search.store.facets import count_values
 from debater_search.types import Document, Explanation, Facets, Hit, Hits, Query, RankedScore, Run
 
 
@@ -46,7 +46,9 @@ def facets_of(ranker: Ranker, rankings: Rankings) -> Facets | None:
         return None
     positions = np.array([position for position, _ in rankings.counted], np.int64)
     documents = ranker.snapshot.documents
-    return Facets(len(positions), {name: facet(documents, name, positions) for name in ranker.request.facets})
+    return Facets(
+        len(positions), {name: count_values(documents, name, positions).facet for name in ranker.request.facets}
+    )
 
 
 def run_of(ranker: Ranker, queries: Sequence[Query], rankings: Sequence[Rankings], timings: Timings) -> Run:

@@ -113,9 +113,7 @@ class SearchEngine(OpenIndex):
             >>> answer.hits[0].id, answer.hits[0].explanation.lexical.rank, answer.generation
             ('heat', 1, 0)
         """
-        request = Request(
-            k, mode, instruction, where, rescore, weights, explain, exact, rerank, rerank_depth, tuple(facets)
-        )
+        request = Request(k, mode, instruction, where, rescore, weights, explain, exact, rerank, rerank_depth, facets)
         timings, read = Timings(), query_reader(self._model, query, request, vector)
 
         def answer(snapshot: Snapshot) -> Answer:

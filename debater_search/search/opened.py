@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from debater_search.coerce import require_whole
 from debater_search.encoder.protocol import TextEncoder, require_encoder
 from debater_search.search.latest import LatestSnapshot
 from debater_search.search.marks import QueryMarks
@@ -81,6 +82,8 @@ class OpenIndex:
         Examples:
             >>> engine.warm_up()  # the next query loads nothing
         """
+        if queries is not None:
+            require_whole(queries, "queries", 1)
         if model:  # before the vectors: on CUDA torch must be imported before faiss
             self._latest.run(lambda snapshot: self._model.for_queries(snapshot, queries))
         self._latest.run(lambda snapshot: snapshot.require_dense() and snapshot.vectors)

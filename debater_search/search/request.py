@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Literal, TypedDict, get_args
@@ -11,7 +10,8 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from debater_search.encoder.protocol import PairScorer
+from debater_search.coerce import require_names, require_whole
+from debater_search.encoder.protocol import PairScorer, require_scorer
 from debater_search.errors import InvalidError
 from debater_search.filters import require_filter
 from debater_search.types import Like, Query
@@ -81,7 +81,7 @@ class Request:
     exact: bool = False
     rerank: PairScorer | None = None
     rerank_depth: int | None = None
-    facets: tuple[str, ...] = ()
+    facets: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -103,7 +103,9 @@ class Request:
                 f"{short(self.weights)} are not weights for two rankings.",
                 "Give two numbers above 0, the weight of the dense ranking first, such as 2,1.",
             )
+        require_scorer(self.rerank)
         require_rerank_depth(self.rerank_depth, reranks=self.rerank is not None)
+        require_names(self.facets, "facets")
 
     @property
     def uses_vectors(self) -> bool:
@@ -116,12 +118,6 @@ def _are_weights(weights: Any) -> bool:
         return len(weights) == 2 and all(weight > 0 and math.isfinite(weight) for weight in weights)
     except TypeError:
         return False
-
-
-def require_whole(value: Any, argument: str) -> None:
-    """Raise InvalidError for a value that is no whole number; True and False are none."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise InvalidError(f"`{argument}` is {short(value)}, not a whole number.", "Give a whole number, 1 or more.")
 
 
 def require_texts(queries: Sequence[str]) -> None:

@@ -59,15 +59,19 @@ class _CarefulRequest(Request):
         return self._careful
 
 
-def require_content_type(request: Request, *expected: str) -> None:
-    """Raise the 415 error unless the body is of a type that this route reads."""
+def require_content_type(request: Request, *expected: str) -> str:
+    """The type of the body; raises the 415 error unless this route reads it."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in expected:
         raise ApiError(
-            415, "unsupported_media_type", "The Content-Type is another than this path reads.", f"Send {expected[0]}."
+            415,
+            "unsupported_media_type",
+            "The Content-Type is another than this path reads.",
+            f"Send {' or '.join(expected)}.",
         )
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(415, "unsupported_media_type", "Compressed bodies are not read.", "Send it as it is.")
+    return given
 
 
 def parse_json(body: bytes, max_depth: int) -> Any:

@@ -32,7 +32,10 @@ _SERVERS = {
     "damaged": ("A file of the index is damaged.", "Ask the operator: the log of the server says which."),
     "unavailable": ("Something that this needs is missing.", "Ask the operator: the log of the server says what."),
 }
-_OTHER_NAMES = {"top_k": "k", "limit": "k", "size": "k", "filter": "where"}
+_OTHER_NAMES = {
+    "top_k": "k", "top_n": "k", "limit": "k", "size": "k", "n_results": "k", "max_results": "k", "num_results": "k",
+    "filter": "where", "filters": "where", "q": "query", "collection": "index", "doc_id": "id", "document_id": "id",
+}  # fmt: skip
 """What other search engines call a field."""
 _SHOWABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 
@@ -123,7 +126,7 @@ def _explained(error: RequestValidationError, body: type[BaseModel] | None) -> A
     place = "The body" if first["type"] == "json_invalid" else _place(first["loc"])
     if first["type"] == "extra_forbidden":
         _, holder = followed(body, first["loc"][1:]) if body is not None else ((), None)
-        near = _meant(str(first["loc"][-1]), holder.model_fields) if holder is not None else None
+        near = meant(str(first["loc"][-1]), holder.model_fields) if holder is not None else None
         hint = f"Did you mean {near}?" if near else "The fields of each body are in /openapi.json."
         return ApiError(400, "unknown_parameter", f"{place} is unknown.", hint)
     return ApiError(
@@ -131,7 +134,7 @@ def _explained(error: RequestValidationError, body: type[BaseModel] | None) -> A
     )
 
 
-def _meant(name: str, fields: Collection[str]) -> str | None:
+def meant(name: str, fields: Collection[str]) -> str | None:
     """The field that an unknown name stands for, if that can be guessed."""
     other = _OTHER_NAMES.get(name)
     return other if other in fields else nearest(name, fields)

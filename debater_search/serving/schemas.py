@@ -119,11 +119,16 @@ class HitBody(BaseModel):
 
 
 class FacetBody(BaseModel):
-    """How often values come among the `of` best documents, of which `documents` have the field."""
+    """How often values come among the `of` best documents, of which `documents` have the field.
+
+    Dates are counted by day, month or year, numbers with more than ten values in `ranges`: the first number, the first
+    one behind the range, the count.
+    """
 
     of: int
     documents: int
     values: list[tuple[str | int | float | bool, int]]
+    ranges: list[tuple[int | float, int | float, int]]
 
 
 class MillisecondsBody(BaseModel):

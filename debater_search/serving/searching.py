@@ -142,6 +142,6 @@ def _facets(facets: Facets | None) -> dict[str, Any]:
     if facets is None:
         return {}
     return {
-        name: {"of": facets.documents, "documents": facet.of, "values": facet.values}
+        name: {"of": facets.documents, "documents": facet.of, "values": facet.values, "ranges": facet.ranges}
         for name, facet in facets.fields.items()
     }

@@ -121,7 +121,9 @@ class Service:
     def require_reranker(self) -> ServedReranker:
         """The reranker; the 400 error if the server has none, the 503 error before it is loaded."""
         if self.settings.rerank is None:
-            raise ApiError(400, "no_reranker", "This server has no reranker.", "Start it with rerank.")
+            raise ApiError(
+                400, "no_reranker", "This server has no reranker.", "Its operator starts it with --rerank MODEL."
+            )
         if self.reranker is None and self.reranker_failed:
             raise ApiError(503, "unavailable", "The reranker could not be loaded.", "Ask the operator of the server.")
         if self.reranker is None:

@@ -5,7 +5,7 @@ This module needs the library `mcp`; `serving.mcp` opens the doors to it.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Thread
@@ -23,7 +23,7 @@ from debater_search.indexing.description import describe
 from debater_search.refusals import dotted, refusal
 from debater_search.serving.agent_schemas import AgentIndex, AgentIndexes, Found, FoundHit
 from debater_search.serving.callers import ANYBODY, Caller, require
-from debater_search.serving.errors import ApiError
+from debater_search.serving.errors import ApiError, meant
 from debater_search.serving.examples import filter_examples
 from debater_search.serving.indexes import ServedIndex
 from debater_search.serving.reading import read_document
@@ -90,10 +90,13 @@ def make_server(service: Service, *, alone: bool = False) -> MCPServer[Any]:
 
 
 class _Server(MCPServer[Any]):
-    """An MCP server that refuses arguments in our sentences instead of its validator's."""
+    """An MCP server that refuses arguments in our sentences instead of its validator's, and those that it has not."""
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         """Call a tool; ToolError for what an agent can mend."""
+        for tool in await self.list_tools():
+            if tool.name == name:
+                _require_known(tool.name, arguments, tool.input_schema["properties"])
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -224,6 +227,17 @@ def _require_utf8(**texts: str | None) -> None:
             (text or "").encode()
         except UnicodeEncodeError:
             raise ToolError(f"{name} is not UTF-8 text.") from None
+
+
+def _require_known(tool: str, arguments: Collection[str], known: Collection[str]) -> None:
+    """Raise ToolError for an argument that a tool does not have; the library would leave it out."""
+    for name in arguments:
+        if name not in known:
+            near = meant(name, known)
+            hint = f"Did you mean {near}? " if near else ""
+            takes = f"Its arguments are {', '.join(known)}." if known else "It takes no arguments."
+            shown = name if name.isascii() and name.isidentifier() and len(name) <= 40 else "…"
+            raise ToolError(f"{tool} has no argument {shown}. {hint}{takes}")
 
 
 def _refused(error: ValidationError) -> ToolError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,16 @@ from debater_search.encoder.texts import Texts, contents
 from debater_search.errors import InvalidError
 from debater_search.indexing import Change, add, delete
 from debater_search.progress import Progress
+from debater_search.roles import ColumnChoice, Columns, shown
 from debater_search.serving.body import parse_json
 from debater_search.serving.errors import ApiError
 from debater_search.serving.indexes import ServedIndex
 from debater_search.serving.model_thread import ModelThread, Priority, pieces_of
+from debater_search.store.folders import open_manifest
 from debater_search.types import Document
+
+Row = tuple[str, Any]
+"""What messages call a document of a body, and the JSON that was sent for it."""
 
 
 class BehindSearches:
@@ -73,20 +79,23 @@ class BehindSearches:
         return offsets
 
 
-def put_documents(index: ServedIndex, body: bytes, json_depth: int) -> Change:
-    """Add the documents of a body of JSON lines; those whose ids are known are replaced. In the thread for writing.
+def put_documents(index: ServedIndex, body: bytes, json_depth: int, *, lines: bool) -> Change:
+    """Add the documents of a body; those whose ids are known are replaced. In the thread for writing.
+
+    The body is JSON `lines`, or one JSON document: an array of objects, or an object. Objects are read by the columns
+    that the index was built from, if they have them.
 
     Raises:
-        ApiError: a line is not JSON, or holds what no text may hold.
-        DebaterError: a line is no document, an id comes twice, or the index cannot be changed now.
+        ApiError: the body or a line is not JSON, or holds what no text may hold.
+        DebaterError: an object is no document, an id comes twice, or the index cannot be changed now.
 
     """
-    documents = list(_documents(body, json_depth))
-    if not documents:
-        raise ApiError(400, "no_documents", "The body holds no document.", "Send one JSON object per line.")
+    rows = list(_rows_of_lines(body, json_depth) if lines else _rows_of_json(body, json_depth))
+    if not rows:
+        raise ApiError(400, "no_documents", "The body holds no document.", "Send one JSON object per document.")
     model = index.model
     encoder = None if model is None else BehindSearches(model.encoder, model.thread)
-    return add(index.folder, documents, encoder=encoder)
+    return add(index.folder, _documents(rows, open_manifest(index.folder).corpus.columns), encoder=encoder)
 
 
 def delete_document(index: ServedIndex, id: str) -> Change:
@@ -103,22 +112,46 @@ def delete_document(index: ServedIndex, id: str) -> Change:
     return change
 
 
-def _documents(body: bytes, json_depth: int) -> Iterator[Document]:
+def _rows_of_lines(body: bytes, json_depth: int) -> Iterator[Row]:
     for number, line in enumerate(body.split(b"\n"), start=1):
         if line.strip():
-            yield _document(line, f"Line {number}", json_depth)
+            where = f"Line {number}"
+            try:
+                yield where, parse_json(line, json_depth)
+            except ApiError as error:
+                cure = "Send one JSON object in UTF-8 per line."
+                raise ApiError(400, error.code, f"{where}: {error.message}", cure) from None
 
 
-def _document(line: bytes, where: str, json_depth: int) -> Document:
+def _rows_of_json(body: bytes, json_depth: int) -> Iterator[Row]:
+    if not body.strip():
+        return
     try:
-        fields = parse_json(line, json_depth)
+        parsed = parse_json(body, json_depth + 1)  # the array around the documents is a level
     except ApiError as error:
-        raise ApiError(
-            400, error.code, f"{where}: {error.message}", "Send one JSON object in UTF-8 per line."
-        ) from None
-    if not isinstance(fields, dict):
-        raise InvalidError(f"{where} is no JSON object.", 'Send lines such as {"id": "1", "text": "…"}.')
-    document = document_of(fields, where)
+        cure = "Send an array of objects, or JSON lines as application/x-ndjson."
+        raise ApiError(400, error.code, error.message, cure if error.code == "invalid_json" else error.hint) from None
+    rows = parsed if isinstance(parsed, list) else [parsed]
+    yield from ((f"Document {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _documents(rows: Sequence[Row], columns: Columns) -> list[Document]:
+    for where, fields in rows:
+        if not isinstance(fields, dict):
+            raise InvalidError(f"{where} is no JSON object.", 'Send documents such as {"id": "1", "text": "…"}.')
+    choice = ColumnChoice(kept=columns, can_be_given=False)
+    names = list(dict.fromkeys(name for _, fields in rows for name in fields))
+    roles = choice.roles(names, rows[0][0])
+    if columns and not roles.fit(names):
+        kept = ", ".join(f"{role}={'+'.join(named)}" for role, named in columns.items())
+        raise InvalidError(
+            f"{rows[0][0]}: there is no id or no text among {shown(names)}.",
+            f"The index was built with the columns {kept}; or send id and text.",
+        )
+    return [_checked(document_of(fields, where, roles), where) for where, fields in rows]
+
+
+def _checked(document: Document, where: str) -> Document:
     if max(len(document.text), len(document.title)) > MAX_TEXT:
         raise InvalidError(f"{where}: a text is longer than {MAX_TEXT:,} characters.", "Cut it, or split it.")
     return document

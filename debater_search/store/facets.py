@@ -14,7 +14,7 @@ from debater_search.store.connection import Connection
 from debater_search.store.documents import DocumentStore
 from debater_search.store.filters import UnknownFieldError
 from debater_search.store.values import date_text
-from debater_search.types import Count, Facet
+from debater_search.types import Count, Facet, RangeCount
 
 FieldType = Literal["number", "text", "boolean", "date", "mixed", "object", "long", "missing"]
 """`mixed`: of several types. `object`: its own fields are listed beside it. `long`: texts over 200 characters, or lists
@@ -23,9 +23,6 @@ over 64 elements, which are not counted."""
 _COUNTED = "type IN ('text', 'date text', 'number', 'boolean')"
 _PERIODS = ("%Y-%m-%d", "%Y-%m", "%Y")
 _LARGEST = 300  # powers of ten; numbers above are not counted in ranges
-
-RangeCount = tuple[int | float, int | float, int]
-"""The first number of a range, the first one behind it, and the documents that have a number in it."""
 
 _PLAIN: dict[str, FieldType] = {"text": "text", "date text": "date", "number": "number", "boolean": "boolean"}
 
@@ -47,6 +44,11 @@ class FieldDescription:
     distinct: int | None = None
     ranges: list[RangeCount] | None = None
 
+    @property
+    def facet(self) -> Facet:
+        """The counts as a part of a search's answer."""
+        return Facet(self.documents, self.values or [], self.ranges or [])
+
 
 def require_countable(documents: DocumentStore, facets: Sequence[str]) -> None:
     """Raise DebaterError unless the values of these fields can be counted."""
@@ -55,17 +57,6 @@ def require_countable(documents: DocumentStore, facets: Sequence[str]) -> None:
     for field in facets:
         if not documents.has_field(field):
             raise UnknownFieldError(field, documents.fields())
-
-
-def facet(documents: DocumentStore, name: str, among: np.ndarray | None = None, limit: int = 10) -> Facet:
-    """Count the values of a field among documents at some positions, or all; an element of a list counts by itself.
-
-    There must be the table of fields (`documents.has_field_table`).
-    """
-    with documents.reading() as connection:
-        where = f"FROM fields WHERE key = ? AND {_COUNTED}{_within(connection, among)}"
-        of = _count(documents, where, name)
-        return Facet(of, _most_frequent(documents, where, name, limit))
 
 
 def describe_fields(documents: DocumentStore, limit: int = 10) -> Iterator[FieldDescription]:
@@ -81,6 +72,8 @@ def count_values(
     documents: DocumentStore, name: str, among: np.ndarray | None = None, limit: int = 10
 ) -> FieldDescription:
     """A field of the documents at some positions, or of all, with the documents per value, whatever its type.
+
+    An element of a list counts by itself.
 
     Numbers with more than `limit` different values are counted in at most so many ranges (two at least). The values of
     dates are days, months or years: the shortest of these periods that at most `limit` values need. There must be the
@@ -144,31 +137,27 @@ def _edges(low: Any, high: Any, limit: int) -> list[int | float]:
 
 
 def _described(documents: DocumentStore, name: str, limit: int, within: str = "") -> FieldDescription:
-    values = f"SELECT type, value FROM fields WHERE key = ?{within} GROUP BY type, value"
-    sql = f"SELECT type, count(*), min(value), max(value) FROM ({values}) GROUP BY type"
-    rows = {type: row for type, *row in documents.field_rows(sql, name) if type not in ("missing", "several")}
-    counted = f"FROM fields WHERE key = ? AND ({_COUNTED} OR type IN ('object', 'long')){within}"
-    documents_with = _count(documents, counted, name)
+    values = f"SELECT type, value, count(*) AS rows FROM fields WHERE key = ?{within} GROUP BY type, value"
+    sql = f"SELECT type, count(*), min(value), max(value), sum(rows) FROM ({values}) GROUP BY type"
+    rows = {type: row for type, *row in documents.field_rows(sql, name) if type != "missing"}
+    several = rows.pop("several", None)
+    documents_with = sum(row[3] for type, row in rows.items() if type in (*_PLAIN, "object", "long"))
+    if several:  # a document with several values counts once
+        counted = f"FROM fields WHERE key = ? AND ({_COUNTED} OR type IN ('object', 'long')){within}"
+        documents_with = documents.field_rows(f"SELECT count(DISTINCT position) {counted}", name)[0][0]
     kinds = [type for type in _PLAIN if type in rows]
     if not kinds:
         type: FieldType = "object" if "object" in rows else "long" if "long" in rows else "missing"
         return FieldDescription(name, type, documents_with)
     type = _PLAIN[kinds[0]] if len(kinds) == 1 and not {"object", "long"} & rows.keys() else "mixed"
     if type == "number":
-        return FieldDescription(name, type, documents_with, *rows["number"][1:])
+        return FieldDescription(name, type, documents_with, *rows["number"][1:3])
     if type == "date":
-        _, first, last = rows["date"]
+        _, first, last, _ = rows["date"]
         return FieldDescription(name, type, documents_with, date_text(first), date_text(last))
     frequent = _most_frequent(documents, f"FROM fields WHERE key = ? AND {_COUNTED}{within}", name, limit)
     distinct = sum(rows[kind][0] for kind in kinds)
     return FieldDescription(name, type, documents_with, values=frequent, distinct=distinct)
-
-
-def _count(documents: DocumentStore, where: str, name: str) -> int:
-    """The documents that have the rows of a field; only where some have several must they be told apart."""
-    several = "SELECT EXISTS (SELECT 1 FROM fields WHERE key = ? AND type = 'several')"
-    what = "DISTINCT position" if documents.field_rows(several, name)[0][0] else "*"
-    return int(documents.field_rows(f"SELECT count({what}) {where}", name)[0][0])
 
 
 def _most_frequent(documents: DocumentStore, where: str, name: str, limit: int) -> list[Count]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from debater_search.errors import MissingError
 from debater_search.filters import Comparison, Filter, Junction, Missing, Not, fields_of, leaves_of
+from debater_search.roles import LISTS
 from debater_search.store.comparisons import COLUMNS, Test, is_negative, tests_of
 from debater_search.store.documents import DocumentStore
 from debater_search.store.nearest import nearest_value
@@ -37,7 +38,7 @@ class UnknownFieldError(MissingError):
         near = get_close_matches(field.lower(), by_lower, 1)
         nearest = f"Did you mean {by_lower[near[0]]}? " if near else ""
         more = ", …" if len(known) > _FIELDS_SHOWN else ""
-        fields = f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}."
+        fields = f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}." if known else "The documents have no fields."
         super().__init__(f"No document has a field {field!r}.", nearest + fields)
 
 
@@ -195,7 +196,17 @@ def _slip(leaf: Comparison, documents: DocumentStore) -> Iterator[str]:
     """A sentence if no document has the text of a comparison, but one like it."""
     [value] = leaf.values
     if isinstance(value, str) and (near := nearest_value(leaf.field, value, documents)) is not None:
-        yield f"No document has `{_written(leaf)}`; nearest value: {near!r}."
+        yield f"No document has `{_written(leaf)}`; nearest value: {near!r}.{_as_list(leaf.field, value, near)}"
+
+
+def _as_list(field: str, value: str, text: str) -> str:
+    """What to do if a text seems to be a list with this element."""
+    for role, separators in LISTS.items():
+        for separator in separators:
+            elements = [element.strip().casefold() for element in text.split(separator)]
+            if len(elements) > 1 and value.casefold() in elements:
+                return f" To compare the elements of such texts, index them with the columns {role}={field}."
+    return ""
 
 
 def _column_types(field: str, tested: set[Type], documents: DocumentStore) -> set[str]:

@@ -31,6 +31,10 @@ _LOOKS = {
 }
 
 
+_LIST = re.compile(r"(?!.*&\w+;)[^|;]{1,40}(?:[|;][^|;]{1,40})+")  # no entity of HTML, such as &amp;
+_SHARE_OF_LISTS = 0.2  # of the texts of a field; the others may have one element
+
+
 def odd_values(documents: DocumentStore, first: int = 0) -> list[str]:
     """A sentence for each field with odd values in documents at the positions from `first` on, for so many at most.
 
@@ -73,6 +77,10 @@ def _kept_as_text(documents: DocumentStore, key: str, first: int) -> Iterator[st
     for cure, pattern in _LOOKS.items():
         if texts and all(map(pattern.fullmatch, texts)):
             yield f"{key}: values like {_shown(texts[0])} are kept as text: {cure}."
+    lists = [text for text in texts if _LIST.fullmatch(text)]
+    real = "SELECT 1 FROM fields WHERE key = ? AND type = 'several' LIMIT 1"
+    if lists and len(lists) >= _SHARE_OF_LISTS * len(texts) and not documents.field_rows(real, key):
+        yield f"{key}: values like {_shown(lists[0])} are kept as text: read them as lists with the columns list={key}."
 
 
 def _shown(value: str | int | float) -> str:

@@ -6,11 +6,13 @@ in a `VectorRecord`, which the index's manifest keeps; the manifest's rename com
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from debater_search.coerce import require_whole
 from debater_search.errors import InvalidError
 from debater_search.store.manifest import VectorRecord
 
@@ -42,10 +44,11 @@ class VectorSettings:
     why: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 < self.recall <= 1:
-            raise InvalidError(
-                f"The target recall must be above 0 and at most 1, not {self.recall:g}.", "The default is 0.95."
-            )
+        if not isinstance(self.recall, Real) or not 0 < self.recall <= 1:
+            shown = f"{self.recall:g}" if isinstance(self.recall, Real) else repr(self.recall)
+            raise InvalidError(f"The target recall must be above 0 and at most 1, not {shown}.", "The default is 0.95.")
+        if self.memory is not None:
+            require_whole(self.memory, "memory", 1)
 
 
 class VectorIndex(Protocol):

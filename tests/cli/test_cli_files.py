@@ -56,6 +56,21 @@ def test_named_columns_are_kept_for_changes_of_the_index(debater: Debater, workd
     assert manifest("odd")["corpus"]["columns"] == {"id": ["ref"], "text": ["words"]}
 
 
+def test_cells_of_a_list_are_filtered_and_counted_by_their_elements(debater: Debater, workdir: Path) -> None:
+    Path("shop.csv").write_text("sku,name,description,tags\n1,Alta,Sleeps two.,light|dry\n2,Rill,Filters.,light\n")
+    told = debater("index", "shop.csv").err
+    assert "tags: values like 'light|dry' are kept as text: read them as lists with the columns list=tags." in told
+    made = debater("index", "shop.csv", "--columns", "list=tags", "--update")
+    assert "Read sku as id, name as title, description as text, tags as list.\n" in made.err
+    assert manifest("shop")["corpus"]["columns"]["list"] == ["tags"]
+    Path("more.csv").write_text("sku,name,description,tags\n3,Nest,Warm.,warm; light\n")
+    assert debater("add", "shop", "more.csv", "--json").json["added"] == 1
+    hits = debater("search", "x", "--index", "shop", "--where", "tags has 'light'", "--json").json["hits"]
+    assert sorted(hit["metadata"]["tags"] for hit in hits) == [["light"], ["light", "dry"], ["warm", "light"]]
+    (tags,) = debater("facets", "shop", "tags", "--json").json["fields"]
+    assert tags["values"] == [["light", 3], ["dry", 1], ["warm", 1]]
+
+
 def test_ready_embeddings_remember_the_columns(debater: Debater, workdir: Path) -> None:
     Path("odd.csv").write_text(ODD)
     encode = ("index", "odd.csv", "--encode-only", "--output", "vectors", "--columns", "id=ref,text=words")
@@ -108,6 +123,10 @@ def test_bad_input_is_told_at_once_or_left_out_when_asked(debater: Debater, inde
     assert manifest("flight")["warnings"] == [warning]
     assert debater("index", "bad.jsonl", "--skip-bad").code == 0
     assert manifest("bad")["warnings"] == [warning]
+    again = debater("index", "bad.jsonl", "--update")
+    assert again.code == 2
+    assert again.err.endswith("Or leave out what cannot be read, with --skip-bad, which every change needs anew.\n")
+    assert debater("index", "bad.jsonl", "--update", "--skip-bad").code == 0
 
 
 @pytest.mark.parametrize(

@@ -117,10 +117,64 @@ def test_several_columns_are_one_text(tmp_path: Path) -> None:
     )
 
 
+LISTS = {"list": ["tags", "sizes"], "comma-list": "genres"}
+ROWS = [
+    {"id": "1", "text": "a", "tags": "light| dry |", "sizes": "38;39", "genres": "Action, Drama", "other": "x|y"},
+    {"id": "2", "text": "b", "tags": "red", "sizes": "a;b|c", "genres": "a|b"},
+    {"id": "3", "text": "c", "tags": "", "sizes": " ", "genres": ","},
+]
+CUT = [
+    {"genres": ["Action", "Drama"], "other": "x|y", "sizes": ["38", "39"], "tags": ["light", "dry"]},
+    {"genres": ["a|b"], "sizes": ["a;b", "c"], "tags": ["red"]},
+    {"genres": [], "sizes": [], "tags": []},
+]
+
+
+def test_texts_become_lists_where_the_caller_says_so(tmp_path: Path) -> None:
+    lines = ["\t".join(ROWS[0]), *("\t".join([*row.values(), ""][:6]) for row in ROWS)]
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist([{**ROWS[0], "id": "9"}]), folder / "b.parquet")
+    jsonl(folder / "a.jsonl", *ROWS)
+    for path in (table(tmp_path / "c.tsv", *lines), jsonl(tmp_path / "c.jsonl", *ROWS), folder):
+        read = list(read_corpus(path, ColumnChoice(LISTS)))
+        found = [{name: value for name, value in d.metadata.items() if value is not None} for d in read]
+        assert found == (CUT if path != folder else [*CUT, CUT[0]])
+    assert [document.metadata for document in as_documents(ROWS, choice=ColumnChoice(LISTS))] == CUT
+    assert [document.metadata["tags"] for document in as_documents(ROWS)] == ["light| dry |", "red", ""]
+
+
+def test_real_lists_and_numbers_stay_what_they_are() -> None:
+    rows = [{"id": n, "text": "a", "tags": tags} for n, tags in enumerate((["a|b"], 7, None, {"k": "a|b"}))]
+    read = as_documents([*rows, {"id": 9, "text": "a"}], choice=ColumnChoice({"list": "tags"}))
+    assert [document.metadata.get("tags", "absent") for document in read] == [["a|b"], 7, [], {"k": "a|b"}, "absent"]
+
+
+def test_a_list_may_be_part_of_the_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "debater_search")
+    path = table(tmp_path / "c.csv", "sku,description,tags,price", "1,Sleeps two.,light|dry,249")
+    choice = ColumnChoice({"text": ["description", "tags"], "list": "tags"})
+    assert list(read_corpus(path, choice)) == [
+        Document("1", "Sleeps two.\n\nlight|dry", "", {"price": 249, "tags": ["light", "dry"]})
+    ]
+    assert said(caplog) == ["Read sku as id, description and tags as text, tags as list; price is a field."]
+    assert choice.columns == {"id": ["sku"], "text": ["description", "tags"], "list": ["tags"]}
+
+
+def test_lists_are_remembered_for_tables_with_other_ids_too() -> None:
+    kept = {"id": ["ref"], "text": ["words"], "list": ["tags"]}
+    rows = ({"ref": 1, "words": "w", "tags": "a;b"}, {"id": 1, "text": "w", "tags": "a;b"}, {"sku": 1, "summary": "w"})
+    for row in rows:
+        (document,) = as_documents([row], choice=ColumnChoice(kept=kept))
+        assert document == Document("1", "w", "", {"tags": ["a", "b"]} if "tags" in row else {})
+
+
 def test_a_named_column_that_is_missing_is_told_with_those_that_are_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="line 2: there is no column 'ref'") as error:
         list(read_corpus(table(tmp_path / "c.csv", "id,text", "1,a"), ColumnChoice({"id": "ref"})))
     assert error.value.hint == "There are id, text."
+    with pytest.raises(InvalidError, match=r"documents\[0\]: there is no column 'tag'"):
+        list(as_documents(ROWS, choice=ColumnChoice({"list": "tag"})))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,6 +223,25 @@ def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int
 
     monkeypatch.setattr(Encoder, "views", limited)
     return sizes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [(0, "must be 1 or more, not 0"), (-1, "must be 1 or more"), (1.5, "is 1.5, not a whole number")]
+)
+def test_batch_tokens_are_a_whole_number_above_0(tiny_model: Callable[..., Path], wrong: Any, said: str) -> None:
+    encoder = load(tiny_model, "llama", 1)
+    for encode in (encoder.encode_queries, encoder.encode_documents, encoder.deliberate):
+        with pytest.raises(DebaterError, match=f"`batch_tokens` {said}"):
+            encode(["lift"], batch_tokens=wrong)
+
+
+def test_an_instruction_is_a_text_and_lengths_are_whole_numbers(tiny_model: Callable[..., Path]) -> None:
+    wrong: Any = 5
+    with pytest.raises(DebaterError, match="`instruction` is 5, not a text"):
+        load(tiny_model, "llama", 1).encode_queries(["lift"], instruction=wrong)
+    for argument in ("max_length", "thinking_steps"):
+        with pytest.raises(DebaterError, match=f"`{argument}` is 'x', not a whole number"):
+            Encoder.load(tiny_model("llama"), **{argument: "x"})
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_that_is_said(

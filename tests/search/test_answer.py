@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from debater_search.errors import InvalidError, MissingError
-from debater_search.indexing import add, build, delete
+from debater_search.indexing import add, build, delete, facets
 from debater_search.search import MODES, Like, Mode, SearchEngine
 from debater_search.search.request import as_vectors
 from debater_search.types import Document
@@ -54,6 +54,28 @@ def test_timings_are_seconds_of_this_answer(engine: SearchEngine, mode: Mode) ->
         assert list(answer.timings) == ["encode", "retrieve", "fetch"]
         assert all(0 < answer.timings[stage] < 10 for stage in ("retrieve", "fetch"))
         assert (answer.timings["encode"] > 0) == (mode != "lexical")
+
+
+@pytest.mark.parametrize("where", [None, "year < 12", "tags has 't1'"])
+def test_facets_of_an_answer_are_those_of_the_command(tmp_path: Path, where: str | None) -> None:
+    days = ["2020-01-05", "2020-02-06", None]
+    documents = [
+        Document(f"d{n}", "wing", "", {"year": n, "price": n % 4, "tags": [f"t{n % 2}", "x"], "day": days[n % 3]})
+        for n in range(30)
+    ]
+    build(documents, FakeEncoder(), tmp_path / "i")
+    fields = ["year", "price", "tags", "day"]
+    engine = SearchEngine.open(tmp_path / "i", encoder=FakeEncoder())
+    found = engine.answer("wing", 1, where=where, facets=fields).facets
+    assert found is not None
+    counted = facets(tmp_path / "i", fields, where=where)
+    assert found.documents == counted["documents"]
+    for field in counted["fields"]:
+        facet = found.fields[field["name"]]
+        assert (facet.of, facet.values, facet.ranges) == (
+            field["documents"], field.get("values", []), field.get("ranges", [])
+        )  # fmt: skip
+    assert len(found.fields["year"].ranges) > 1
 
 
 def test_the_generation_counts_changes(tmp_path: Path) -> None:

@@ -143,12 +143,22 @@ def test_a_comparison_that_can_never_be_true_is_spoken_of(tmp_path: Path, expres
     assert (note or "") in "".join(notes)
 
 
+ELEMENTS = "To compare the elements of such texts, index them with the columns"
+
+
 @pytest.mark.parametrize(
     ("expression", "note"),
     [
         ("brand = 'lumo'", "No document has `brand = 'lumo'`; nearest value: 'Lumo'."),
         ("brand = 'Lumoo' or n = 1", "No document has `brand = 'Lumoo'`; nearest value: 'Lumo'."),
-        ("tags has 'coffee'", "No document has `tags = 'coffee'`; nearest value: 'kitchen|coffee'."),
+        (
+            "tags has 'coffee'",
+            f"No document has `tags = 'coffee'`; nearest value: 'kitchen|coffee'. {ELEMENTS} list=tags.",
+        ),
+        (
+            "genres has 'drama'",
+            f"No document has `genres = 'drama'`; nearest value: 'Action, Drama'. {ELEMENTS} comma-list=genres.",
+        ),
         ("brand = 'Lumo' and tags = 'garden' and n = '1' and n = 1 and id = 'Lumo' and ok = true", None),
         ("brand = 'zzz' or brand = '' or brand != 'lumo' or brand in ('lumo', 'x')", None),
     ],
@@ -157,6 +167,7 @@ def test_the_nearest_value_is_named_where_no_document_has_the_one_of_the_filter(
     tmp_path: Path, expression: str, note: str | None
 ) -> None:
     fields = [{"brand": "Lumo", "tags": "kitchen|coffee", "n": 1, "ok": "true"}, {"brand": "Arc", "tags": "garden"}]
+    fields[0]["genres"] = "Action, Drama"
     documents = [Document(str(number), metadata=own) for number, own in enumerate(fields)]
     notes = list(never_true(parse_filter(expression), stored(tmp_path / "d.sqlite", documents, table=True)))
     assert notes == ([] if note is None else [note])
@@ -212,6 +223,9 @@ def test_an_empty_or_undecodable_filter_is_refused(expression: str, message: str
         parse_filter(expression)
 
 
+SEVERAL = "Write tags in ('light', …) for one of several, tags has 'light' and tags has … for all of them."
+
+
 @pytest.mark.parametrize(
     ("expression", "cure"),
     [
@@ -230,6 +244,27 @@ def test_an_empty_or_undecodable_filter_is_refused(expression: str, message: str
         ("!(a = 1)", "Write and, or, not."),
         ("'date' > '2020'", "Write a field without quotes: date"),
         ("'pub date' > '2020'", "Write a field so: `pub date`"),
+        ("tags has ['light','dry']", SEVERAL),
+        ("tags has any of ('light', 'dry')", SEVERAL),
+        ("a = 1 and tags has ('light')", SEVERAL),
+        ("tags = ['light']", SEVERAL),
+        ("tags in ['light']", SEVERAL),
+        (
+            "sizes contains all [38, 39]",
+            "Write sizes in (38, …) for one of several, sizes has 38 and sizes has … for all of them.",
+        ),
+        ("a = 1 and 'light' in tags", "Write tags has 'light'."),
+        ("39 in sizes", "Write sizes has 39."),
+        ("tags in 'light'", "Write tags in ('light')."),
+        ("tags includes 'light'", "Write tags has 'light'."),
+        ("tags has not 'light'", "Write tags not has 'light'."),
+        ("tags is empty", "Write tags is missing."),
+        ("tags = null", "Write tags is missing."),
+        ("a = 1 and tags is not null", "Write tags is not missing."),
+        ("tags exists", "Write tags is not missing."),
+        ("tags has 'light' or 'dry'", "Write tags has 'light' or tags has 'dry'."),
+        ("(year = 2020 or 2021) and x = 1", "Write year = 2020 or year = 2021."),
+        ("brand = 'x' or 'year' = 3", "Write a field without quotes: year"),
         ("x in (1,5", "Understood so far: x in (1,5"),
         ("year 2020", "Understood so far: year"),
         ("brand = and", "Understood so far: brand ="),

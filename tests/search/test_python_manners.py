@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.indexing import add, build, encode_to, update
+from debater_search.indexing import add, build, delete, encode_to, facets, update
 from debater_search.search import MODES, Mode, SearchEngine
 from debater_search.types import Answer, Hits, Query
 from tests.fakes import FakeEncoder, FakeScorer, tiny_corpus
@@ -185,6 +185,57 @@ def test_weights_are_two_numbers(engine: SearchEngine, weights: Any) -> None:
 def test_rerank_depth_is_a_whole_number(engine: SearchEngine, depth: Any) -> None:
     with pytest.raises(InvalidError, match=r"`rerank_depth` is .*, not a whole number"):
         engine("unique7.", rerank=FakeScorer(), rerank_depth=depth)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"facets": "year"}, "`facets` is 'year', not a list of fields. Give a list, such as [\"year\"]."),
+        ({"facets": 3}, "`facets` is 3, not a list of fields."),
+        ({"rerank": "my/reranker"}, "`rerank` is the name 'my/reranker', not a model. Give Reranker.load("),
+    ],
+)
+def test_options_of_a_wrong_type_are_refused_in_a_sentence(engine: SearchEngine, wrong: Any, said: str) -> None:
+    with pytest.raises(InvalidError) as raised:
+        engine.answer("unique7.", **wrong)
+    assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"shard_size": "x"}, "`shard_size` is 'x', not a whole number."),
+        ({"workers": 1.5}, "`workers` is 1.5, not a whole number."),
+        ({"memory": "1GB"}, "`memory` is '1GB', not a whole number."),
+        ({"memory": 0}, "`memory` must be 1 or more, not 0."),
+        ({"recall": "high"}, "The target recall must be above 0 and at most 1, not 'high'."),
+    ],
+)
+def test_settings_of_a_build_of_a_wrong_type_are_refused_in_a_sentence(tmp_path: Path, wrong: Any, said: str) -> None:
+    with pytest.raises(InvalidError) as raised:
+        build(CORPUS, FakeEncoder(), tmp_path / "z", **wrong)
+    assert str(raised.value).startswith(said)
+    assert not (tmp_path / "z").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda folder: facets(folder, "year"), "`fields` is 'year', not a list of fields."),
+        (lambda folder: facets(folder, ["year"], values="x"), "`values` is 'x', not a whole number."),
+        (lambda folder: facets(folder, ["year"], values=0), "`values` must be 1 or more, not 0."),
+        (lambda folder: delete(folder, ["d1"], wait=-1), "`wait` must be seconds, 0 or more, not -1."),
+        (lambda folder: delete(folder, ["d1"], wait="x"), "`wait` must be seconds, 0 or more, not 'x'."),
+        (lambda folder: SearchEngine.open(folder).warm_up(queries=0), "`queries` must be 1 or more, not 0."),
+    ],
+    ids=["fields", "values", "no values", "wait below 0", "wait", "queries"],
+)
+def test_arguments_of_an_index_of_a_wrong_type_are_refused_in_a_sentence(
+    engine: SearchEngine, call: Any, said: str
+) -> None:
+    with pytest.raises(InvalidError) as raised:
+        call(engine.folder)
+    assert str(raised.value).startswith(said)
 
 
 def test_the_name_of_a_model_in_the_place_of_a_model_has_a_cure(engine: SearchEngine, tmp_path: Path) -> None:

@@ -133,6 +133,37 @@ def test_what_cannot_be_answered_is_refused_in_a_sentence(
     refused.encode()  # it can be sent
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "said"),
+    [
+        (
+            "search",
+            {"query": "w", "top_k": 3},
+            "search has no argument top_k. Did you mean k? Its arguments are query, ",
+        ),
+        ("search", {"query": "w", "mod": "dense"}, "search has no argument mod. Did you mean mode? Its arguments are "),
+        (
+            "search",
+            {"q": "w"},
+            "search has no argument q. Did you mean query? Its arguments are query, index, k, where, ",
+        ),
+        ("search", {"query": "w", HOSTILE: 1}, "search has no argument …. Its arguments are query, "),
+        (
+            "get_document",
+            {"doc_id": "d5"},
+            "get_document has no argument doc_id. Did you mean id? Its arguments are id, ",
+        ),
+        ("list_indexes", {"index": "papers"}, "list_indexes has no argument index. It takes no arguments."),
+    ],
+)
+def test_an_unknown_argument_is_refused_with_the_right_name(
+    library: list[Path], tool: str, arguments: dict[str, Any], said: str
+) -> None:
+    result = talk(library[:1], lambda client: client.call_tool(tool, arguments))
+    assert result.is_error
+    assert result.content[0].text.startswith(said)
+
+
 @pytest.mark.parametrize("query", ["\u0000", "a\u0000b", HOSTILE, "' OR 1=1 --", '" NEAR (', "*", "wing\n" * 500])
 def test_a_hostile_query_is_a_query(library: list[Path], query: str) -> None:
     result = call(library[:1], "search", query=query)

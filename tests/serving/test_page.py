@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 import debater_search
 from debater_search.serving.schemas import SearchRequest
-from debater_search.store.facets import facet
+from debater_search.store.facets import count_values
 
 PACKAGE = Path(debater_search.__file__).parent
 PAGE = PACKAGE / "serving" / "page"
@@ -103,7 +103,7 @@ def test_a_search_counts_no_more_fields_than_the_server_takes() -> None:
 
 def test_every_value_with_a_box_is_counted() -> None:
     boxes = int(re.findall(r"^const FEW = (\d+);", (PAGE / "filters.js").read_text(), re.MULTILINE)[0])
-    assert boxes <= signature(facet).parameters["limit"].default
+    assert boxes <= signature(count_values).parameters["limit"].default
 
 
 def _printed(module: str, names: str, expression: str) -> str:

@@ -23,6 +23,19 @@ def test_dense_and_hybrid_search_use_the_model_of_the_index(client: TestClient) 
         assert len(body["hits"][0]["explanation"]["steps"]) == 3
 
 
+def test_facets_over_http_are_values_or_ranges_of_numbers(client: TestClient) -> None:
+    counted = [
+        client.post("/v1/indexes/papers/search", json={"query": "wing", "facets": ["year"], "where": where}).json()
+        for where in ("year < 3", "year >= 0")
+    ]
+    few, many = (answer["facets"]["year"] for answer in counted)
+    assert few == {"of": 3, "documents": 3, "values": [[0, 1], [1, 1], [2, 1]], "ranges": []}
+    assert many == {
+        "of": 25, "documents": 25, "values": [],
+        "ranges": [[0, 5, 5], [5, 10, 5], [10, 15, 5], [15, 20, 5], [20, 25, 5]],
+    }  # fmt: skip
+
+
 def test_errors_have_one_shape(client: TestClient) -> None:
     missing = client.post("/v1/indexes/papers/search", json={"query": "x", "where": "yeer > 1"})
     assert (missing.status_code, missing.json()["error"]["code"]) == (400, "unknown_field")

@@ -95,8 +95,65 @@ def test_a_body_with_a_bad_line_changes_nothing(writable: TestClient, body: byte
     assert writable.get("/v1/indexes").json()["indexes"][0]["generation"] == 0
 
 
+@pytest.mark.parametrize(("sent", "added"), [([NEW, {**NEW, "id": "b"}], 2), ([NEW], 1), (NEW, 1)])
+def test_documents_may_come_as_one_json_document(writable: TestClient, sent: Any, added: int) -> None:
+    done = writable.put(DOCUMENTS, json=sent)
+    assert (done.status_code, done.json()["added"], done.json()["encoded"]) == (200, added, added), done.text
+    assert "new" in found(writable, "zephyr")
+    assert writable.get(f"{DOCUMENTS}/new").json()["metadata"] == {"year": 2024}
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "hint"),
+    [
+        (b"", "The body holds no document.", "Send one JSON object per document."),
+        (b"[]", "The body holds no document.", "Send one JSON object per document."),
+        (lines(NEW, NEW), "The body is not JSON.", "Send an array of objects, or JSON lines as application/x-ndjson."),
+        (b'[{"id": "1", "text": "a"}, 7]', "Document 2 is no JSON object.", "Send documents such as"),
+        (b'[{"id": "1", "text": "a"}, {"id": "2"}]', "Document 2: there is no text.", "Every row needs"),
+        (b'"text"', "Document 1 is no JSON object.", "Send documents such as"),
+        (b'[{"id": "1", "text": "a", "m": ' + b"[" * 8 + b"]" * 8 + b"}]", "The body is nested more than 9", "flatter"),
+        (b'{"id": "1", "text": "a\\ud800"}', "A string holds a NUL", "Send Unicode text."),
+    ],
+)
+def test_a_json_document_with_a_bad_part_changes_nothing(
+    writable: TestClient, body: bytes, message: str, hint: str
+) -> None:
+    refused = writable.put(DOCUMENTS, content=body, headers={"Content-Type": "application/json"})
+    assert refused.status_code == 400, refused.text
+    assert message in refused.json()["error"]["message"]
+    assert hint in refused.json()["error"]["hint"]
+    assert writable.get("/v1/indexes").json()["indexes"][0]["generation"] == 0
+
+
 def test_other_content_types_are_not_read_as_documents(writable: TestClient) -> None:
-    assert writable.put(DOCUMENTS, content=lines(NEW), headers={"Content-Type": "application/json"}).status_code == 415
+    refused = writable.put(DOCUMENTS, content=lines(NEW), headers={"Content-Type": "text/csv"})
+    assert refused.status_code == 415
+    assert refused.json()["error"]["hint"] == "Send application/json or application/x-ndjson or application/jsonl."
+
+
+def test_rows_are_read_by_the_columns_of_the_index(serve: Serve, tmp_path: Path) -> None:
+    rows = [{"sku": n, "name": f"N{n}", "description": "A tent.", "tags": "light|dry"} for n in (1, 2)]
+    build(rows, FakeEncoder(), tmp_path / "shop", columns={"id": "sku", "text": "description", "list": "tags"})
+    token = add_key(tmp_path / "keys.json", "all", scopes=SCOPES)
+    client = serve(tmp_path / "shop", keys=tmp_path / "keys.json")
+    client.headers["Authorization"] = f"Bearer {token}"
+    new = [{"sku": 3, "name": "Nest", "description": "Warm.", "tags": "warm;red"}, {"sku": 4, "description": "Wet."}]
+    assert client.put("/v1/indexes/shop/documents", json=new).json()["added"] == 2
+    read = client.get("/v1/indexes/shop/documents/3").json()
+    assert (read["title"], read["text"], read["metadata"]) == ("Nest", "Warm.", {"tags": ["warm", "red"]})
+    body = {"query": "tent", "mode": "lexical", "where": "tags has 'dry'", "facets": ["tags"]}
+    answer = client.post("/v1/indexes/shop/search", json=body).json()
+    assert [hit["metadata"]["tags"] for hit in answer["hits"]] == [["light", "dry"]] * 2
+    assert answer["facets"]["tags"]["values"] == [["dry", 2], ["light", 2]]
+    lacking = client.put("/v1/indexes/shop/documents", json=[{"sku": 6, "name": "Nest"}]).json()["error"]
+    assert lacking["message"] == "Document 1: there is no id or no text among sku, name."
+    assert lacking["hint"] == (
+        "The index was built with the columns id=sku, title=name, text=description, list=tags; or send id and text."
+    )
+    plain = client.put("/v1/indexes/shop/documents", json={"id": "5", "text": "Plain.", "tags": "a;b"}).json()
+    assert plain["added"] == 1
+    assert client.get("/v1/indexes/shop/documents/5").json()["metadata"] == {"tags": ["a", "b"]}
 
 
 def test_the_last_document_stays(serve: Serve, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from debater_search.store.corpus import write_documents
 from debater_search.store.database import row_of
 from debater_search.store.documents import DocumentStore
 from debater_search.store.edits import edit_documents, index_words, recover, settle
-from debater_search.store.facets import describe_fields, facet
+from debater_search.store.facets import count_values, describe_fields
 from debater_search.store.fields import SCHEMA, insert_fields, remove_fields
 from debater_search.store.values import MAX_ROWS, MAX_TEXT, date_text, rows_of, span_of
 from debater_search.types import Document
@@ -158,14 +158,14 @@ def test_whatever_metadata_is_inserted_can_be_removed(metadata: dict[str, Any]) 
 
 
 def test_facets_count_documents_by_value(store: DocumentStore) -> None:
-    found = facet(store, "tags")
-    assert (found.of, found.values) == (3, [("y", 3), ("x", 1)])
-    assert facet(store, "tags", np.array([0, 2])).values == [("x", 1), ("y", 1)]
-    assert facet(store, "tags", limit=1).values == [("y", 3)]
-    assert facet(store, "open").values == [(False, 1), (True, 1)]
-    assert facet(store, "year", np.array([1, 2, 99])).values == [(1961.5, 2)]
-    assert facet(store, "kind").values == [(7, 1), ("7", 1)]
-    assert (facet(store, "zebra").of, facet(store, "zebra").values) == (0, [])
+    found = count_values(store, "tags")
+    assert (found.documents, found.values) == (3, [("y", 3), ("x", 1)])
+    assert count_values(store, "tags", np.array([0, 2])).values == [("x", 1), ("y", 1)]
+    assert count_values(store, "tags", limit=1).values == [("y", 3)]
+    assert count_values(store, "open").values == [(False, 1), (True, 1)]
+    assert count_values(store, "year", np.array([1, 2, 99])).values == [(1961.5, 2)]
+    assert count_values(store, "kind").values == [(7, 1), ("7", 1)]
+    assert (count_values(store, "zebra").documents, count_values(store, "zebra").values) == (0, None)
 
 
 def test_fields_are_described_by_type_range_and_values(store: DocumentStore) -> None:

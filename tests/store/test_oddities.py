@@ -35,6 +35,17 @@ DAYS = [f"2024-03-{day:02}" for day in range(1, 19)]
         (["1.2.3", "2.0.1"], []),
         (["1,2", "3,4"], []),
         (["02139", "90210"], []),
+        (
+            ["red|blue", "red", "green", "blue", "pink"],
+            ["f: values like 'red|blue' are kept as text: read them as lists with the columns list=f."],
+        ),
+        (
+            ["light; dry", "dry"],
+            ["f: values like 'light; dry' are kept as text: read them as lists with the columns list=f."],
+        ),
+        (["red|blue", *map(chr, range(97, 102))], []),  # less than a fifth
+        (["Salt &amp; pepper", "Oil; it is pressed from olives that were picked in the early morning"], []),
+        ([["red|blue", "green"], ["a;b"]], []),
     ],
 )
 def test_odd_values_of_a_field_are_told(tmp_path: Path, values: list[object], sentences: list[str]) -> None:

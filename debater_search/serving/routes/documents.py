@@ -16,18 +16,23 @@ from debater_search.serving.writing import delete_document, put_documents
 router = APIRouter(prefix="/v1/indexes", tags=["documents"], route_class=JsonRoute)
 
 MOST_CHARACTERS = 1_000_000
-JSON_LINES = ("application/x-ndjson", "application/jsonl")
-_JSON_LINES_BODY = {
+JSON, JSON_LINES = "application/json", ("application/x-ndjson", "application/jsonl")
+_DOCUMENT = {"type": "object", "example": {"id": "1", "title": "…", "text": "…", "year": 1958}}
+_ABOUT = 'such as {"id": "1", "title": "…", "text": "…", "year": 1958}; what is not id, title and text is metadata.'
+_DOCUMENTS_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            JSON_LINES[0]: {
+            JSON: {
                 "schema": {
-                    "type": "string",
-                    "description": "One document per line, such as "
-                    '{"id": "1", "title": "…", "text": "…", "year": 1958}; what is not id, title and text is metadata.',
+                    "anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT],
+                    "description": f"Documents {_ABOUT}",
                 }
-            }
+            },
+            **{
+                type: {"schema": {"type": "string", "description": f"One document per line, {_ABOUT}"}}
+                for type in JSON_LINES
+            },
         },
     }
 }
@@ -51,17 +56,18 @@ async def get_document(
     "/{index}/documents",
     response_model=ChangeAnswer,
     responses=errors(404, 408, 413, 415),
-    openapi_extra=_JSON_LINES_BODY,
+    openapi_extra=_DOCUMENTS_BODY,
 )
 async def write_documents(index: str, request: Request, service: TheService, caller: Writer) -> Response:
-    """Add documents; one with a known id replaces the old one. Either all are added, or none.
+    """Add documents, a JSON array, one JSON object or JSON lines; one with a known id replaces the old one.
 
+    Either all are added, or none. Objects are read by the columns that the index was built from, if they have them.
     The answer comes when the change is committed: then it outlives the server, and searches find it.
     """
     found = service.index(index, caller)
-    require_content_type(request, *JSON_LINES)
-    body = await request.body()
-    return JsonResponse(await service.write(found, partial(put_documents, found, body, service.settings.json_depth)))
+    lines = require_content_type(request, JSON, *JSON_LINES) != JSON
+    body, depth = await request.body(), service.settings.json_depth
+    return JsonResponse(await service.write(found, partial(put_documents, found, body, depth, lines=lines)))
 
 
 @router.delete("/{index}/documents/{id:path}", response_model=ChangeAnswer, responses=errors(404))
