@@ -19,10 +19,11 @@ from debater_search.store.connection import Connection
 from debater_search.store.database import State, document_of, in_json, row_hash
 from debater_search.store.manifest import MEND
 from debater_search.store.passages import has_passages, passages_of
-from debater_search.store.values import TYPES, all_rows_of, holders_of
+from debater_search.store.values import TYPES, all_rows_of, holders_of, rows_of
 from debater_search.types import Document, Span
 
 _READ_AT_ONCE = 1000  # documents
+_FEW = 2000  # documents whose metadata is read sooner than all rows of a field
 # Each name is found by one look into the table, however many rows it has.
 _NAMES = """
 SELECT key FROM (
@@ -144,6 +145,15 @@ class DocumentStore:
     def field_rows(self, sql: str, *values: str | int | float) -> list[Any]:
         """The rows of a statement about `fields`; what a user wrote belongs among `values`."""
         return self._rows(sql, *values)
+
+    def field_rows_of(self, name: str, positions: np.ndarray) -> list[Any]:
+        """Key, type, value and position of a field's rows, of the documents at these positions."""
+        if len(positions) <= _FEW:
+            found = self.described(positions)
+            return [(*row, position) for position, *_, metadata in found for row in rows_of(metadata) if row[0] == name]
+        among = "position IN (SELECT value FROM json_each(?))"
+        sql = f"SELECT key, type, value, position FROM fields WHERE key = ? AND {among}"
+        return self._rows(sql, name, in_json(positions.tolist()))
 
     def described(self, positions: np.ndarray | None = None) -> Iterator[tuple[int, str, str, str]]:
         """Position, id, title and metadata, as JSON, of the documents at these positions, or of all; by position."""

@@ -1,7 +1,9 @@
 """What the values of metadata fields are: counts among some documents (facets), and a description of each field."""
 
 import math
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from itertools import count, pairwise
@@ -10,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 
 from debater_search.errors import InvalidError
-from debater_search.store.connection import Connection
 from debater_search.store.documents import DocumentStore
 from debater_search.store.filters import UnknownFieldError
 from debater_search.store.values import date_text
@@ -21,10 +22,15 @@ FieldType = Literal["number", "text", "boolean", "date", "mixed", "object", "lon
 over 64 elements, which are not counted."""
 
 _COUNTED = "type IN ('text', 'date text', 'number', 'boolean')"
+_NUMBERS = "FROM fields WHERE key = ? AND type = 'number'"
 _PERIODS = ("%Y-%m-%d", "%Y-%m", "%Y")
 _LARGEST = 300  # powers of ten; numbers above are not counted in ranges
 
 _PLAIN: dict[str, FieldType] = {"text": "text", "date text": "date", "number": "number", "boolean": "boolean"}
+
+
+Ask = Callable[..., list[Any]]
+"""The rows of a statement about `fields`, with values for its question marks."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def describe_fields(documents: DocumentStore, limit: int = 10) -> Iterator[Field
         return
     with documents.reading():
         for name in documents.fields():
-            yield _described(documents, name, limit)
+            yield _described(documents.field_rows, name, limit)
 
 
 def count_values(
@@ -79,43 +85,48 @@ def count_values(
     dates are days, months or years: the shortest of these periods that at most `limit` values need. There must be the
     table of fields.
     """
-    with documents.reading() as connection:
-        within = _within(connection, among)
-        field = _described(documents, name, limit, within)
+    with documents.reading(), _rows_of(documents, name, among) as ask:
+        field = _described(ask, name, limit)
         if field.type == "date":
-            return replace(field, **_periods(documents, name, within, limit))
+            return replace(field, **_periods(ask, name, limit))
         if field.type != "number":
             return field
-        where = f"FROM fields WHERE key = ? AND type = 'number'{within}"
-        distinct = int(documents.field_rows(f"SELECT count(DISTINCT value) {where}", name)[0][0])
+        [(distinct,)] = ask(f"SELECT count(DISTINCT value) {_NUMBERS}", name)
         if distinct > limit and (edges := _edges(field.min, field.max, limit)):
-            return replace(field, distinct=distinct, ranges=_ranges(documents, name, where, edges))
-        return replace(field, distinct=distinct, values=_most_frequent(documents, where, name, limit))
+            return replace(field, distinct=distinct, ranges=_ranges(ask, name, edges))
+        return replace(field, distinct=distinct, values=_most_frequent(ask, _NUMBERS, name, limit))
 
 
-def _within(connection: Connection, among: np.ndarray | None) -> str:
-    """The condition that narrows the rows of a field to some positions."""
-    return "" if among is None else f" AND {connection.membership(among)}(position)"
+@contextmanager
+def _rows_of(documents: DocumentStore, name: str, among: np.ndarray | None) -> Iterator[Ask]:
+    """What statements about a field read: its rows on disk, or, read once, those of the documents at some positions."""
+    if among is None:
+        yield documents.field_rows
+        return
+    with closing(sqlite3.connect(":memory:")) as few:
+        few.execute("CREATE TABLE fields (key, type, value, position)")
+        few.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", documents.field_rows_of(name, among))
+        yield lambda sql, *values: few.execute(sql, values).fetchall()
 
 
-def _periods(documents: DocumentStore, name: str, within: str, limit: int) -> dict[str, Any]:
+def _periods(ask: Ask, name: str, limit: int) -> dict[str, Any]:
     """The days, months or years of a field's dates in their order; the most frequent years if there are too many."""
     rows: list[Count] = []
     for period in _PERIODS:
         sql = (
             "SELECT strftime(?2, value / 1000000.0, 'unixepoch') AS period, count(DISTINCT position) "
-            f"FROM fields WHERE key = ?1 AND type = 'date'{within} GROUP BY period ORDER BY period"
+            "FROM fields WHERE key = ?1 AND type = 'date' GROUP BY period ORDER BY period"
         )
-        rows = documents.field_rows(sql, name, period)
+        rows = ask(sql, name, period)
         if len(rows) <= limit:
             break
     shown = sorted(sorted(rows, key=lambda row: -row[1])[:limit])
     return {"values": shown, "distinct": len(rows)}
 
 
-def _ranges(documents: DocumentStore, name: str, where: str, edges: list[int | float]) -> list[RangeCount]:
-    sql = f"SELECT count(DISTINCT position) {where} AND value >= ? AND value < ?"
-    return [(low, high, int(documents.field_rows(sql, name, low, high)[0][0])) for low, high in pairwise(edges)]
+def _ranges(ask: Ask, name: str, edges: list[int | float]) -> list[RangeCount]:
+    sql = f"SELECT count(DISTINCT position) {_NUMBERS} AND value >= ? AND value < ?"
+    return [(low, high, int(ask(sql, name, low, high)[0][0])) for low, high in pairwise(edges)]
 
 
 def _edges(low: Any, high: Any, limit: int) -> list[int | float]:
@@ -136,15 +147,15 @@ def _edges(low: Any, high: Any, limit: int) -> list[int | float]:
     return []
 
 
-def _described(documents: DocumentStore, name: str, limit: int, within: str = "") -> FieldDescription:
-    values = f"SELECT type, value, count(*) AS rows FROM fields WHERE key = ?{within} GROUP BY type, value"
+def _described(ask: Ask, name: str, limit: int) -> FieldDescription:
+    values = "SELECT type, value, count(*) AS rows FROM fields WHERE key = ? GROUP BY type, value"
     sql = f"SELECT type, count(*), min(value), max(value), sum(rows) FROM ({values}) GROUP BY type"
-    rows = {type: row for type, *row in documents.field_rows(sql, name) if type != "missing"}
+    rows = {type: row for type, *row in ask(sql, name) if type != "missing"}
     several = rows.pop("several", None)
     documents_with = sum(row[3] for type, row in rows.items() if type in (*_PLAIN, "object", "long"))
     if several:  # a document with several values counts once
-        counted = f"FROM fields WHERE key = ? AND ({_COUNTED} OR type IN ('object', 'long')){within}"
-        documents_with = documents.field_rows(f"SELECT count(DISTINCT position) {counted}", name)[0][0]
+        counted = f"FROM fields WHERE key = ? AND ({_COUNTED} OR type IN ('object', 'long'))"
+        documents_with = ask(f"SELECT count(DISTINCT position) {counted}", name)[0][0]
     kinds = [type for type in _PLAIN if type in rows]
     if not kinds:
         type: FieldType = "object" if "object" in rows else "long" if "long" in rows else "missing"
@@ -155,12 +166,12 @@ def _described(documents: DocumentStore, name: str, limit: int, within: str = ""
     if type == "date":
         _, first, last, _ = rows["date"]
         return FieldDescription(name, type, documents_with, date_text(first), date_text(last))
-    frequent = _most_frequent(documents, f"FROM fields WHERE key = ? AND {_COUNTED}{within}", name, limit)
+    frequent = _most_frequent(ask, f"FROM fields WHERE key = ? AND {_COUNTED}", name, limit)
     distinct = sum(rows[kind][0] for kind in kinds)
     return FieldDescription(name, type, documents_with, values=frequent, distinct=distinct)
 
 
-def _most_frequent(documents: DocumentStore, where: str, name: str, limit: int) -> list[Count]:
+def _most_frequent(ask: Ask, where: str, name: str, limit: int) -> list[Count]:
     order = "GROUP BY type, value ORDER BY count(*) DESC, type, value LIMIT ?"
-    rows = documents.field_rows(f"SELECT type, value, count(*) {where} {order}", name, limit)
+    rows = ask(f"SELECT type, value, count(*) {where} {order}", name, limit)
     return [(bool(value) if type == "boolean" else value, count) for type, value, count in rows]

@@ -65,6 +65,19 @@ def test_only_chosen_documents_are_counted(store_of: Store) -> None:
     assert (nothing.type, nothing.documents, nothing.values) == ("missing", 0, None)
 
 
+@pytest.mark.parametrize("few", [0, 100])
+def test_chosen_documents_are_counted_alike_from_their_metadata_and_from_the_table(
+    store_of: Store, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    values = ["x", ["x", "y"], 7, True, None, [], "2020-01-31", {"w": 1}, [3, "x"], "long" * 100]
+    store = store_of(*values)
+    monkeypatch.setattr("debater_search.store.documents._FEW", few)
+    for name in ("v", "v.w"):
+        assert count_values(store, name, np.arange(len(values))) == count_values(store, name)
+    dates = count_values(store, "v", np.array([6]))
+    assert (dates.type, dates.values) == ("date", [("2020-01-31", 1)])
+
+
 @pytest.mark.parametrize(
     ("limit", "values"),
     [
