@@ -122,9 +122,13 @@ def test_a_finished_run_without_checkpoints_is_kept_where_going_on_is_forced(
     assert (folder / "debater.json").is_file()
 
 
-def test_fewer_steps_than_a_resumed_run_has_done_end_it_where_it_is(config: Callable[..., TrainingSettings]) -> None:
+def test_fewer_steps_than_a_resumed_run_has_done_end_it_where_it_is_and_say_so(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
     folder = unfinished(train(config()))
+    caplog.set_level("INFO")
     train(config(max_steps=3), resume=True, force=True)
+    assert "No step is left to train: the run ends at step 4." in caplog.text
     assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 4
 
 
