@@ -60,14 +60,14 @@ def train(
 ) -> None:
     """Train an encoder on queries and the texts that answer them.
 
-    The smallest CONFIG:
-    {model: debater-small, data: [{path: rows.jsonl}], output: checkpoints/new}
+    The smallest CONFIG is
+    {model: debater-small, data: [{path: rows.jsonl}], output: checkpoints/new}.
 
-    A row of data, in which negative may be missing, and each may be a list:
-    {"query": "a question", "positive": "a text", "negative": "a text"}
+    A row of data is {"query": "…", "positive": "…", "negative": "…"}, each a text
+    or a list; negative may be missing. Shapes of other tools work, too.
 
-    Shapes of other tools work, too, and so does a JSON config of the released
-    DEBATER code: the command shows what it means here, then trains.
+    A JSON config of the released DEBATER code works, too: the command shows what
+    it means here, then trains.
     """
     with results(as_json) as out:
         from debater_search import training
