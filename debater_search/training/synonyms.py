@@ -1,4 +1,4 @@
-"""What other trainers call settings of a run, and what they are called here: for hints."""
+"""What other trainers call settings and options of a run, and what they are called here: for hints."""
 
 _OURS = {
     "learning_rate": "lr",
