@@ -1,4 +1,5 @@
 import time
+from inspect import signature
 from pathlib import Path
 from typing import Literal
 
@@ -260,10 +261,14 @@ def test_the_usual_word_for_a_setting_is_understood_and_few_names_are_listed(tmp
         load_config(tmp_path / "c.yaml", ["foo=1"])
 
 
-def test_every_name_that_a_synonym_stands_for_is_a_setting() -> None:
+def test_every_name_that_a_synonym_stands_for_is_a_setting_or_an_option() -> None:
+    from debater_search.cli.train import train
     from debater_search.training import TrainingSettings
     from debater_search.training.synonyms import SYNONYMS
 
     for theirs, ours in SYNONYMS.items():
         assert theirs not in TrainingSettings.model_fields
-        assert f"| `{ours}` |" in schema_table(TrainingSettings), ours
+        if ours.startswith("--"):
+            assert ours.removeprefix("--") in signature(train).parameters
+        else:
+            assert f"| `{ours}` |" in schema_table(TrainingSettings), ours

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from debater_search.cli.interrupts import Interruption
-from debater_search.cli.options import Device, Force, Json, examples
+from debater_search.cli.options import Device, Json, examples
 from debater_search.cli.output import Output, results
 from debater_search.errors import MissingError
 from debater_search.terminal import printable
@@ -20,13 +20,19 @@ EXAMPLES = examples(
     "debater train configs/demo.yaml learning_rate=1e-4 --output checkpoints/small",
     "debater train configs/demo.yaml --dry-run",
     "debater train configs/demo.yaml --resume",
+    "debater train configs/demo.yaml --resume --force max_steps=900",
     "debater train configs/minicpm2-2b.yaml data_folder=/data/echo --processes 4",
 )
 
 
 def train(
     config: Annotated[
-        Path, typer.Argument(help="Settings in YAML or JSON; configs/ has some to start from.", metavar="CONFIG")
+        Path,
+        typer.Argument(
+            help="Settings in YAML or JSON. The source code has examples in configs/, and all settings in its "
+            "REFERENCE.md.",
+            metavar="CONFIG",
+        ),
     ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings that override the file's.", metavar="KEY=VALUE")
@@ -34,21 +40,34 @@ def train(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the checkpoint. Default: the config's own.", metavar="DIR")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last complete checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete checkpoint.")] = False,
     processes: Annotated[
         int | None, typer.Option(help="Processes to start on this machine. Default: one per GPU.", metavar="N")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and print the plan; load no weights.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check everything and print the plan; load no weights. With precision=bf16 also for a GPU elsewhere.",
+        ),
     ] = False,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Start over where the output holds a run; with --resume, change its settings."),
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Train an encoder on queries and the texts that answer them.
 
-    Every setting is in configs/REFERENCE.md. A JSON config of the released DEBATER code works, too: the command shows
-    what it means here, then trains.
+    The smallest CONFIG is
+    {model: debater-small, data: [{path: rows.jsonl}], output: checkpoints/new}.
+
+    A row of data is {"query": "…", "positive": "…", "negative": "…"}, each a text
+    or a list; negative may be missing. Shapes of other tools work, too.
+
+    A JSON config of the released DEBATER code works, too: the command shows what
+    it means here, then trains.
     """
     with results(as_json) as out:
         from debater_search import training
@@ -129,7 +148,7 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
             *examples,
             ("steps", f"{plan['steps']:,}, of {plan['queries_per_step']:,} queries each{epoch}"),
             ("tokens per step", f"{'at most' if rough else 'about'} {plan['tokens_per_step']:,}"),
-            ("memory", f"about {plan['memory_per_device'] / 1e9:,.1f} GB on each device"),
+            ("memory", f"{_gigabytes(plan['memory_per_device'])} per device ({plan['dtype']} on {plan['device']})"),
             ("checkpoint", f"{plan['checkpoint_bytes'] / 1e6:,.1f} MB each"),
             ("output", plan["output"] + (f" ({plan['taken']})" if plan["taken"] else "")),
         ]
@@ -141,3 +160,23 @@ def show_plan(out: Output, plan: dict[str, Any]) -> None:
         lines += [("negative", text) for text in example["negatives"][:1]]
         out.show(f"\nFirst row of {printable(example['set'])}, as the model reads it")
         out.facts(lines)
+    _show_savings(out, plan)
+
+
+def _show_savings(out: Output, plan: dict[str, Any]) -> None:
+    """Show what to change about a run that needs more memory than there is."""
+    need, has = plan["memory_per_device"], plan["device_memory"]
+    if need <= has:
+        return
+    out.show(f"\nThe memory does not fit: {plan['device']} has {has / 1e9:,.1f} GB for each process.")
+    if plan["device"] == "cpu" and plan["dtype"] == "float32":
+        out.show("To plan for a GPU that computes in bfloat16, add precision=bf16.")
+    if plan["savings"]:
+        out.show("Add these settings, one after the other, until it does:")
+        out.facts([(saving["setting"], _gigabytes(saving["memory_per_device"])) for saving in plan["savings"]])
+    if min([need, *(saving["memory_per_device"] for saving in plan["savings"])]) > has:
+        out.show("If it still does not fit, train a smaller model, or use a device with more memory.")
+
+
+def _gigabytes(size: int) -> str:
+    return f"about {size / 1e9:,.1f} GB"

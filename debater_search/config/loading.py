@@ -66,7 +66,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """The file's values, and the line of every key."""
     if DATA_FILE.search(path.name) and path.is_file():
         raise InvalidError(
-            f"{path} is data, not a config.", "Name it in a config of YAML or JSON; configs/ has some to start from."
+            f"{path} is data, not a config.",
+            f"Name it in a config: {{model: debater-small, data: [{{path: {path.name}}}], output: FOLDER}}.",
         )
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -164,11 +164,8 @@ class Encoder(TorchEncoder):
         if parts.assumes_pooling:
             pooling = parts.spec.query_pooling
             if weights:
-                log.info(
-                    "%s does not say how it pools: it is read by pooling %s. Choose another with `pooling`.",
-                    model,
-                    pooling,
-                )
+                choice = " Choose another with `pooling`." if merged else ""  # training has no such setting
+                log.info("%s does not say how it pools: it is read by pooling %s.%s", model, pooling, choice)
         if max_length is not None:
             parts = parts.with_lengths(document=max_length)
         if not weights:

@@ -93,25 +93,27 @@ class Template:
         suffix: tuple[str, ...],
     ) -> list[list[int]]:
         head, end = token_ids(tokenizer, self.prefix), token_ids(tokenizer, suffix)
-        room = max_length - len(head) - len(end)
-        reach = max(room, 1) * CHARACTERS_PER_TOKEN
+        around = len(head) + len(end)
+        reach = max(max_length - around, 1) * CHARACTERS_PER_TOKEN
         bodies = [(lead + text)[-reach:] if self.cuts_left else lead + text[:reach] for text in texts]
         encoded = tokenizer.encode_batch_fast if not tail else tokenizer.encode_batch
         rows = []
         for text, body, encoding in zip(
             texts, bodies, encoded([b + tail for b in bodies], add_special_tokens=False), strict=True
         ):
-            ids, filled = cut_body(encoding, len(body), room, tail, left=self.cuts_left)
+            ids, filled = cut_body(encoding, len(body), max_length, around, tail, left=self.cuts_left)
             full = lead + text
             if len(body) < len(full) and not filled:  # the part looked at was too short to fill the limit: long tokens
                 whole = tokenizer.encode(full + tail, add_special_tokens=False)
-                ids, _ = cut_body(whole, len(full), room, tail, left=self.cuts_left)
+                ids, _ = cut_body(whole, len(full), max_length, around, tail, left=self.cuts_left)
             rows.append(head + ids + end)
         return rows
 
 
-def cut_body(encoding: Any, body_characters: int, room: int, tail: str, *, left: bool) -> tuple[list[int], bool]:
-    """Cut the tokens of the body so that body and tail fit `room`; says also whether the body filled it.
+def cut_body(
+    encoding: Any, body_characters: int, max_length: int, around: int, tail: str, *, left: bool
+) -> tuple[list[int], bool]:
+    """Cut the tokens of the body so that it fits beside the tail and `around` more; says also whether it filled that.
 
     `left` cuts at the beginning of the body.
     """
@@ -119,11 +121,11 @@ def cut_body(encoding: Any, body_characters: int, room: int, tail: str, *, left:
     # Tokens that begin after the body are the tail's; tokenized together, as the published models are.
     tail_length = sum(start >= body_characters for start, _ in encoding.offsets) if tail else 0
     body = len(ids) - tail_length
-    room -= tail_length
+    room = max_length - around - tail_length
     if room < 0:
         raise InvalidError(
-            f"The prompt and the thinking tokens alone need {-room} tokens more than max_length.",
-            "Raise max_length.",
+            f"max_length ({max_length}) is too small: what stands around a text takes {max_length - room} tokens.",
+            f"Set max_length to {max_length - room + 1} or more.",
         )
     kept = min(body, room)
     return (ids[body - kept :] if left else ids[:kept] + ids[body:]), body > room

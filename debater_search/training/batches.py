@@ -83,7 +83,7 @@ class TrainingData:
             short = self.counts.index(0)
             held = len(self.sets[short])
             raise InvalidError(
-                f"{settings.data[short].path} has {held:,}, fewer rows than one batch (batch_size: {size}).",
+                f"{settings.data[short].path} has {held:,} rows, fewer than one batch (batch_size: {size}).",
                 f"Set batch_size to at most {held}."
                 if len(self.sets) == 1 and held < size
                 else "Lower batch_size, raise the set's weight or the temperature, or set homogeneous: false.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError, MissingError, UnavailableError
-from debater_search.training.adapter import linear_weights, make_trainable
+from debater_search.training.adapter import make_trainable
 from debater_search.training.backbones import SIZES, stand_in
 from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import MOMENTS
@@ -15,6 +15,7 @@ from debater_search.training.development import DevelopmentSet
 from debater_search.training.echo_data import require_any
 from debater_search.training.horizon import Horizon
 from debater_search.training.launch import processes_for
+from debater_search.training.memory import FLOAT32, memory_of, memory_per_device, savings
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start, require_room
@@ -24,9 +25,6 @@ from debater_search.training.trackers import require_trackers
 
 SAMPLED_STEPS = 4
 SHOWN_CHARACTERS = 160
-FLOAT32 = 4
-FOUR_BITS = 0.52
-"""Bytes of a weight in 4 bits, its share of the scales included."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +84,11 @@ def plan(
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     saved = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
     _require_disk(folder, saved + trained * MOMENTS * FLOAT32, settings, ahead.steps)
+    chosen = choose_device(device)
+    memory = memory_of(chosen, processes)
     facts = {
         "model": settings.model,
-        "device": str(choose_device(device)),
+        "device": str(chosen),
         "processes": processes,
         "dtype": str(student.compute).removeprefix("torch."),
         "parameters": sum(p.numel() for p in parameters),
@@ -100,7 +100,9 @@ def plan(
         "queries_per_step": settings.batch_size,
         "tokens_per_step": tokens,
         "checkpoint_bytes": saved + trained * MOMENTS * FLOAT32,
-        "memory_per_device": memory_per_device(student, settings, tokens // processes, processes),
+        "memory_per_device": memory_per_device(student, settings, tokens, processes),
+        "device_memory": memory,
+        "savings": savings(student, settings, tokens, processes, memory),
         "output": str(folder),
         "taken": taken,
         "missing": missing,
@@ -162,42 +164,6 @@ def _tokens_per_step(student: Student, settings: TrainingSettings, data: Trainin
         return settings.batch_size * (lengths.query + (1 + settings.negatives) * lengths.document)
     steps = range(min(SAMPLED_STEPS, of))
     return sum(_tokens(prepare(student, data.batch(step), lengths.document)) for step in steps) // len(steps)
-
-
-def memory_per_device(student: Student, settings: TrainingSettings, tokens: int, processes: int) -> int:
-    """An estimate, in bytes, of what training holds at its peak: weights, gradients, moments, activations, scores.
-
-    Activations are those of one chunk where gradients are cached, of the process's `tokens` of a step where not.
-    """
-    parameters = list(student.model.parameters())
-    share = processes if settings.parallel == "fsdp" else 1
-    weights = sum(p.numel() * p.element_size() for p in parameters) // share
-    learning = sum(p.numel() for p in parameters if p.requires_grad)
-    if settings.quantize is not None:
-        linear = linear_weights(student.model.backbone)
-        weights -= sum(round(p.numel() * (p.element_size() - FOUR_BITS)) for p in linear)
-    trained = learning * (1 + MOMENTS) * FLOAT32 // share
-    if student.compute.itemsize < FLOAT32:  # autocast keeps rounded copies for the time of a pass
-        trained += learning * student.compute.itemsize
-    config = student.model.backbone.config
-    hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
-    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    size = student.compute.itemsize
-    a_layer = (ATTENTION_STATES * hidden + INNER_STATES * inner) * size  # bytes a token keeps for the backward pass
-    if settings.lora is not None:
-        a_layer += LORA_STATES * (hidden + inner) * size
-    kept = layers * hidden * size + a_layer if settings.gradient_checkpointing else layers * a_layer
-    chunk = min(settings.gradient_cache or tokens, tokens)
-    documents = settings.batch_size * (1 + settings.negatives)
-    views = documents * student.thinking_steps * hidden * FLOAT32 * 3  # as gathered, normalised, with gradients
-    scores = settings.batch_size // processes * documents * student.thinking_steps * FLOAT32 * 3
-    return LIBRARIES + weights + trained + chunk * kept + views + scores
-
-
-ATTENTION_STATES, INNER_STATES, LORA_STATES = 4, 2, 1
-"""Tensors of the hidden and of the feed-forward size that a layer keeps for a token; see benchmarks/memory.py."""
-LIBRARIES = 150_000_000
-"""Bytes of workspaces that libraries take."""
 
 
 def _tokens(batch: Batch) -> int:

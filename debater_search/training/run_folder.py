@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 STATE_FILE, METRICS_FILE, PICTURE_FILE = "trainer_state.json", "metrics.jsonl", "training.png"
 BEST_FOLDER = "best"
-GO_ON_OR_START_OVER = "Resume with the new one (`resume` and `force`), or start over (`force`)."
+GO_ON_OR_START_OVER = "Go on with what is new (`resume` and `force`), or start over (`force`)."
 OUR_FOLDERS = re.compile(r"\.{0,2}((checkpoint|warm)-\d+|best|final)(\.tmp)?|tensorboard")
 OUR_FILES = re.compile(
     r"writer\.lock|metrics\.jsonl(\.tmp)?|training\.(png|svg)|debater\.json|(adapter_|generation_)?config\.json"
@@ -191,7 +191,7 @@ def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool)
         finished = _published(folder) is not None
         raise InvalidError(
             f"{folder} holds a {'finished' if finished else 'begun'} training run.",
-            "Set `force` to start over, or choose another `output`."
+            "Set `resume` and `force` to go on with more steps, `force` to start over, or choose another `output`."
             if finished
             else "Set `resume` to go on, `force` to start over, or choose another `output`.",
         )

@@ -217,6 +217,19 @@ class TrainingSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _longer_than_thinking(self) -> Self:
+        """What else stands around a text is known only once the tokenizer is loaded: see `starting.require_room`."""
+        steps = self.thinking.steps if self.thinking.steps > 1 else 0
+        limits = [("max_length.query", self.max_length.query, self.thinking.query)]
+        limits += [("max_length.document", self.max_length.document, steps)]
+        if self.warm_start is not None:
+            limits += [("warm_start.length", self.warm_start.length, steps)]
+        for name, length, tokens in limits:
+            if length <= tokens:
+                raise ValueError(f"{name} is {length}, but it must be above {tokens}, the number of thinking tokens")
+        return self
+
+    @model_validator(mode="after")
     def _states_beside_the_mean(self) -> Self:
         if self.thinking_weight != 1 and self.readout != "residual":
             raise ValueError("thinking_weight needs readout: residual")

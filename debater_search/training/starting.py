@@ -1,6 +1,7 @@
 """What a run starts from: the model as the settings want it, and whether its limits leave room for texts."""
 
 import logging
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,6 @@ from debater_search.training.parallel import shard
 from debater_search.training.precision import computes_in
 from debater_search.training.sections import TeacherModel
 from debater_search.training.settings import DTYPES, TrainingSettings
-from debater_search.training.steps import cut_documents
 from debater_search.training.student import Student, read_beside_mean, with_instruction
 from debater_search.training.teacher import BaseTeacher, texts_to_count
 
@@ -149,26 +149,29 @@ def _load(settings: TrainingSettings, device: str, **more: Any) -> Encoder:
 
 def require_room(student: Student, settings: TrainingSettings) -> None:
     """Raise InvalidError if a limit leaves no room for texts, which would all be the same, or a vector is too short."""
+    template, tokenizer, lengths = student.spec.template, student.tokenizer, settings.max_length
     for instruction in [settings.search_instruction or None, *(lead or None for lead in _instructions(settings))]:
-        if not student.leaves_room(instruction):
-            raise InvalidError(
-                f"max_length.query ({settings.max_length.query}) leaves no room for a query"
-                + (f" behind the instruction {instruction!r}." if instruction else "."),
-                "Raise max_length.query.",
-            )
-    # Refuses a limit below the prompt and the thinking tokens.
+        [around] = template.query_ids(tokenizer, [""], sys.maxsize, instruction)
+        behind = f" behind the instruction {instruction!r}" if instruction else ""
+        _require_above(len(around), "max_length.query", lengths.query, f"a query{behind}")
     for prompt in {data.document_prompt for data in settings.data} | {None}:
-        [empty] = cut_documents(student, [""], settings.max_length.document, prompt)
-        if len(empty) >= settings.max_length.document:
-            raise InvalidError(
-                f"max_length.document ({len(empty)}) leaves no room for a document.", "Raise max_length.document."
-            )
+        [around] = template.document_ids(tokenizer, [""], sys.maxsize, prompt)
+        _require_above(len(around), "max_length.document", lengths.document, "a document")
+        if settings.warm_start is not None and prompt is None:
+            _require_above(len(around), "warm_start.length", settings.warm_start.length, "a text")
     if too_long := [dim for dim in settings.loss.matryoshka if dim > student.dim]:
         raise InvalidError(
             f"loss.matryoshka names {too_long[0]} dimensions, and the model has {student.dim}.", "Name shorter ones."
         )
-    if settings.warm_start is not None:
-        cut_documents(student, [""], settings.warm_start.length)
+
+
+def _require_above(around: int, name: str, length: int, text: str) -> None:
+    """Raise InvalidError if a limit holds no more than the tokens `around` a text."""
+    if length <= around:
+        raise InvalidError(
+            f"{name} ({length}) leaves no room for {text}: what stands around it takes {around} tokens.",
+            f"Set {name} to {around + 1} or more.",
+        )
 
 
 def describe_start(

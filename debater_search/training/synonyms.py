@@ -1,4 +1,4 @@
-"""What other trainers call settings of a run, and what they are called here: for hints."""
+"""What other trainers call settings and options of a run, and what they are called here: for hints."""
 
 _OURS = {
     "learning_rate": "lr",
@@ -27,6 +27,10 @@ _OURS = {
     "eval.every": "eval_steps",
     "eval.task": "dev",
     "thinking.steps": "num_thinking_tokens",
+    "--processes": "processes nproc_per_node num_processes",
+    "--device": "device",
+    "--resume": "resume resume_from_checkpoint",
+    "--force": "force overwrite_output_dir",
 }
 
 SYNONYMS = {theirs: ours for ours, names in _OURS.items() for theirs in names.split()}

@@ -103,7 +103,7 @@ MISTAKES = {
     "train train.yaml data.0.path=columns.jsonl --dry-run": "columns.jsonl, line 1: there is no query",
     f"{TRAIN} model=nowhere": "There is no model 'nowhere'",
     f"{TRAIN} eval.task=nowhere": "There is no retrieval task 'nowhere'",
-    f"{TRAIN} batch_size=64": "fewer rows than one batch",
+    f"{TRAIN} batch_size=64": "rows, fewer than one batch",
     f"{TRAIN} --processes 0": "processes is 0",
     f"{TRAIN} --output taken": "taken",
     f"{TRAIN} --device gpu": "There is no device called 'gpu'",

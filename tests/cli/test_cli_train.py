@@ -97,6 +97,8 @@ def test_an_interrupted_run_says_how_to_go_on(
         (["train.yaml", "data=train.jsonl"], "each written as - path: FILE"),
         (["train.yaml", "data=[train.jsonl]"], "each written as - path: FILE"),
         (["train.jsonl"], "train.jsonl is data, not a config"),
+        (["train.jsonl"], "data: [{path: train.jsonl}]"),
+        (["train.yaml", "processes=2"], "Did you mean --processes?"),
     ],
 )
 def test_a_bad_config_is_a_sentence(debater: Debater, config: str, arguments: list[str], word: str) -> None:

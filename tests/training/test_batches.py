@@ -86,7 +86,7 @@ def test_weight_reads_a_set_more_often(tmp_path: Path) -> None:
 
 
 def test_a_set_smaller_than_a_batch_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DebaterError, match=r"a\.jsonl has 10, fewer rows than one batch"):
+    with pytest.raises(DebaterError, match=r"a\.jsonl has 10 rows, fewer than one batch"):
         TrainingData(settings(tmp_path, batch_size=11))
 
 

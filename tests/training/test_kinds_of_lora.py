@@ -18,7 +18,7 @@ from debater_search.errors import DebaterError, InvalidError, UnavailableError
 from debater_search.training import plan, train
 from debater_search.training.adapter import make_trainable
 from debater_search.training.checks import require_libraries
-from debater_search.training.dry_run import FOUR_BITS
+from debater_search.training.memory import FOUR_BITS
 from debater_search.training.sections import Lora
 from debater_search.training.settings import TrainingSettings
 from debater_search.training.starting import load_start

@@ -22,8 +22,9 @@ def test_an_output_that_is_not_free_is_left_alone(config: Callable[..., Training
     settings = config(max_steps=2)
     folder = train(settings)
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    with pytest.raises(DebaterError, match="finished training run"):
+    with pytest.raises(DebaterError, match="finished training run") as told:
         train(settings)
+    assert "`resume` and `force` to go on with more steps" in told.value.hint
     assert train(settings, resume=True) == folder
     assert {path: path.read_bytes() for path in before} == before
 

@@ -149,17 +149,17 @@ def test_six_steps_on_two_processes_end_with_the_weights_of_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
-@pytest.mark.parametrize(("lora", "cache"), [(LORA, None), (None, 70)])
+@pytest.mark.parametrize(("lora", "chunk"), [(LORA, None), (None, 70)])  # `cache` is a fixture
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_six_steps_on_any_number_of_processes_end_with_the_weights_of_one(
     longer: Callable[..., TrainingSettings],
     tmp_path: Path,
     processes: int,
     lora: dict | None,
-    cache: int | None,
+    chunk: int | None,
     parallel: str,
 ) -> None:
-    require_equal_weights(processes, longer("llama", lora, parallel, cache), tmp_path)
+    require_equal_weights(processes, longer("llama", lora, parallel, chunk), tmp_path)
 
 
 def test_the_loss_of_uneven_and_empty_shares_is_that_of_the_whole_batch(tmp_path: Path) -> None:

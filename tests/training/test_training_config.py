@@ -47,11 +47,11 @@ def test_judgements_are_a_set_with_the_texts_of_an_index_beside_the_config(tmp_p
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
-        ({"max_length": {"query": 32, "document": 10}}, "prompt and the thinking tokens"),
+        ({"max_length": {"query": 32, "document": 10}}, r"max_length\.document \(10\) leaves no room"),
         ({"max_length": {"query": 32, "document": 34}}, r"max_length\.document \(34\) leaves no room"),
         ({"max_length": {"query": 2, "document": 60}}, r"max_length\.query \(2\) leaves no room"),
         ({"search_instruction": "find " * 32}, "behind the instruction"),
-        ({"warm_start": {"steps": 1, "length": 10}}, "prompt and the thinking tokens"),
+        ({"warm_start": {"steps": 1, "length": 10}}, r"warm_start\.length \(10\) leaves no room"),
     ],
 )
 def test_a_limit_that_leaves_nothing_of_a_text_is_found_at_the_start(
@@ -61,6 +61,29 @@ def test_a_limit_that_leaves_nothing_of_a_text_is_found_at_the_start(
     with pytest.raises(DebaterError, match=sentence):
         train(config("llama", **mistake), force=True)
     assert (folder / "debater.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("max_length.document=4", r"max_length\.document is 4, but it must be above 8"),
+        ("warm_start={steps: 1, length: 8}", r"warm_start\.length is 8, but it must be above 8"),
+    ],
+)
+def test_a_limit_below_the_thinking_tokens_is_found_in_the_config(tmp_path: Path, override: str, sentence: str) -> None:
+    (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: x}]\n")
+    with pytest.raises(DebaterError, match=sentence):
+        load_config(tmp_path / "c.yaml", [override])
+
+
+@pytest.mark.parametrize("name", ["document", "query"])
+def test_the_least_length_that_is_named_is_enough(config: Callable[..., TrainingSettings], name: str) -> None:
+    lengths = {"query": 32, "document": 60}
+    with pytest.raises(DebaterError) as told:
+        plan(config("llama", max_length=lengths | {name: 4 if name == "document" else 1}))
+    least = re.fullmatch(rf"Set max_length\.{name} to (\d+) or more\.", str(told.value.hint))
+    assert least is not None
+    assert plan(config("llama", max_length=lengths | {name: int(least[1])}))
 
 
 def test_a_model_that_could_not_be_saved_is_refused_at_the_start(
@@ -268,7 +291,7 @@ def test_a_dry_run_without_the_data_estimates_by_lengths(config: Callable[..., T
         ({"eval": {"task": "nowhere"}}, "nowhere"),
         ({"report_to": ["tensorbored"]}, "tensorbored"),
         ({"max_length": {"query": 2, "document": 60}}, "leaves no room"),
-        ({"batch_size": 13}, "fewer rows than one batch"),
+        ({"batch_size": 13}, "12 rows, fewer than one batch"),
         ({"max_steps": 10**9, "save_steps": 1}, "do not fit on the disk"),
     ],
 )
