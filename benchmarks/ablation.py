@@ -58,8 +58,7 @@ def as_it_is(model: str, options: argparse.Namespace) -> Scores:
 def scored(name: str, made: str, load: Callable[[], Encoder], options: argparse.Namespace) -> Scores:
     """nDCG@10 of every query of every task: what is saved of a model made so, and the rest measured and saved."""
     saved = options.scores / f"{name}.json"
-    known = json.loads(saved.read_text(encoding="utf-8")) if saved.is_file() else {}
-    scores: Scores = known["scores"] if known.get("made") == made else {}
+    scores = load_scores(saved, made)
     searched = "" if options.sample is None else f", {options.sample} others"
     keys = {task: Path(task).name + searched for task in options.tasks}
     if missing := [task for task, key in keys.items() if key not in scores]:
@@ -67,9 +66,32 @@ def scored(name: str, made: str, load: Callable[[], Encoder], options: argparse.
         for task in missing:
             print(f"{name}: evaluating {task}", flush=True)
             scores[keys[task]] = of_steps(measured(task, options.sample), model)
-            saved.parent.mkdir(parents=True, exist_ok=True)
-            saved.write_text(json.dumps({"made": made, "scores": scores}) + "\n", encoding="utf-8")
+            save_scores(saved, made, scores)
     return {task: scores[key] for task, key in keys.items()}
+
+
+def load_scores(saved: Path, made: str) -> Scores:
+    """The scores in a file, if they are of a model that was made so."""
+    known = json.loads(saved.read_text(encoding="utf-8")) if saved.is_file() else {}
+    if known.get("made") != made:
+        return {}
+    return {
+        task: {way: dict(zip(found["queries"], values, strict=True)) for way, values in found["scores"].items()}
+        for task, found in known["tasks"].items()
+    }
+
+
+def save_scores(saved: Path, made: str, scores: Scores) -> None:
+    """Write scores; the ids of a task's queries stand there once."""
+    tasks = {
+        task: {
+            "queries": list(next(iter(ways.values()))),
+            "scores": {way: list(values.values()) for way, values in ways.items()},
+        }
+        for task, ways in scores.items()
+    }
+    saved.parent.mkdir(parents=True, exist_ok=True)
+    saved.write_text(json.dumps({"made": made, "tasks": tasks}) + "\n", encoding="utf-8")
 
 
 def made_by(options: argparse.Namespace, changed: Sequence[str]) -> str:
