@@ -22,7 +22,7 @@ from debater_search.coerce import (
     metadata_of,
 )
 from debater_search.errors import InvalidError
-from debater_search.roles import LOOKED_AT, PLAIN, ColumnChoice, Roles, together
+from debater_search.roles import LOOKED_AT, PLAIN, ColumnChoice, Roles, shown, together
 from debater_search.tables import is_table, table_rows
 from debater_search.types import Document, Query
 
@@ -202,7 +202,9 @@ def _document(item: Any, where: str, roles: Roles) -> Document:
         roles = PLAIN
     id = _id(fields.get(filled(fields, roles.id) or ""), where)
     where = f"{where} ({id!r})"
-    names = roles.texts(fields) or ("text",)
+    names = roles.texts(fields) or tuple(name for name in roles.text if name in fields)[:1]
+    if not names:
+        raise InvalidError(f"{where}: there is no text among {shown(fields)}.", "Give it a text.")
     text = together([_string(fields.get(name), name, where, optional=roles.joined) for name in names])
     title_field = next(iter(roles.title), "")
     title = _string(fields.get(title_field), title_field, where, optional=True)

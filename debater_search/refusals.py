@@ -54,6 +54,13 @@ _DEMANDS: dict[str, str | Callable[[Context], str]] = {
 """Type of an error → what the value must be."""
 
 
+_OTHER_NAMES = {
+    "top_k": "k", "top_n": "k", "limit": "k", "size": "k", "n_results": "k", "max_results": "k", "num_results": "k",
+    "filter": "where", "filters": "where", "q": "query", "collection": "index", "doc_id": "id", "document_id": "id",
+}  # fmt: skip
+"""What other search engines call an argument."""
+
+
 def refusal(error: ErrorDetails, name: str = "", value: str = "") -> str:
     """One error as a sentence without its full stop, which names the place and, if `value` is given, quotes it."""
     return refusal_of([error], name, value)
@@ -111,6 +118,12 @@ def nearest(given: Any, known: Collection[str], cutoff: float = 0.6) -> str | No
     near = difflib.get_close_matches(word, by_case, n=1, cutoff=cutoff)
     near = near or [name for name in by_case if len(word) > 2 and word in name.split("_")]
     return by_case[near[0]] if near else None
+
+
+def meant(name: str, fields: Collection[str]) -> str | None:
+    """The one of the `fields` that an unknown name stands for, if that can be guessed."""
+    other = _OTHER_NAMES.get(name)
+    return other if other in fields else nearest(name, fields)
 
 
 def either(words: Iterable[str]) -> str:

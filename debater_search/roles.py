@@ -78,7 +78,12 @@ class Roles:
 
     def fit(self, names: Collection[str]) -> bool:
         """Whether a row with these fields has an id and a text."""
-        return any(name in names for name in self.id) and any(name in names for name in self.text)
+        return not self.absent(names)
+
+    def absent(self, names: Collection[str]) -> list[str]:
+        """Which of id and text a row with these fields does not have."""
+        needed = {"id": self.id, "text": self.text}
+        return [role for role, own in needed.items() if not any(name in names for name in own)]
 
     def renamed(self) -> dict[str, list[str]]:
         """The roles that other fields than the usual ones have; `ColumnChoice` takes this as what a caller says."""

@@ -112,7 +112,9 @@ def test_documents_are_objects_with_id_and_text() -> None:
         ([Document("1", "a", 3)], r"documents\[0\] \('1'\): the title is of type int"),  # type: ignore[arg-type]
         ([{"id": "1", "text": math.nan}], r"documents\[0\] \('1'\): the text is NaN"),
         ([{"id": "1", "text": ["a"]}], r"documents\[0\] \('1'\): the text is of type list"),
-        ([{"id": "1"}], r"documents\[0\] \('1'\): the text is None"),
+        ([{"id": "1"}], r"documents\[0\] \('1'\): there is no text among id\."),
+        ([{"id": "1", "text": None}], r"documents\[0\] \('1'\): the text is None"),
+        ([{"id": "1", "body": "a", "year": 1}, {"id": "2", "year": 2}], r"\('2'\): there is no text among id, year\."),
         ([Document("1\n2", "a")], "holds a control character"),
         ([Document("1", "a", metadata={1: 0, "1": 0})], "two keys are equal"),  # type: ignore[dict-item]
         ([Document("1", "a", metadata={"n": [10**5000]})], "stored: a number has too many digits. Change that"),

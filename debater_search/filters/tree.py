@@ -4,7 +4,7 @@ A comparison with a missing field (absent, null, blank or empty) is false, whate
 true. A list compares as any of its elements does, so that `!=` means: none is equal. Numbers compare as numbers, also
 with texts that spell a number, as in CSV files; booleans likewise. Dates in ISO 8601 compare as instants: a literal of
 a year, a month or a day means all of it. Other texts compare by code points. A value of another kind is unequal, and
-neither less nor greater: also a text beside a month, a day or a time, but for ids and titles.
+neither less nor greater: also a text beside a month, a day or a time, in either order, but for ids and titles.
 """
 
 from collections.abc import Iterator

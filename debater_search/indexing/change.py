@@ -46,12 +46,16 @@ from debater_search.store.passages import Split
 
 logger = logging.getLogger(__name__)
 
+MOST_COUNTED = 10_000
+"""Documents of an index up to which fields are counted also for documents from memory."""
+
 
 @dataclass
 class Change:
     """What a change did, in documents: `documents` are in the index now, `unknown` are the ids that were not found.
 
-    `dropped` are the first ten ids that an update deleted because the corpus does not hold them.
+    `dropped` are the first ten ids that an update deleted because the corpus does not hold them. `warnings` name odd
+    values of its fields, where they were looked for.
     """
 
     folder: Path
@@ -64,6 +68,7 @@ class Change:
     encoded: int = 0
     unknown: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         """Folder, number of documents, what changed, and the generation."""
@@ -230,8 +235,12 @@ def _change(
             if replaces:
                 after.corpus.source, after.corpus.columns = corpus.source, corpus.columns
             after.warnings = list(dict.fromkeys([*([] if replaces else before.warnings), *corpus.warnings]))
-            if corpus.is_on_disk:  # documents from memory may come one by one, and each time all fields are counted
-                _tell_odd_values(database, after.generation, edits.first)
+            # documents from memory may come one by one, and each time all fields are counted
+            if corpus.is_on_disk or change.documents <= MOST_COUNTED:
+                change.warnings = _odd_values(database, after.generation, edits.first)
+            if corpus.is_on_disk:
+                for warning in change.warnings:
+                    logger.warning(warning)
         if before.vectors is not None:
             if edits.end > edits.first:
                 change.encoded = _encode(folder, after, range(edits.first, edits.end), encoder, device, show)
@@ -246,11 +255,10 @@ def _change(
         return change
 
 
-def _tell_odd_values(database: Path, generation: int, first: int) -> None:
-    """Warn of odd values in the fields of new documents, those at the positions from `first` on."""
+def _odd_values(database: Path, generation: int, first: int) -> list[str]:
+    """Odd values in the fields of new documents, those at the positions from `first` on."""
     with closing(DocumentStore(database, generation)) as documents:
-        for sentence in odd_values(documents, first):
-            logger.warning(sentence)
+        return odd_values(documents, first)
 
 
 def _with_generations(folder: Path, before: IndexManifest, after: IndexManifest) -> str:

@@ -17,11 +17,13 @@ from debater_search.search.request import (
     DEFAULT_WEIGHTS,
     BatchOptions,
     GivenQuery,
+    ManyOptions,
     Mode,
     Request,
     Rescore,
     SearchOptions,
     Weights,
+    require_options,
 )
 from debater_search.search.snapshot import Snapshot
 from debater_search.search.timings import Timings
@@ -149,6 +151,7 @@ class SearchEngine(OpenIndex):
             >>> {query: list(documents) for query, documents in answer.run.items()}
             {'q1': ['heat'], 'q2': ['wings']}
         """
+        require_options("answer_batch", options, BatchOptions)
         named = as_queries(queries)
         request, timings = Request(k, **options), Timings()
         read = text_reader(self._model, [query.text for query in named], request, vectors)
@@ -169,6 +172,7 @@ class SearchEngine(OpenIndex):
             >>> engine.search("heat", k=1)[0].id
             'heat'
         """
+        require_options("search", options, SearchOptions)
         return self.answer(query, k, **options).hits
 
     __call__ = search
@@ -192,6 +196,7 @@ class SearchEngine(OpenIndex):
             >>> "heat" in [hit.id for hit in engine.more_like("heat")]
             False
         """
+        require_options("more_like", options, SearchOptions)
         return self.answer(Like(id), k, **options).hits
 
     def search_batch(
@@ -208,6 +213,7 @@ class SearchEngine(OpenIndex):
             >>> list(engine.search_batch(["heat", "wings"], k=1))
             ['0', '1']
         """
+        require_options("search_batch", options, BatchOptions)
         return self.answer_batch(queries, k, vectors=vectors, **options).run
 
     def search_many(
@@ -216,7 +222,7 @@ class SearchEngine(OpenIndex):
         k: int = 10,
         *,
         vectors: np.ndarray | None = None,
-        **options: Unpack[BatchOptions],
+        **options: Unpack[ManyOptions],
     ) -> list[Hits]:
         """The hits of many queries, which are encoded together: one list per query, in the order of the queries.
 
@@ -226,6 +232,7 @@ class SearchEngine(OpenIndex):
             >>> [hits[0].title for hits in engine.search_many(["heat", "wings"], k=1)]
             ['Heat', 'Wings']
         """
+        require_options("search_many", options, ManyOptions)
         texts, request, timings = as_query_texts(queries, "queries"), Request(k, **options), Timings()
         read = text_reader(self._model, texts, request, vectors)
 

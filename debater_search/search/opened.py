@@ -7,6 +7,8 @@ import numpy as np
 
 from debater_search.coerce import require_whole
 from debater_search.encoder.protocol import TextEncoder, require_encoder
+from debater_search.errors import MissingError
+from debater_search.inputs import as_ids
 from debater_search.search.latest import LatestSnapshot
 from debater_search.search.marks import QueryMarks
 from debater_search.search.model import QueryModel
@@ -15,7 +17,9 @@ from debater_search.search.request import Request, Rescore
 from debater_search.search.snapshot import Snapshot
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.folders import index_folder
 from debater_search.store.manifest import IndexManifest
+from debater_search.types import Document
 from debater_search.vectors import VectorIndex
 
 
@@ -27,7 +31,7 @@ class OpenIndex:
 
     def __init__(self, folder: str | Path, encoder: TextEncoder | None = None, *, follow: bool = True) -> None:
         require_encoder(encoder)
-        self.folder = Path(folder)
+        self.folder = index_folder(folder)
         self._model = QueryModel(encoder)
         self._latest = LatestSnapshot(self.folder, self._model.device, self._model.check, follow=follow)
 
@@ -35,6 +39,7 @@ class OpenIndex:
     def open(cls, folder: str | Path, *, encoder: TextEncoder | None = None, follow: bool = True) -> Self:
         """Open an index, with its own encoder (loaded when needed) or with one that is loaded already.
 
+        `folder` is its folder, or its name in `indexes/`.
         If that one is on a GPU ("cuda:N", or "cuda" for all), the vectors are searched there too, if FAISS can.
         Without `follow` a query does not look for changes: `refresh` does, so that no query waits for one.
 
@@ -59,6 +64,26 @@ class OpenIndex:
         made_by = self.manifest.encoder
         model = f"model {made_by.name!r}" if made_by else "words only"
         return f"{type(self).__name__}({str(self.folder)!r}, {self.manifest.corpus.documents:,} documents, {model})"
+
+    def __len__(self) -> int:
+        """The number of documents, by the manifest."""
+        return self.manifest.corpus.documents
+
+    def get(self, id: str | int) -> Document:
+        """The document of this id: title, text and metadata.
+
+        Raises:
+            MissingError: there is no such document.
+
+        Examples:
+            >>> engine.get("heat").title, len(engine)
+            ('Heat', 3)
+        """
+        [wanted] = as_ids([id], "id")
+        document = self._latest.run(lambda snapshot: snapshot.documents.find(wanted))
+        if document is None:
+            raise MissingError(f"There is no document {wanted!r} in {self.folder}.", "Hits show the ids of documents.")
+        return document
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
         """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow.

@@ -1,7 +1,7 @@
 """How queries are to be answered, checked before anything is loaded."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
@@ -14,6 +14,7 @@ from debater_search.coerce import require_names, require_whole
 from debater_search.encoder.protocol import PairScorer, require_scorer
 from debater_search.errors import InvalidError
 from debater_search.filters import require_filter
+from debater_search.refusals import meant
 from debater_search.types import Like, Query
 
 Mode = Literal["dense", "lexical", "hybrid"]
@@ -59,11 +60,15 @@ class BatchOptions(TypedDict, total=False):
     rerank_depth: int | None
 
 
-class SearchOptions(BatchOptions, total=False):
-    """Options of `SearchEngine.answer`."""
+class ManyOptions(BatchOptions, total=False):
+    """Options of `SearchEngine.search_many`."""
 
     explain: bool
-    facets: Sequence[str]
+
+
+class SearchOptions(ManyOptions, total=False):
+    """Options of `SearchEngine.search`: those of `answer` without `facets`, for which a list of hits has no place."""
+
     vector: np.ndarray | None
 
 
@@ -111,6 +116,20 @@ class Request:
     def uses_vectors(self) -> bool:
         """Whether queries are compared by vectors."""
         return self.mode != "lexical"
+
+
+def require_options(method: str, given: Collection[str], options: type) -> None:
+    """Raise InvalidError for an option that a method of `SearchEngine` does not take, with the one that was meant."""
+    known = options.__annotations__
+    for name in given:
+        if name == "facets" and name not in known:
+            raise InvalidError(
+                f"`{method}` returns no facets.", "Use `engine.answer(query, facets=[…])`: it returns both."
+            )
+        if name not in known:
+            near = meant(name, ["k", *known])
+            cure = f"Did you mean `{near}`?" if near else f"Options: {', '.join(['k', *known])}."
+            raise InvalidError(f"`{method}` has no option `{name}`.", cure)
 
 
 def _are_weights(weights: Any) -> bool:

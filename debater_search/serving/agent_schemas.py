@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from debater_search.serving.schemas import FieldBody
 
@@ -26,6 +26,15 @@ class Found(BaseModel):
     notes: list[str]
 
 
+class AgentField(FieldBody):
+    """A metadata field: numbers and dates have `min` and `max`, others their most frequent `values`."""
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What the field has: nulls would only fill an agent's context."""
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
 class AgentIndex(BaseModel):
     """An index: what it holds, its metadata fields, and filters that work."""
 
@@ -33,7 +42,7 @@ class AgentIndex(BaseModel):
     documents: int
     corpus: str
     modes: list[str]
-    fields: list[FieldBody]
+    fields: list[AgentField]
     more_fields: int
     filter_examples: list[str]
 

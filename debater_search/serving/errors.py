@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from debater_search.config.keys import followed, models_in
 from debater_search.errors import DebaterError
-from debater_search.refusals import either, nearest, refusal
+from debater_search.refusals import either, meant, refusal
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,6 @@ _SERVERS = {
     "damaged": ("A file of the index is damaged.", "Ask the operator: the log of the server says which."),
     "unavailable": ("Something that this needs is missing.", "Ask the operator: the log of the server says what."),
 }
-_OTHER_NAMES = {
-    "top_k": "k", "top_n": "k", "limit": "k", "size": "k", "n_results": "k", "max_results": "k", "num_results": "k",
-    "filter": "where", "filters": "where", "q": "query", "collection": "index", "doc_id": "id", "document_id": "id",
-}  # fmt: skip
-"""What other search engines call a field."""
 _SHOWABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 
 
@@ -106,10 +101,15 @@ def install_handlers(app: FastAPI) -> None:
 
 def _of_framework(error: HTTPException) -> ApiError:
     """An error that the framework raises: no such path or method, a body that it cannot read."""
-    phrase = HTTPStatus(error.status_code).phrase
+    phrase, paths = HTTPStatus(error.status_code).phrase, "Paths are in /openapi.json."
     allowed = (error.headers or {}).get("Allow")
-    hint = f"Use {either(allowed.split(', '))}." if allowed else "Paths are in /openapi.json."
-    found = ApiError(error.status_code, phrase.lower().replace(" ", "_"), f"{phrase}.", hint)
+    if error.status_code == 404:
+        found = ApiError(404, "not_found", "There is no such path.", paths)
+    elif error.status_code == 405:
+        hint = f"Use {either(allowed.split(', '))}." if allowed else paths
+        found = ApiError(405, "method_not_allowed", "This path does not take this method.", hint)
+    else:
+        found = ApiError(error.status_code, phrase.lower().replace(" ", "_"), f"{phrase}.", paths)
     found.headers = error.headers
     return found
 
@@ -132,12 +132,6 @@ def _explained(error: RequestValidationError, body: type[BaseModel] | None) -> A
     return ApiError(
         400, "invalid_parameter", f"{refusal(first, place)}.", "The types of each field are in /openapi.json."
     )
-
-
-def meant(name: str, fields: Collection[str]) -> str | None:
-    """The field that an unknown name stands for, if that can be guessed."""
-    other = _OTHER_NAMES.get(name)
-    return other if other in fields else nearest(name, fields)
 
 
 def _place(loc: tuple[Any, ...]) -> str:

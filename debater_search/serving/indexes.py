@@ -113,7 +113,7 @@ class ServedIndex:
 
     def summary_of(self, change: Change) -> dict[str, Any]:
         """What a change of this index did."""
-        counts = ("generation", "documents", "added", "updated", "deleted", "unchanged", "encoded")
+        counts = ("generation", "documents", "added", "updated", "deleted", "unchanged", "encoded", "warnings")
         return {"index": self.name} | {name: getattr(change, name) for name in counts}
 
     def _renew(self, model_of: ModelOf) -> None:

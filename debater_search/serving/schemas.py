@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(min_length=1, max_length=500)]
+_MOST = "The server refuses k + offset above its max_k, by default 100."
 
 
 class Strict(BaseModel):
@@ -20,8 +21,8 @@ class SearchRequest(Strict):
     like: Annotated[str | None, Field(max_length=10_000, description="Find documents like the one with this id.")] = (
         None
     )
-    k: Annotated[int, Field(ge=1, le=10_000, description="Hits.")] = 10
-    offset: Annotated[int, Field(ge=0, le=10_000, description="Hits to skip.")] = 0
+    k: Annotated[int, Field(ge=1, le=10_000, description=f"Hits. {_MOST}")] = 10
+    offset: Annotated[int, Field(ge=0, le=10_000, description=f"Hits to skip. {_MOST}")] = 0
     mode: Annotated[
         Literal["dense", "lexical", "hybrid"] | None,
         Field(description="By vectors, by words or by both. Default: dense; lexical for an index of words only."),
@@ -212,7 +213,11 @@ class DocumentBody(BaseModel):
 
 
 class ChangeAnswer(BaseModel):
-    """What a committed change did, in documents; `documents` are in the index now."""
+    """What a committed change did, in documents; `documents` are in the index now.
+
+    `warnings` name fields of which a few values are no numbers or no dates as the others are, and dates, prices and
+    lists that are kept as text. In an index of more than 10,000 documents they are not looked for.
+    """
 
     index: str
     generation: int
@@ -222,6 +227,7 @@ class ChangeAnswer(BaseModel):
     deleted: int
     unchanged: int
     encoded: int
+    warnings: list[str]
 
 
 class UsageBody(BaseModel):

@@ -32,8 +32,10 @@ async def search(service: Service, name: str, caller: Caller, request: SearchReq
 
 
 def _check(service: Service, request: SearchRequest) -> None:
-    if (request.query is None) == (request.like is None):
-        raise ApiError(400, "invalid_request", "Give either query or like.", "One of the two is needed.")
+    if request.query is None and request.like is None:
+        raise ApiError(400, "invalid_request", "There is neither query nor like.", "Send one of the two.")
+    if request.query is not None and request.like is not None:
+        raise ApiError(400, "invalid_request", "query and like exclude each other.", "Send one of the two.")
     service.require_query(request.query or "")
     if request.k + request.offset > (limit := service.settings.max_k):
         raise ApiError(400, "too_many_hits", f"k + offset is above {limit}.", "Ask for fewer hits, or filter by where.")

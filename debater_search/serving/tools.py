@@ -20,14 +20,14 @@ from pydantic import Field, ValidationError
 import debater_search
 from debater_search.errors import DebaterError
 from debater_search.indexing.description import describe
-from debater_search.refusals import dotted, refusal
-from debater_search.serving.agent_schemas import AgentIndex, AgentIndexes, Found, FoundHit
+from debater_search.refusals import dotted, meant, refusal
+from debater_search.serving.agent_schemas import AgentField, AgentIndex, AgentIndexes, Found, FoundHit
 from debater_search.serving.callers import ANYBODY, Caller, require
-from debater_search.serving.errors import ApiError, meant
+from debater_search.serving.errors import ApiError
 from debater_search.serving.examples import filter_examples
 from debater_search.serving.indexes import ServedIndex
 from debater_search.serving.reading import read_document
-from debater_search.serving.schemas import DocumentBody, FieldBody, SearchRequest
+from debater_search.serving.schemas import DocumentBody, SearchRequest
 from debater_search.serving.searching import search
 from debater_search.serving.service import Service
 
@@ -85,7 +85,8 @@ def make_server(service: Service, *, alone: bool = False) -> MCPServer[Any]:
         hints = ToolAnnotations(
             title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         )
-        server.add_tool(tool, title=title, annotations=hints, structured_output=True)
+        description = " ".join((tool.__doc__ or "").split())
+        server.add_tool(tool, title=title, description=description, annotations=hints, structured_output=True)
     return server
 
 
@@ -100,9 +101,11 @@ class _Server(MCPServer[Any]):
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
-            if not isinstance(error.__cause__, ValidationError):
-                raise
-            raise _refused(error.__cause__) from None
+            if isinstance(error.__cause__, ValidationError):
+                raise _refused(error.__cause__) from None
+            if type(error.__cause__) is ToolError:  # ours, before which the library puts the name of the tool
+                raise error.__cause__ from None
+            raise
 
 
 class _Tools:
@@ -138,6 +141,8 @@ class _Tools:
             served = await self._opened(self._chosen(index, caller))
             mode = mode or ("hybrid" if served.opened[1] is not None else "lexical")
             request = SearchRequest(query=query, k=k, where=where, mode=mode)
+            if k > (most := self._service.settings.max_k):
+                raise ToolError(f"k is above {most}. Ask for fewer hits, or filter by where.")
             async with asyncio.timeout(self._service.settings.request_seconds):
                 answer = await search(self._service, served.name, caller, request)
             hits = [
@@ -270,7 +275,7 @@ def _facts(served: ServedIndex) -> dict[str, Any]:
 
 def _described(facts: dict[str, Any]) -> AgentIndex:
     fields = facts["fields"]
-    shown = [FieldBody(**field | {"values": field.get("values", [])[:_VALUES] or None}) for field in fields[:_FIELDS]]
+    shown = [AgentField(**field | {"values": field.get("values", [])[:_VALUES] or None}) for field in fields[:_FIELDS]]
     return AgentIndex(
         name=facts["name"],
         documents=facts["documents"],

@@ -142,10 +142,10 @@ def _documents(rows: Sequence[Row], columns: Columns) -> list[Document]:
     choice = ColumnChoice(kept=columns, can_be_given=False)
     names = list(dict.fromkeys(name for _, fields in rows for name in fields))
     roles = choice.roles(names, rows[0][0])
-    if columns and not roles.fit(names):
+    if columns and (absent := roles.absent(names)):
         kept = ", ".join(f"{role}={'+'.join(named)}" for role, named in columns.items())
         raise InvalidError(
-            f"{rows[0][0]}: there is no id or no text among {shown(names)}.",
+            f"{rows[0][0]}: there is no {' and no '.join(absent)} among {shown(names)}.",
             f"The index was built with the columns {kept}; or send id and text.",
         )
     return [_checked(document_of(fields, where, roles), where) for where, fields in rows]

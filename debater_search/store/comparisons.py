@@ -95,7 +95,6 @@ def _equal_to_any(values: Sequence[Value]) -> list[Test]:
     spans += [year_span(number) for number in numbers if isinstance(number, int)]
     own: dict[Type, list[Any]] = {
         "text": [*texts, *(spelling for truth in truths for spelling in _SPELLINGS[truth])],
-        "date text": texts,
         "number": [*numbers, *spelled],
         "spelled number": numbers,
         "boolean": [int(truth) for truth in (*truths, *map(truth_of, texts)) if truth is not None],
@@ -118,10 +117,10 @@ def _bounds(field: str, sign: str, value: Value) -> dict[Type, tuple[Bound, ...]
     if span is not None and is_date and field not in COLUMNS:  # ids begin with dates: 2024-05-01.md
         return {"date": (_outside(sign, span),)}
     found: dict[Type, tuple[Bound, ...]] = {"text": ((sign, value),)}
-    if span is None:
-        found["date text"] = ((sign, value),)
-    else:
+    if span is not None:
         found["date"] = (_outside(sign, span),)
+    elif field in COLUMNS:  # ids are ordered by their characters; dates of metadata only by other dates
+        found["date text"] = ((sign, value),)
     if number is not None:
         found["number"] = ((sign, number),)
     return found

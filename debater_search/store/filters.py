@@ -8,14 +8,17 @@ from functools import reduce
 import numpy as np
 
 from debater_search.errors import MissingError
-from debater_search.filters import Comparison, Filter, Junction, Missing, Not, fields_of, leaves_of
+from debater_search.filters import Comparison, Filter, Junction, Missing, Not, Value, fields_of, leaves_of
 from debater_search.roles import LISTS
 from debater_search.store.comparisons import COLUMNS, Test, is_negative, tests_of
+from debater_search.store.dates import iso_of, looks_like_date
 from debater_search.store.documents import DocumentStore
 from debater_search.store.nearest import nearest_value
-from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of, text_rows
+from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of, number_of, span_of, text_rows
 
 _FIELDS_SHOWN = 20  # in a message
+_SHOWN = 40  # characters of a value
+_ORDERS = ("<", "<=", ">", ">=", "between")
 
 _Predicate = Callable[[Iterable[FieldRow]], bool]
 _KINDS = {
@@ -176,6 +179,8 @@ def _where(tree: Filter, documents: DocumentStore, positions: np.ndarray | None 
 def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
     """A sentence for each comparison that no value of its field passes, by its kind or, of an equal text, by a slip.
 
+    So is each value that is no date, and is compared with dates.
+
     Nothing is said without the table of fields.
     """
     if not documents.has_field_table:
@@ -187,9 +192,35 @@ def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
             if types and not types & {"long", *tested}:
                 kinds = " and ".join(dict.fromkeys(kind for type, kind in _KINDS.items() if type in types))
                 effect = "excludes no document that has the field" if is_negative(leaf.operator) else "is never true"
-                yield f"The field {leaf.field!r} holds {kinds}, so that `{_written(leaf)}` {effect}."
+                said = f"The field {leaf.field!r} holds {kinds}, so that `{_written(leaf)}` {effect}."
+                yield f"{said} {_cure(wrong)}" if (wrong := _no_dates(leaf, types)) else said
+            elif wrong := _no_dates(leaf, types):
+                yield f"In `{_written(leaf)}`, {_cure(wrong)}"
             elif leaf.operator == "=" and types <= _TEXTS and leaf.field not in COLUMNS:
                 yield from _slip(leaf, documents)
+
+
+def _no_dates(leaf: Comparison, types: set[str]) -> list[Value]:
+    """The values that a field of dates is compared with and that are no dates; none where they may be meant as texts.
+
+    Where a field has texts, too, only what looks like a date is meant as one; where it has numbers, a number is not.
+    """
+    if "date" not in types or leaf.operator in ("contains", "like"):
+        return []
+    wrong = [value for value in leaf.values if not isinstance(value, bool) and span_of(str(value)) is None]
+    if "text" in types:
+        return [value for value in wrong if leaf.operator in _ORDERS and looks_like_date(str(value))]
+    if "number" in types:
+        return [value for value in wrong if number_of(str(value)) is None]
+    return wrong
+
+
+def _cure(wrong: list[Value]) -> str:
+    """What to write instead of values that are no dates."""
+    value = wrong[0]
+    shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
+    iso = iso_of(str(value))
+    return f"{shown} is no date; write " + (f"{iso!r}." if iso else "dates as '2024-12-31' or '2024-12'.")
 
 
 def _slip(leaf: Comparison, documents: DocumentStore) -> Iterator[str]:
@@ -226,7 +257,7 @@ def _types(field: str, text: str) -> set[Type]:
 def _written(leaf: Comparison) -> str:
     """A comparison as a person would write it, shortened."""
     values = [str(value).lower() if isinstance(value, bool) else repr(value) for value in leaf.values[:3]]
-    values = [value if len(value) <= 40 else f"{value[:40]}…" for value in values]
+    values = [value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…" for value in values]
     if leaf.operator == "between":
         return f"{leaf.field} between {' and '.join(values)}"
     if leaf.operator in ("in", "not in"):

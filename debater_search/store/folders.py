@@ -53,6 +53,19 @@ def _some(indexes: list[Path], parent: str | Path) -> list[Path]:
     return indexes
 
 
+def index_folder(index: str | Path) -> Path:
+    """The folder of an index that is given as a folder, or by its name in `indexes/`."""
+    folder = Path(index)
+    named = Path("indexes", folder)
+    is_name = len(folder.parts) == 1 and not _has_parts(folder) and (named / MANIFEST_NAME).is_file()
+    return named if is_name else folder
+
+
+def _has_parts(folder: Path) -> bool:
+    """Whether a folder holds a part of an index, which may be unfinished or damaged."""
+    return any((folder / part).exists() for part in (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME))
+
+
 def open_manifest(folder: Path) -> IndexManifest:
     """Read an index's manifest and check that the files it names are there, in full length.
 
@@ -63,7 +76,7 @@ def open_manifest(folder: Path) -> IndexManifest:
     """
     if not folder.is_dir():
         raise MissingError(f"The index {folder} does not exist.", other_indexes(folder))
-    if not any((folder / part).exists() for part in (MANIFEST_NAME, DOCUMENTS_NAME, EMBEDDINGS_NAME)):
+    if not _has_parts(folder):
         raise InvalidError(f"{folder} is not an index.", other_indexes(folder))
     manifest = read_manifest(folder / MANIFEST_NAME, IndexManifest)
     if contradiction := manifest.contradiction():

@@ -97,7 +97,11 @@ def test_a_filter_allows_what_it_says(papers: DocumentStore, expression: str, id
         ("when <= '2020-04' or when > '2020-05-01T12:00:00+00:00'", "bc"),
         ("when >= '1999-01-01' or when between '1999-01-01' and '9999-01-01'", "abcd"),  # neither a text nor a number
         ("when != '2020-05-01' or when > '9999'", "bcef"),
-        ("when between '2020-05-01' and '2020-05-02' and when < 'a'", "abd"),
+        ("when between '2020-05-01' and '2020-05-02' and not when < 'a'", "abd"),
+        ("when > '01.05.2020' or when < '31.12.2019'", "e"),  # its text alone is compared by characters
+        ("when < '2020-13' or when between '01.01.2019' and '31.12.2020'", ""),
+        ("when = '01.05.2020' or when in ('1.5.2020', '20200501')", ""),
+        ("when != '01.05.2020'", "abcdef"),
         ("when != '2020-05'", "cef"),
         ("when contains '2020-05'", "abd"),
         ("when like '2020-0_-%' or when like 'N%V%r'", "abe"),
@@ -120,7 +124,10 @@ def test_values_compare_as_what_they_are(things: DocumentStore, expression: str,
     [
         ("year > 'soon'", "'year' holds numbers, so that `year > 'soon'` is never true"),
         ("year = true or year in (1, 'x')", "'year' holds numbers, so that `year = true` is never true"),
-        ("date > 20200501", "'date' holds dates, so that `date > 20200501` is never true"),
+        (
+            "date > 20200501",
+            "'date' holds dates, so that `date > 20200501` is never true. 20200501 is no date; write '2020-05-01'.",
+        ),
         ("open != 'maybe'", "'open' holds booleans, so that `open != 'maybe'` excludes no document"),
         ("o.x like 'a%'", "'o.x' holds numbers"),
         ("o > 5", "'o' holds objects"),
@@ -141,6 +148,44 @@ def test_a_comparison_that_can_never_be_true_is_spoken_of(tmp_path: Path, expres
     notes = list(never_true(parse_filter(expression), store))
     assert len(notes) == (note is not None)
     assert (note or "") in "".join(notes)
+
+
+DATES = "dates as '2024-12-31' or '2024-12'"
+
+
+@pytest.mark.parametrize(
+    ("expression", "cure"),
+    [
+        ("date > '01.03.2021'", "'01.03.2021' is no date; write '2021-03-01'."),
+        ("date <= '1.3.2021'", "'1.3.2021' is no date; write '2021-03-01'."),
+        ("date = '15/01/2025'", "'15/01/2025' is no date; write '2025-01-15'."),
+        ("date < '01/15/2025'", "'01/15/2025' is no date; write '2025-01-15'."),
+        ("date < '01/03/2025'", f"'01/03/2025' is no date; write {DATES}."),  # January or March
+        ("date > '2021/3/1'", "'2021/3/1' is no date; write '2021-03-01'."),
+        ("date > '2021-3'", "'2021-3' is no date; write '2021-03'."),
+        ("date > '2021-13'", f"'2021-13' is no date; write {DATES}."),
+        ("date > '31.02.2021'", f"'31.02.2021' is no date; write {DATES}."),
+        ("date > 'March 2021' or date > '2021-03'", f"'March 2021' is no date; write {DATES}."),
+        ("date != 'yesterday'", f"'yesterday' is no date; write {DATES}."),
+        ("date between '2021-01-01' and '31.12.2021'", "'31.12.2021' is no date; write '2021-12-31'."),
+        ("date in ('2021-03-01', '1.4.2021')", "'1.4.2021' is no date; write '2021-04-01'."),
+        ("mixed > '01.03.2021'", "'01.03.2021' is no date; write '2021-03-01'."),
+        ("mixed > 'm' or mixed = 'soon' or mixed = '01.03.2021'", None),
+        ("numbered > '01.03.2021'", "'01.03.2021' is no date; write '2021-03-01'."),
+        ("numbered > 20210301 or numbered < 2.5", None),
+        ("text > '01.03.2021' or id > '01.03.2021' or title = '01.03.2021'", None),
+        ("date >= '2021' or date < 2021 or date = '2021-03' or date > ' 2021-03-01T10:00Z'", None),
+        ("date contains '01.03' or date like '%.2021'", None),
+    ],
+)
+def test_a_text_that_is_no_date_is_named_where_it_is_compared_with_dates(
+    tmp_path: Path, expression: str, cure: str | None
+) -> None:
+    fields = {"date": "2021-03-01", "mixed": ["2021-03-01", "soon"], "numbered": ["2021-03-01", 7], "text": "a"}
+    store = stored(tmp_path / "d.sqlite", [Document("one", "", "Wing", fields)], table=True)
+    notes = list(never_true(parse_filter(expression), store))
+    assert len(notes) == (cure is not None)
+    assert (cure or "") in "".join(notes)
 
 
 ELEMENTS = "To compare the elements of such texts, index them with the columns"
@@ -171,6 +216,13 @@ def test_the_nearest_value_is_named_where_no_document_has_the_one_of_the_filter(
     documents = [Document(str(number), metadata=own) for number, own in enumerate(fields)]
     notes = list(never_true(parse_filter(expression), stored(tmp_path / "d.sqlite", documents, table=True)))
     assert notes == ([] if note is None else [note])
+
+
+def test_ids_that_are_dates_are_ordered_among_other_ids(tmp_path: Path) -> None:
+    store = stored(tmp_path / "d.sqlite", [Document("2024-05-01"), Document("b")], table=True)
+    assert ids_of(store, "id < 'a'") == "2024-05-01"
+    assert ids_of(store, "id = '2024-05-01'") == "2024-05-01"
+    assert ids_of(store, "id != 'b'") == "2024-05-01"
 
 
 def test_ids_that_begin_with_dates_are_ordered_by_dates(tmp_path: Path) -> None:

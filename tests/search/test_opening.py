@@ -218,14 +218,13 @@ def test_an_index_of_a_model_that_no_longer_comes_along_says_what_to_do_and_is_s
     assert engine.search("unique2", 1, mode="lexical")[0].id == "d2"
 
 
-def test_the_name_of_an_index_in_the_default_place_is_suggested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_in_the_default_place_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("notes").mkdir()  # such as the folder that was indexed
     build(["A wing."], None, "indexes/notes")
-    with pytest.raises(MissingError, match="The index notes does not exist") as raised:
-        SearchEngine.open("notes")
-    assert raised.value.hint == "Did you mean indexes/notes?"
+    assert SearchEngine.open("notes").folder == Path("indexes/notes")
     with pytest.raises(MissingError) as raised:
         SearchEngine.open("nots")
     assert raised.value.hint == "Indexes: indexes/notes."
+    build(["A wing."], None, "notes")
+    assert SearchEngine.open("notes").folder == Path("notes")

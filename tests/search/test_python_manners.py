@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from debater_search.errors import InvalidError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.indexing import add, build, delete, encode_to, facets, update
 from debater_search.search import MODES, Mode, SearchEngine
 from debater_search.types import Answer, Hits, Query
@@ -199,6 +199,38 @@ def test_options_of_a_wrong_type_are_refused_in_a_sentence(engine: SearchEngine,
     with pytest.raises(InvalidError) as raised:
         engine.answer("unique7.", **wrong)
     assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize("method", ["search", "__call__", "more_like", "search_many", "search_batch", "answer_batch"])
+def test_facets_are_refused_where_only_hits_are_returned(engine: SearchEngine, method: str) -> None:
+    with pytest.raises(InvalidError, match=r"returns no facets\. Use `engine\.answer\(query, facets=\[…\]\)`"):
+        getattr(engine, method)("d7", facets=["year"])
+
+
+def test_an_unknown_option_is_refused_with_the_one_that_was_meant(engine: SearchEngine) -> None:
+    for name, meant in (("top_k", "k"), ("filter", "where"), ("mod", "mode"), ("reranker", "rerank")):
+        for method in ("search", "search_many", "search_batch"):
+            with pytest.raises(InvalidError) as raised:
+                getattr(engine, method)("unique7.", **{name: 3})
+            assert str(raised.value) == f"`{method}` has no option `{name}`. Did you mean `{meant}`?"
+    with pytest.raises(InvalidError, match=r"^`search` has no option `colour`\. Options: k, mode, instruction, "):
+        engine("unique7.", colour="red")  # type: ignore[call-arg]
+    with pytest.raises(InvalidError, match=r"`search_batch` has no option `explain`"):
+        engine.search_batch(["unique7."], explain=True)  # type: ignore[call-arg]
+    assert engine.search_many(["unique7."], 1, explain=True)[0][0].explanation is not None
+
+
+def test_an_engine_reads_its_documents_and_counts_them(engine: SearchEngine) -> None:
+    assert len(engine) == 25
+    assert engine.get("d7") == next(document for document in CORPUS if document.id == "d7")
+    engine.add([{"id": 8, "text": "gnu"}])
+    assert engine.get(8).text == engine.get("8").text == "gnu"
+    assert len(engine) == 26
+    with pytest.raises(MissingError, match=r"^There is no document 'nope' in .*tiny\. Hits show the ids"):
+        engine.get("nope")
+    wrong: Any = None
+    with pytest.raises(InvalidError, match="is no id"):
+        engine.get(wrong)
 
 
 @pytest.mark.parametrize(

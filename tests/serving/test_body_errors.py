@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-SEARCH = "/v1/indexes/built/search"
+SEARCH = "/v1/indexes/papers/search"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ SEARCH = "/v1/indexes/built/search"
         ({"quary": "w"}, "unknown_parameter", "quary is unknown.", "Did you mean query?"),
         ({"query": "w", "top_k": 3}, "unknown_parameter", "top_k is unknown.", "Did you mean k?"),
         ({"query": "w", "colour": 1}, "unknown_parameter", "colour is unknown.", "openapi"),
+        ({}, "invalid_request", "There is neither query nor like.", "Send one of the two."),
+        ({"query": "a", "like": "d1"}, "invalid_request", "query and like exclude each other.", "Send one of the two."),
         ([1], "invalid_parameter", "The body must be a mapping of names to values.", "openapi"),
     ],
 )

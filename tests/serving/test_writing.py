@@ -53,7 +53,7 @@ def test_a_written_document_is_found_at_once_by_words_and_by_vectors(writable: T
     assert done.status_code == 200, done.text
     assert done.json() == {
         "index": "papers", "generation": 1, "documents": 26, "added": 1, "updated": 1, "deleted": 0, "unchanged": 0,
-        "encoded": 2,
+        "encoded": 2, "warnings": [],
     }  # fmt: skip
     assert sorted(found(writable, "zephyr")) == ["d1", "new"]
     assert set(found(writable, "A glider It soars zephyr high.", "dense")[:2]) == {"d1", "new"}
@@ -147,13 +147,32 @@ def test_rows_are_read_by_the_columns_of_the_index(serve: Serve, tmp_path: Path)
     assert [hit["metadata"]["tags"] for hit in answer["hits"]] == [["light", "dry"]] * 2
     assert answer["facets"]["tags"]["values"] == [["dry", 2], ["light", 2]]
     lacking = client.put("/v1/indexes/shop/documents", json=[{"sku": 6, "name": "Nest"}]).json()["error"]
-    assert lacking["message"] == "Document 1: there is no id or no text among sku, name."
+    assert lacking["message"] == "Document 1: there is no text among sku, name."
     assert lacking["hint"] == (
         "The index was built with the columns id=sku, title=name, text=description, list=tags; or send id and text."
     )
     plain = client.put("/v1/indexes/shop/documents", json={"id": "5", "text": "Plain.", "tags": "a;b"}).json()
     assert plain["added"] == 1
     assert client.get("/v1/indexes/shop/documents/5").json()["metadata"] == {"tags": ["a", "b"]}
+
+
+def test_odd_values_are_told_in_the_answer(writable: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    years = writable.get("/v1/indexes/papers").json()["documents"]
+    odd = {"id": "N7", "text": "Odd.", "year": "soon"}
+    told = writable.put(DOCUMENTS, json=odd).json()["warnings"]
+    assert told == [f"year: {years} of {years + 1} values are numbers; N7 has 'soon'."]
+    assert writable.put(DOCUMENTS, json=NEW).json()["warnings"] == []  # an earlier document is told once
+    assert writable.delete(f"{DOCUMENTS}/new").json()["warnings"] == []
+    monkeypatch.setattr("debater_search.indexing.change.MOST_COUNTED", 10)
+    assert writable.put(DOCUMENTS, json={**odd, "id": "N8"}).json()["warnings"] == []
+
+
+def test_deleting_without_an_id_is_refused_with_the_path_to_use(writable: TestClient) -> None:
+    refused = writable.delete(DOCUMENTS)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "PUT")
+    assert "Use DELETE /v1/indexes/{index}/documents/{id}" in refused.json()["error"]["hint"]
+    other = writable.post(DOCUMENTS)
+    assert (other.status_code, other.json()["error"]["code"]) == (405, "method_not_allowed")
 
 
 def test_the_last_document_stays(serve: Serve, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from debater_search.serving.body import JsonResponse, JsonRoute, require_content_type
 from debater_search.serving.callers import Reader, Writer
+from debater_search.serving.errors import ApiError
 from debater_search.serving.reading import read_document
 from debater_search.serving.routes import errors
 from debater_search.serving.routes.service import TheService
@@ -68,6 +69,20 @@ async def write_documents(index: str, request: Request, service: TheService, cal
     lines = require_content_type(request, JSON, *JSON_LINES) != JSON
     body, depth = await request.body(), service.settings.json_depth
     return JsonResponse(await service.write(found, partial(put_documents, found, body, depth, lines=lines)))
+
+
+@router.delete("/{index}/documents", include_in_schema=False)
+async def delete_no_document(index: str, service: TheService, caller: Writer) -> Response:
+    """Say how documents are deleted: people look for it here."""
+    service.index(index, caller)
+    refused = ApiError(
+        405,
+        "method_not_allowed",
+        "Documents are deleted one by one.",
+        "Use DELETE /v1/indexes/{index}/documents/{id}, or PUT here to write documents.",
+    )
+    refused.headers = {"Allow": "PUT"}
+    raise refused
 
 
 @router.delete("/{index}/documents/{id:path}", response_model=ChangeAnswer, responses=errors(404))
