@@ -104,7 +104,7 @@ def test_without_a_file_overrides_are_enough() -> None:
         ("    weight: 2", "    wieght: 2", "line 7: there is no setting data.1.wieght.", "data.1.weight?"),
         ("    weight: 2", "    qqq: 2", "line 7: there is no setting data.1.qqq.", "path, instruction, weight"),
         ("3e-4", "fast", "line 2: learning_rate is 'fast', but it must be a number.", "highest rate"),
-        ("    weight: 2", "    weight: -2", "line 7: data.1.weight is -2, but it must be above 0.", "Correct"),
+        ("    weight: 2", "    weight: -2", "line 7: data.1.weight is -2, but it must be above 0.", "default is 1.0."),
         ("[one, two]", "[one, [2]]", 'line 5: data.0.instruction is ["one", [2]], but it must be text', ""),
         ("  scale: 20", "  contrast: min", "line 9: loss.contrast is 'min', but it must be 'max' or 'last'.", ""),
         ("model: minilm", "cache: no", "the setting model is missing", "Add it"),
@@ -272,3 +272,13 @@ def test_every_name_that_a_synonym_stands_for_is_a_setting_or_an_option() -> Non
             assert ours.removeprefix("--") in signature(train).parameters
         else:
             assert f"| `{ours}` |" in schema_table(TrainingSettings), ours
+
+
+@pytest.mark.parametrize(("given", "default"), [("learning_rate=-1", "0.0002"), ("lora.r=0", "16")])
+def test_a_number_beyond_its_limits_is_answered_with_the_default(tmp_path: Path, given: str, default: str) -> None:
+    from debater_search.training import load_config
+
+    (tmp_path / "c.yaml").write_text("model: m\noutput: o\ndata: [{path: a}]\n", encoding="utf-8")
+    with pytest.raises(DebaterError, match="but it must be ") as told:
+        load_config(tmp_path / "c.yaml", [given])
+    assert told.value.hint.endswith(f"The default is {default}.")

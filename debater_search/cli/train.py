@@ -125,8 +125,10 @@ def _dry_run(out: Output, settings: "TrainingSettings", arguments: dict[str, Any
         show_plan(out, plan)
     if missing is not None:
         raise missing  # it says what is missing
-    if not out.as_json:
+    wanting = [name for name, note in (("the data", plan["missing"]), ("the model", plan["assumed"])) if note]
+    if wanting and not out.as_json:
         out.show(*(f"\n{note}" for note in (plan["missing"], plan["assumed"]) if note))
+        out.show(f"\nA run cannot start yet: first get {' and '.join(wanting)}, as said above.")
 
 
 def show_plan(out: Output, plan: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from debater_search.refusals import demands_of, either, nearest, quoted, refusal
 
 _NAMED = 8
 """Settings that a message names where none is like the unknown one."""
+_LIMITS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
 def explained(
@@ -43,7 +44,7 @@ def explained(
     optional = field is not None and not is_item and type(None) in get_args(field.annotation)
     said = refusal_of(of_value, name, quoted(first["input"]), optional=optional)
     section = next(models_in(field.annotation), None) if field is not None else None
-    hints = [*_mended(first, section), description]
+    hints = [*_mended(first, section), description, *_default_of(first, field)]
     return DebaterError(f"{where}: {said}.", " ".join(filter(None, hints)) or "Correct it in the config.")
 
 
@@ -74,6 +75,13 @@ def _mended(error: ErrorDetails, section: type[BaseModel] | None) -> Iterator[st
         yield f"Write {f'[{item}]' if kind == 'list_type' else item}; the settings are {_listed(section.model_fields)}."
     elif kind == "list_type" and isinstance(value, str):
         yield f"Write [{'' if value == 'none' else value}]."
+
+
+def _default_of(error: ErrorDetails, field: FieldInfo | None) -> Iterator[str]:
+    """What a number beyond its limits may be replaced by."""
+    is_number = field is not None and type(field.default) in (int, float)
+    if field is not None and is_number and error["type"] in _LIMITS:
+        yield f"The default is {field.default}."
 
 
 def _meant(schema: type[BaseModel], key: Key, model: type[BaseModel] | None, value: Any) -> str:

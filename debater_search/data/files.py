@@ -34,8 +34,8 @@ def place(path: str | Path, number: int, unit: str = "line") -> str:
     return f"{called(path)}, {unit} {number}"
 
 
-def require_exists(path: str | Path) -> None:
-    """Raise DebaterError, naming the nearest file of that folder, if nothing is at `path`."""
+def require_exists(path: str | Path, otherwise: str = "") -> None:
+    """Raise DebaterError, naming the nearest file of that folder, or else the hint `otherwise`, if nothing is there."""
     if str(path) == STDIN or Path(path).exists():
         return
     parent = Path(path).parent
@@ -44,7 +44,7 @@ def require_exists(path: str | Path) -> None:
     if near:
         hint = "Did you mean " + " or ".join(str(parent / name) for name in near) + "?"
     elif parent.is_dir():
-        hint = f"Look into the folder {parent} for its name."
+        hint = otherwise or f"Look into the folder {parent} for its name."
     else:
         hint = f"There is no folder {parent} either."
     raise MissingError(f"There is no file {path}.", hint)

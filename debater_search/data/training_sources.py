@@ -60,7 +60,7 @@ def training_source(path: str | Path, corpus: str | Path | None = None) -> Train
         return TrainingSource(
             str(path), str(path), "row", lambda: joined_lines(lambda: _as_lines(_hub_rows(str(path))), str(path))
         )
-    require_exists(path)
+    require_exists(path, "Check the name: data paths are relative to the config file, or to data_folder.")
     if holds_judgements(path):
         return _judgements(Path(path), corpus)
     if corpus is not None:

@@ -1,6 +1,6 @@
 """The model card of a checkpoint or an exported folder: what it is, how it is loaded, what it scored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,12 @@ CARD = "README.md"
 MARK = "<!-- debater wrote this card and may write it again; without this line the file is left as it is. -->"
 LIBRARIES = {"checkpoint": "transformers", "hf": "transformers"}
 """Kind of folder → the library that reads it, where it has another name."""
+TRAINING = {
+    "loss": ("contrast", "scale", "distill", "teacher", "guide"), "lora": ("r", "alpha", "dropout"), "batch_size": (),
+    "negatives": (), "learning_rate": (), "schedule": (), "max_length": ("query", "document", "search"),
+    "precision": (), "seed": (),
+}  # fmt: skip
+"""Settings of a training that a card shows, and which values of a section."""
 ONLY_HERE = (
     "> **Not for sentence-transformers as it is.** It may read this folder without an error, but pools in its own way "
     "and makes other vectors. `debater export` writes a folder that it reads as debater does:"
@@ -41,6 +47,8 @@ def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
     head = ["---", f"library_name: {library}", "pipeline_tag: sentence-similarity", "tags: [debater, dense-retrieval]"]
     if HUB_ID.fullmatch(base):
         head.append(f"base_model: {base}")
+    if hub_data := about.get("provenance", {}).get("hub_data"):
+        head.append(f"datasets: [{', '.join(sorted({name.partition(':')[0] for name in hub_data}))}]")
     steps = about.get("thinking_steps", 1)
     lines = [*head, "---", "", MARK, "", f"# {name or f'Encoder on {Path(base).name}'}", ""]
     lines.append(checkpoint if kind == "checkpoint" else what)
@@ -52,7 +60,7 @@ def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
     elif kind == "hf":
         lines += ["", "With transformers alone, one text at a time:", ""]
         lines += ["```python", transformers_code(about), "```"]
-    lines += _scores(about)
+    lines += [*_training(about), *_scores(about)]
     (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -83,6 +91,27 @@ def _usage(folder: Path, kind: Kind) -> Iterator[str]:
 
 def _python(imported: str, *lines: str) -> list[str]:
     return ["```python", imported, "", *lines, "```"]
+
+
+def _training(about: dict[str, Any]) -> list[str]:
+    """A table of the data and the main settings of a training; nothing for a model that was not trained here."""
+    made = about.get("provenance", {})
+    config, rows = made.get("config"), made.get("rows", {})
+    if not isinstance(config, dict):
+        return []
+    lines = [
+        f"| data | {name if name in made.get('hub_data', []) else Path(name).name}"
+        f"{f', {rows[name]:,} rows' if name in rows else ''} |"
+        for name in made.get("data", {})
+    ]
+    lines += [f"| {name} | {_shown(config[name], inner)} |" for name, inner in TRAINING.items() if name in config]
+    return ["", "| trained with | |", "|--|--|", *lines, "", "`debater.json` has all settings."]
+
+
+def _shown(value: Any, inner: Iterable[str]) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_shown(value[name], ())}" for name in inner if value.get(name) is not None)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _scores(about: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 Torch is imported by the first batch: mistakes in data are found before.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from debater_search.training.candidates import Labels
 
 SHOWN_ROWS = 12
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,27 @@ class TrainingData:
                 f"negatives is {settings.negatives}, but no row of the data has a negative.",
                 "Add negatives to the rows (see mining), or set negatives=0 to train with the other texts of a batch.",
             )
-        by_rows = f"loss.teacher is {settings.loss.teacher}" if settings.loss.teacher in ("kl", "margin_mse") else ""
-        if "data" in settings.loss.step_teachers:
-            by_rows = by_rows or "loss.step_teachers names data"
+        by_rows = self._taught_by_rows()
         if by_rows and not any(s.scored for s in self.sets):
             raise InvalidError(
                 f"{by_rows}, but no row of the data has a teacher's scores.",
                 "Give rows positive_scores and negative_scores (debater mine writes them), or name no such teacher "
                 "(loss.teacher=null).",
             )
+
+    def _taught_by_rows(self) -> str:
+        """Which setting needs a teacher's scores in the rows; "" if none does."""
+        loss = self.settings.loss
+        if loss.teacher in ("kl", "margin_mse"):
+            return f"loss.teacher is {loss.teacher}"
+        return "loss.step_teachers names data" if "data" in loss.step_teachers else ""
+
+    def warn_of_unscored(self) -> None:
+        """Say which sets have no scores, where rows with scores teach."""
+        by_rows = self._taught_by_rows()
+        unscored = [name for name, rows in zip(self.names, self.sets, strict=True) if not rows.scored]
+        if by_rows and unscored:
+            log.warning("%s, but no row of %s has a teacher's scores.", by_rows, ", ".join(unscored))
 
     def _is_bare(self, rows: TrainingSet) -> bool:
         """Whether batches hold one row of a set, perhaps repeated, and no text to tell its positive from."""

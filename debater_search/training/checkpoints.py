@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from debater_search import __version__
+from debater_search.data.training_sources import is_hub_name
 from debater_search.encoder.card import CARD, is_card
 from debater_search.encoder.loading.files import write_json
 from debater_search.encoder.spec import CHECKPOINT_FILE
@@ -38,6 +39,8 @@ def describe_run(settings: TrainingSettings, data: TrainingData) -> dict[str, An
     return {
         "config": settings.model_dump(mode="json"),
         "data": {name: rows.fingerprint for name, rows in zip(data.names, data.sets, strict=True)},
+        "rows": {name: len(rows) for name, rows in zip(data.names, data.sets, strict=True)},
+        "hub_data": [rows.path for rows in settings.data if is_hub_name(rows.path)],
         "versions": {"debater-search": __version__, **versions},
     }
 

@@ -77,7 +77,9 @@ def plan(
         DevelopmentSet(settings.eval, settings.seed).require_readable()
     ahead = Horizon.of(settings, 0 if data is None else data.steps_per_epoch)
     if data is not None or settings.epochs is None:
-        ahead.warn_of_warmup()
+        ahead.warn(settings)
+    if data is not None:
+        data.warn_of_unscored()
     read = data if assumed is None else None  # a stand-in does not read texts as the model does
     tokens = _tokens_per_step(student, settings, read, ahead.steps)
     parameters = list(student.model.parameters())
@@ -129,7 +131,10 @@ def _student(settings: TrainingSettings, device: str) -> tuple[Student, str | No
     except UnavailableError:
         if settings.model not in SIZES:
             raise
-    assumed = f"{settings.model} is not here, and the hub does not answer: planned by its published sizes."
+    assumed = (
+        f"{settings.model} is not here, and the hub does not answer: planned by its published sizes. "
+        "Check the network, or name a folder that holds it: model=FOLDER."
+    )
     with stand_in(settings.model) as folder:
         return load_start(settings.model_copy(update={"model": str(folder)}), device, weights=False), assumed
 

@@ -28,11 +28,22 @@ class Horizon:
         decay = steps_per_epoch if s.decay_steps == "epoch" else s.decay_steps or steps
         return cls(steps, warmup, max(decay, steps))
 
-    def warn_of_warmup(self) -> None:
-        """Say that the run ends before the learning rate has risen, if so."""
+    def warn(self, settings: TrainingSettings) -> None:
+        """Say what the run is too short for: the learning rate's rise, or checkpoints to average."""
         if self.warmup >= self.steps:
             log.warning(
                 "The learning rate does not reach its peak: it rises over %d steps of %d. Lower warmup_steps.",
                 self.warmup,
                 self.steps,
+            )
+        saved = (self.steps - 1) // settings.save_steps + 1  # that of the last step included
+        if saved < settings.average_last:
+            log.warning(
+                "average_last is %d, but a run of %d steps with save_steps %d has %d checkpoint%s to average. "
+                "Lower save_steps.",
+                settings.average_last,
+                self.steps,
+                settings.save_steps,
+                saved,
+                "" if saved == 1 else "s",
             )

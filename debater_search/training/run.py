@@ -82,7 +82,7 @@ class Run:
             warm, done = False, 0
             if self.parallel.is_main:
                 run_folder.drop_warm(self.folder)
-        over = done >= self.horizon.steps or self._stalls()  # a changed config may end before the step it goes on from
+        over = done >= self.horizon.steps or self._stalls()  # killed at its end, or a changed config has less patience
         if over:
             log.info("No step is left to train: the run ends at step %s.", f"{done:,}")
         last = done if over else self._run_phase(self._main_phase(done), done)

@@ -173,7 +173,20 @@ def is_finished(folder: Path, settings: TrainingSettings, *, resume: bool, force
         )
     if finished and not changed:
         log.warning("%s is finished: nothing to resume.", folder)
-    return finished and not changed
+        return True
+    if settings.epochs is None:
+        require_steps(folder, settings.max_steps, "max_steps")
+    return False
+
+
+def require_steps(folder: Path, steps: int, setting: str) -> None:
+    """Raise InvalidError if a run to resume has trained for more than the `steps` that a setting gives it."""
+    if beyond := complete_checkpoints(folder, after=steps):
+        done = saved_state(beyond[-1])["step"]
+        raise InvalidError(
+            f"The run in {folder} has {done:,} steps already, and by {setting} it would have {steps:,}.",
+            f"Raise {setting} ({done:,} steps end the run where it is), or start over (`force` without `resume`).",
+        )
 
 
 def _require_clearable(folder: Path, settings: TrainingSettings, *, force: bool) -> None:

@@ -35,8 +35,8 @@ class DataSet(Section):
     """One set of training examples."""
 
     path: str = Field(
-        description="JSON lines (also .gz, .zst), Parquet, or a folder in BEIR layout, relative to the config file; "
-        "or a data set of the hub, as owner/name."
+        description="JSON lines, CSV or TSV (each also .gz, .zst), Parquet, or a folder in BEIR layout, relative to "
+        "the config file; or a data set of the hub, as owner/name."
     )
     corpus: str | None = Field(
         None,

@@ -10,7 +10,7 @@ from typing import Any
 from torch.distributed.device_mesh import DeviceMesh
 
 from debater_search.encoder import Encoder
-from debater_search.encoder.families import require_states_as_input
+from debater_search.encoder.families import positions, require_states_as_input
 from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError
@@ -80,6 +80,7 @@ def load_start(settings: TrainingSettings, device: str, *, weights: bool = True,
     if settings.document_prompt is not None:
         spec = replace(spec, template=replace(spec.template, document_prompt=settings.document_prompt))
     lengths = settings.max_length
+    _require_positions(start, settings)
     parts = replace(start.parts, spec=spec)
     parts = parts.with_lengths(query=lengths.query, document=lengths.search or lengths.document)
     if instructed and (bare := [Path(data.path).name for data in settings.data if not data.instruction]):
@@ -165,6 +166,17 @@ def require_room(student: Student, settings: TrainingSettings) -> None:
         )
 
 
+def _require_positions(start: Encoder, settings: TrainingSettings) -> None:
+    """Raise InvalidError, naming the setting, for a length beyond what the model has positions for."""
+    limit = positions(start.model.backbone.config)
+    for name, length in settings.max_length.model_dump().items():
+        if limit is not None and length is not None and length > limit:
+            raise InvalidError(
+                f"max_length.{name} is {length:,}, but {settings.model} reads at most {limit:,} tokens.",
+                f"Set max_length.{name} to at most {limit}.",
+            )
+
+
 def _require_above(around: int, name: str, length: int, text: str) -> None:
     """Raise InvalidError if a limit holds no more than the tokens `around` a text."""
     if length <= around:
@@ -189,4 +201,5 @@ def describe_start(
     )  # fmt: skip
     for name, fields in data.ignored.items():
         log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
-    horizon.warn_of_warmup()
+    horizon.warn(settings)
+    data.warn_of_unscored()

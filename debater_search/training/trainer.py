@@ -91,6 +91,8 @@ def _train(settings: TrainingSettings, folder: Path, *, resume: bool, force: boo
         return folder
     resume_from = _checkpoint_of_all(folder) if resume else None
     run = Run(settings, folder, device, progress, resume_from)  # finds mistakes before anything is dropped
+    if resume_from is not None and settings.epochs is not None:  # their steps are known once the data is read
+        run_folder.require_steps(folder, run.horizon.steps, "epochs")
     if resume_from is not None and not force:
         run_folder.require_same_data(resume_from, run.provenance)
     run.parallel.wait()  # all processes have seen the folder as it was

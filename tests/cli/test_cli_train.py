@@ -169,5 +169,6 @@ def test_a_dry_run_of_a_published_recipe_works_without_its_data_and_its_backbone
     assert "tokens per step  at most 393,216" in outcome.out
     assert "https://github.com/jakespringer/echo-embeddings" in outcome.out
     assert "openbmb/MiniCPM3-4B is not here" in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("A run cannot start yet: first get the data and the model")
     assert "/tmp" not in outcome.err
     assert debater("train", shipped, "--dry-run", "--json").json["plan"]["assumed"]

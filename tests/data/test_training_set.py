@@ -410,3 +410,9 @@ def test_reading_much_shows_how_far_it_is(
     assert capsys.readouterr().err.startswith(line)
     open_training_set(path)
     assert not capsys.readouterr().err
+
+
+def test_a_missing_file_says_what_data_paths_are_relative_to(tmp_path: Path) -> None:
+    with pytest.raises(DebaterError, match="no file") as raised:
+        open_training_set(tmp_path / "nosuch.jsonl")
+    assert raised.value.hint.startswith("Check the name: data paths are relative to the config file")

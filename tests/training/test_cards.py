@@ -1,5 +1,6 @@
 """The model card of each checkpoint; a README.md of other hands stays."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from debater_search.encoder import Encoder
+from debater_search.encoder.card import write_card
 from debater_search.errors import DebaterError
 from debater_search.training import train
 from debater_search.training.settings import TrainingSettings
@@ -60,3 +62,35 @@ def test_saving_keeps_what_somebody_wrote(tiny_model: Callable[..., Path], tmp_p
     for _ in range(2):
         encoder.save(tmp_path)
         assert "library_name: transformers\n" in (tmp_path / "README.md").read_text()
+
+
+def test_a_card_has_the_data_and_the_settings_of_the_training(
+    config: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
+    card = (train(config(max_steps=1)) / "README.md").read_text(encoding="utf-8")
+    for row in (
+        "| data | rows, 12 rows |",
+        "| loss | contrast: max, scale: 30.0, distill: true |",
+        "| lora | r: 4, alpha: 8, dropout: 0.1 |",
+        "| batch_size | 6 |",
+        "| learning_rate | 0.01 |",
+        "| max_length | query: 32, document: 60 |",
+        "| precision | auto |",
+    ):
+        assert row in card.splitlines()
+    assert "base_model:" not in card  # a folder on this disk
+    assert "datasets:" not in card
+    assert str(tmp_path) not in card
+
+
+def test_the_head_of_a_card_names_the_base_model_and_data_sets_of_a_hub(tmp_path: Path) -> None:
+    made = {"config": {"lora": None}, "data": {"me/pairs:en": "", "/home/me/a.jsonl": ""}, "hub_data": ["me/pairs:en"]}
+    about = {"base_model": "BAAI/bge-small-en-v1.5", "provenance": {**made, "rows": {"me/pairs:en": 1200}}}
+    (tmp_path / "debater.json").write_text(json.dumps(about))
+    write_card(tmp_path, "checkpoint")
+    lines = (tmp_path / "README.md").read_text(encoding="utf-8").splitlines()
+    head = lines[: lines.index("---", 1)]
+    assert "base_model: BAAI/bge-small-en-v1.5" in head
+    assert "datasets: [me/pairs]" in head
+    assert {"| data | me/pairs:en, 1,200 rows |", "| data | a.jsonl |", "| lora | none |"} <= {*lines}
+    assert "/home/me" not in "".join(lines)

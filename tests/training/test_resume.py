@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from debater_search.errors import DebaterError
-from debater_search.training import train
+from debater_search.errors import DebaterError, InvalidError
+from debater_search.training import plan, train
 from debater_search.training.journal import Journal
 from debater_search.training.settings import TrainingSettings
 from tests.training.runs import unfinished
@@ -124,14 +124,37 @@ def test_a_finished_run_without_checkpoints_is_kept_where_going_on_is_forced(
     assert (folder / "debater.json").is_file()
 
 
-def test_fewer_steps_than_a_resumed_run_has_done_end_it_where_it_is_and_say_so(
+@pytest.mark.parametrize("fewer", [{"max_steps": 3}, {"epochs": 1.5}], ids=["max_steps", "epochs"])
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "killed"])
+def test_fewer_steps_than_a_resumed_run_has_done_are_refused(
+    config: Callable[..., TrainingSettings], fewer: dict[str, float], finished: bool
+) -> None:
+    folder = train(config())
+    done = 6 if finished else 4
+    if not finished:
+        unfinished(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    sentence = f"has {done} steps already, and by {min(fewer)} it would have 3"
+    with pytest.raises(InvalidError, match=sentence) as told:
+        train(config(**fewer), resume=True, force=True)
+    assert f"{done} steps end the run where it is" in told.value.hint
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_killed_run_ends_at_its_last_checkpoint_where_max_steps_says_so(
     config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = unfinished(train(config()))
     caplog.set_level("INFO")
-    train(config(max_steps=3), resume=True, force=True)
+    train(config(max_steps=4), resume=True, force=True)
     assert "No step is left to train: the run ends at step 4." in caplog.text
     assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 4
+
+
+def test_a_dry_run_refuses_fewer_steps_than_the_run_has_done(config: Callable[..., TrainingSettings]) -> None:
+    train(config(max_steps=2))
+    with pytest.raises(InvalidError, match="2 steps already"):
+        plan(config(max_steps=1), resume=True, force=True)
 
 
 def test_resume_with_changed_data_names_the_set(config: Callable[..., TrainingSettings], tmp_path: Path) -> None:
@@ -230,7 +253,7 @@ def test_a_half_written_checkpoint_is_ignored(config: Callable[..., TrainingSett
 
 SCRIPT = """
 import sys
-from debater_search.training import train
+from debater_search.training import plan, train
 from debater_search.training.settings import TrainingSettings
 train(TrainingSettings.model_validate_json(open(sys.argv[1]).read()), resume=True)
 """

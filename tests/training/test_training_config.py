@@ -292,6 +292,8 @@ def test_a_dry_run_without_the_data_estimates_by_lengths(config: Callable[..., T
         ({"report_to": ["tensorbored"]}, "tensorbored"),
         ({"max_length": {"query": 2, "document": 60}}, "leaves no room"),
         ({"batch_size": 13}, "12 rows, fewer than one batch"),
+        ({"max_length": {"query": 32, "document": 600}}, "max_length.document is 600, but .* at most 64 tokens"),
+        ({"loss": {"teacher": "kl"}}, "no row of the data has a teacher's scores"),
         ({"max_steps": 10**9, "save_steps": 1}, "do not fit on the disk"),
     ],
 )
@@ -333,7 +335,7 @@ def test_a_model_folder_that_is_missing_is_named_where_it_was_looked_for(tmp_pat
     config = {"model": "../models/mine", "output": "x", "data": [{"path": "rows.jsonl"}]}
     (folder / "c.yaml").write_text(yaml.safe_dump(config))
     settings = load_config(folder / "c.yaml")
-    with pytest.raises(DebaterError, match=re.escape(f"no model '{folder}/../models/mine': no such folder")):
+    with pytest.raises(DebaterError, match=re.escape(f"no model '{tmp_path}/models/mine': no such folder")):
         locate(settings.model)
 
 
@@ -344,6 +346,28 @@ def test_a_plan_warns_that_the_learning_rate_does_not_rise_to_its_peak(
     assert "peak" not in caplog.text
     plan(config(max_steps=4, warmup_steps=300), device="cpu")
     assert "it rises over 300 steps of 4" in caplog.text
+
+
+def test_a_plan_warns_of_fewer_checkpoints_than_are_averaged(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    plan(config(max_steps=6, save_steps=2, average_last=3), device="cpu")
+    assert "average_last" not in caplog.text
+    plan(config(max_steps=6, save_steps=50, average_last=3), device="cpu")
+    assert "average_last is 3, but a run of 6 steps with save_steps 50 has 1 checkpoint to average." in caplog.text
+
+
+def test_a_plan_names_the_sets_without_scores_where_rows_teach(
+    config: Callable[..., TrainingSettings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [json.loads(line) for line in Path(config().data[0].path).read_text(encoding="utf-8").splitlines()]
+    scored = [{**row, "positive_scores": [2.0], "negative_scores": [1.0]} for row in rows]
+    (tmp_path / "scored.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scored), encoding="utf-8")
+    sets = [{"path": str(tmp_path / "scored.jsonl")}, {"path": str(tmp_path / "rows.jsonl")}]
+    plan(config(data=sets), device="cpu")
+    assert "scores" not in caplog.text
+    plan(config(data=sets, loss={"teacher": "kl"}), device="cpu")
+    assert "loss.teacher is kl, but no row of rows has a teacher's scores." in caplog.text
 
 
 def test_an_override_is_blamed_for_what_it_makes_of_a_section(tmp_path: Path) -> None:

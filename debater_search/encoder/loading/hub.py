@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
+from os.path import normpath
 from pathlib import Path
 from threading import Thread
 
@@ -94,7 +95,7 @@ def locate(model: str | Path, *, weights: bool = True) -> Source:
     hub_id = alias.hub_id if alias else name
     if name.count("/") > 1 or name.startswith((".", "~", "/")):
         raise MissingError(
-            f"There is no model {name!r}: no such folder.",
+            f"There is no model {normpath(name)!r}: no such folder.",
             f"Give a folder that exists, a hub id like owner/name, or one of {', '.join(ALIASES)}.",
         )
     if not HUB_ID.fullmatch(hub_id) or hub_id.startswith("."):
