@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -264,10 +265,10 @@ def test_a_heading_that_repeats_the_title_is_no_part_of_a_snippet(text: str, tit
     assert without_heading(text, title) == left
 
 
-@pytest.mark.parametrize("passages", [None, 24])
-def test_hits_do_not_show_a_title_twice(tmp_path: Path, passages: int | None) -> None:
+@pytest.mark.parametrize("cut", [{}, {"passages": 24, "overlap": 4}], ids=["whole", "passages"])
+def test_hits_do_not_show_a_title_twice(tmp_path: Path, cut: dict[str, Any]) -> None:
     text = "# Cake\n\nApples and flour."
-    build([Document("a", text, "Cake")], FakeEncoder(), tmp_path / "i", passages=passages)
+    build([Document("a", text, "Cake")], FakeEncoder(), tmp_path / "i", **cut)
     with SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()) as engine:
         (hit,) = engine.search("cake", 1)
     assert (hit.snippet, hit.text) == ("Apples and flour.", text)
