@@ -28,7 +28,8 @@ from debater_search.cli.help import Command, Group
 from debater_search.cli.options import INDEXES, Device, Force, Json, examples
 from debater_search.cli.output import results
 
-app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False)
+_HELP = {"help_option_names": ["--help", "-h"]}
+app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=_HELP)
 
 
 def _version(asked: bool) -> None:
@@ -116,5 +117,5 @@ def program_for(arguments: Sequence[str]) -> tuple[typer.Typer, str, Sequence[st
         return app, "debater", arguments
     function, epilog = COMMANDS[name]
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name, cls=Command, epilog=epilog)(function)
+    alone.command(name, cls=Command, epilog=epilog, context_settings=_HELP)(function)
     return alone, f"debater {name}", arguments[1:]

@@ -3,8 +3,11 @@
 Needs no training, no repository and no network. A finished index of the same model is used again.
 """
 
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +80,21 @@ def indexed(out: Output, encoder: "TextEncoder", output: Path, there: str | None
         say(out, f"{output} holds the index of Cranfield by {DEFAULT_MODEL} already.")
     else:
         say(out, f"Indexing Cranfield, 1,400 abstracts on aeronautics, with {DEFAULT_MODEL}.")
-        build(cranfield(), encoder, output, all_steps=True, force=True, progress=True)
+        with _without_remarks():
+            build(cranfield(), encoder, output, all_steps=True, force=True, progress=True)
     return SearchEngine.open(output, encoder=encoder)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep what is odd in the bundled documents from those who see the program for the first time."""
+    logger = logging.getLogger("debater_search.indexing.documents")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def answer(out: Output, engine: "SearchEngine", question: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def explain(error: Exception, flags: Mapping[str, str] | None = None) -> int:
     `flags`, from `flags_of`, words the arguments that messages name in backquotes; other names stay as they are.
     """
     if isinstance(error, DebaterError):
-        return _say(_with_flags(error.message, flags or {}), _with_flags(error.hint, flags or {}), MISTAKE)
+        return _say(worded(error.message, flags or {}), worded(error.hint, flags or {}), MISTAKE)
     if isinstance(error, OSError) and error.errno in _USERS_FILE | _MACHINE:
         return _say_os_error(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own, not imported here
@@ -65,7 +65,8 @@ def explain(error: Exception, flags: Mapping[str, str] | None = None) -> int:
     )
 
 
-def _with_flags(text: str, flags: Mapping[str, str]) -> str:
+def worded(text: str, flags: Mapping[str, str]) -> str:
+    """The text with arguments in backquotes as the user types them; names that `flags` lacks stay as they are."""
     return re.sub(r"`([a-z_]+)`", lambda found: flags.get(found[1], found[0]), text)
 
 
@@ -73,8 +74,8 @@ def _say(message: str, hint: str, code: int) -> int:
     from debater_search.terminal import say
 
     say(f"Error: {message}")
-    if hint:
-        say(hint)
+    for line in hint.splitlines():  # a command ends its line, so that it can be copied
+        say(line)
     return code
 
 

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+from debater_search.cli.errors import worded
 from debater_search.cli.index_option import Index
 from debater_search.cli.options import Json, examples
-from debater_search.cli.output import Output, results
+from debater_search.cli.output import NOTED, Output, results
 from debater_search.terminal import size_in_words
 
 _FIELDS, _VALUES, _CHARACTERS = 30, 5, 30  # shown of an index, of a field, of a value
@@ -28,7 +29,7 @@ def info(
             return out.json(facts)
         show_facts(out, facts)
         show_fields(out, facts["fields"])
-        return out.show(*(f"Warning: {warning}" for warning in facts["warnings"]))
+        return out.show(*(f"Warning: {worded(warning, NOTED)}" for warning in facts["warnings"]))
 
 
 def show_summary(out: Output, facts: dict[str, Any]) -> None:

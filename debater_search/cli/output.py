@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
+from debater_search.cli.errors import worded
 from debater_search.cli.layout import layout
 from debater_search.terminal import (
     NARROWEST,
@@ -172,6 +173,10 @@ class Output:
         return Console(file=self.stream, width=self.width, markup=False, emoji=False, highlight=False)
 
 
+NOTED = {"columns": "--columns", "passages": "--passages"}
+"""Arguments that notes of any command name, as the user of `debater index` types them."""
+
+
 class _Notes(logging.Handler):
     """One line on stderr for each note or warning of ours; what was said before is not said again."""
 
@@ -181,7 +186,7 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
-        line = f"{kind}{record.getMessage()}"
+        line = f"{kind}{worded(record.getMessage(), NOTED)}"
         if line not in self._said:
             self._said.add(line)
             say(line)

@@ -11,7 +11,7 @@ from debater_search.cli.errors import MISTAKE, explain
 from debater_search.cli.options import Mode
 from debater_search.cli.output import Output
 from debater_search.errors import DebaterError
-from debater_search.terminal import say
+from debater_search.terminal import printable, say
 
 HELP = "One query per line; :help shows what else can be typed, :q quits."
 COMMANDS = {
@@ -24,6 +24,7 @@ COMMANDS = {
     ":q": "quit; so does Ctrl-D",
 }
 MAX_DIGITS = 19  # of a number; no collection has as many documents
+SHOWN = 40  # characters of a filter in the prompt
 HISTORY = 1000  # lines kept from prompt to prompt
 EXPECTED = {"k": "a whole number from 1", "mode": "one of " + ", ".join(Mode), "like": "the id of a document"}
 
@@ -33,6 +34,7 @@ class Conversation(Protocol):
 
     k: int
     mode: Mode
+    where: str | None
 
     def restrict(self, where: str | None) -> None:
         """Filter the documents from now on; None removes the filter."""
@@ -51,7 +53,7 @@ def converse(search: Conversation, out: Output) -> int:
     """
     failed = False
     with _history(out):
-        for line in _lines(out):
+        for line in _lines(search, out):
             try:
                 if line == ":q":
                     break
@@ -60,7 +62,9 @@ def converse(search: Conversation, out: Output) -> int:
                         *(f"{command:<20}{effect}" for command, effect in COMMANDS.items()), sep="\n", file=sys.stderr
                     )
                 elif line.startswith(":"):
-                    obey(line, search)
+                    done = obey(line, search)
+                    if done and sys.stdin.isatty():
+                        say(done)
                 else:
                     search.answer(line)
             except DebaterError as error:
@@ -69,22 +73,28 @@ def converse(search: Conversation, out: Output) -> int:
     return MISTAKE if failed and not sys.stdin.isatty() else 0
 
 
-def obey(line: str, search: Conversation) -> None:
-    """Do what `:k 20`, `:mode lexical`, `:where year > 2020` or `:like ID` says; DebaterError for anything else."""
+def obey(line: str, search: Conversation) -> str:
+    """Do what `:k 20`, `:mode lexical`, `:where year > 2020` or `:like ID` says; DebaterError for anything else.
+
+    Returns what holds from now on, if a setting was changed.
+    """
     name, _, value = line[1:].partition(" ")
     value = value.strip()
     if name == "k" and value.isascii() and value.isdigit() and len(value) < MAX_DIGITS and int(value) > 0:
         search.k = int(value)
-    elif name == "mode" and value in set(Mode):
+        return f"{search.k:,} {'hit' if search.k == 1 else 'hits'} per query from now on."
+    if name == "mode" and value in set(Mode):
         search.mode = Mode(value)
-    elif name == "where":
+        return f"The mode is {search.mode.value} from now on."
+    if name == "where":
         search.restrict(value or None)
-    elif name == "like" and value:
+        return f"Only documents with {value} are searched from now on." if value else "All documents are searched."
+    if name == "like" and value:
         search.answer_like(value)
-    elif name in EXPECTED:
+        return ""
+    if name in EXPECTED:
         raise DebaterError(f":{name} takes {EXPECTED[name]}, not {value!r}.", ":help shows all commands.")
-    else:
-        raise DebaterError(f"There is no command {line!r}.", ":help shows all commands.")
+    raise DebaterError(f"There is no command {line!r}.", ":help shows all commands.")
 
 
 @contextmanager
@@ -108,7 +118,15 @@ def _history(out: Output) -> Iterator[None]:
             readline.write_history_file(file)
 
 
-def _lines(out: Output) -> Iterator[str]:
+def _prompt(search: Conversation) -> str:
+    """`query [lexical, year > 2020]> `: what differs from a plain search is in brackets."""
+    settings = [search.mode.value] if search.mode is not Mode.dense else []
+    if search.where:
+        settings.append(search.where if len(search.where) <= SHOWN else f"{search.where[:SHOWN]}…")
+    return f"query [{printable(', '.join(settings))}]> " if settings else "query> "
+
+
+def _lines(search: Conversation, out: Output) -> Iterator[str]:
     """Non-empty lines of standard input, asked for where a person types them."""
     if sys.stdin.isatty():
         say(HELP)
@@ -116,7 +134,7 @@ def _lines(out: Output) -> Iterator[str]:
         sys.stdin.reconfigure(errors="surrogateescape")  # a line that is not UTF-8 fails alone
     while True:
         try:
-            line = out.ask("query> ") if sys.stdin.isatty() else sys.stdin.readline()
+            line = out.ask(_prompt(search)) if sys.stdin.isatty() else sys.stdin.readline()
         except EOFError:
             print(file=sys.stderr)  # the person's Ctrl-D leaves the cursor behind the prompt
             return

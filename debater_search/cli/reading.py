@@ -53,10 +53,6 @@ def get(
         manifest = open_manifest(index)
         with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
             found = {id: documents.find(id) for id in ids}
-        if missing := [repr(id) for id, document in found.items() if document is None]:
-            raise MissingError(
-                f"There is no document {' and no '.join(missing)} in {index}.", "Hits show the ids of documents."
-            )
         for number, document in enumerate(filter(None, found.values())):
             shown = {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
             if as_json:
@@ -65,6 +61,10 @@ def get(
             if number:
                 out.show("")
             _show_document(out, shown)
+        if missing := [repr(id) for id, document in found.items() if document is None]:
+            raise MissingError(
+                f"There is no document {' and no '.join(missing)} in {index}.", "Hits show the ids of documents."
+            )
 
 
 def _summary(index: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`debater serve` and `debater keys`: indexes over HTTP, and who may use them."""
 
+import logging
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from debater_search.serving.keys import Key
+
+log = logging.getLogger(__name__)
 
 SERVE_EXAMPLES = examples(
     "debater serve indexes/papers",
@@ -168,9 +171,21 @@ def keys(
         until = None if expires is None else expiry(expires)
         scopes = [part.strip() for part in scope.split(",") if part.strip()]
         token = add_key(file, name, scopes=scopes, indexes=index or ["*"], expires=until)
+        _tell_unmatched(index or [])
         if as_json:
             return out.json({"name": name, "key": token})
         return out.facts([("key", token), ("name", name), ("file", f"{file} (keeps only a hash: note the key now)")])
+
+
+def _tell_unmatched(patterns: "Sequence[str]") -> None:
+    """Warn of patterns that match none of the indexes here; a server may have others."""
+    from debater_search.serving.keys import Caller
+    from debater_search.store.folders import list_indexes
+
+    names = [folder.name for folder in list_indexes(INDEXES)]
+    for pattern in patterns:
+        if names and not any(map(Caller("", frozenset(), (pattern,)).may_see, names)):
+            log.warning("No index in %s matches %s. Indexes: %s.", INDEXES, pattern, ", ".join(names))
 
 
 def _show(out: Output, keys: "Sequence[Key]") -> None:

@@ -1,6 +1,7 @@
 """What Typer refuses to parse, in sentences like all others: an unknown option, a value that is none of the choices."""
 
 import re
+import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ import typer
 
 from debater_search.errors import InvalidError
 
+_EXTRA = re.compile(r"Got unexpected extra argument(?:s|\(s\))? \((?P<words>.*)\)", re.DOTALL)
 _CHOICES = re.compile(r"'(?P<given>.*)' is not one of (?P<choices>'.*')\.?$", re.DOTALL)
 
 # The base of Typer's errors of usage, which Typer itself does not export.
@@ -44,7 +46,23 @@ def _explained(error: Any, context: Any) -> InvalidError:
         return _unknown_option(error.option_name, context.command, help_of)
     if hasattr(error, "option_name"):
         return InvalidError(f"{error.option_name} needs a value.", f"{help_of} explains it.")
+    if found := _EXTRA.match(error.format_message()):
+        return _too_many(found["words"], context, help_of)
     return InvalidError(f"{error.format_message().rstrip('.')}.", f"{help_of} shows how it is used.")
+
+
+def _too_many(words: str, context: Any, help_of: str) -> InvalidError:
+    """The error for words behind the last argument: the rest of a query, where the command takes one."""
+    if query := context.params.get("query"):
+        return InvalidError(
+            f"The query has several words: {query} {words}.",
+            f"Put the query in quotes: {context.command_path} {_in_quotes(f'{query} {words}')}",
+        )
+    return InvalidError(f"Unexpected argument: {words}.", f"{help_of} shows how it is used.")
+
+
+def _in_quotes(query: str) -> str:
+    return shlex.quote(query) if set(query) & set('"$`\\!') else f'"{query}"'
 
 
 def _bad_value(error: Any, help_of: str) -> InvalidError:

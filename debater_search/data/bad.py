@@ -51,7 +51,7 @@ class BadRows:
         """The error for all of them."""
         first = self._errors[0]
         message = first.message if len(self._errors) == 1 else f"{self.described()}."
-        return type(first)(message, f"{first.hint} {self._offer}".rstrip())
+        return type(first)(message, f"{first.hint}\n{self._offer}".rstrip())
 
     def described(self) -> str:
         """Where the first bad rows are and what is wrong with them: `c.jsonl, lines 2 and 7: this is not JSON`."""
@@ -68,7 +68,7 @@ class BadRows:
 def bad_files(errors: Sequence[DebaterError], folder: Path, offer: str = "") -> DebaterError:
     """The error for all files of a folder that cannot be read; `offer` ends its hint."""
     hints = {error.message.rpartition(": ")[2]: error.hint for error in reversed(errors)}  # one for each reason
-    hint = " ".join([*dict.fromkeys(reversed(hints.values())), offer]).rstrip()
+    hint = "\n".join([*dict.fromkeys(reversed(hints.values())), offer]).rstrip()
     if len(errors) == 1:
         return type(errors[0])(errors[0].message, hint)
     prefix = f"{called(folder)}/"

@@ -49,7 +49,7 @@ class CorpusReader:
         self.path = path
         self._choice = choice or ColumnChoice(can_be_given=False)
         self._skip_bad = skip_bad
-        end = ", which every change needs anew." if changes else "."
+        end = ". The index does not remember this option." if changes else "."
         self._offer = f"Or leave out what cannot be read, with `skip_bad`{end}" if skip_bad is False else ""
         self._counts: Counter[str] = Counter()
         self._of_folder: list[str] = []
@@ -98,7 +98,7 @@ class CorpusReader:
         hint = "Name another corpus."
         if self._file is None:
             hint = "A corpus is a file, or a folder of texts (.txt, .md, .html, .pdf) or of tables of documents."
-        if self._bad_rows or self._left_out:
+        if self._left_out or any(bad.count for bad in self._bad_rows):
             hint = "Nothing in it can be read: the command says why without `skip_bad`."
         return InvalidError(f"The corpus {called(self.path)} is empty: no document is in it.", hint)
 

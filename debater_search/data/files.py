@@ -137,6 +137,10 @@ def decoded(line: bytes, path: str | Path, number: int) -> str:
 def not_utf8(path: str | Path, number: int, start: bytes) -> InvalidError:
     """The error for bytes that are not UTF-8; `start` begins line `number`, or the file."""
     utf16 = number == 1 and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not utf16 and not _may_be_windows_1252(start):
+        return InvalidError(
+            f"{place(path, number)}: these bytes are not text.", f"Write {called(path)} again as UTF-8, or remove it."
+        )
     convert = f"iconv -f {'UTF-16' if utf16 else 'WINDOWS-1252'} -t UTF-8"
     name, suffix = shlex.quote(called(path)), Path(path).suffix
     if str(path) == STDIN:
@@ -147,6 +151,14 @@ def not_utf8(path: str | Path, number: int, start: bytes) -> InvalidError:
     else:
         command = f"{convert} {name} > new{suffix}"
     return InvalidError(f"{place(path, number)}: the text is not UTF-8.", f"Convert it to UTF-8: {command}")
+
+
+def _may_be_windows_1252(data: bytes) -> bool:
+    """Whether bytes are text in the encoding that most files have which are not UTF-8."""
+    try:
+        return "\0" not in data.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
 
 
 def require_writable(path: str | Path) -> None:

@@ -209,7 +209,7 @@ class _Run:
         limit, filled = encoder.document_length, self._bar.filled
         return (
             f"Texts that fill all {limit:,} tokens that the model reads: {filled:,} of {self._bar.done:,}. Their "
-            f"vectors leave out the rest; an index with `passages` (such as {min(limit, 200)}) holds all of each text."
+            f"vectors leave out the rest; an index with `passages` {min(limit, 200)} holds all of each text."
         )
 
     def _tasks(self) -> Iterator[EncodingTask]:

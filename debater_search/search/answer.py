@@ -11,7 +11,7 @@ from debater_search.search.passages import BestPassages, nearest_passages
 from debater_search.search.ranking import Ranker, Rankings
 from debater_search.search.reorder.steps import step_cosines
 from debater_search.search.snapshot import Snapshot
-from debater_search.search.snippet import best_snippet
+from debater_search.search.snippet import best_snippet, without_heading
 from debater_search.search.timings import Timings
 from debater_search.store.facets import count_values
 from debater_search.types import Document, Explanation, Facets, Hit, Hits, Query, RankedScore, Run
@@ -90,9 +90,12 @@ def _snippets(
     """
     if queries.vectors is None or not isinstance(snapshot.vectors, BestPassages):
         marks = QueryMarks(queries.texts[0] if queries.texts else "", snapshot.documents.language)
-        return [best_snippet(marks, document.text) for document in documents]
+        return [best_snippet(marks, without_heading(document.text, document.title)) for document in documents]
     passages = nearest_passages(snapshot.vectors, snapshot.documents, queries.vectors[0], positions)
-    return [" ".join(passage.text.split()) for passage in passages]
+    return [
+        " ".join(without_heading(passage.text, document.title).split())
+        for passage, document in zip(passages, documents, strict=True)
+    ]
 
 
 def _explanations(ranker: Ranker, queries: Queries, rankings: Rankings) -> list[Explanation]:

@@ -10,6 +10,13 @@ MAX_SNIPPET = 300  # characters
 MAX_READ = 100_000  # characters of a text that are looked at: a snippet must not take longer than the search
 
 
+def without_heading(text: str, title: str) -> str:
+    """A text of Markdown without a first heading that repeats the title, which stands above it already."""
+    heading, _, rest = text.lstrip().partition("\n")
+    repeats = title and heading.startswith("#") and heading.strip("# \t\r") == title.strip()
+    return rest if repeats else text
+
+
 def best_snippet(marks: QueryMarks, text: str) -> str:
     """The sentence with most of the query's terms, the first of equals, cut to a window where it is long."""
     sentences = [s for s in SENTENCE_END.split(text[:MAX_READ]) if next(words_and_runs(s), None)]

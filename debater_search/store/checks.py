@@ -40,7 +40,7 @@ def documents_are_sound(folder: Path, manifest: IndexManifest) -> bool:
     except DamagedError as error:
         faults = [error.message]
     for fault in faults:
-        logger.warning("%s: %s", path, fault)
+        logger.warning("%s", fault if fault.startswith(str(path)) else f"{path}: {fault}")
     return not faults
 
 

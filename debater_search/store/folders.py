@@ -4,6 +4,7 @@ from pathlib import Path
 
 from debater_search.errors import DamagedError, DebaterError, InvalidError, MissingError
 from debater_search.files import sha256_file
+from debater_search.refusals import nearest
 from debater_search.store.manifest import (
     DOCUMENTS_NAME,
     EMBEDDINGS_NAME,
@@ -102,9 +103,14 @@ def require_undamaged(documents: Path, manifest: IndexManifest) -> None:
 
 
 def other_indexes(folder: Path) -> str:
-    """A hint: the index of that name in the default place, else those beside the folder, else all there."""
+    """A hint: the index of that name in the default place, else those beside the folder, else all there, the nearest
+    name first.
+    """
     named = Path("indexes", folder)
     if len(folder.parts) == 1 and (named / MANIFEST_NAME).is_file():
         return f"Did you mean {named}?"
-    found = ", ".join(map(str, list_indexes(folder.parent) or list_indexes()))
-    return f"Indexes: {found}." if found else "Make one: debater index CORPUS"
+    found = {index.name: str(index) for index in list_indexes(folder.parent) or list_indexes()}
+    if not found:
+        return "Make one: debater index CORPUS"
+    near = nearest(folder.name, found)
+    return f"{f'Did you mean {near}? ' if near else ''}Indexes: {', '.join(found.values())}."

@@ -80,7 +80,7 @@ def _kept_as_text(documents: DocumentStore, key: str, first: int) -> Iterator[st
     lists = [text for text in texts if _LIST.fullmatch(text)]
     real = "SELECT 1 FROM fields WHERE key = ? AND type = 'several' LIMIT 1"
     if lists and len(lists) >= _SHARE_OF_LISTS * len(texts) and not documents.field_rows(real, key):
-        yield f"{key}: values like {_shown(lists[0])} are kept as text: read them as lists with the columns list={key}."
+        yield f"{key}: values like {_shown(lists[0])} are kept as text: read them as lists with `columns` list={key}."
 
 
 def _shown(value: str | int | float) -> str:

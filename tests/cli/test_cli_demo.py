@@ -35,6 +35,7 @@ def test_the_demo_indexes_cranfield_with_debater_small_answers_and_says_what_to_
     assert all(f"  {question}?" in outcome.out for question in QUESTIONS)
     assert outcome.out.count("\n3  ") == len(QUESTIONS)
     assert 'Next: debater search "your question" --index indexes/demo' in outcome.out
+    assert "Warning: " not in outcome.err
     assert sys.stdin.read() == "wing\n", "a pipe is not taken for a person's questions"
 
 

@@ -59,7 +59,8 @@ def test_named_columns_are_kept_for_changes_of_the_index(debater: Debater, workd
 def test_cells_of_a_list_are_filtered_and_counted_by_their_elements(debater: Debater, workdir: Path) -> None:
     Path("shop.csv").write_text("sku,name,description,tags\n1,Alta,Sleeps two.,light|dry\n2,Rill,Filters.,light\n")
     told = debater("index", "shop.csv").err
-    assert "tags: values like 'light|dry' are kept as text: read them as lists with the columns list=tags." in told
+    assert "tags: values like 'light|dry' are kept as text: read them as lists with --columns list=tags." in told
+    assert "as lists with --columns list=tags." in debater("info", "shop").out
     made = debater("index", "shop.csv", "--columns", "list=tags", "--update")
     assert "Read sku as id, name as title, description as text, tags as list.\n" in made.err
     assert manifest("shop")["corpus"]["columns"]["list"] == ["tags"]
@@ -125,7 +126,9 @@ def test_bad_input_is_told_at_once_or_left_out_when_asked(debater: Debater, inde
     assert manifest("bad")["warnings"] == [warning]
     again = debater("index", "bad.jsonl", "--update")
     assert again.code == 2
-    assert again.err.endswith("Or leave out what cannot be read, with --skip-bad, which every change needs anew.\n")
+    assert again.err.endswith(
+        "\nOr leave out what cannot be read, with --skip-bad. The index does not remember this option.\n"
+    )
     assert debater("index", "bad.jsonl", "--update", "--skip-bad").code == 0
 
 

@@ -79,7 +79,7 @@ def test_what_a_person_typed_is_there_again_in_the_next_prompt(process: Start, i
         seen = b""
         with os.fdopen(person, "r+b", buffering=0) as screen, suppress(OSError):  # EIO where the process has ended
             while piece := screen.read(4096):
-                if b"query> " in seen + piece and keys:
+                if b"query [lexical]> " in seen + piece and keys:
                     screen.write(keys)
                     keys = b""
                 seen += piece

@@ -1,9 +1,11 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from debater_search.cli import main
 from debater_search.cli.hits import highlighted, show_hits
 from debater_search.cli.output import Output
 from debater_search.data import read_run, read_tag
@@ -252,6 +254,12 @@ def test_without_any_index_the_way_to_one_is_shown(debater: Debater) -> None:
     assert "debater index" in outcome.err
 
 
+def test_a_name_that_is_nearly_that_of_an_index_brings_it(debater: Debater, index: Path) -> None:
+    outcome = debater("search", "wing", "--index", "fligth")
+    assert outcome.code == 2
+    assert outcome.err.endswith("\nDid you mean flight? Indexes: indexes/flight.\n")
+
+
 def test_a_half_written_index_is_refused(debater: Debater, index: Path) -> None:
     (index / "manifest.json").unlink()
     outcome = debater("search", "wing", "--index", str(index))
@@ -290,6 +298,37 @@ def test_the_prompt_shows_what_is_like_a_document(debater: Debater, index: Path)
     assert outcome.code == 0
     answers = [json.loads(line) for line in outcome.out.splitlines()]
     assert [(answer["like"], len(answer["hits"])) for answer in answers] == [("stall", 2), ("layer", 2)]
+
+
+def test_the_prompt_shows_what_differs_and_says_what_changed(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = f"id like '{50 * 'x'}%'"
+    lines = [
+        ":k 1",
+        ":mode lexical",
+        ":where year > 1950",
+        ":where yeer > 1",
+        f":where {long}",
+        ":where",
+        ":mode dense",
+    ]
+    monkeypatch.setattr("sys.stdin", Terminal("\n".join([*lines, ":q", ""])))
+    capsys.readouterr()
+    assert main(["search", "-i", str(index)]) == 0
+    told = capsys.readouterr().err
+    assert re.findall(r"query(?: \[.*?\])?> ", told) == [
+        "query> ",
+        "query> ",
+        "query [lexical]> ",
+        "query [lexical, year > 1950]> ",
+        "query [lexical, year > 1950]> ",
+        f"query [lexical, {long[:40]}…]> ",
+        "query [lexical]> ",
+        "query> ",
+    ]
+    for said in ("1 hit per query", "The mode is lexical", "Only documents with year > 1950", "All documents are"):
+        assert said in told
 
 
 def test_help_shows_every_command_of_the_prompt_in_a_line_each(debater: Debater, index: Path) -> None:

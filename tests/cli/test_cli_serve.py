@@ -40,6 +40,13 @@ def test_keys_that_cannot_be_made_are_a_sentence(
     assert (outcome.code, message in outcome.err) == (2, True), outcome.err
 
 
+def test_a_key_for_no_index_that_is_here_is_made_with_a_warning(debater: Debater, index: Path) -> None:
+    made = debater("keys", "add", "a", "--index", "fl*", "--index", "nope*", "--json")
+    assert made.code == 0
+    assert made.json["name"] == "a"
+    assert made.err == "Warning: No index in indexes matches nope*. Indexes: flight.\n"
+
+
 def test_serving_other_machines_without_keys_is_refused_by_the_flags_names(debater: Debater, tmp_path: Path) -> None:
     outcome = debater("serve", str(tmp_path), "--host", "0.0.0.0")
     assert outcome.code == 2

@@ -19,6 +19,13 @@ from tests.cli.support import Debater
         ("eval task --baseline", "--baseline needs a value.\ndebater eval --help explains it."),
         ("get", "INDEX is missing.\ndebater get --help shows how it is used."),
         ("evall task", "There is no command evall.\nDid you mean eval?"),
+        ("help", "There is no command help.\ndebater --help lists the commands."),
+        (
+            "search shoe boot",
+            'The query has several words: shoe boot.\nPut the query in quotes: debater search "shoe bo',
+        ),
+        ("search $a b c", "The query has several words: $a b c.\nPut the query in quotes: debater search '$a b c'"),
+        ("list a b", "Unexpected argument: b.\ndebater list --help shows how it is used."),
         ("xyz", "There is no command xyz.\ndebater --help lists the commands."),
     ],
 )
@@ -36,6 +43,13 @@ def test_a_value_that_is_no_choice_brings_the_nearest_one(debater: Debater) -> N
         "Error: --analyse is 'stepz', but it must be steps, cosines, last, dimensions, indexes, lengths, weights, "
         "training, depth or all.\nDid you mean steps?\n"
     )
+
+
+@pytest.mark.parametrize("command", [[], ["search"], ["keys"]], ids=["program", "search", "keys"])
+def test_h_is_short_for_help(debater: Debater, command: list[str]) -> None:
+    short, long = debater(*command, "-h"), debater(*command, "--help")
+    assert (short.code, short.err) == (0, "")
+    assert short.out == long.out != ""
 
 
 @pytest.mark.parametrize("command", ["serve", "mcp", "get", "delete", "facets", "eval", "train"])

@@ -88,6 +88,22 @@ def test_a_corpus_of_nothing_but_bad_rows_says_how_to_see_them(tmp_path: Path) -
     assert "without `skip_bad`" in error.value.hint
 
 
+def test_an_empty_file_is_called_empty_and_nothing_else(tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match="is empty") as error:
+        ids(write(tmp_path / "c.csv"))
+    assert error.value.hint == "Name another corpus."
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.jsonl"])
+def test_bytes_that_no_encoding_has_bring_no_advice_to_convert_them(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x\0\x81\n")
+    with pytest.raises(InvalidError, match=r"line 1: these bytes are not text\.") as error:
+        ids(tmp_path / name, skip_bad=False)
+    first, second = error.value.hint.splitlines()  # each in a line of its own
+    assert first == f"Write {tmp_path / name} again as UTF-8, or remove it."
+    assert second == "Or leave out what cannot be read, with `skip_bad`."
+
+
 def notes(folder: Path, bad_ones: int) -> Path:
     folder.mkdir()
     for name in ("a.txt", "z.txt"):

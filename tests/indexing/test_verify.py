@@ -65,6 +65,13 @@ def test_damage_of_any_kind_is_named(index: Path, name: str, damage: Callable[[P
     assert not found.sound
 
 
+def test_a_warning_names_a_missing_file_once(index: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = index / "documents.sqlite"
+    path.unlink()
+    verify(index)
+    assert caplog.messages == [f"{path} is missing or cannot be opened."]
+
+
 @pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink])
 @pytest.mark.parametrize("names", [[SHARD], [VECTORS], [SHARD, VECTORS]])
 def test_a_repaired_index_is_the_index_it_was(index: Path, names: list[str], damage: Callable[[Path], None]) -> None:

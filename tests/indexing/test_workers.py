@@ -68,6 +68,7 @@ def test_texts_that_the_model_does_not_read_to_their_end_are_told_of(
         caplog.clear()
         build(corpus, encoder, tmp_path / f"{workers}", shard_size=4, workers=workers)
         assert "Texts that fill all 30 tokens that the model reads: 3 of 8." in caplog.text
+        assert "an index with `passages` 30 holds all of each text." in caplog.text
     caplog.clear()
     build(corpus, encoder, tmp_path / "passages", passages=30, overlap=0)
     assert "Texts that fill" not in caplog.text

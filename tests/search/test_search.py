@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from debater_search.indexing import add, build
 from debater_search.search import MODES, Mode, SearchEngine
 from debater_search.search.candidates import convex_combination
 from debater_search.search.marks import QueryMarks
-from debater_search.search.snippet import MAX_SNIPPET, best_snippet
+from debater_search.search.snippet import MAX_SNIPPET, best_snippet, without_heading
 from debater_search.store.lexical import ENGLISH
 from debater_search.types import Document, Query
 from tests.fakes import FakeEncoder, tiny_corpus
@@ -247,6 +248,30 @@ def test_the_snippet_is_the_sentence_that_shares_most_words() -> None:
     )
     assert best_snippet(QueryMarks("zebra", ENGLISH), text) == "Wings are old."
     assert best_snippet(QueryMarks("zebra", ENGLISH), " \n ") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "left"),
+    [
+        ("# Cake\n\nApples.", "Cake", "\nApples."),
+        ("\n## Cake ##\r\nApples.", "Cake", "Apples."),
+        ("# Cake", "Cake", ""),
+        ("# Cakes\nApples.", "Cake", "# Cakes\nApples."),
+        ("Cake\nApples.", "Cake", "Cake\nApples."),
+        ("#\nApples.", "", "#\nApples."),
+    ],
+)
+def test_a_heading_that_repeats_the_title_is_no_part_of_a_snippet(text: str, title: str, left: str) -> None:
+    assert without_heading(text, title) == left
+
+
+@pytest.mark.parametrize("cut", [{}, {"passages": 24, "overlap": 4}], ids=["whole", "passages"])
+def test_hits_do_not_show_a_title_twice(tmp_path: Path, cut: dict[str, Any]) -> None:
+    text = "# Cake\n\nApples and flour."
+    build([Document("a", text, "Cake")], FakeEncoder(), tmp_path / "i", **cut)
+    with SearchEngine.open(tmp_path / "i", encoder=FakeEncoder()) as engine:
+        (hit,) = engine.search("cake", 1)
+    assert (hit.snippet, hit.text) == ("Apples and flour.", text)
 
 
 def test_a_long_sentence_is_cut_around_the_matches() -> None:

@@ -274,6 +274,27 @@ def test_markup_in_any_field_is_text_and_nothing_is_wider_than_the_window(
     assert opened.complaints == []
 
 
+def test_a_narrow_document_repeats_no_title_and_breaks_no_short_label(opened: Browser, tmp_path: Path) -> None:
+    facts = {"modified": "2026-01-31T12:00:00+00:00", "path": "notes/" + "cake-" * 12}
+    texts = {"a": "# Cake\n\nApples.", "b": "# Apples\n\nCake."}
+    build([Document(id, text, "Cake", facts) for id, text in texts.items()], FakeEncoder(), tmp_path / "notes")
+    with served([tmp_path / "notes"]) as address:
+        for id, shown in (("a", "Apples."), ("b", texts["b"])):
+            show(
+                opened,
+                link(address, q="cake", doc=id),
+                "document.querySelector('#document').open",
+                width=320,
+                height=640,
+            )
+            assert opened.run("document.querySelector('#document .text').textContent") == shown
+        lines = "(node, all = new Range()) => (all.selectNodeContents(node), all.getClientRects().length)"
+        assert opened.run(f"[...document.querySelectorAll('dialog dt')].map((node) => ({lines})(node))") == [1, 1]
+        assert opened.run(
+            "document.querySelector('dialog').scrollWidth <= document.querySelector('dialog').clientWidth"
+        )
+
+
 def test_colours_follow_the_system_and_the_button(opened: Browser, address: str) -> None:
     colour = "getComputedStyle(document.body).backgroundColor"
     show(opened, address, "document.querySelector('#welcome h1')")

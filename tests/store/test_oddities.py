@@ -37,11 +37,11 @@ DAYS = [f"2024-03-{day:02}" for day in range(1, 19)]
         (["02139", "90210"], []),
         (
             ["red|blue", "red", "green", "blue", "pink"],
-            ["f: values like 'red|blue' are kept as text: read them as lists with the columns list=f."],
+            ["f: values like 'red|blue' are kept as text: read them as lists with `columns` list=f."],
         ),
         (
             ["light; dry", "dry"],
-            ["f: values like 'light; dry' are kept as text: read them as lists with the columns list=f."],
+            ["f: values like 'light; dry' are kept as text: read them as lists with `columns` list=f."],
         ),
         (["red|blue", *map(chr, range(97, 102))], []),  # less than a fifth
         (["Salt &amp; pepper", "Oil; it is pressed from olives that were picked in the early morning"], []),

@@ -12,7 +12,7 @@ export async function openDocument(index, id, guarded, on) {
   const found = await read(0);
   if (!on.isCurrent()) return undefined; // another one was opened meanwhile
   if (found === undefined) return on.closed();
-  const text = el("div", { class: "text" }, found.text);
+  const text = el("div", { class: "text" }, withoutHeading(found.text, found.title));
   const more = el("button", { type: "button" }, "Show more of the text");
   let length = Array.from(found.text).length; // offsets count characters
   const offer = (piece) => (more.hidden = !(Array.from(piece.text).length && length < piece.total_characters));
@@ -43,6 +43,13 @@ export async function openDocument(index, id, guarded, on) {
   dialog.onclick = (event) => event.target === dialog && dialog.close(); // beside it
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
+}
+
+/** A text of Markdown without a first heading that repeats the title above it. */
+function withoutHeading(text, title) {
+  const [heading] = text.trimStart().split("\n", 1);
+  const repeats = title && heading.startsWith("#") && heading.replace(/^[#\s]+|[#\s]+$/g, "") === title.trim();
+  return repeats ? text.trimStart().slice(heading.length).trimStart() : text;
 }
 
 /** Ask for a key, once for all that wait for it; whether one was given. */
