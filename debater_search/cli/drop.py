@@ -10,7 +10,6 @@ from debater_search.cli.errors import FAILURE
 from debater_search.cli.index_option import Index
 from debater_search.cli.options import Json, examples
 from debater_search.cli.output import results
-from debater_search.errors import InvalidError
 
 log = logging.getLogger(__name__)
 
@@ -19,22 +18,16 @@ EXAMPLES = examples("debater drop indexes/papers", "debater drop indexes/papers 
 
 def drop(
     index: Index,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, as without a terminal.")] = False,
     as_json: Json = False,
 ) -> None:
     """Remove an index and, if Milvus keeps its vectors, its collection."""
     with results(as_json) as out:
         from debater_search.indexing import drop as remove
-        from debater_search.indexing.output import is_ours
 
-        if not yes and index.is_dir() and is_ours(index):
-            if not someone_is_there():
-                raise InvalidError(
-                    f"{index} would be removed, and there is no terminal to ask on.", "Add --yes to remove it."
-                )
-            if not agreed(f"Remove {index}? It cannot be restored."):
-                log.info("Nothing was removed.")
-                raise typer.Exit(FAILURE)
+        if not yes and index.is_dir() and someone_is_there() and not agreed(f"Remove {index}? It cannot be restored."):
+            log.info("Nothing was removed.")
+            raise typer.Exit(FAILURE)
         remove(index)
         if as_json:
             return out.json({"index": str(index), "dropped": True})

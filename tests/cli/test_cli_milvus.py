@@ -19,7 +19,7 @@ def test_an_index_on_milvus_is_built_searched_changed_and_dropped(
     assert len(hits) == made.json["documents"]
     assert debater("delete", "indexes/flight", hits[0]["id"]).code == 0
     assert debater("search", "wing", "--json").json["hits"][0]["id"] == hits[1]["id"]
-    gone = debater("drop", "indexes/flight", "--yes", "--json")
+    gone = debater("drop", "indexes/flight", "--json")
     assert gone.json == {"index": "indexes/flight", "dropped": True}
     assert not (workdir / "indexes" / "flight").exists()
 
@@ -49,15 +49,3 @@ def test_only_an_index_is_dropped(debater: Debater, workdir: Path) -> None:
         assert outcome.code == 2
         assert said in outcome.err
     assert (workdir / "notes" / "a.txt").exists()
-
-
-def test_an_index_is_not_dropped_unasked(debater: Debater, index: Path) -> None:
-    refused = debater("drop", "flight")
-    assert refused.code == 2
-    assert (
-        refused.err
-        == f"Error: {index} would be removed, and there is no terminal to ask on.\nAdd --yes to remove it.\n"
-    )
-    assert index.is_dir()
-    assert debater("drop", "flight", "--yes").code == 0
-    assert not index.exists()
