@@ -36,5 +36,7 @@ def _queries_file(path: str | Path) -> str | Path:
         return path
     file = find_in_folder(path, "queries")
     if file is None:
-        raise MissingError(f"The folder {path} has no queries.jsonl.", "Put queries.jsonl into it, or name the file with the queries.")
+        raise MissingError(
+            f"The folder {path} has no queries.jsonl.", "Put queries.jsonl into it, or name the file with the queries."
+        )
     return file

@@ -147,7 +147,9 @@ def _saved(source: str | Path, system: Result, others: Sequence[Result]) -> list
     folder = path.parent if path.name == RESULTS_NAME else path
     entries = [entry for entry in read_results(folder)["results"] if entry.get("task") == system.task]
     if not entries:
-        raise MissingError(f"{folder} has no results on {system.task}.", "Name the output of an evaluation on this task.")
+        raise MissingError(
+            f"{folder} has no results on {system.task}.", "Name the output of an evaluation on this task."
+        )
     taken = {one.model for one in (system, *others)}
     found = [_readable(entry) for entry in entries]
     return [replace(one, model=f"{one.model} ({folder})") if one.model in taken else one for one in found]

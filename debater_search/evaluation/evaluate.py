@@ -145,7 +145,9 @@ def evaluate(
 def _require_arguments(task: Any, model_or_engine: Any) -> None:
     """Raise InvalidError for what is no task, and for what is no model."""
     if not isinstance(task, str | Path) and not all(hasattr(task, name) for name in ("name", "queries", "qrels")):
-        raise InvalidError(f"`task` is {short(task)}, not a task.", "Give a folder, a name, or what `load_task` returns.")
+        raise InvalidError(
+            f"`task` is {short(task)}, not a task.", "Give a folder, a name, or what `load_task` returns."
+        )
     known = model_or_engine is None or isinstance(model_or_engine, str | Path | SearchEngine)
     if not known and not can_encode(model_or_engine):
         raise InvalidError(

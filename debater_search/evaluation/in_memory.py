@@ -26,7 +26,7 @@ def checked_qrels(qrels: Mapping[Any, Any]) -> Qrels:
     """{query id: {document id: gain}} with gains as ints; InvalidError for anything else, and for no query."""
 
     def gain(value: Any) -> int | None:
-        return int(value) if isinstance(value, Integral) and abs(value) <= MAX_GAIN else None
+        return int(value) if isinstance(value, Integral) and abs(int(value)) <= MAX_GAIN else None
 
     return _checked(qrels, "qrels", f"a whole number up to {MAX_GAIN:,}", gain)
 

@@ -68,7 +68,10 @@ def find_runs(source: str | Path) -> list[SavedRun]:
             )
         return [_saved_run(entry, folder) for entry in entries if "run" in entry]
     if not path.is_file():
-        raise MissingError(f"There is no file and no folder {source}.", "Name a TREC run, or the output folder of an evaluation.")
+        raise MissingError(
+            f"There is no file {source}, and no folder of that name.",
+            "Name a TREC run, or the output folder of an evaluation.",
+        )
     return [SavedRun(run_name(path), path)]
 
 
@@ -217,7 +220,8 @@ def evaluate_run(
     """Score the run of any system by judgements; returns its result and its comparisons with `compare`, a pair.
 
     Both are files, or dicts as `search_batch` returns and `task.qrels` has them. Those in memory are called "run" and
-    "qrels"; to name them, use `scored`. `compare` names runs and results as `find_runs` takes them. With `output` both are saved there.
+    "qrels"; to name them, use `scored`. `compare` names runs and results as `find_runs` takes them. With `output` both
+    are saved there.
 
     Raises DebaterError for files that are missing or bad, and if `output` holds another system's run of the task,
     unless `force` is set.
