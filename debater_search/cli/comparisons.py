@@ -34,6 +34,10 @@ def show_comparisons(out: Output, comparisons: "Sequence[Entry]") -> None:
         out.show("")
         for side in ("gained", "lost"):
             _show_queries(out, side, entry[side])
+    if comparisons:
+        out.show(
+            "p values are corrected for the number of tests, 95% intervals are not: where they disagree, p decides."
+        )
 
 
 def show_published(out: Output, measured: Iterable[tuple[str, str, dict[str, float]]]) -> None:

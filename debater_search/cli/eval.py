@@ -153,8 +153,9 @@ def evaluate(
 ) -> None:
     """Score a model on retrieval tasks and compare it with others.
 
-    Metrics are nDCG, MRR, MAP, recall and precision, with intervals; differences are tested for significance. All are
-    computed: the table shows four, results.json and --json have the others.
+    Metrics, all with intervals: ndcg@1, 5, 10 and 100, mrr@10, map, map@100, recall@10, 100 and 1000, precision@5 and
+    10, success@1, 5 and 10, judged@10, unjudged. The table shows ndcg@10, mrr@10, map@100 and recall@100, and these
+    are tested for significance. results.json and --json have all.
     """
     with results(as_json) as out:
         from debater_search.cli.result_table import ResultTable

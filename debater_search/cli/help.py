@@ -1,5 +1,6 @@
 """Typer's commands as ours: --help without the types of Python, and mistakes of usage in sentences."""
 
+import inspect
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -9,6 +10,12 @@ from debater_search.cli.usage import in_sentences, unknown_command
 
 class Command(TyperCommand):
     """A command whose --help says that a flag takes no value, and names an argument by its metavar."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
+        # line ends of the source would be kept, and break lines anywhere
+        self.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, --help included."""

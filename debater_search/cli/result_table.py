@@ -48,7 +48,8 @@ class ResultTable:
         for entry in task.comparisons:
             if entry["baseline"] not in scored:  # a run of --compare
                 means = {name: values["baseline"] for name, values in entry["metrics"].items()}
-                self._row([entry["task"], entry["baseline"], *_numbers(means, "")])
+                interval = _interval(*entry["metrics"][SHOWN[0]]["baseline_interval"])
+                self._row([entry["task"], entry["baseline"], *_numbers(means, interval)])
 
     def document(self) -> dict[str, Any]:
         """Everything as the document of --json."""

@@ -131,6 +131,7 @@ def search(
     """Search an index.
 
     Without QUERY, read one query per line.
+
     Commands there: `:k 20`, `:mode lexical`, `:where year > 2020`, `:like ID`, `:help`, `:q`.
     """
     with results(as_json) as out:

@@ -60,8 +60,9 @@ def train(
 ) -> None:
     """Train an encoder on queries and the texts that answer them.
 
-    The smallest CONFIG is
-    {model: debater-small, data: [{path: rows.jsonl}], output: checkpoints/new}.
+    The smallest CONFIG is:
+
+    {model: debater-small, data: [{path: rows.jsonl}], output: checkpoints/new}
 
     A row of data is {"query": "…", "positive": "…", "negative": "…"}, each a text
     or a list; negative may be missing. Shapes of other tools work, too.

@@ -43,6 +43,8 @@ def require_exists(path: str | Path, otherwise: str = "") -> None:
     near = _nearest(Path(path).name, names)
     if near:
         hint = "Did you mean " + " or ".join(str(parent / name) for name in near) + "?"
+    elif str(parent) == ".":
+        hint = f"Look for its name in the current folder, {Path.cwd()}."
     elif parent.is_dir():
         hint = otherwise or f"Look into the folder {parent} for its name."
     else:

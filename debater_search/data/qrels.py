@@ -58,7 +58,10 @@ def read_qrels(path: str | Path) -> Qrels:
         negative += gain < 0
         gains[document_id] = gain
     if not qrels:
-        raise InvalidError(f"There are no judgements in {path}.", "Name another file.")
+        raise InvalidError(
+            f"There are no judgements in {path}.",
+            "Put judgements into it, or name another file or, for a task, another `split`.",
+        )
     if repeated:
         logger.warning("Lines of %s that repeat a judgement: %d. Each counts once.", called(path), repeated)
     if negative:

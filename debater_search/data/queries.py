@@ -27,7 +27,7 @@ def read_queries(path: str | Path) -> list[Query]:
         seen.add(query_id, number)
         queries.append(Query(query_id, text))
     if not queries:
-        raise InvalidError(f"There are no queries in {file}.", "Name another file.")
+        raise InvalidError(f"There are no queries in {file}.", "Put queries into it, or name another file.")
     return queries
 
 
@@ -36,5 +36,7 @@ def _queries_file(path: str | Path) -> str | Path:
         return path
     file = find_in_folder(path, "queries")
     if file is None:
-        raise MissingError(f"The folder {path} has no queries.jsonl.", "Name the file with the queries.")
+        raise MissingError(
+            f"The folder {path} has no queries.jsonl.", "Put queries.jsonl into it, or name the file with the queries."
+        )
     return file

@@ -117,6 +117,11 @@ def require_encoder(encoder: Any) -> None:
         raise InvalidError(f"`encoder` is the name {str(encoder)!r}, not a model.", f'Give Encoder.load("{encoder}").')
 
 
+def can_encode(value: Any) -> bool:
+    """Whether a value has what every encoder has; it may still be a wrong one."""
+    return all(hasattr(value, name) for name in ("encode_queries", "encode_documents", "fingerprint"))
+
+
 def require_scorer(reranker: Any) -> None:
     """Raise InvalidError for the name of a reranker in the place of a loaded one."""
     if isinstance(reranker, str | Path):

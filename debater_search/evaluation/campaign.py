@@ -23,7 +23,7 @@ from debater_search.evaluation.baselines import Baseline, Searcher, load_baselin
 from debater_search.evaluation.evaluate import judged_queries
 from debater_search.evaluation.evaluator import Evaluator, split_of
 from debater_search.evaluation.kept import kept_size
-from debater_search.evaluation.results import Entry, Result, read_results
+from debater_search.evaluation.results import Entry, Result, saved_lists
 from debater_search.evaluation.reuse import ReusableResults
 from debater_search.evaluation.runs import find_compared
 from debater_search.evaluation.suites import Metrics, Suite, SuiteMean, completed_means
@@ -32,7 +32,7 @@ from debater_search.evaluation.tasks import RetrievalTask, find_tasks
 from debater_search.extras import require
 from debater_search.progress import duration
 from debater_search.search import Mode
-from debater_search.search.request import require_rerank_depth
+from debater_search.search.request import require_mode, require_rerank_depth
 from debater_search.vectors import VectorSettings, backend
 
 logger = logging.getLogger(__name__)
@@ -114,8 +114,7 @@ class Campaign:
         if rerank is not None and isinstance(rerank, str | Path):
             require_model(rerank)
         require_baselines(baselines)
-        if mode != "lexical":
-            backend("faiss").validate(VectorSettings(index_type), None)
+        backend("faiss").validate(VectorSettings(index_type), None)
         found, self.suites = find_tasks(tasks)
         self.tasks = [CachedTask(task) for task in found]
         self._model, self._device = model, device
@@ -148,7 +147,7 @@ class Campaign:
         analysed, and if other results in the output would be overwritten.
         """
         evaluator = self._evaluator
-        lists = read_results(self._output) if self._output is not None else {}
+        lists = saved_lists(self._output) if self._output is not None else {}
         return self._run(evaluator, {task.name: evaluator.find_reusable(task, lists) for task in self.tasks})
 
     def _run(self, evaluator: Evaluator, reusable: dict[str, ReusableResults]) -> Iterator[TaskResults]:
@@ -277,6 +276,7 @@ def _require_libraries(*, compares: bool, draws: bool) -> None:
 def _require_consistent(
     model: Any, mode: Mode, analyses: Sequence[str], *, all_steps: bool, output: str | Path | None
 ) -> None:
+    require_mode(mode)
     if analyses and output is None:
         raise InvalidError("The pictures of `analyses` need a folder.", "Name one with `output`.")
     if analyses and mode != "dense":

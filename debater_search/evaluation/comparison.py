@@ -1,19 +1,22 @@
 """One system compared with others on the same queries: differences, their significance, the queries behind them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
 
-from debater_search.errors import InvalidError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation import significance
 from debater_search.evaluation.metrics import COMPARED, ByMetric, best, bootstrap
 from debater_search.evaluation.notebook import comparison_lines, comparison_table
-from debater_search.evaluation.results import Entry, Result, changed_results, restored
+from debater_search.evaluation.results import RESULTS_NAME, Entry, Result, changed_results, read_results, restored
 from debater_search.refusals import quoted
 from debater_search.types import Qrels
+
+_HINT = 'Pass results of `evaluate`, elements of `read_results(folder)["results"]`, or as `baselines` their folder.'
 
 EXTREME = 10  # queries listed with the largest gains, and as many with the largest losses
 
@@ -40,19 +43,21 @@ class Comparisons(list[Entry]):
 
 def compare(
     system: Result | Entry,
-    baselines: Result | Entry | Sequence[Result | Entry],
+    baselines: Result | Entry | str | Path | Sequence[Result | Entry | str | Path],
     judged: Judged | None = None,
     *,
     seed: int = 42,
 ) -> Comparisons:
     """Compare a system with one baseline or several on one task: an entry of `comparisons` in results.json for each.
 
-    Results come from `evaluate`, or are entries of `results` from `read_results`. Differences are the system's value
-    minus the baseline's, per query. p values are given as they are and after Holm correction over all metrics and
-    baselines of this call. `judged` has the judgements and texts of the queries that changed most; by default the
+    Results come from `evaluate`, or are entries of `results` from `read_results`. A folder among the baselines stands
+    for all results that were saved there on the system's task. Differences are the system's value minus the baseline's,
+    per query. p values are given as they are and after Holm correction over all metrics and baselines of this call;
+    intervals are not corrected. `judged` has the judgements and texts of the queries that changed most; by default the
     system's own, which a result read from a file does not have.
 
-    Raises DebaterError if the results are not of one task, the same queries and the same judgements.
+    Raises DebaterError if the results are not of one task, the same queries and the same judgements, and for a folder
+    without results on the task.
 
     Examples:
         >>> from debater_search.evaluation import compare, evaluate
@@ -63,7 +68,9 @@ def compare(
         0.0
     """
     whole = _readable(system)
-    others = [_readable(one) for one in ([baselines] if isinstance(baselines, Result | dict | str) else baselines)]
+    others: list[Result] = []
+    for one in _listed(baselines):
+        others += _saved(one, whole, others) if isinstance(one, str | Path) else [_readable(one)]
     for other in others:
         _require_comparable(whole, other)
     judged = judged or Judged(whole.task, whole.qrels, whole.texts)
@@ -98,6 +105,7 @@ def _compared(system: Result, baselines: Sequence[Result], judged: Judged, seed:
                 (
                     name,
                     {"baseline": other.metrics[name], "system": system.metrics[name]}
+                    | ({"baseline_interval": list(interval)} if (interval := other.intervals.get(name)) else {})
                     | _column(statistics, number * len(COMPARED) + metric),
                 )
                 for metric, name in enumerate(COMPARED)
@@ -123,14 +131,40 @@ def save_comparisons(folder: str | Path, comparisons: Sequence[Entry]) -> None:
         saved["comparisons"] = [*comparisons, *(entry for entry in saved["comparisons"] if _key(entry) not in new)]
 
 
-def _readable(one: Result | Entry) -> Result:
+def _listed(baselines: Any) -> Sequence[Any]:
+    if isinstance(baselines, Result | dict | str | Path | Comparisons):
+        return [baselines]
+    if not isinstance(baselines, Sequence):
+        raise InvalidError(f"`baselines` is {short(baselines)}, not a result or a list of results.", _HINT)
+    return baselines
+
+
+def _saved(source: str | Path, system: Result, others: Sequence[Result]) -> list[Result]:
+    """The results in a folder on the system's task; a name that is taken already is followed by the folder."""
+    path = Path(source)
+    if path.is_file() and path.name != RESULTS_NAME:
+        raise InvalidError(f"{path} is a file, and not a folder of results.", "Score a run by `evaluate_run` first.")
+    folder = path.parent if path.name == RESULTS_NAME else path
+    entries = [entry for entry in read_results(folder)["results"] if entry.get("task") == system.task]
+    if not entries:
+        raise MissingError(
+            f"{folder} has no results on {system.task}.", "Name the output of an evaluation on this task."
+        )
+    taken = {one.model for one in (system, *others)}
+    found = [_readable(entry) for entry in entries]
+    return [replace(one, model=f"{one.model} ({folder})") if one.model in taken else one for one in found]
+
+
+def _readable(one: Any) -> Result:
     """A result, or the one that an entry of results.json describes. Raises InvalidError if it does not describe one."""
+    if isinstance(one, Comparisons) or (isinstance(one, tuple) and one and isinstance(one[0], Result)):
+        raise InvalidError(
+            "These are comparisons, and not a result.",
+            "`evaluate_run` returns both: write `result, comparisons = evaluate_run(…)`, and pass the result.",
+        )
     result = one if isinstance(one, Result) else restored(one)
     if result is None:
-        raise InvalidError(
-            f"This is not a result with every metric of every query: {quoted(one)}.",
-            'Pass results of `evaluate`, or elements of `read_results(folder)["results"]`.',
-        )
+        raise InvalidError(f"This is not a result with every metric of every query: {quoted(one)}.", _HINT)
     return result
 
 
@@ -144,8 +178,10 @@ def _require_comparable(system: Result, other: Result) -> None:
         )
     judgements = {one.provenance["judgements"] for one in (system, other) if "judgements" in one.provenance}
     if len(judgements) > 1 or system.per_query.keys() != other.per_query.keys():
+        splits = [str(one.provenance.get("split") or "unknown") for one in (system, other)]
+        of = f" (splits: {splits[0]}, {splits[1]})" if splits[0] != splits[1] else ""
         raise InvalidError(
-            f"{names} were scored by different judgements of {system.task}.", "Evaluate one of them again."
+            f"{names} were scored by different judgements of {system.task}{of}.", "Evaluate one of them again."
         )
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import debater_search
@@ -12,7 +13,9 @@ from debater_search.data.runs import DEPTH
 from debater_search.encoder.protocol import (
     PairScorer,
     TextEncoder,
+    can_encode,
     instruction_of,
+    require_scorer,
     trained_with_instructions,
 )
 from debater_search.errors import InvalidError
@@ -29,9 +32,10 @@ from debater_search.evaluation.task_cache import uncached
 from debater_search.evaluation.tasks import RetrievalTask, load_task
 from debater_search.search import Mode, SearchEngine
 from debater_search.search.reorder.rerank import depth_for
-from debater_search.search.request import system_name
+from debater_search.search.request import require_mode, require_rerank_depth, system_name
 from debater_search.store.corpus import corpus_fingerprint
 from debater_search.types import Qrels, Query, Run
+from debater_search.vectors import VectorSettings, backend
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +73,11 @@ def evaluate(
         >>> evaluate("task", None, mode="lexical").model
         'bm25'
     """
+    _require_arguments(task, model_or_engine)
+    require_mode(mode)
+    require_scorer(rerank)
+    require_rerank_depth(rerank_depth, reranks=rerank is not None)
+    backend("faiss").validate(VectorSettings(index_type), None)
     task = task if not isinstance(task, str | Path) else load_task(task)
     if model_or_engine is None and mode != "lexical" and not isinstance(uncached(task), JudgedIndex):
         raise InvalidError("There is no model to evaluate.", 'Name a model, or evaluate BM25 with `mode="lexical"`.')
@@ -131,6 +140,20 @@ def evaluate(
     if output is not None:
         result.save(output)
     return result
+
+
+def _require_arguments(task: Any, model_or_engine: Any) -> None:
+    """Raise InvalidError for what is no task, and for what is no model."""
+    if not isinstance(task, str | Path) and not all(hasattr(task, name) for name in ("name", "queries", "qrels")):
+        raise InvalidError(
+            f"`task` is {short(task)}, not a task.", "Give a folder, a name, or what `load_task` returns."
+        )
+    known = model_or_engine is None or isinstance(model_or_engine, str | Path | SearchEngine)
+    if not known and not can_encode(model_or_engine):
+        raise InvalidError(
+            f"`model_or_engine` is {short(model_or_engine)}, not a model.",
+            "Give an encoder, the name of a model, or an index opened by `SearchEngine.open`.",
+        )
 
 
 def judged_queries(task: RetrievalTask, split: str, qrels: Qrels) -> list[Query]:

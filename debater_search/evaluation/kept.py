@@ -51,6 +51,8 @@ def kept_embeddings(
             if (entry / EMBEDDINGS_NAME / MANIFEST_NAME).exists():
                 shutil.rmtree(entry)  # it was finished once, and is damaged
             settings = EncodingSettings(all_steps=all_steps)
+            if progress:  # an evaluation may compare several models
+                logger.info("%s encodes %s documents.", encoder.name, f"{stored.corpus.documents:,}")
             with stored.opened() as rows:
                 found = encode(
                     rows, encoder, entry / EMBEDDINGS_NAME, stored.corpus, settings, force=True, progress=progress

@@ -44,7 +44,8 @@ def comparison_table(entry: Mapping[str, Any]) -> str:
     ]
     baseline, system = entry["baseline"], entry["system"]
     columns = ("metric", baseline, system, "difference", "95% interval", "p (randomisation, Holm)", "wins/ties/losses")
-    return table(columns, rows, title=f"{entry['task']}: {system} against {baseline}")
+    note = "p values are corrected for the number of tests, intervals are not"
+    return table(columns, rows, title=f"{entry['task']}: {system} against {baseline}", note=note)
 
 
 def comparison_lines(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.comparison import COMPARED, compare
-from debater_search.evaluation.results import LOCK_NAME, RESULTS_NAME, Entry, Result, read_results
+from debater_search.evaluation.results import LOCK_NAME, RESULTS_NAME, Entry, Result, saved_lists
 from debater_search.locks import one_at_a_time
 from debater_search.reports.details import fields
 from debater_search.reports.evaluation import Contents, joined, write_page
@@ -37,7 +37,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     page = Path(output if output is not None else places[0]) / REPORT_NAME
     # another evaluation may be saving results there
     with one_at_a_time(page.parent / LOCK_NAME) if page.parent.is_dir() else nullcontext():
-        found = {folder: read_results(folder) for folder in places}
+        found = {folder: saved_lists(folder) for folder in places}
         for folder, lists in found.items():
             if not lists["results"]:
                 what = f"There are no results in {folder}." if folder.exists() else f"There is no folder {folder}."

@@ -12,7 +12,7 @@ from typing import Any
 from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
-from debater_search.errors import DebaterError, InvalidError, UnavailableError
+from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
 from debater_search.evaluation.metrics import METRICS, ByMetric, score_run
 from debater_search.evaluation.notebook import count_of, result_line, result_table
 from debater_search.evaluation.provenance import digest, made_by
@@ -172,11 +172,11 @@ def scored(
 
 
 def read_results(folder: str | Path) -> dict[str, list[Entry]]:
-    """The lists in `results.json` of a folder: results, comparisons and analyses; all empty if there is no such file.
+    """The lists in `results.json` of a folder: results, comparisons and analyses.
 
     NaN and infinities, which JSON does not have, are read as None.
 
-    Raises DebaterError if the file holds something else.
+    Raises DebaterError if there is no such file, and if it holds something else.
 
     Examples:
         >>> from debater_search.evaluation import evaluate, read_results
@@ -184,6 +184,14 @@ def read_results(folder: str | Path) -> dict[str, list[Entry]]:
         >>> [entry["model"] for entry in read_results("results")["results"]]
         ['debater-small']
     """
+    if not (Path(folder) / RESULTS_NAME).exists():
+        what = f"There are no results in {folder}." if Path(folder).is_dir() else f"There is no folder {folder}."
+        raise MissingError(what, "Name the output folder of an evaluation.")
+    return saved_lists(folder)
+
+
+def saved_lists(folder: str | Path) -> dict[str, list[Entry]]:
+    """As `read_results`, but all lists are empty if nothing was saved in the folder yet."""
     file = Path(folder) / RESULTS_NAME
     lists: dict[str, list[Entry]] = {"results": [], "comparisons": [], "analyses": []}
     if not file.exists():
@@ -244,7 +252,7 @@ def changed_results(folder: Path) -> Iterator[dict[str, list[Entry]]]:
             f"{folder} cannot be created: {error.strerror or error}.", "Choose another `output`."
         ) from error
     with one_at_a_time(folder / LOCK_NAME):
-        saved = read_results(folder)
+        saved = saved_lists(folder)
         yield saved
         write_results(folder, saved)
 

@@ -1,9 +1,10 @@
 """Runs on disk: found in earlier results, scored against judgements, compared."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from debater_search.data import read_qrels, read_queries, read_run, read_tag
@@ -14,17 +15,18 @@ from debater_search.evaluation.comparison import Comparisons, Judged, compare, s
 from debater_search.evaluation.details import save_details
 from debater_search.evaluation.evaluate import without_identical_ids
 from debater_search.evaluation.folders import task_name
+from debater_search.evaluation.in_memory import checked_qrels, checked_run
 from debater_search.evaluation.results import (
     RESULTS_NAME,
     RUN_NAME,
     Entry,
     Result,
     is_interrupted,
-    read_results,
+    saved_lists,
     scored,
 )
 from debater_search.files import file_in, sha256_file
-from debater_search.types import Run
+from debater_search.types import Qrels, Run
 
 logger = logging.getLogger(__name__)
 
@@ -59,14 +61,17 @@ def find_runs(source: str | Path) -> list[SavedRun]:
     path = Path(source)
     if path.is_dir() or path.name == RESULTS_NAME:
         folder = path if path.is_dir() else path.parent
-        entries = read_results(folder)["results"]
+        entries = saved_lists(folder)["results"]
         if not entries:
             raise MissingError(
                 f"There are no results in {folder}.", "Name a TREC run, or the output folder of an evaluation."
             )
         return [_saved_run(entry, folder) for entry in entries if "run" in entry]
     if not path.is_file():
-        raise MissingError(f"There is no file {source}.", "Name a TREC run, or the output folder of an evaluation.")
+        raise MissingError(
+            f"There is no file {source}, and no folder of that name.",
+            "Name a TREC run, or the output folder of an evaluation.",
+        )
     return [SavedRun(run_name(path), path)]
 
 
@@ -123,34 +128,37 @@ def read_saved(saved: SavedRun, judged: Judged) -> Result:
         >>> read_saved(saved, judged_by_file(Path("task/qrels/test.tsv"))).metrics["success@1"]
         1.0
     """
-    run = read_run(saved.path)
+    return _judge(saved.name, str(saved.path), read_run(saved.path), judged, run_provenance(saved.path))
+
+
+def _judge(name: str, source: str, run: Run, judged: Judged, provenance: dict[str, Any]) -> Result:
+    """A run scored against judgements, with warnings of what looks wrong; `source` is what messages call it."""
     if not judged.qrels.keys() & run.keys():
         raise InvalidError(
-            f"{saved.path} answers none of the queries that are judged for {judged.task}.",
+            f"{source} answers none of the queries that are judged for {judged.task}.",
             "Do the two belong together?",
         )
-    _warn_of_unjudged(saved.path, run, judged)
+    _warn_of_unjudged(source, run, judged)
     if judged.ignore_identical_ids:
         run = without_identical_ids(run)
     else:
-        _warn_of_identical_ids(saved.path, run, judged)
-    provenance = run_provenance(saved.path)
-    return scored(judged.task, saved.name, run, judged.qrels, provenance=provenance, texts=judged.texts)
+        _warn_of_identical_ids(source, run, judged)
+    return scored(judged.task, name, run, judged.qrels, provenance=provenance, texts=judged.texts)
 
 
-def _warn_of_unjudged(path: Path, run: Run, judged: Judged) -> None:
+def _warn_of_unjudged(source: str, run: Run, judged: Judged) -> None:
     """Say that no document of the run is judged for any query: its ids are probably those of another corpus."""
     known = {document for gains in judged.qrels.values() for document in gains}
     if all(known.isdisjoint(hits) for hits in run.values()):
         logger.warning(
             "None of the %s documents of %s is in the judgements of %s, so it scores 0. Do the two belong together?",
             f"{len({document for hits in run.values() for document in hits}):,}",
-            path,
+            source,
             judged.task,
         )
 
 
-def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:
+def _warn_of_identical_ids(source: str, run: Run, judged: Judged) -> None:
     """Say that queries seem to be documents that find themselves, where the task is not known to be such a one.
 
     Below the first place an own id says nothing: numbers may count queries and documents alike.
@@ -161,7 +169,7 @@ def _warn_of_identical_ids(path: Path, run: Run, judged: Judged) -> None:
         logger.warning(
             "In %s, %s of %s queries find a document with their own id first, and it counts as a wrong answer. Are the "
             "queries documents, as in ArguAna? Then drop these hits.",
-            path,
+            source,
             f"{found:,}",
             f"{len(run):,}",
         )
@@ -202,16 +210,18 @@ def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judg
 
 
 def evaluate_run(
-    run: str | Path,
-    qrels: str | Path,
+    run: str | Path | Run,
+    qrels: str | Path | Qrels,
     *,
     compare: Sequence[str | Path] = (),
     output: str | Path | None = None,
     force: bool = False,
 ) -> tuple[Result, Comparisons]:
-    """Score the TREC run `run` by the judgements `qrels`; returns its result and its comparisons with `compare`.
+    """Score the run of any system by judgements; returns its result and its comparisons with `compare`, a pair.
 
-    `compare` names runs and results as `find_runs` takes them. With `output` both are saved there.
+    Both are files, or dicts as `search_batch` returns and `task.qrels` has them. Those in memory are called "run" and
+    "qrels"; to name them, use `scored`. `compare` names runs and results as `find_runs` takes them. With `output` both
+    are saved there.
 
     Raises DebaterError for files that are missing or bad, and if `output` holds another system's run of the task,
     unless `force` is set.
@@ -221,10 +231,20 @@ def evaluate_run(
         >>> result, comparisons = evaluate_run("run.trec", "task/qrels/test.tsv", compare=["other.trec"])
         >>> result.metrics["success@1"], comparisons[0]["baseline"]
         (1.0, 'other')
+        >>> result, _ = evaluate_run({"q1": {"wings": 2.0, "heat": 1.0}}, {"q1": {"heat": 1}})
+        >>> result.metrics["mrr@10"]
+        0.5
     """
-    run, judged = Path(run), judged_by_file(Path(qrels))
-    result = read_saved(SavedRun(run_name(run), run), judged)
-    result = replace(result, provenance=result.provenance | {"qrels": str(qrels)})
+    for name, value in (("run", run), ("qrels", qrels)):
+        if not isinstance(value, str | Path | Mapping):
+            raise InvalidError(f"`{name}` is {short(value)}, and neither a file nor a dict.", "Give one of them.")
+    judged = Judged("qrels", checked_qrels(qrels), {}) if isinstance(qrels, Mapping) else judged_by_file(Path(qrels))
+    if isinstance(run, Mapping):
+        result = _judge(GENERIC, "The run", checked_run(run), judged, {})
+    else:
+        result = read_saved(SavedRun(run_name(Path(run)), Path(run)), judged)
+    if not isinstance(qrels, Mapping):
+        result = replace(result, provenance=result.provenance | {"qrels": str(qrels)})
     if output is not None:
         _require_free(Path(output), result, force=force)
     comparisons = compare_with_runs([result], find_compared(compare, [result.task]), judged)
@@ -261,9 +281,10 @@ def _require_free(output: Path, result: Result, *, force: bool) -> None:
     """Raise DebaterError if the output cannot be written or holds another system's run of the task."""
     require_writable_folder(output)
     place = f"{result.task}/{RUN_NAME}"
-    entries = read_results(output)["results"]
+    entries = saved_lists(output)["results"]
     holders = [entry for entry in entries if entry.get("run") == place]
-    own = any(entry.get("model") == result.model and _run_of(entry) == result.provenance["run"] for entry in holders)
+    file = result.provenance.get("run")  # a run in memory is the same as no other
+    own = file is not None and any(entry.get("model") == result.model and _run_of(entry) == file for entry in holders)
     if (output / place).exists() and not own and not force and not is_interrupted(output, result.task, entries):
         raise InvalidError(
             f"{output / result.task} holds a run already.", "Choose another `output`, or replace it with `force`."

@@ -186,19 +186,24 @@ def _compared(comparisons: Sequence[Entry], task: str, known: Mapping[str, Entry
     for one in comparisons:
         for side in ("system", "baseline"):
             if one["task"] == task and one[side] not in known:
-                found = {name: values[side] for name, values in one["metrics"].items() if side in values}
-                if found:
-                    scores.setdefault(one[side], {"metrics": {}, "intervals": {}})["metrics"].update(found)
-    return scores
+                entry = scores.setdefault(one[side], {"metrics": {}, "intervals": {}})
+                for name, values in one["metrics"].items():
+                    if side in values:
+                        entry["metrics"][name] = values[side]
+                    if f"{side}_interval" in values:
+                        entry["intervals"][name] = values[f"{side}_interval"]
+    return {model: entry for model, entry in scores.items() if entry["metrics"]}
 
 
 def _statistics(found: Entry) -> Entry:
-    """The numbers and the interval of a comparison in one metric."""
-    found = dict(found)
-    interval = found.pop("interval", None)
-    whole = isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))
-    numbers = {name: value for name, value in found.items() if _is_number(value)}
-    return numbers | ({"interval": interval} if whole else {})
+    """The numbers and the intervals of a comparison in one metric."""
+
+    def is_sound(name: str, value: Any) -> bool:
+        if not name.endswith("interval"):
+            return _is_number(value)
+        return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+    return {name: value for name, value in found.items() if is_sound(name, value)}
 
 
 def _moved(queries: Any) -> list[Entry]:

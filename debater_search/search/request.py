@@ -89,8 +89,7 @@ class Request:
     facets: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise InvalidError(f"There is no search mode {self.mode!r}.", f"Modes: {', '.join(MODES)}.")
+        require_mode(self.mode)
         require_whole(self.k, "k")
         object.__setattr__(self, "k", int(self.k))  # SQLite takes no integers of numpy
         if self.k < 1:
@@ -137,6 +136,12 @@ def _are_weights(weights: Any) -> bool:
         return len(weights) == 2 and all(weight > 0 and math.isfinite(weight) for weight in weights)
     except TypeError:
         return False
+
+
+def require_mode(mode: Any) -> None:
+    """Raise InvalidError for a mode that does not exist."""
+    if mode not in MODES:
+        raise InvalidError(f"There is no search mode {mode!r}.", f"Modes: {', '.join(MODES)}.")
 
 
 def require_texts(queries: Sequence[str]) -> None:

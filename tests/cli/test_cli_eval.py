@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from debater_search import evaluation
+from debater_search.cli.commands import app
+from debater_search.evaluation import METRICS
 from tests.cli.support import Debater
 
 
@@ -222,7 +225,12 @@ def test_a_task_without_queries_is_found_before_any_model_is_loaded(
     (task / "queries.jsonl").unlink()
     outcome = debater("eval", str(task))
     assert (outcome.code, outcome.out) == (2, "")
-    assert "queries.jsonl" in outcome.err
+    assert "Put queries.jsonl into it" in outcome.err
+    (task / "qrels" / "test.tsv").write_text("", encoding="utf-8")
+    assert (
+        "Put judgements into it, or name another file or, for a task, another --split."
+        in debater("eval", str(task)).err
+    )
     assert fake_model == []
 
 
@@ -242,9 +250,12 @@ def test_a_task_without_queries_is_found_before_any_model_is_loaded(
         (["tasks/flight", "--output", "tasks/flight/queries.jsonl/results"], "queries.jsonl is a file"),
         (["--run", "r.trec"], "--qrels"),
         (["--run", "r.trec", "--qrels", "q.tsv", "--baseline", "bm25"], "--baseline"),
-        (["tasks/flight", "--compare", "none"], "There is no file none"),
+        (["tasks/flight", "--compare", "none"], "There is no file none, and no folder of that name."),
         (["tasks/flight", "--compare", "tasks"], "no results in tasks"),
-        (["--run", "none.trec", "--qrels", "tasks/flight/qrels/test.tsv"], "none.trec"),
+        (
+            ["--run", "none.trec", "--qrels", "tasks/flight/qrels/test.tsv"],
+            "Look for its name in the current folder, /",
+        ),
     ],
 )
 def test_an_impossible_evaluation_is_a_sentence_before_any_model_is_loaded(
@@ -293,6 +304,14 @@ def test_a_run_alone_is_not_analysed(debater: Debater) -> None:
     outcome = debater("eval", "--run", "r.trec", "--qrels", "q.tsv", "--analyse", "lengths", "--output", "o")
     assert outcome.code == 2
     assert "Leave --analyse out." in outcome.err
+
+
+def test_help_keeps_no_line_ends_of_the_source_and_names_the_metrics() -> None:
+    command: Any = get_command(app)
+    for name, one in command.commands.items():
+        assert all("\n" not in paragraph for paragraph in one.help.split("\n\n")), name
+    words = command.commands["eval"].help
+    assert all(metric.partition("@")[0] in words for metric in METRICS)
 
 
 def test_the_command_offers_every_analysis() -> None:

@@ -48,6 +48,8 @@ def test_scores_stay_in_their_columns_below_a_name_with_a_path(debater: Debater,
     shown = debater("eval", "tasks/flight", "--mode", "lexical", "--compare", "before", str(run)).out
     rows = [line for line in shown.splitlines() if line.startswith("flight  ")]
     assert rows[1].split()[1:3] == ["bm25", "(before/flight/run.trec)"]
+    assert all("…" in row for row in rows), "a system that is compared with has an interval, too"
+    assert "95% intervals are not" in shown
     assert len({row.index("0.") for row in rows}) == 1
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from debater_search.data import write_run
-from debater_search.errors import DebaterError, InvalidError
+from debater_search.errors import DebaterError, MissingError
 from debater_search.evaluation import (
     Judged,
     Result,
@@ -112,13 +112,45 @@ def test_rankings_without_judgements_are_left_out_instead_of_counted_as_not_judg
         (scored("toy", "poor", POOR.run, QRELS | {"q00": {"bad": 1}}), "scored by different judgements of toy"),
         (replace(POOR, provenance={}, per_query={}), "scored by different judgements of toy"),
         ({"results": []}, 'This is not a result with every metric of every query: {"results": []}.'),
-        ("results", "This is not a result with every metric of every query: 'results'."),
+        (None, "`baselines` is None, not a result or a list of results."),
+        ("nowhere", "There is no folder nowhere."),
+        (__file__, "is a file, and not a folder of results."),
+        ((POOR, compare(GOOD, POOR)), "These are comparisons, and not a result."),
+        (compare(GOOD, POOR), "These are comparisons, and not a result."),
+        (
+            replace(POOR, provenance={"judgements": "others", "split": "train"}),
+            "scored by different judgements of toy (splits: unknown, train).",
+        ),
     ],
+    ids=range(10),
 )
 def test_what_cannot_be_compared_is_refused(other: Any, message: str) -> None:
-    with pytest.raises(InvalidError) as error:
+    with pytest.raises(DebaterError) as error:
         compare(GOOD, other)
     assert message in error.value.message
+
+
+def test_a_folder_stands_for_its_results_on_the_task(tmp_path: Path) -> None:
+    for one in (GOOD, POOR, result("far", [1] * QUERIES, task="air")):
+        one.save(tmp_path)
+    for folder in (tmp_path, str(tmp_path / "results.json")):
+        entries = compare(GOOD, folder)
+        assert [entry["baseline"] for entry in entries] == ["poor", f"good ({tmp_path})"]
+    assert entries[0]["metrics"]["ndcg@10"]["difference"] == compare(GOOD, POOR)[0]["metrics"]["ndcg@10"]["difference"]
+    with pytest.raises(MissingError, match=r"has no results on sea\."):
+        compare(replace(GOOD, task="sea"), tmp_path)
+
+
+def test_results_are_read_from_a_folder_that_has_some(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"There are no results in .* Name the output folder of an evaluation\."):
+        read_results(tmp_path)
+    with pytest.raises(MissingError, match="There is no folder nowhere"):
+        read_results("nowhere")
+
+
+def test_a_compared_system_has_its_interval() -> None:
+    [entry] = compare(GOOD, POOR)
+    assert entry["metrics"]["ndcg@10"]["baseline_interval"] == list(POOR.intervals["ndcg@10"])
 
 
 def test_saved_runs_are_found_in_a_file_a_folder_and_its_results(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from debater_search.data import read_run
-from debater_search.errors import DebaterError
+from debater_search.errors import DebaterError, InvalidError
 from debater_search.evaluation import (
     FolderTask,
     Result,
@@ -76,6 +77,33 @@ def test_dense_evaluation_without_a_model_is_refused_before_indexing(monkeypatch
     monkeypatch.setattr(Task, "corpus", None)
     with pytest.raises(DebaterError, match=r'^There is no model to evaluate\. .* `mode="lexical"`\.$'):
         evaluate(Task(), None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"task": 7}, "`task` is 7, not a task."),
+        ({"model_or_engine": 7}, "`model_or_engine` is 7, not a model."),
+        ({"mode": "foo"}, "There is no search mode 'foo'."),
+        ({"mode": "lexical", "index_type": "xx"}, "There is no index type 'xx'"),
+        ({"mode": "lexical", "rerank_depth": 3}, "`rerank_depth` has no effect without `rerank`."),
+    ],
+    ids=["task", "model", "mode", "index_type", "rerank_depth"],
+)
+def test_wrong_arguments_are_refused_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setattr(Task, "qrels", None)
+    arguments: dict[str, Any] = {"task": Task(), "model_or_engine": None} | wrong
+    with pytest.raises(InvalidError, match=f"^{re.escape(words)}"):
+        evaluate(arguments.pop("task"), arguments.pop("model_or_engine"), **arguments)
+
+
+def test_a_log_names_the_model_that_encodes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    encoder: Any = Encoder("named")
+    evaluate(Task(), encoder, progress=True)
+    assert "named encodes 25 documents." in caplog.text
 
 
 def test_one_index_answers_several_evaluations() -> None:

@@ -1,12 +1,16 @@
 """Runs of any system, scored and saved through the Python API."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from debater_search.errors import InvalidError
 from debater_search.evaluation import Campaign, evaluate_run, find_runs, judged_by_file, run_name
 from tests.evaluation.flight import model, saved, write_task
+
+GAINS = {"q1": {"d": 1}}
 
 
 def write_run(path: Path, document: str = "noise") -> Path:
@@ -20,6 +24,37 @@ def test_a_run_is_scored_and_compared(task: Path, tmp_path: Path) -> None:
     assert (result.task, result.model, result.metrics["mrr@10"]) == ("flight", "good", 0.5)
     assert (comparison["baseline"], comparison["metrics"]["mrr@10"]["difference"]) == ("bad", 0.5)
     assert [query["text"] for query in comparison["gained"]] == ["loud propellers"]
+
+
+def test_a_run_in_memory_is_scored_as_in_a_file(task: Path, tmp_path: Path, output: Path) -> None:
+    qrels = task / "qrels" / "test.tsv"
+    of_file, _ = evaluate_run(write_run(tmp_path / "good.trec"), qrels)
+    run, judged = {"q1": {"noise": np.float32(2)}}, {"q1": {"noise": 1}, "q2": {"stall": np.int64(1)}}
+    result, comparisons = evaluate_run(run, judged, compare=[tmp_path / "good.trec"], output=output)
+    assert (result.model, result.task, result.metrics) == ("run", "qrels", of_file.metrics)
+    assert comparisons[0]["metrics"]["ndcg@10"]["ties"] == 2
+    assert evaluate_run(run, qrels)[0].task == "flight"
+    with pytest.raises(InvalidError, match="holds a run already"):
+        evaluate_run({"q1": {"stall": 1.0}}, judged, output=output)
+
+
+@pytest.mark.parametrize(
+    ("run", "qrels", "words"),
+    [
+        (7, GAINS, "`run` is 7, and neither a file nor a dict."),
+        ({}, GAINS, "`run` is empty."),
+        ({"q1": 7}, GAINS, "`run` holds 'q1': 7."),
+        ({"q1": {7: 1.0}}, GAINS, "`run` holds 7: 1.0 for 'q1'."),
+        ({"q1": {"d": float("nan")}}, GAINS, "`run` holds 'd': nan for 'q1'."),
+        ({"q1": {"d": 1}}, {"q1": {"d": 0.5}}, "`qrels` holds 'd': 0.5 for 'q1'."),
+        ({"q2": {"d": 1}}, GAINS, "The run answers none of the queries that are judged for qrels."),
+    ],
+    ids=range(7),
+)
+def test_what_is_no_run_and_what_are_no_judgements_is_refused(run: Any, qrels: Any, words: str) -> None:
+    with pytest.raises(InvalidError) as error:
+        evaluate_run(run, qrels)
+    assert error.value.message == words
 
 
 def test_a_run_replaces_itself_and_no_other(task: Path, tmp_path: Path, output: Path) -> None:

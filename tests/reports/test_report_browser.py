@@ -97,14 +97,16 @@ def test_a_phone_shows_a_whole_value_beside_the_task_and_a_part_of_the_next(open
 def test_a_system_of_which_only_a_comparison_tells_is_ranked(opened: Browser, tmp_path: Path) -> None:
     save(tmp_path, {"good": GOOD, "poor": POOR})
     entry = comparison("good", "earlier")
-    entry["metrics"]["ndcg@10"] |= {"baseline": 0.7654}
+    entry["metrics"]["ndcg@10"] |= {"baseline": 0.7654, "baseline_interval": [0.7, 0.8]}
     add(tmp_path, "comparisons", entry)
     opened.open(write_report([tmp_path]))
     assert "next is earlier with 0.7654." in opened.run("byId('lede').innerText")
     heads = [text.rstrip("↕") for text in opened.run(TEXTS.format("#table thead th"))]
     assert heads == ["Task", "good", "poor", "earlier"]
     assert opened.run("document.querySelector('#table tbody td:nth-child(4)').innerText").startswith("0.7654")
+    assert "0.700 … 0.800" in opened.run("document.querySelector('#table tbody td:nth-child(4)').innerText")
     assert opened.run(TEXTS.format("#left option")) == ["good", "poor"]  # its values per query are not there
+    assert "Of earlier this page has only means." in opened.run("byId('count').innerText")
     opened.run("byId('metric').value = 'recall@10', byId('metric').dispatchEvent(new Event('change'))")
     assert "Without this value, and not ranked: earlier." in opened.run("byId('lede').innerText")
     assert opened.complaints == []
@@ -184,6 +186,11 @@ def test_cards_and_scores_take_the_whole_row(opened: Browser, report: Path) -> N
     box = "document.querySelector({!r}).getBoundingClientRect().width"
     row = opened.run(box.format("#verdicts"))
     assert [opened.run(box.format(name)) for name in (".card", "#scores .scroll")] == [row, row]
+
+
+def test_choices_are_not_cut_on_the_narrowest_phones(opened: Browser, report: Path) -> None:
+    opened.open(report, width=320, height=740, phone=True)
+    assert opened.run("byId('order').offsetWidth > 250")
 
 
 def test_a_table_that_scrolls_says_so_until_its_end(opened: Browser, tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ function drawLegend() {
   const shares = [key("wins", "share of queries answered better"), key("ties", "equally"), key("losses", "worse")];
   const p = [
     `p: the chance of a difference at least this large if the two models were equal. Below ${SURE} by the randomisation `,
-    "test it is significant. Holm: corrected for the number of metrics and models compared on the task.",
+    "test it is significant. Holm: corrected for the number of metrics and models compared on the task. ",
+    "Intervals are not corrected: one may leave out 0 although the difference is not significant.",
   ];
   return [el("p", { class: "keys small muted" }, bars, shares), el("p", { class: "small muted" }, p)];
 }
@@ -123,7 +124,7 @@ function drawComparison(one) {
     {},
     el("summary", {}, `${one.system} against ${one.baseline} on ${one.task}`, note(`${one.system} ${findings(one)}.`)),
     tableOf([...heads, "Wins", "Ties", "Losses"], rows),
-    el("p", { class: "muted small" }, `p: paired randomisation test. Holm: corrected for the number of tests. ▲ ▼: significant after this correction. Bold: p < ${SURE}.`),
+    el("p", { class: "muted small" }, `p: paired randomisation test. Holm: corrected for the number of tests. ▲ ▼: significant after this correction. Intervals are not corrected. Bold: p < ${SURE}.`),
     el("div", { class: "sides" }, drawMoved(one, "gained", "gain"), drawMoved(one, "lost", "loss")),
   );
 }

@@ -75,7 +75,7 @@ function drawQueries() {
   byId("more").hidden = rows.length <= state.shown;
   const metric = metricName(state.metric in choice.task.values ? state.metric : DATA.main);
   const cut = rows.length > state.shown ? `, the first ${state.shown} shown` : "";
-  byId("count").textContent = `${queriesOf(rows.length)} by ${metric}${cut}. ${aboutTexts(choice.task)}`;
+  byId("count").textContent = `${queriesOf(rows.length)} by ${metric}${cut}. ${aboutTexts(choice.task)}${aboutMeans(choice.task)}`;
 }
 
 function aboutTexts(task) {
@@ -83,6 +83,13 @@ function aboutTexts(task) {
   if (texts === task.ids.length) return "";
   const which = texts ? `the texts of ${texts} of ${task.ids.length}: those that differ most, and a random sample` : "no texts";
   return `This page holds ${which}.`;
+}
+
+/** Why a system of the task cannot be chosen. */
+function aboutMeans(task) {
+  const others = Object.keys(task.results).filter((model) => !(model in task.values[DATA.main]));
+  if (!others.length) return "";
+  return ` Of ${joined(others)} this page has only means. For the queries join the folder of those results with --report.`;
 }
 
 function drawRow(row, choice) {
