@@ -37,7 +37,7 @@ def test_help_names_values_without_the_types_of_python(
     assert not [line for line in lines if re.search(r"<(bool|str|int|float|path|file|dir|list)\b|list\[", line)]
     assert max(map(len, lines)) <= 80
     (flag,) = [line for line in lines if re.match(r"│ +--help", line)]
-    assert re.search(r"--help +Show this", flag)
+    assert re.search(r"--help +-h +Show this", flag)
 
 
 def test_version_is_the_packages(debater: Debater) -> None:

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_missing_index_lists_those_that_exist(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DebaterError, match=r"does not exist. Indexes: .*tiny"):
+    with pytest.raises(DebaterError, match=r"does not exist. Did you mean tiny. Indexes: .*tiny"):
         SearchEngine.open(folder.parent / "tinny")
     with pytest.raises(DebaterError, match=r"does not exist. Make one"):
         SearchEngine.open(folder.parent / "no" / "where")
@@ -225,6 +225,6 @@ def test_an_index_in_the_default_place_is_opened_by_its_name(tmp_path: Path, mon
     assert SearchEngine.open("notes").folder == Path("indexes/notes")
     with pytest.raises(MissingError) as raised:
         SearchEngine.open("nots")
-    assert raised.value.hint == "Indexes: indexes/notes."
+    assert raised.value.hint == "Did you mean notes? Indexes: indexes/notes."
     build(["A wing."], None, "notes")
     assert SearchEngine.open("notes").folder == Path("notes")

@@ -61,7 +61,7 @@ def test_a_run_leaves_checkpoint_metrics_and_picture(config: Callable[..., Train
     made_by = json.loads((folder / "debater.json").read_text())["provenance"]
     assert made_by["config"]["learning_rate"] == settings.learning_rate
     assert made_by["step"] == 6
-    assert set(made_by) == {"config", "data", "versions", "step", "metrics"}
+    assert set(made_by) == {"config", "data", "rows", "hub_data", "versions", "step", "metrics"}
 
 
 def test_the_rate_rises_and_decays_over_the_steps_really_run(config: Callable[..., TrainingSettings]) -> None:
