@@ -189,12 +189,13 @@ def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
         if isinstance(leaf, Comparison):
             tested = {test.type for test in tests_of(leaf)}
             types = _column_types(leaf.field, tested, documents) or documents.types_of(leaf.field)
+            wrong = _no_dates(leaf, types)
             if types and not types & {"long", *tested}:
                 kinds = " and ".join(dict.fromkeys(kind for type, kind in _KINDS.items() if type in types))
                 effect = "excludes no document that has the field" if is_negative(leaf.operator) else "is never true"
                 said = f"The field {leaf.field!r} holds {kinds}, so that `{_written(leaf)}` {effect}."
-                yield f"{said} {_cure(wrong)}" if (wrong := _no_dates(leaf, types)) else said
-            elif wrong := _no_dates(leaf, types):
+                yield f"{said} {_cure(wrong)}" if wrong else said
+            elif wrong:
                 yield f"In `{_written(leaf)}`, {_cure(wrong)}"
             elif leaf.operator == "=" and types <= _TEXTS and leaf.field not in COLUMNS:
                 yield from _slip(leaf, documents)
@@ -236,7 +237,7 @@ def _as_list(field: str, value: str, text: str) -> str:
         for separator in separators:
             elements = [element.strip().casefold() for element in text.split(separator)]
             if len(elements) > 1 and value.casefold() in elements:
-                return f" To compare the elements of such texts, index them with the columns {role}={field}."
+                return f" To compare the elements of such texts, index them with `columns` {role}={field}."
     return ""
 
 

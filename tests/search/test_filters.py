@@ -188,7 +188,7 @@ def test_a_text_that_is_no_date_is_named_where_it_is_compared_with_dates(
     assert (cure or "") in "".join(notes)
 
 
-ELEMENTS = "To compare the elements of such texts, index them with the columns"
+ELEMENTS = "To compare the elements of such texts, index them with `columns`"
 
 
 @pytest.mark.parametrize(
