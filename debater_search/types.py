@@ -257,6 +257,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Documents that a filter allows, a page of them; `total` are all. `generation` and `notes` are as in `Answer`."""
+
+    documents: list[Document]
+    total: int
+    generation: int
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """How much there is; texts may be long."""
+        return f"DocumentPage({len(self.documents):,} of {self.total:,} documents, generation {self.generation})"
+
+
+@dataclass(frozen=True, slots=True)
 class BatchAnswer:
     """The run of many queries; the other fields are those of `Answer`."""
 

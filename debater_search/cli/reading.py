@@ -1,24 +1,33 @@
-"""`debater list` and `debater get`: which indexes there are, and one document of an index."""
+"""`debater list` and `debater get`: which indexes there are, and documents of an index."""
 
 import json
+import logging
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from debater_search.cli.index_option import Index
-from debater_search.cli.options import INDEXES, Json, examples
+from debater_search.cli.options import INDEXES, Json, Where, examples
 from debater_search.cli.output import Output, results
-from debater_search.errors import MissingError
+from debater_search.errors import InvalidError, MissingError
 from debater_search.terminal import age_in_words, size_in_words
+
+if TYPE_CHECKING:
+    from debater_search.types import Document
+
+log = logging.getLogger(__name__)
 
 LIST_EXAMPLES = examples("debater list", "debater list /data/indexes --json")
 GET_EXAMPLES = examples(
     "debater get indexes/papers 1706.03762",
     "debater get indexes/papers 1706.03762 1810.04805 --json",
+    'debater get indexes/papers --where "year > 2019" -k 50',
 )
+_SHOWN = 10  # documents that a filter allows
 _COLUMNS = ("index", "model", "documents", "size", "age")
 
 
@@ -42,29 +51,59 @@ def list_all(
 
 def get(
     index: Index,
-    ids: Annotated[list[str], typer.Argument(help="Ids of the documents.", metavar="ID")],
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the documents.", metavar="ID")] = None,
+    where: Where = None,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, help=f"Documents shown with --where. Default: {_SHOWN}.", metavar="N")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show documents of an index: title, metadata, text."""
     with results(as_json) as out:
-        from debater_search.store.documents import DocumentStore
-        from debater_search.store.folders import open_manifest
+        if ids and (where is not None or k is not None):
+            raise InvalidError("Ids and a filter exclude each other.", "Give ids, or --where and -k.")
+        if ids:
+            return _show_named(out, index, ids)
+        if where is None:
+            raise InvalidError("There is neither an id nor a filter.", "Give ids, or --where FILTER.")
+        return _show_allowed(out, index, where, k or _SHOWN)
 
-        manifest = open_manifest(index)
-        with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
-            found = {id: documents.find(id) for id in ids}
-        for number, document in enumerate(filter(None, found.values())):
-            shown = {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
-            if as_json:
-                out.json({"index": str(index), **shown})
-                continue
-            if number:
-                out.show("")
-            _show_document(out, shown)
-        if missing := [repr(id) for id, document in found.items() if document is None]:
-            raise MissingError(
-                f"There is no document {' and no '.join(missing)} in {index}.", "Hits show the ids of documents."
-            )
+
+def _show_named(out: Output, index: Path, ids: Sequence[str]) -> None:
+    from debater_search.store.documents import DocumentStore
+    from debater_search.store.folders import open_manifest
+
+    manifest = open_manifest(index)
+    with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
+        found = {id: documents.find(id) for id in ids}
+    _show_documents(out, index, list(filter(None, found.values())))
+    if missing := [repr(id) for id, document in found.items() if document is None]:
+        raise MissingError(
+            f"There is no document {' and no '.join(missing)} in {index}.", "Hits show the ids of documents."
+        )
+
+
+def _show_allowed(out: Output, index: Path, where: str, k: int) -> None:
+    from debater_search.search import SearchEngine
+
+    with SearchEngine.open(index) as engine:
+        page = engine.browse(where, k)
+    _show_documents(out, index, page.documents)
+    if not page.total:
+        log.warning("No document matches the filter.")
+    elif page.total > k:
+        log.info("The first %s of %s documents: -k %s shows all.", f"{k:,}", f"{page.total:,}", page.total)
+
+
+def _show_documents(out: Output, index: Path, documents: Sequence["Document"]) -> None:
+    for number, document in enumerate(documents):
+        shown = {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
+        if out.as_json:
+            out.json({"index": str(index), **shown})
+            continue
+        if number:
+            out.show("")
+        _show_document(out, shown)
 
 
 def _summary(index: Path) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from debater_search.search.engine import SearchEngine
 from debater_search.search.marks import QueryMarks
 from debater_search.search.request import MODES, RESCORES, Mode, Rescore
 from debater_search.store.folders import latest_index, list_indexes
-from debater_search.types import Answer, BatchAnswer, Like
+from debater_search.types import Answer, BatchAnswer, DocumentPage, Like
 
 __all__ = [
     "MODES",
     "RESCORES",
     "Answer",
     "BatchAnswer",
+    "DocumentPage",
     "Like",
     "Mode",
     "QueryMarks",

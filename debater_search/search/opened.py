@@ -19,7 +19,7 @@ from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
 from debater_search.store.folders import index_folder
 from debater_search.store.manifest import IndexManifest
-from debater_search.types import Document
+from debater_search.types import Document, DocumentPage
 from debater_search.vectors import VectorIndex
 
 
@@ -84,6 +84,35 @@ class OpenIndex:
         if document is None:
             raise MissingError(f"There is no document {wanted!r} in {self.folder}.", "Hits show the ids of documents.")
         return document
+
+    def browse(self, where: str | None = None, k: int = 10, *, offset: int = 0) -> DocumentPage:
+        """The first k documents that a filter allows, after `offset` others: no query, no ranking, no model.
+
+        They come in the order in which they were added. Without a filter these are all documents.
+
+        Raises:
+            InvalidError: the filter is wrong, k < 1 or offset < 0.
+            MissingError: no document has a field that the filter names.
+
+        Examples:
+            >>> page = engine.browse("year >= 1960", k=5)
+            >>> [document.id for document in page.documents], page.total
+            (['heat'], 1)
+        """
+        k = Request(k, where=where).k
+        require_whole(offset, "offset", 0)
+
+        def read(snapshot: Snapshot) -> DocumentPage:
+            with snapshot.documents.reading():
+                restriction = None if where is None else snapshot.restriction(where)
+                positions = (
+                    snapshot.documents.live_positions() if restriction is None else restriction.selection.positions
+                )
+                found = snapshot.documents.read(positions[int(offset) :][:k].tolist())
+            notes = () if restriction is None else restriction.notes
+            return DocumentPage(found, len(positions), snapshot.manifest.generation, notes)
+
+        return self._latest.run(read)
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
         """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow.

@@ -8,8 +8,8 @@ import numpy as np
 
 from debater_search.serving.errors import ApiError
 from debater_search.serving.keys import Caller
+from debater_search.serving.model_schemas import EmbeddingsRequest
 from debater_search.serving.models import Embedded, Kind, ServedModel
-from debater_search.serving.schemas import EmbeddingsRequest
 from debater_search.serving.service import Service
 
 MAX_INPUTS = 2048

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from debater_search.serving.errors import ApiError
+from debater_search.serving.model_schemas import RerankRequest
 from debater_search.serving.model_thread import tokens_of
 from debater_search.serving.models import public_name
-from debater_search.serving.schemas import RerankRequest
 from debater_search.serving.service import Service
 
 

@@ -102,3 +102,21 @@ def test_documents_that_are_there_are_shown_before_the_others_are_missed(debater
     assert outcome.code == 2
     assert outcome.out.startswith("id     a\n")
     assert "There is no document 'c' and no 'd' in indexes/papers." in outcome.err
+
+
+def test_documents_that_a_filter_allows_are_shown_in_the_order_of_the_index(debater: Debater, workdir: Path) -> None:
+    build([Document(str(n), f"Text {n}.", "", {"n": n}) for n in range(30)], None, Path("indexes/many"))
+    outcome = debater("get", "many", "--where", "n >= 7", "-k", "2", "--json")
+    assert [json.loads(line)["id"] for line in outcome.out.splitlines()] == ["7", "8"]
+    assert "The first 2 of 23 documents: -k 23 shows all." in outcome.err
+    assert debater("get", "many", "--where", "n >= 0").out.count("Text") == 10
+    none = debater("get", "many", "--where", "n > 99")
+    assert (none.code, none.out) == (0, "")
+    assert "No document matches the filter." in none.err
+
+
+@pytest.mark.parametrize("given", [[], ["a", "--where", "year > 1"], ["a", "-k", "3"]])
+def test_documents_are_named_either_by_ids_or_by_a_filter(debater: Debater, indexes: Path, given: list[str]) -> None:
+    outcome = debater("get", "papers", *given)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--where" in outcome.err

@@ -283,3 +283,31 @@ def test_the_name_of_a_model_in_the_place_of_a_model_has_a_cure(engine: SearchEn
             call()
         assert raised.value.hint == 'Give Encoder.load("debater-small").'
     assert not (tmp_path / "z").exists()
+
+
+def test_documents_are_browsed_without_a_query_or_a_model(engine: SearchEngine) -> None:
+    page = SearchEngine.open(engine.folder).browse("year >= 3", 2, offset=1)
+    assert ([document.id for document in page.documents], page.total, page.generation) == (["d4", "d5"], 22, 0)
+    assert page.documents[0] == engine.get("d4")
+    assert repr(page) == "DocumentPage(2 of 22 documents, generation 0)"
+    engine.delete(["d0", "d4"])
+    assert [document.id for document in engine.browse(k=4).documents] == ["d1", "d2", "d3", "d5"]
+    assert (engine.browse().total, engine.browse(offset=23).documents) == (23, [])
+
+
+def test_documents_cut_into_passages_are_browsed_whole(tmp_path: Path) -> None:
+    build(CORPUS, FakeEncoder(), tmp_path / "cut", passages=30, overlap=0)
+    page = SearchEngine.open(tmp_path / "cut").browse("year >= 3", 3)
+    assert (page.documents, page.total) == (CORPUS[3:6], 22)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"k": 0}, InvalidError), ({"offset": -1}, InvalidError), ({"offset": "1"}, InvalidError),
+        ({"where": "year >"}, InvalidError), ({"where": "yeer = 1"}, MissingError),
+    ],
+)  # fmt: skip
+def test_browsing_refuses_what_makes_no_sense(engine: SearchEngine, arguments: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        engine.browse(**arguments)

@@ -88,17 +88,17 @@ def test_filters_are_read_and_written_without_loss(text: str, again: str) -> Non
 )  # fmt: skip
 def test_a_field_is_counted_without_its_own_ticked_values(where: str, counted: list[Any]) -> None:
     state = f"{{ q: 'x', mode: 'dense', where: {json.dumps(where)} }}, {{ modes: ['dense'] }}"
-    bodies = f"[hitsBody({state}, {{ offset: 0, k: 9, fields }}), ...countingBodies({state}, fields)]"
-    told = f"((fields) => JSON.stringify({bodies}.map((body) => [body.where ?? null, body.facets])))(['a', 'b'])"
-    assert json.loads(_printed("searches.js", "countingBodies, hitsBody", told)) == counted
+    bodies = f"[hitsRequest({state}, {{ offset: 0, k: 9, fields }}), ...countingRequests({state}, fields)]"
+    told = f"((fields) => JSON.stringify({bodies}.map(([, body]) => [body.where ?? null, body.facets])))(['a', 'b'])"
+    assert json.loads(_printed("searches.js", "countingRequests, hitsRequest", told)) == counted
 
 
 @needs_node
 def test_a_search_counts_no_more_fields_than_the_server_takes() -> None:
     state = "{ q: 'x', mode: 'dense', where: '' }, { modes: ['dense'] }"
-    length = f"hitsBody({state}, {{ offset: 0, k: 9, fields: [...Array(50).keys()].map(String) }}).facets.length"
+    length = f"hitsRequest({state}, {{ offset: 0, k: 9, fields: [...Array(50).keys()].map(String) }})[1].facets.length"
     most = next(one.max_length for one in SearchRequest.model_fields["facets"].metadata if hasattr(one, "max_length"))
-    assert int(_printed("searches.js", "hitsBody", length)) == most
+    assert int(_printed("searches.js", "hitsRequest", length)) == most
 
 
 def test_every_value_with_a_box_is_counted() -> None:

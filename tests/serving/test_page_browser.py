@@ -199,6 +199,20 @@ def test_a_ticked_value_narrows_the_counts_of_other_fields_and_not_of_its_own(op
     assert opened.complaints == []
 
 
+def test_a_filter_without_a_question_lists_documents(opened: Browser, address: str) -> None:
+    show(opened, link(address, index="papers", where="year >= 1955"))
+    assert opened.run("document.querySelector('#count').textContent") == "25 documents, the first 10 shown"
+    assert opened.run(TITLES)[0] == "Title 5"
+    assert opened.run("document.querySelector('.score')") is None
+    for _ in range(2):
+        opened.run("document.querySelector('#more').click()")
+        wait(opened, "!document.querySelector('#more').disabled")
+    assert len(opened.run(TITLES)) == 25
+    assert opened.run("document.querySelector('#more').hidden")
+    opened.run("document.querySelector('#clear').click()")
+    wait(opened, "document.querySelector('#welcome h1')")
+
+
 def test_keys_walk_open_close_and_clear(opened: Browser, address: str) -> None:
     show(opened, link(address, q="unique3 wing"))
     opened.run("document.querySelector('#query').focus()")

@@ -60,3 +60,17 @@ def test_indexes_facts_documents_health_metrics_and_page(client: TestClient) -> 
     page = client.get("/")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["content-type"].startswith("text/html")
+
+
+def test_documents_are_listed_without_a_query(client: TestClient) -> None:
+    url = "/v1/indexes/papers/documents"
+    body = client.get(url, params={"where": "year >= 3", "k": 2, "offset": 1}).json()
+    assert (body["index"], body["generation"], body["total"], body["notes"]) == ("papers", 0, 22, [])
+    assert [document["id"] for document in body["documents"]] == ["d4", "d5"]
+    hits = client.post("/v1/indexes/papers/search", json={"query": "unique4", "mode": "lexical"}).json()["hits"]
+    assert body["documents"][0] == {name: hits[0][name] for name in ("id", "title", "snippet", "metadata")}
+    assert client.get(url).json()["total"] == 25
+    wrong = client.get(url, params={"where": "yeer = 1"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "unknown_field")
+    for refused in ({"where": "year >"}, {"k": 0}):
+        assert client.get(url, params=refused).status_code == 400

@@ -62,3 +62,7 @@ function errorOf(response, answer) {
 }
 
 export const indexPath = (index, ...rest) => ["v1", "indexes", ...[index, ...rest].map(encodeURIComponent)].join("/");
+
+/** Whether an error is about the filter of a request. */
+export const isAboutFilter = ({ status, code, message }) =>
+  status < 500 && (/filter|field/.test(code) || /^The filter|^No document has/.test(message));

@@ -11,7 +11,7 @@ export function hitItem(hit, on) {
   const marks = isObject(hit.marks) ? hit.marks : {};
   const title = hit.title ? marked(hit.title, marks.title) : shortened(hit.snippet || hit.id, TITLE);
   const link = el("a", { href: on.link(hit.id), class: "title" }, title);
-  const score = el("span", { class: "score", title: "Score" }, hidden("Score "), number(hit.score, 4));
+  const score = isNumber(hit.score) ? el("span", { class: "score", title: "Score" }, hidden("Score "), number(hit.score, 4)) : null;
   const like = el("button", { type: "button", class: "quiet", onclick: () => on.like(hit) }, "Like this");
   return el(
     "li",

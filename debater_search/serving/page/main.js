@@ -1,12 +1,12 @@
 // The page: its state, what is asked as the user types, and the keys.
-import { ApiError, ask, indexPath } from "./api.js";
+import { ApiError, ask, indexPath, isAboutFilter } from "./api.js";
 import { askForKey, openDocument, share } from "./dialogs.js";
-import { byId, count, el, fill, listed, options, switchColours } from "./dom.js";
+import { byId, count, el, fill, options, switchColours } from "./dom.js";
 import { exampleOf, makeControls } from "./filters.js";
 import { hitItem, shortened } from "./hits.js";
 import { listenToKeys } from "./keys.js";
-import { notice, nothing, sayFilterError, setBusy, welcome } from "./notices.js";
-import { countingBodies, countsOf, hasVectors, hitsBody, modeOf } from "./searches.js";
+import { notice, nothing, sayFilterError, setBusy, summary, welcome } from "./notices.js";
+import { asks, countingRequests, countsOf, hasVectors, hitsRequest, modeOf } from "./searches.js";
 import { fragment, read, write } from "./state.js";
 import { compose, parse } from "./where.js";
 
@@ -58,8 +58,6 @@ function tell(error, again) {
   }
   return undefined;
 }
-
-const isAboutFilter = (error) => error.status < 500 && (/filter|field/.test(error.code) || /^The filter|^No document has/.test(error.message));
 
 async function start() {
   const found = await guarded(() => ask("v1/indexes"));
@@ -154,7 +152,7 @@ function search(delay) {
   clearTimeout(timer);
   running.abort(); // its answer is not the last one
   sayFilterError("");
-  if (!state.q.trim() && !state.like) {
+  if (!asks(state) && !state.where.trim()) {
     setBusy(false);
     fill(byId("hits"));
     fill(byId("notes"));
@@ -171,7 +169,7 @@ function search(delay) {
   timer = setTimeout(async () => {
     setBusy(true);
     const k = Math.min(facts.max_k, Number(state.shown) || PAGE);
-    const answer = await asked(hitsBody(state, facts, { offset: 0, k, fields: controls.counted }), own.signal);
+    const answer = await asked(hitsRequest(state, facts, { offset: 0, k, fields: controls.counted }), own.signal);
     if (own.signal.aborted) return;
     setBusy(false);
     if (answer !== undefined) {
@@ -184,11 +182,12 @@ function search(delay) {
   }, delay);
 }
 
-const asked = (body, signal) => guarded(() => ask(indexPath(facts.name, "search"), { body, signal }), signal);
+const asked = ([path, body], signal) => guarded(() => ask(`${indexPath(facts.name)}/${path}`, { body, signal }), signal);
 
 /** Show how many documents have which value, among those that answer the question. */
 async function showCounts(answer, signal) {
-  const others = await Promise.all(countingBodies(state, facts, controls.counted).map((body) => asked(body, signal)));
+  if (!asks(state)) return controls.showCounts(null); // those of the whole index
+  const others = await Promise.all(countingRequests(state, facts, controls.counted).map((request) => asked(request, signal)));
   if (!signal.aborted) controls.showCounts(countsOf([answer, ...others]));
 }
 
@@ -196,15 +195,14 @@ async function showCounts(answer, signal) {
 function draw(answer, added = false) {
   const list = byId("hits");
   const focused = document.activeElement.closest?.(".hit")?.dataset.id;
-  const items = answer.hits.map((hit) => hitItem(hit, actions));
+  const found = answer.hits ?? answer.documents;
+  const items = found.map((hit) => hitItem(hit, actions));
   if (added) list.append(...items);
   else fill(list, items);
   if (focused !== undefined && !added) (itemOf(focused) ?? list).querySelector(".title")?.focus();
   const all = list.childElementCount;
-  byId("more").hidden = answer.hits.length < PAGE || all >= facts.max_k;
-  const ms = Object.values(answer.ms ?? {}).reduce((sum, value) => sum + value, 0);
-  const found = all ? count(all, "result") + (byId("more").hidden ? "" : ", more below") : "";
-  byId("count").textContent = all ? listed(found, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`) : "No results.";
+  byId("more").hidden = found.length < PAGE || all >= facts.max_k || all === answer.total;
+  byId("count").textContent = all ? summary(answer, all, !byId("more").hidden) : "No results.";
   const notes = [...(answer.notes ?? []), answer.truncated ? "The query is longer than the model reads: its end was left out." : null];
   fill(byId("notes"), notes.filter(Boolean).map((note) => notice("wait", note, "")));
   if (!all) fill(byId("notes"), nothing(Boolean(state.where), modeOf(state, facts) === "lexical"));
@@ -237,8 +235,8 @@ async function more() {
   byId("more").disabled = true; // a second click would ask for the same hits
   let answer;
   try {
-    const body = hitsBody(state, facts, { offset: before, k: Math.min(PAGE, facts.max_k - before) });
-    answer = await asked(body, running.signal);
+    const range = { offset: before, k: Math.min(PAGE, facts.max_k - before) };
+    answer = await asked(hitsRequest(state, facts, range), running.signal);
   } finally {
     byId("more").disabled = false;
     setBusy(false);

@@ -28,6 +28,13 @@ export function nothing(isFiltered, byWords) {
   return notice("wait", "No document matches.", byWords ? "Try other words, or search by meaning." : "Try other words.");
 }
 
+/** How many there are of an answer, and how long it took; of listed documents all are known. */
+export function summary(answer, shown, isMore) {
+  if (answer.documents) return `${count(answer.total, "document")}${isMore ? `, the first ${shown} shown` : ""}`;
+  const ms = Object.values(answer.ms ?? {}).reduce((sum, value) => sum + value, 0);
+  return listed(count(shown, "result") + (isMore ? ", more below" : ""), `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`);
+}
+
 /** What an index is, before anything was asked. */
 export function welcome(facts) {
   const about = [
@@ -35,7 +42,7 @@ export function welcome(facts) {
     facts.model ? `model ${facts.model}` : "search by words only",
     facts.thinking_steps > 1 ? count(facts.thinking_steps, "thinking step") : "",
   ];
-  const how = "Type a question in your own words. Results appear as you type. The address of this page keeps your search, so that you can share it.";
+  const how = "Type a question in your own words. Results appear as you type. A filter alone lists the documents that it allows. The address of this page keeps your search, so that you can share it.";
   const by = facts.model ? "This page searches by meaning and by words unless you choose one of them; the command debater search goes by meaning alone." : "";
   return [el("h1", {}, `Search ${facts.name}`), el("p", { class: "muted" }, listed(...about)), el("p", {}, how), by ? el("p", { class: "muted small" }, by) : null];
 }

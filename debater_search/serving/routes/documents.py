@@ -1,4 +1,4 @@
-"""Read, write and delete documents of an index."""
+"""List, read, write and delete documents of an index."""
 
 from functools import partial
 from typing import Annotated
@@ -6,17 +6,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from debater_search.serving.body import JsonResponse, JsonRoute, require_content_type
-from debater_search.serving.callers import Reader, Writer
+from debater_search.serving.callers import Reader, Searcher, Writer
 from debater_search.serving.errors import ApiError
-from debater_search.serving.reading import read_document
+from debater_search.serving.reading import list_documents, read_document
 from debater_search.serving.routes import errors
 from debater_search.serving.routes.service import TheService
-from debater_search.serving.schemas import ChangeAnswer, DocumentBody
+from debater_search.serving.schemas import ChangeAnswer, DocumentBody, DocumentsAnswer
 from debater_search.serving.writing import delete_document, put_documents
 
 router = APIRouter(prefix="/v1/indexes", tags=["documents"], route_class=JsonRoute)
 
 MOST_CHARACTERS = 1_000_000
+MOST_LISTED = 1000
 JSON, JSON_LINES = "application/json", ("application/x-ndjson", "application/jsonl")
 _DOCUMENT = {"type": "object", "example": {"id": "1", "title": "…", "text": "…", "year": 1958}}
 _ABOUT = 'such as {"id": "1", "title": "…", "text": "…", "year": 1958}; what is not id, title and text is metadata.'
@@ -37,6 +38,20 @@ _DOCUMENTS_BODY = {
         },
     }
 }
+
+
+@router.get("/{index}/documents", response_model=DocumentsAnswer, responses=errors(404))
+async def browse_documents(
+    index: str,
+    service: TheService,
+    caller: Searcher,
+    where: Annotated[str | None, Query(description="A filter, as in a search.")] = None,
+    k: Annotated[int, Query(ge=1, le=MOST_LISTED, description="Documents in the answer.")] = 10,
+    offset: Annotated[int, Query(ge=0, le=2**31, description="Documents left out before them.")] = 0,
+) -> Response:
+    """List the documents that a filter allows, or all, in the order in which they were added, without a query."""
+    found = service.index(index, caller)
+    return JsonResponse(await service.retrieve(list_documents, found, where, k, offset))
 
 
 @router.get("/{index}/documents/{id:path}", response_model=DocumentBody, responses=errors(404))

@@ -5,9 +5,9 @@ from fastapi import APIRouter, Response
 from debater_search.serving.body import JsonRoute
 from debater_search.serving.callers import Embedder
 from debater_search.serving.embedding import embeddings
+from debater_search.serving.model_schemas import EmbeddingsAnswer, EmbeddingsRequest
 from debater_search.serving.routes import errors
 from debater_search.serving.routes.service import TheService
-from debater_search.serving.schemas import EmbeddingsAnswer, EmbeddingsRequest
 
 router = APIRouter(prefix="/v1", tags=["models"], route_class=JsonRoute)
 

@@ -4,10 +4,10 @@ from fastapi import APIRouter, Response
 
 from debater_search.serving.body import JsonResponse, JsonRoute
 from debater_search.serving.callers import RerankCaller
+from debater_search.serving.model_schemas import RerankAnswer, RerankRequest
 from debater_search.serving.reranking import rerank
 from debater_search.serving.routes import errors
 from debater_search.serving.routes.service import TheService
-from debater_search.serving.schemas import RerankAnswer, RerankRequest
 
 router = APIRouter(prefix="/v1", tags=["models"], route_class=JsonRoute)
 
