@@ -19,6 +19,7 @@ QUERY_TEXT_FIELDS = (*TEXT_FIELDS, "query")
 
 _FORBIDDEN_IN_IDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
 _EXACT_FLOAT = 1 << 53
 _LONGEST_INTEGER = 10_000  # bits; Python writes no numbers of more than 4,300 digits
 _PANDAS_MISSING = ("NAType", "NaTType")
@@ -36,6 +37,16 @@ def require_names(value: Any, argument: str) -> None:
     """Raise InvalidError for what is no list of names of fields."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(name, str) for name in value):
         raise InvalidError(f"`{argument}` is {short(value)}, not a list of fields.", 'Give a list, such as ["year"].')
+
+
+def plain_number(text: str) -> int | float | None:
+    """The number that a text is as JSON writes one; None for any other text, such as one with a leading zero."""
+    if _PLAIN_NUMBER.fullmatch(text) is None:
+        return None
+    if text.lstrip("-").isdigit():
+        return int(text)
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def is_missing(value: Any) -> bool:

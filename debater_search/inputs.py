@@ -210,7 +210,7 @@ def _document(item: Any, where: str, roles: Roles) -> Document:
     title = _string(fields.get(title_field), title_field, where, optional=True)
     try:
         used, left = roles.used(fields), (*roles.id, *roles.text)
-        return Document(id, text, title, metadata_of(roles.with_lists(fields), used, left))
+        return Document(id, text, title, metadata_of(roles.converted(fields), used, left))
     except RecursionError as error:
         raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error
     except (ValueError, TypeError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled, is_missing
+from debater_search.coerce import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, filled, is_missing, plain_number
 from debater_search.errors import InvalidError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ KNOWN: dict[str, tuple[tuple[str, ...], ...]] = {
 LISTS = {"list": ("|", ";"), "comma-list": (",",)}
 """Roles of fields whose texts are lists, and what separates the elements: the first of these that a text contains."""
 
+NUMBERS = "number"
+"""The role of fields whose texts are numbers where they spell one; what spells none stays a text."""
+
 _PLAIN = {"id": ID_FIELDS, "title": (TITLE_FIELD,), "text": TEXT_FIELDS}
 _SHOWN, _CHARACTERS = 10, 40  # fields in a sentence, and characters of each
 LOOKED_AT = 100  # rows whose names of fields are looked at, where rows may have different ones
@@ -45,7 +48,8 @@ Columns = Mapping[str, str | Sequence[str]]
 class Roles:
     """The fields of each role. The first that has a value counts; but all of `text` together if it is `joined`.
 
-    `lists` are the fields of each role of `LISTS`. They are metadata, also those that are in the text.
+    `lists` are the fields of each role of `LISTS`. They are metadata, also those that are in the text, and so are
+    `numbers`.
     """
 
     id: tuple[str, ...] = ID_FIELDS
@@ -53,9 +57,10 @@ class Roles:
     text: tuple[str, ...] = TEXT_FIELDS
     joined: bool = False
     lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    numbers: tuple[str, ...] = ()
 
     def fields(self) -> tuple[str, ...]:
-        """All fields that have a role."""
+        """All fields that have a role, but for numbers."""
         return (*self.id, *self.title, *self.text, *(name for _, names in self.lists for name in names))
 
     def texts(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -66,15 +71,19 @@ class Roles:
     def used(self, fields: Mapping[str, Any]) -> tuple[str | None, ...]:
         """The fields of a row that are its id, title and text, and so no metadata."""
         used = (filled(fields, self.id), *self.title, *self.texts(fields))
-        lists = {name for _, names in self.lists for name in names}
-        return tuple(name for name in used if name not in lists) if lists else used
+        kept = {*self.numbers, *(name for _, names in self.lists for name in names)}
+        return tuple(name for name in used if name not in kept) if kept else used
 
-    def with_lists(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A row whose lists are lists: a text is cut into its elements, and no value is an empty list."""
-        if not self.lists:
+    def converted(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row whose lists are lists and whose numbers are numbers, also where the row holds texts.
+
+        A text is cut into the elements of its list, and no value is an empty list. A text that spells no number stays.
+        """
+        if not self.lists and not self.numbers:
             return fields
         signs = {name: LISTS[role] for role, names in self.lists for name in names if name in fields}
-        return {**fields, **{name: _elements(fields[name], signs[name]) for name in signs}}
+        numbers = {name: _number(fields[name]) for name in self.numbers if name in fields}
+        return {**fields, **{name: _elements(fields[name], signs[name]) for name in signs}, **numbers}
 
     def fit(self, names: Collection[str]) -> bool:
         """Whether a row with these fields has an id and a text."""
@@ -87,13 +96,13 @@ class Roles:
 
     def renamed(self) -> dict[str, list[str]]:
         """The roles that other fields than the usual ones have; `ColumnChoice` takes this as what a caller says."""
-        fields = {"id": self.id, "title": self.title, "text": self.text, **dict(self.lists)}
+        fields = {"id": self.id, "title": self.title, "text": self.text, **dict(self.lists), NUMBERS: self.numbers}
         return {role: list(names) for role, names in fields.items() if names and names != _PLAIN.get(role)}
 
     def sentence(self, names: Iterable[str]) -> str:
         """What is read as what, of a table with columns of these names: `Read sku as id, …; price is a field.`"""
         read = ", ".join(f"{' and '.join(map(_short, taken))} as {role}" for role, taken in self.renamed().items())
-        rest = [name for name in names if name not in self.fields()]
+        rest = [name for name in names if name not in {*self.fields(), *self.numbers}]
         fields = shown(rest) + (" is a field" if len(rest) == 1 else " are fields") if rest else ""
         return f"Read {read}{'; ' if rest else ''}{fields}."
 
@@ -138,9 +147,11 @@ class ColumnChoice:
             return PLAIN
         taken = {name for role, columns in said.items() if role in KNOWN for name in columns}
         free = [name for name in names if name not in taken]
-        id, title, text = (tuple(said.get(role) or self._known(role, free, where)) for role in KNOWN)
+        may_be = {"id": list(names), "title": free, "text": free}  # an id may be a part of the text
+        id, title, text = (tuple(said.get(role) or self._known(role, may_be[role], where)) for role in KNOWN)
         lists = tuple((role, tuple(said[role])) for role in LISTS if role in said)
-        return Roles(id or ID_FIELDS, title, text or TEXT_FIELDS, len(said.get("text", ())) > 1, lists)
+        joined, numbers = len(said.get("text", ())) > 1, tuple(said.get(NUMBERS, ()))
+        return Roles(id or ID_FIELDS, title, text or TEXT_FIELDS, joined, lists, numbers)
 
     def says(self, names: Collection[str]) -> bool:
         """Whether a table has the columns that the caller or the index names, and so an id and a text."""
@@ -180,7 +191,7 @@ class ColumnChoice:
             return self._given
         if all(role in here for role in self._kept if role in ("id", "text")):
             return here
-        return {role: columns for role, columns in here.items() if role in LISTS}
+        return {role: columns for role, columns in here.items() if role not in KNOWN}
 
     def _known(self, role: str, names: Sequence[str], where: str) -> tuple[str, ...]:
         """The columns that are known as this role: the usual ones, or the one of the first group that is there."""
@@ -202,13 +213,16 @@ def as_columns(given: Columns) -> dict[str, list[str]]:
         raise InvalidError("`columns` maps roles to columns.", 'An example: {"id": "sku", "text": "description"}.')
     columns = {role: [names] if isinstance(names, str) else list(names) for role, names in given.items()}
     for role, names in columns.items():
-        if role not in {*KNOWN, *LISTS} or not names or not all(isinstance(name, str) and name for name in names):
+        named = names and all(isinstance(name, str) and name for name in names)
+        if role not in {*KNOWN, *LISTS, NUMBERS} or not named:
             raise InvalidError(
                 f"`columns` cannot be {role}={'+'.join(map(str, names))}.",
-                "Name a column for id, title, text, list or comma-list, such as id=sku, text=description, list=tags.",
+                "The roles are id, title, text, list, comma-list and number, such as id=sku, list=tags, number=price.",
             )
         if role in ("id", "title") and len(names) > 1:
-            raise InvalidError(f"The {role} is one column, not {len(names)}.", "Only text and lists may be several.")
+            raise InvalidError(
+                f"The {role} is one column, not {len(names)}.", "Text, lists and numbers may be several."
+            )
     return columns
 
 
@@ -223,6 +237,13 @@ def _elements(value: Any, separators: Sequence[str]) -> Any:
         return [] if is_missing(value) else value
     separator = next((sign for sign in separators if sign in value), separators[0])
     return [element for part in value.split(separator) if (element := part.strip())]
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    number = plain_number(value.strip())
+    return value if number is None else number
 
 
 def _folded(name: str) -> str:

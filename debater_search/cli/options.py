@@ -125,7 +125,8 @@ Columns = Annotated[
     str | None,
     typer.Option(
         help="Columns that are the id, the title and the text: id=sku,text=name+notes. Default: by their names. "
-        "Cells of a list are separated by | or ; (list=tags), or by commas (comma-list=genres).",
+        "Cells of a list are separated by | or ; (list=tags), or by commas (comma-list=genres); "
+        "number=price reads numbers beside other cells.",
         metavar="ROLE=COLUMN,…",
         rich_help_panel=TEXTS,
     ),
@@ -185,7 +186,7 @@ def parse_columns(text: str | None) -> dict[str, list[str]] | None:
     if not all(equals for _, equals, _ in pairs) or len(columns) < len(pairs):
         raise DebaterError(
             f"--columns takes pairs such as id=sku,title=name, not {text!r}.",
-            "A role is id, title, text, list or comma-list; several columns: text=description+features.",
+            "A role is id, title, text, list, comma-list or number; several columns: text=description+features.",
         )
     return columns
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from debater_search.data.columns import is_number
+from debater_search.coerce import plain_number
 from debater_search.data.files import COMPRESSIONS, called, place
 from debater_search.data.rows import FORMATS, read_rows
 from debater_search.data.text_files import missing_library, needs_extra, text_format
@@ -80,9 +80,8 @@ def partition(path: Path, folder: Path) -> dict[str, Any]:
 def _partition_value(value: str) -> Any:
     if value == "__HIVE_DEFAULT_PARTITION__":
         return None
-    if not is_number(value):
-        return value
-    return int(value) if value.lstrip("-").isdigit() else float(value)
+    number = plain_number(value)
+    return value if number is None else number
 
 
 def _files(folder: Path) -> Iterator[Path]:

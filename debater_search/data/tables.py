@@ -12,7 +12,7 @@ from debater_search.data.fields import as_text, missing, present, read_id_and_te
 from debater_search.data.folders import partition
 from debater_search.data.rows import Fields, SeenIds, format_of, read_rows, row_place
 from debater_search.errors import InvalidError
-from debater_search.roles import LOOKED_AT, PLAIN, ColumnChoice, Roles, together
+from debater_search.roles import KNOWN, LOOKED_AT, PLAIN, ColumnChoice, Roles, together
 from debater_search.types import Document
 
 Rows = Iterator[tuple[int, Fields]]
@@ -37,7 +37,7 @@ def read_documents(
         columns = partition(Path(path), folder) if folder is not None else {}
         rows, roles = _with_roles(path, read_rows(path, bad), columns, choice, start_only=start_only)
         delimited = format_of(path) in ("csv", "tsv")
-        kinds = {} if start_only else column_kinds(path, roles.fields())
+        kinds = {} if start_only else column_kinds(path, roles.fields(), roles.numbers)
         for number, fields in rows:
             if delimited:
                 fields = typed(fields, kinds, roles.fields())
@@ -63,7 +63,7 @@ def document_of(fields: Fields, where: str, roles: Roles = PLAIN) -> Document:
             id=id,
             text=text,
             title=as_text(fields.get(title), title, where),
-            metadata=metadata_of(roles.with_lists(fields), roles.used(fields), (*roles.id, *roles.text)),
+            metadata=metadata_of(roles.converted(fields), roles.used(fields), (*roles.id, *roles.text)),
         )
     except RecursionError as error:
         raise InvalidError(f"{where}: the metadata is nested too deeply.", "Keep metadata flat.") from error
@@ -89,7 +89,8 @@ def _with_roles(
     roles = choice.roles(names, where)
     if not roles.fit(names):
         absent = [role for role in ("id", "text") if present(names, getattr(roles, role)) is None]
-        error = missing({"id": roles.id, "text": roles.text}, absent, {**columns, **first}, where)
+        needed = {role: tuple(group[0] for group in KNOWN[role]) for role in absent}
+        error = missing(needed, absent, {**columns, **first}, where)
         others = chain((name for name in names if name not in roles.fields()), repeat("NAME"))
         advice = choice.advice(dict(zip(absent, others, strict=False)))
         raise InvalidError(error.message, f"{error.hint} {advice}")

@@ -29,6 +29,7 @@ for _library in LIBRARIES.values():  # their remarks on pages that are odd but r
     logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_TAGS = ("tags", "keywords", "categories")
 _MAX_FRONT_MATTER = 100_000  # characters
 _MAX_ENTRY_LINES = 200  # each entry is a document of YAML for itself, which takes its time
 _ENTRY = re.compile(r"[^\W\d][\w .-]*:(?:\s|\Z)")
@@ -105,11 +106,19 @@ def _markdown(data: bytes, path: Path) -> _Read:
         matter, body = {}, text
     titles = sorted((name for name in matter if name.lower() == "title"), reverse=True)  # `title` before `Title`
     title = matter.pop(titles[0]) if titles else None
+    matter = {name: _elements(value) if name.lower() in _TAGS else value for name, value in matter.items()}
     heading, _, rest = body.lstrip().partition("\n")
     if title is None and heading.startswith("# "):
         return _Read(rest.strip(), heading.lstrip("# ").strip(), matter, broken)
     text = body.lstrip() if matter or title is not None else body
     return _Read(text, "" if title is None else str(title), matter, broken)
+
+
+def _elements(value: Any) -> Any:
+    """The tags of `tags: k8s, ops` as a list, as programs for notes read them."""
+    if not isinstance(value, str) or "," not in value:
+        return value
+    return [tag for part in value.split(",") if (tag := part.strip())]
 
 
 def front_matter(text: str) -> tuple[dict[str, Any] | None, str, int]:

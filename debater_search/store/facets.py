@@ -18,11 +18,12 @@ from debater_search.store.values import date_text
 from debater_search.types import Count, Facet, RangeCount
 
 FieldType = Literal["number", "text", "boolean", "date", "mixed", "object", "long", "missing"]
-"""`mixed`: of several types. `object`: its own fields are listed beside it. `long`: texts over 200 characters, or lists
-over 64 elements, which are not counted."""
+"""`mixed`: of several types, unless nine of ten values are numbers, or dates. `object`: its own fields are listed
+beside it. `long`: texts over 200 characters, or lists over 64 elements, which are not counted."""
 
 _COUNTED = "type IN ('text', 'date text', 'number', 'boolean')"
 _NUMBERS = "FROM fields WHERE key = ? AND type = 'number'"
+NEARLY_ALL = 0.9  # of a field's values
 _PERIODS = ("%Y-%m-%d", "%Y-%m", "%Y")
 _LARGEST = 300  # powers of ten; numbers above are not counted in ranges
 
@@ -160,7 +161,7 @@ def _described(ask: Ask, name: str, limit: int) -> FieldDescription:
     if not kinds:
         type: FieldType = "object" if "object" in rows else "long" if "long" in rows else "missing"
         return FieldDescription(name, type, documents_with)
-    type = _PLAIN[kinds[0]] if len(kinds) == 1 and not {"object", "long"} & rows.keys() else "mixed"
+    type = _usual(kinds, rows) if not {"object", "long"} & rows.keys() else "mixed"
     if type == "number":
         return FieldDescription(name, type, documents_with, *rows["number"][1:3])
     if type == "date":
@@ -169,6 +170,13 @@ def _described(ask: Ask, name: str, limit: int) -> FieldDescription:
     frequent = _most_frequent(ask, f"FROM fields WHERE key = ? AND {_COUNTED}", name, limit)
     distinct = sum(rows[kind][0] for kind in kinds)
     return FieldDescription(name, type, documents_with, values=frequent, distinct=distinct)
+
+
+def _usual(kinds: list[str], rows: dict[str, list[Any]]) -> FieldType:
+    """The type of a field's values; also the type of nearly all where it is a number or a date."""
+    usual = max(kinds, key=lambda kind: rows[kind][3])
+    share = rows[usual][3] / sum(rows[kind][3] for kind in kinds)
+    return _PLAIN[usual] if share == 1 or (share >= NEARLY_ALL and usual in ("number", "date text")) else "mixed"
 
 
 def _most_frequent(ask: Ask, where: str, name: str, limit: int) -> list[Count]:

@@ -31,6 +31,8 @@ _LOOKS = {
 }
 
 
+_OF_NUMBERS = set("0123456789.,-+ '")  # a text of them alone may be a number elsewhere
+
 _LIST = re.compile(r"(?!.*&\w+;)[^|;]{1,40}(?:[|;][^|;]{1,40})+")  # no entity of HTML, such as &amp;
 _SHARE_OF_LISTS = 0.2  # of the texts of a field; the others may have one element
 
@@ -57,18 +59,22 @@ def _sentences(documents: DocumentStore, first: int) -> Iterator[str]:
         values = counts.total()
         for kind, usual in (("dates", counts["date text"]), ("numbers", counts["number"] + spelled)):
             if 0 < values - usual <= MAX_SHARE * values:
-                yield from _odd(documents, key, kind, usual, values, first)
+                as_text = kind == "numbers" and spelled > counts["number"]
+                yield from _odd(documents, key, kind, usual, values, first, as_text=as_text)
         if counts["text"] - spelled >= (1 - MAX_SHARE) * values:
             yield from _kept_as_text(documents, key, first)
 
 
-def _odd(documents: DocumentStore, key: str, kind: str, usual: int, values: int, first: int) -> Iterator[str]:
+def _odd(
+    documents: DocumentStore, key: str, kind: str, usual: int, values: int, first: int, *, as_text: bool
+) -> Iterator[str]:
     where = f"key = ?1 AND position >= ?2 AND {_ODD[kind]}"
     sql = f"SELECT value, position FROM fields WHERE {where} ORDER BY position LIMIT 1"
     for value, position in documents.field_rows(sql, key, first):
         [id] = documents.ids([position])
         more = f", the first of {values - usual:,}" if values - usual > 1 else ""
-        yield f"{key}: {usual:,} of {values:,} values are {kind}; {id} has {_shown(value)}{more}."
+        said = f"{key}: {usual:,} of {values:,} values are {kind}; {id} has {_shown(value)}{more}."
+        yield f"{said} Read the others as numbers with `columns` number={key}." if as_text else said
 
 
 def _kept_as_text(documents: DocumentStore, key: str, first: int) -> Iterator[str]:
@@ -76,7 +82,8 @@ def _kept_as_text(documents: DocumentStore, key: str, first: int) -> Iterator[st
     texts = [text.strip() for (text,) in documents.field_rows(sql, key, first, _SAMPLE)]
     for cure, pattern in _LOOKS.items():
         if texts and all(map(pattern.fullmatch, texts)):
-            yield f"{key}: values like {_shown(texts[0])} are kept as text: {cure}."
+            telling = next((text for text in texts if not set(text) <= _OF_NUMBERS), texts[0])
+            yield f"{key}: values like {_shown(telling)} are kept as text: {cure}."
     lists = [text for text in texts if _LIST.fullmatch(text)]
     real = "SELECT 1 FROM fields WHERE key = ? AND type = 'several' LIMIT 1"
     if lists and len(lists) >= _SHARE_OF_LISTS * len(texts) and not documents.field_rows(real, key):

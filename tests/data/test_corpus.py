@@ -122,7 +122,8 @@ def test_bad_row_names_file_and_line(tmp_path: Path, rows: list[object], message
 
 def test_the_hint_for_a_missing_text_shows_the_columns_that_are_there(tmp_path: Path) -> None:
     path = write(tmp_path / "c.csv", "id,name,words", "1,Alta,A tent")
-    wanted = "Every row needs an id (_id, id or docid) and a text (text or contents); this one has id, name, words."
+    names = "text, contents, content, abstract, description or summary"
+    wanted = f"Every row needs a text ({names}); this one has id, name, words."
     for choice, advice in (
         (None, "Rename the right one to text."),
         (ColumnChoice(), "Say which column it is with `columns`, such as text=words."),

@@ -159,6 +159,13 @@ def test_markdown_is_read_with_its_front_matter(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_tags_with_commas_in_front_matter_are_a_list(tmp_path: Path) -> None:
+    text = "---\nTags: k8s, ops,\nkeywords: one\nplace: Rome, Italy\n---\nx"
+    (document,) = read_corpus(write(tmp_path, {"a.md": text}))
+    own = {"path": "a.md", "modified": TIME}
+    assert document.metadata == {**own, "Tags": ["k8s", "ops"], "keywords": "one", "place": "Rome, Italy"}
+
+
 def test_texts_have_their_path_and_time_of_change(tmp_path: Path) -> None:
     folder = write(tmp_path, {"a.txt": "x", "b.markdown": "# B\ny", "c.txt.gz": gzip.compress(b"z", mtime=0)})
     documents = list(read_corpus(folder))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from debater_search.data import read_corpus, read_qrels, read_queries, read_run
 from debater_search.errors import DamagedError, DebaterError, InvalidError
+from debater_search.roles import ColumnChoice
 from debater_search.types import Document, Query
 
 NAN = float("nan")
@@ -158,7 +159,7 @@ def test_a_decimal_comma_is_read_where_semicolons_or_tabs_separate(
         ["1,234,567"],
         ["1.234.567"],
         ["12,5", "12.5"],
-        ["12,5", "n/a"],
+        ["12,5", "none today"],
         ["012,5"],
         ["1,5 kg"],
         ["38,39,40", "38,5"],
@@ -170,6 +171,27 @@ def test_a_decimal_comma_is_read_where_semicolons_or_tabs_separate(
 )
 def test_cells_that_are_not_surely_numbers_stay_text(tmp_path: Path, cells: list[str]) -> None:
     assert column(tmp_path / "c.csv", cells) == cells
+
+
+def test_what_people_write_for_a_missing_value_is_none_among_numbers_only(tmp_path: Path) -> None:
+    assert column(tmp_path / "c.csv", ["12,5", "n/a", "NA", "-"]) == [12.5, None, None, None]
+    assert column(tmp_path / "d.csv", ["true", "N/A"], ",") == [True, None]
+    assert column(tmp_path / "e.csv", ["NA", "FR", "-"]) == ["NA", "FR", "-"]
+
+
+def test_a_column_of_numbers_by_the_callers_word_keeps_other_cells_as_text(tmp_path: Path) -> None:
+    choice = ColumnChoice({"number": ["price"]})
+    for separator, cells, values in (
+        (",", ["48.9", "12,90 €", "n/a", "", "02139", "true", "7"], [48.9, "12,90 €", None, None, "02139", "true", 7]),
+        (";", ["48,9", "12,90 €", "1.234,50", "7"], [48.9, "12,90 €", 1234.5, 7]),
+    ):
+        rows = "".join(f'{n}{separator}x{separator}"{cell}"\n' for n, cell in enumerate(cells))
+        file = table(tmp_path / "c.csv", f"id{separator}text{separator}price\n{rows}")
+        assert [document.metadata["price"] for document in read_corpus(file, choice)] == values
+    rows = [{"id": "1", "text": "a", "price": "48.9"}, {"id": "2", "text": "b", "price": [1]}, {"id": "3", "text": "c"}]
+    documents = list(read_corpus(jsonl(tmp_path / "c.jsonl", *rows), choice))
+    assert [document.metadata.get("price") for document in documents] == [48.9, [1], None]
+    assert choice.columns == {"number": ["price"]}
 
 
 @settings(max_examples=60, deadline=None)

@@ -248,3 +248,16 @@ def test_no_cell_is_lost_and_usual_rows_are_read_as_ever(rows: list[dict[str, st
             id, text = (next(row[n] for n in order if n in row) for order in (ID_FIELDS, TEXT_FIELDS))
             assert (document.id, document.text, document.title) == (id, text, row.get("title", ""))
     assert list(as_documents(rows)) == documents
+
+
+def test_the_id_may_be_a_part_of_the_text(tmp_path: Path) -> None:
+    path = table(tmp_path / "c.csv", "sku,name,description", "K-1,Alta,A tent")
+    choice = ColumnChoice({"text": ["sku", "description"]})
+    assert list(read_corpus(path, choice)) == [Document("K-1", "K-1\n\nA tent", "Alta")]
+
+
+def test_a_column_of_numbers_is_named_among_what_was_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = table(tmp_path / "c.csv", "sku,description,price", "K-1,A tent,9")
+    with caplog.at_level("INFO"):
+        list(read_corpus(path, ColumnChoice({"number": "price"})))
+    assert "Read sku as id, description as text, price as number." in caplog.text

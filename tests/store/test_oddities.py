@@ -16,7 +16,10 @@ DAYS = [f"2024-03-{day:02}" for day in range(1, 19)]
     [
         ([*DAYS, "soon"], ["f: 18 of 19 values are dates; d18 has 'soon'."]),
         ([2024, *DAYS, *DAYS, "x" * 300], ["f: 36 of 38 values are dates; d0 has '2024', the first of 2."]),
-        ([*map(str, range(10)), "tba", "7.5"], ["f: 11 of 12 values are numbers; d10 has 'tba'."]),
+        (
+            [*map(str, range(10)), "tba", "7.5"],
+            ["f: 11 of 12 values are numbers; d10 has 'tba'. Read the others as numbers with `columns` number=f."],
+        ),
         ([*range(10), None, "tba", "8"], ["f: 11 of 12 values are numbers; d11 has 'tba'."]),
         ([*DAYS, "soon", "later", "never"], []),  # more than a tenth: truly mixed
         ([*DAYS, None, ""], []),
@@ -26,6 +29,10 @@ DAYS = [f"2024-03-{day:02}" for day in range(1, 19)]
         (
             ["89,90 €", "1.200,00 €"],
             ["f: values like '1.200,00 €' are kept as text: write numbers as 1234.50, without a unit."],
+        ),
+        (
+            ["12,50", "8,00 €"],
+            ["f: values like '8,00 €' are kept as text: write numbers as 1234.50, without a unit."],
         ),
         (
             ["$5", "$1,000.50"],

@@ -51,6 +51,24 @@ def test_a_limit_of_a_range_belongs_to_the_range_that_it_begins(store_of: Store)
     assert found.ranges == [(0.0, 0.2, 1), (0.2, 0.4, 2), (0.4, 0.6, 1), (0.6, 0.8, 1)]
 
 
+def test_a_few_texts_among_numbers_do_not_hide_the_ranges(store_of: Store) -> None:
+    found = count_values(store_of(*range(18), "n/a", "tba"), "v", limit=2)
+    assert (found.type, found.documents, found.min, found.max) == ("number", 20, 0, 17)
+    assert found.ranges == [(0, 10, 10), (10, 20, 8)]
+
+
+@pytest.mark.parametrize(
+    ("values", "type"),
+    [
+        ([*(f"2024-05-{day}" for day in range(10, 19)), "soon"], "date"),
+        ([*range(8), "tba"], "mixed"),
+        ([*"aaaaaaaaaaaaaaaaaaa", 1], "mixed"),
+    ],
+)
+def test_a_field_is_of_the_type_of_nearly_all_if_that_has_ranges(store_of: Store, values: list[Any], type: str) -> None:
+    assert count_values(store_of(*values), "v").type == type
+
+
 def test_a_document_counts_once_per_range(store_of: Store) -> None:
     found = count_values(store_of([1, 2, 3], [2, 90]), "v", limit=2)
     assert found.ranges == [(0, 50, 2), (50, 100, 1)]
