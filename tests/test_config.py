@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from debater_search.config import beside, load_settings, read_mapping
 from debater_search.errors import DebaterError
+from debater_search.training import TrainingSettings
 from docs.reference.settings import schema_table
 
 
@@ -282,3 +283,18 @@ def test_a_number_beyond_its_limits_is_answered_with_the_default(tmp_path: Path,
     with pytest.raises(DebaterError, match="but it must be ") as told:
         load_config(tmp_path / "c.yaml", [given])
     assert told.value.hint.endswith(f"The default is {default}.")
+
+
+def test_all_settings_that_are_wrong_are_named(tmp_path: Path) -> None:
+    wrong = ["learningrate: 3", "batch_size: -1", "loss: {contrast: foo, scale: -2}", "lora: {r: -1}"]
+    path = tmp_path / "c.yaml"
+    path.write_text("\n".join(["model: m", "data: [{path: x}]", *wrong]))
+    with pytest.raises(DebaterError, match=r"line 3: there is no setting learningrate\.") as error:
+        load_settings(TrainingSettings, path)
+    assert error.value.hint == (
+        "Did you mean learning_rate? Also wrong: loss.scale, loss.contrast, lora.r, batch_size."
+    )
+    path.write_text("\n".join(["model: m", "dat: [{path: x}]", "output: y"]))
+    with pytest.raises(DebaterError, match="no setting dat") as error:
+        load_settings(TrainingSettings, path)
+    assert error.value.hint == "Did you mean data?"

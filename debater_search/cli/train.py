@@ -62,7 +62,8 @@ def train(
 
     The smallest CONFIG is:
 
-    {model: debater-small, data: [{path: rows.jsonl}], output: checkpoints/new}
+    {model: debater-small, data: [{path: rows.jsonl}], batch_size: 32,
+    output: checkpoints/new}
 
     A row of data is {"query": "…", "positive": "…", "negative": "…"}, each a text
     or a list; negative may be missing. Shapes of other tools work, too.

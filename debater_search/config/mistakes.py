@@ -25,9 +25,29 @@ def explained(
     lines: dict[Key, int],
     given: dict[Key, str],
 ) -> DebaterError:
-    """Pydantic's gravest complaint as a sentence with key and line, and a hint with the nearest key."""
+    """Pydantic's gravest complaint as a sentence with key and line, and a hint with the nearest key and the others."""
     # an unknown key first: it is often the misspelt name of one that is then missing
     first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
+    told = _explained(schema, first, errors, path, lines, given)
+    names = [".".join(map(str, _as_written(schema, key, {*lines, *given}))) for key in _keys(schema, [first, *errors])]
+    return DebaterError(told.message, f"{told.hint} Also wrong: {_listed(names[1:])}." if names[1:] else told.hint)
+
+
+def _keys(schema: type[BaseModel], errors: list[ErrorDetails]) -> list[Key]:
+    """The settings that errors are about, each once; without missing ones, whose names may be misspelt."""
+    first, *others = errors
+    told = [first, *(error for error in others if error["type"] != "missing")]
+    return list(dict.fromkeys(followed(schema, error["loc"])[0] for error in told))
+
+
+def _explained(
+    schema: type[BaseModel],
+    first: ErrorDetails,
+    errors: list[ErrorDetails],
+    path: str | Path | None,
+    lines: dict[Key, int],
+    given: dict[Key, str],
+) -> DebaterError:
     key, model = followed(schema, first["loc"])
     here = _as_written(schema, key, {*lines, *given})
     name = ".".join(map(str, here))

@@ -37,7 +37,9 @@ def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
     about = read_json(folder / ("template.json" if kind == "onnx" else "debater.json"))
     adapted = (folder / "adapter_config.json").is_file()
     base = str(about.get("base_model") or "")
-    source = Path(str(about.get("model") or about.get("exported_from", {}).get("model") or name)).name
+    made_from = Path(str(about.get("model") or about.get("exported_from", {}).get("model") or name))
+    within_run = made_from.name == "best" or made_from.name.startswith("checkpoint-")
+    source = f"{made_from.parent.name}/{made_from.name}" if within_run and made_from.parent.name else made_from.name
     step = about.get("provenance", {}).get("step")
     trained = "" if step is None else f", trained for {step:,} steps"
     checkpoint = f"An encoder for dense retrieval: a checkpoint of debater{trained}."
@@ -87,6 +89,9 @@ def _usage(folder: Path, kind: Kind) -> Iterator[str]:
             'queries = model.encode_query(["a question"])',
             'documents = model.encode_document(["a text"])',
         )
+        if own:
+            yield ""
+            yield "The prompt `query: ` in `model.prompts` only marks queries: `debater.json` has what is before them."
 
 
 def _python(imported: str, *lines: str) -> list[str]:

@@ -101,7 +101,7 @@ def build(
     without an id gets one that is made from the text, so that the same text is one document, now and in later changes.
     `columns` says which fields of a row are its id, title and text, such as {"id": "sku", "text": ["name", "notes"]};
     by default well-known names do. Texts of the fields of `list` (`red|blue`, `red;blue`) and of `comma-list` become
-    lists. Later changes of the index read alike. `skip_bad` leaves out rows and files that
+    lists, those of `number` numbers. Later changes of the index read alike. `skip_bad` leaves out rows and files that
     cannot be read; the manifest's warnings name them.
 
     Without an encoder the index is lexical only (BM25), unless `embeddings` names a folder of ready shards to build

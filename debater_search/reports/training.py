@@ -29,7 +29,7 @@ def draw_training(metrics: Path, picture: Path) -> None:
     """Draw `metrics.jsonl` as a PNG and, beside it, an SVG: losses, learning rate, nDCG@10 of each thinking step."""
     entries = read_metrics(metrics)
     phases = [phase for phase in LOSSES if _of(entries, phase)]
-    measured = _of(entries, "evaluation")
+    measured, start = _of(entries, "evaluation"), _of(entries, "before training")
     top = [*phases, "learning rate"]
     mosaic = [top, ["ndcg"] * len(top)] if measured else [top]
     with styled():
@@ -39,7 +39,7 @@ def draw_training(metrics: Path, picture: Path) -> None:
             _draw_losses(panels[phase], phase, _of(entries, phase))
         _draw_rate(panels["learning rate"], _of(entries, phases[-1]) if phases else [])
         if measured:
-            _draw_ndcg(panels["ndcg"], measured)
+            _draw_ndcg(panels["ndcg"], measured, start)
         save(figure, picture)
 
 
@@ -87,8 +87,13 @@ def _draw_rate(axes: "Axes", rows: Entries) -> None:
     _grid(axes)
 
 
-def _draw_ndcg(axes: "Axes", rows: Entries) -> None:
-    """Draw nDCG@10 over training: thin lines for thinking steps, a thick one for the last, which search uses."""
+def _draw_ndcg(axes: "Axes", rows: Entries, start: Entries) -> None:
+    """Draw nDCG@10 over training: thin lines for thinking steps, a thick one for the last, which search uses.
+
+    A dotted line across is the model before training.
+    """
+    for score in _curve(start, "ndcg@10")[1][-1:]:
+        axes.axhline(score, color=DARK, linewidth=1.3, linestyle=":", label=f"before training: {score:.3f}")
     depth = max((len(row.get("steps") or []) for row in rows), default=0)
     for number in range(depth - 1):
         share = number / max(1, depth - 2)

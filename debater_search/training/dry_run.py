@@ -18,7 +18,7 @@ from debater_search.training.launch import processes_for
 from debater_search.training.memory import FLOAT32, memory_of, memory_per_device, savings
 from debater_search.training.run_folder import is_finished
 from debater_search.training.settings import TrainingSettings
-from debater_search.training.starting import load_start, require_room
+from debater_search.training.starting import load_start, require_room, warn_of_cut_queries
 from debater_search.training.steps import prepare
 from debater_search.training.student import Student
 from debater_search.training.trackers import require_trackers
@@ -80,6 +80,8 @@ def plan(
         ahead.warn(settings)
     if data is not None:
         data.warn_of_unscored()
+    if data is not None and assumed is None:
+        warn_of_cut_queries(student, settings, [data.batch(0)])
     read = data if assumed is None else None  # a stand-in does not read texts as the model does
     tokens = _tokens_per_step(student, settings, read, ahead.steps)
     parameters = list(student.model.parameters())

@@ -16,7 +16,7 @@ from debater_search.training.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
-EVALUATION, SCORE = "evaluation", "ndcg@10"
+START, EVALUATION, SCORE = "before training", "evaluation", "ndcg@10"
 
 
 class Journal:
@@ -74,6 +74,8 @@ class Journal:
 
     @staticmethod
     def _is_before(entry: dict[str, Any], step: int, warm: bool) -> bool:
+        if entry["phase"] == START:
+            return True
         of_warm_start = entry["phase"] == "warm start"
         return entry["step"] <= step if of_warm_start == warm else of_warm_start
 

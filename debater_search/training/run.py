@@ -23,8 +23,9 @@ from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.budget import fitting_budget, told_of_memory
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.horizon import Horizon
-from debater_search.training.journal import EVALUATION, SCORE, Journal, is_finite
+from debater_search.training.journal import Journal, is_finite
 from debater_search.training.loss import DeliberationLoss
+from debater_search.training.measurements import Measurements
 from debater_search.training.optimizers import make_optimizer
 from debater_search.training.parallel import Parallel, mesh_for
 from debater_search.training.phases import Phase
@@ -48,6 +49,7 @@ class Run:
         self.horizon = Horizon.of(settings, self.data.steps_per_epoch)
         torch.manual_seed(settings.seed)
         mesh = mesh_for(settings.parallel)
+        log.info("Loading %s.", settings.model)
         self.student = load_student(settings, device, mesh, resume_from)
         if self.student.device.type == "cpu":  # who bounds memory pays for it: a step takes two thirds more time
             (return_freed_memory if settings.gradient_cache else keep_freed_memory)()
@@ -61,7 +63,7 @@ class Run:
         self.parallel = Parallel(self.student, sharded=mesh is not None)
         if self.student.device.type == "cpu" and not self.parallel.sharded:
             lay_out_frozen(self.student.model.backbone)  # last: restoring and sharing weights change them
-        self.scores: list[float] = []
+        self.measurements: Measurements | None = None
         self.cache_tokens: int | None = settings.gradient_cache or None
         if self.state.get("config", {}).get("gradient_cache") == settings.gradient_cache:
             self.cache_tokens = self.state["cache_tokens"]  # as much as memory was found to hold
@@ -73,20 +75,30 @@ class Run:
         if warm and self.settings.warm_start is None:  # left out by a changed config: what it taught stays
             warm, done = False, 0
         describe_start(self.settings, self.data, self.student, self.horizon, self.parallel.processes)
+        if self.settings.eval is not None and self.development is not None:
+            parts = self.development, self.student, self.parallel, self.journal
+            self.measurements = Measurements(self.settings.eval, *parts)
         if self.resume_from is not None:
-            self.scores = self.journal.go_on_from(done, warm=warm)
+            scores = self.journal.go_on_from(done, warm=warm)
+            if self.measurements is not None:
+                self.measurements.scores = scores
             log.info("Resuming from %s.", self.resume_from)
+        elif self.measurements is not None:
+            self.measurements.measure_start()
         if warm or (self.resume_from is None and self.settings.warm_start and self.student.spec.deliberates):
             self._run_phase(self._warm_phase(done), done)
             self._save(0, None)
             warm, done = False, 0
             if self.parallel.is_main:
                 run_folder.drop_warm(self.folder)
-        over = done >= self.horizon.steps or self._stalls()  # killed at its end, or a changed config has less patience
+        stalls = self.measurements is not None and self.measurements.stalls()
+        over = done >= self.horizon.steps or stalls  # killed at its end, or a changed config has less patience
         if over:
             log.info("No step is left to train: the run ends at step %s.", f"{done:,}")
         last = done if over else self._run_phase(self._main_phase(done), done)
         self.student.model.eval()
+        if self.measurements is not None:
+            self.measurements.warn_if_worse()
         provenance = self._provenance_now()
         if self.settings.average_last > 1:
             before = run_folder.complete_checkpoints(self.folder, after=0, before=last)
@@ -228,12 +240,13 @@ class Run:
 
     def _measure_and_save(self, step: int, optimizer: Optimizer) -> bool:
         """Measure and save where it is time; True where measurements say to stop."""
-        evaluation, stop = self.settings.eval, False
+        measured, stop = self.measurements, False
         # Measured before it is saved: a run that goes on from a checkpoint has its score.
-        if evaluation is not None and (step % evaluation.every == 0 or step == self.horizon.steps):
-            self._evaluate(step)
-            if stop := self._stalls():
-                log.info("Stopped at step %d: %d measurements without a new best.", step, without_gain(self.scores))
+        if measured is not None and measured.is_due(step, self.horizon.steps):
+            if measured.measure(step):
+                self._save_best(step)
+            if stop := measured.stalls():
+                log.info("Stopped at step %d: %d measurements without a new best.", step, measured.without_gain)
         ends = stop or step == self.horizon.steps
         if ends or step % self.settings.save_steps == 0:
             self._save(step, optimizer)  # at the end, too: a longer run goes on from there
@@ -241,29 +254,16 @@ class Run:
             self._keep_newest()
         return stop
 
-    def _stalls(self) -> bool:
-        """Whether as many measurements as `eval.patience` brought no new best."""
-        patience = self.settings.eval.patience if self.settings.eval is not None else None
-        return patience is not None and bool(self.scores) and without_gain(self.scores) >= patience
-
     def _keep_newest(self) -> None:
         """Remove the checkpoints that `save_total_limit` does not keep."""
         if self.parallel.is_main and self.settings.save_total_limit is not None:
             run_folder.keep_newest(self.folder, self.settings.save_total_limit)
 
-    def _evaluate(self, step: int) -> None:
-        assert self.development is not None
-        with self.student.measured():
-            measured = self.development.measure(self.student, self.parallel)
-            best = max(self.scores, default=-math.inf)
-            self.scores.append(measured[SCORE])
-            self.journal.write(EVALUATION, {"step": step, **measured})
-            is_best = measured[SCORE] > best
-            log.info("Step %s: nDCG@10 %.4f%s", f"{step:,}", measured[SCORE], ", the best" if is_best else "")
-            if is_best:
-                best_of_run = self.folder / run_folder.BEST_FOLDER
-                checkpoints.write_checkpoint(best_of_run, self.student, self._provenance_now(), step=step,
-                                             optimizer=None, parallel=self.parallel)  # fmt: skip
+    def _save_best(self, step: int) -> None:
+        checkpoints.write_checkpoint(
+            self.folder / run_folder.BEST_FOLDER, self.student, self._provenance_now(), step=step, optimizer=None,
+            parallel=self.parallel,
+        )  # fmt: skip
 
     def _save(self, step: int, optimizer: Optimizer | None, *, warm: bool = False) -> None:
         # A run can resume from here: an optimizer without steps stands for a phase not begun.
@@ -294,8 +294,3 @@ class Run:
             f"The {what} is not a number at step {step + 1} of {phase.name.lower()}. Its rows: {phase.describe(step)}.",
             " ".join(filter(None, hints)),
         )
-
-
-def without_gain(scores: list[float]) -> int:
-    """Measurements since the best one."""
-    return len(scores) - 1 - max(range(len(scores)), key=lambda n: (scores[n], -n))

@@ -206,7 +206,7 @@ class Lora(Section):
 class MaxLength(Section):
     """Longest texts in tokens; what stands around the body is always whole."""
 
-    query: PositiveInt = Field(64, description="Query, instruction and special tokens included.")
+    query: PositiveInt = Field(64, description="Query, instruction and special tokens included; in search, too.")
     document: PositiveInt = Field(512, description="Document, prompt and thinking tokens included.")
     search: PositiveInt | None = Field(
         None, description="Document length of the trained model, at least document; null: as in training."

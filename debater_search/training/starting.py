@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from debater_search.encoder.spec import EncoderSpec
 from debater_search.encoder.speed.hardware import choose_device
 from debater_search.errors import InvalidError
 from debater_search.training.adapter import make_trainable
-from debater_search.training.batches import TrainingData
+from debater_search.training.batches import Batch, TrainingData
 from debater_search.training.checkpoints import restore_weights
 from debater_search.training.gather import in_turn
 from debater_search.training.horizon import Horizon
@@ -23,10 +24,13 @@ from debater_search.training.parallel import shard
 from debater_search.training.precision import computes_in
 from debater_search.training.sections import TeacherModel
 from debater_search.training.settings import DTYPES, TrainingSettings
+from debater_search.training.steps import prepare
 from debater_search.training.student import Student, read_beside_mean, with_instruction
 from debater_search.training.teacher import BaseTeacher, texts_to_count
 
 log = logging.getLogger(__name__)
+
+MANY_CUT = 0.05  # of the queries of a batch; a few long ones are no mistake
 
 
 def load_student(
@@ -186,6 +190,19 @@ def _require_above(around: int, name: str, length: int, text: str) -> None:
         )
 
 
+def warn_of_cut_queries(student: Student, settings: TrainingSettings, batches: Iterable[Batch]) -> None:
+    """Warn where many queries of some batches are as long as `max_length.query` lets them be."""
+    tokens = [prepare(student, batch, settings.max_length.document).tokens for batch in batches]
+    lengths = [len(text.ids) for texts in tokens for text in texts if text.kind == "query"]
+    full = sum(length >= settings.max_length.query for length in lengths)
+    if full > MANY_CUT * len(lengths):
+        log.warning(
+            "%d of the first %d queries fill max_length.query (%d tokens, instruction included): what is behind is cut "
+            "off, in search, too. Raise it.",
+            full, len(lengths), settings.max_length.query,
+        )  # fmt: skip
+
+
 def describe_start(
     settings: TrainingSettings, data: TrainingData, student: Student, horizon: Horizon, processes: int
 ) -> None:
@@ -203,3 +220,4 @@ def describe_start(
         log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
     horizon.warn(settings)
     data.warn_of_unscored()
+    warn_of_cut_queries(student, settings, [data.batch(0)])

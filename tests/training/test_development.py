@@ -14,6 +14,7 @@ from debater_search.encoder import Encoder
 from debater_search.evaluation import evaluate, load_task
 from debater_search.training import load_config, train
 from debater_search.training.development import DevelopmentSet, SampledTask
+from debater_search.training.measurements import Measurements
 from debater_search.training.run import Run
 from debater_search.training.run_folder import best_measured
 from debater_search.training.sections import Evaluation
@@ -50,11 +51,12 @@ def test_a_checkpoint_is_written_after_its_evaluation(
     config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr("debater_search.training.run.DevelopmentSet", lambda settings, seed: None)
-    monkeypatch.setattr(Run, "_evaluate", lambda self, step: done.append(f"score {step}"))
+    monkeypatch.setattr("debater_search.training.run.DevelopmentSet", lambda settings, seed: SimpleNamespace())
+    monkeypatch.setattr(Measurements, "measure_start", lambda self: done.append("start"))
+    monkeypatch.setattr(Measurements, "measure", lambda self, step: done.append(f"score {step}"))
     monkeypatch.setattr(Run, "_save", lambda self, step, optimizer: done.append(f"save {step}"))
     train(config(eval={"task": "task", "every": 2}, max_steps=4))
-    assert done == ["score 2", "save 2", "score 4", "save 4"]
+    assert done == ["start", "score 2", "save 2", "score 4", "save 4"]
 
 
 def test_training_stops_when_measurements_bring_no_new_best(
@@ -64,19 +66,40 @@ def test_training_stops_when_measurements_bring_no_new_best(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "debater_search")
-    scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
+    scores = iter([0.45, 0.3, 0.5, 0.4, 0.5, 0.9])
     monkeypatch.setattr(DevelopmentSet, "measure", lambda *_: {"ndcg@10": next(scores)})
     folder = train(config(max_steps=9, eval={"task": str(development), "every": 1, "patience": 2}))
     assert [row["ndcg@10"] for row in metrics(folder, "evaluation")] == [0.3, 0.5, 0.4, 0.5]
     assert json.loads((folder / "debater.json").read_text())["provenance"]["step"] == 4
     assert json.loads((folder / "best" / "debater.json").read_text())["provenance"]["step"] == 2
-    assert [line for line in caplog.messages if line.startswith("Step ")] == [
-        "Step 1: nDCG@10 0.3000, the best",
-        "Step 2: nDCG@10 0.5000, the best",
-        "Step 3: nDCG@10 0.4000",
-        "Step 4: nDCG@10 0.5000",
+    assert [line for line in caplog.messages if "nDCG" in line] == [
+        "Before training: nDCG@10 0.4500",
+        "Step 1: nDCG@10 0.3000 (-0.1500 to before training), the best",
+        "Step 2: nDCG@10 0.5000 (+0.0500 to before training), the best",
+        "Step 3: nDCG@10 0.4000 (-0.0500 to before training)",
+        "Step 4: nDCG@10 0.5000 (+0.0500 to before training)",
     ]
     assert best_measured(folder) == (2, 0.5)
+
+
+def test_a_run_that_makes_the_model_worse_says_so(
+    config: Callable[..., TrainingSettings],
+    development: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scores = iter([0.45, 0.3, 0.4, 0.35])
+    monkeypatch.setattr(DevelopmentSet, "measure", lambda *_: {"ndcg@10": next(scores)})
+    settings = config(max_steps=2, eval={"task": str(development), "every": 1})
+    folder = train(settings)
+    assert [row["ndcg@10"] for row in metrics(folder, "before training")] == [0.45]
+    said = "Training made the model worse: nDCG@10 was 0.4500 before, and is 0.4000 at best."
+    assert [line.startswith(said) for line in caplog.messages if "worse" in line] == [True]
+    assert "| before training | ndcg@10 | 0.4500 |" in (folder / "best" / "README.md").read_text()
+    longer = settings.model_copy(update={"max_steps": 3})
+    train(longer, resume=True, force=True)  # the start is not measured again
+    assert [row["ndcg@10"] for row in metrics(folder, "evaluation")] == [0.3, 0.4, 0.35]
+    assert [line.startswith(said) for line in caplog.messages if "worse" in line] == [True, True]
 
 
 def test_a_sample_keeps_all_judged_documents(development: Path) -> None:

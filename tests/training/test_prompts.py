@@ -9,6 +9,7 @@ import pytest
 
 from debater_search.encoder import Encoder
 from debater_search.errors import InvalidError
+from debater_search.training import plan
 from debater_search.training.batches import TrainingData
 from debater_search.training.kept import KeptVectors
 from debater_search.training.settings import TrainingSettings
@@ -104,3 +105,14 @@ def test_a_dry_run_shows_the_prompt(config: Callable[..., Any]) -> None:
 
     [example] = plan(config(document_prompt="zz "), device="cpu").examples
     assert "z" in json.dumps(example["positive"])
+
+
+@pytest.mark.parametrize(("length", "told"), [(6, True), (32, False)])
+def test_queries_that_are_cut_are_told_before_training(
+    config: Callable[..., TrainingSettings], caplog: pytest.LogCaptureFixture, length: int, told: bool
+) -> None:
+    plan(config(max_length={"query": length, "document": 60}))
+    assert [m for m in caplog.messages if "queries fill max_length.query (6 tokens" in m] == [
+        m for m in caplog.messages if told and m.startswith("6 of the first 6 queries")
+    ]
+    assert told == any("queries fill" in message for message in caplog.messages)

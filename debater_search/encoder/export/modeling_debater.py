@@ -149,11 +149,13 @@ class Debater(InputModule):
         with open(files[SETTINGS], encoding="utf-8") as file:
             settings = json.load(file)
         given = model_kwargs or {}
-        chosen = {name: given[name] for name in ("dtype", "attn_implementation") if name in given}
+        chosen: dict[str, Any] = {name: given[name] for name in ("dtype", "attn_implementation") if name in given}
         hub = {"token": place["token"], "cache_dir": place["cache_folder"], "revision": place["revision"]}
-        model = AutoModel.from_pretrained(
-            model_name_or_path, use_safetensors=True, local_files_only=place["local_files_only"], **hub, **chosen
-        )
+        chosen |= {"use_safetensors": True, "local_files_only": place["local_files_only"], **hub}
+        try:  # without the pooler, which has no weights here and would be reported as missing
+            model = AutoModel.from_pretrained(model_name_or_path, add_pooling_layer=False, **chosen)
+        except TypeError:  # a model that has none
+            model = AutoModel.from_pretrained(model_name_or_path, **chosen)
         if getattr(model, "pooler", None) is not None:
             model.pooler = None
         tokenizer = Tokenizer.from_file(files["tokenizer.json"])
