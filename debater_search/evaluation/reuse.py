@@ -8,7 +8,8 @@ from typing import Any
 from debater_search.data import read_run
 from debater_search.errors import DebaterError, InvalidError
 from debater_search.evaluation.details import QUERIES_NAME
-from debater_search.evaluation.results import RUN_NAME, Entry, Result, is_interrupted, restored
+from debater_search.evaluation.restoring import restored
+from debater_search.evaluation.results import RUN_NAME, Entry, Result, is_interrupted
 from debater_search.files import file_in
 
 Lists = Mapping[str, list[Entry]]
