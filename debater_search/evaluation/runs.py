@@ -157,8 +157,12 @@ def run_provenance(path: Path) -> dict[str, Any]:
     return {"run": str(path)} | ({"sha256": sha256_file(path), "tag": read_tag(path)} if path.is_file() else {})
 
 
-def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> Comparisons:
+def compare_with_runs(
+    results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged
+) -> tuple[Comparisons, list[Result]]:
     """Compare the first of one task's results with the others, and with the saved runs of that task.
+
+    Returns the comparisons, and the results of these runs.
 
     A saved run with the name and the values of a system that is compared already is left out: a second test of the same
     difference would only make the correction for multiple tests stricter.
@@ -176,7 +180,7 @@ def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judg
             name = run.label(taken)
             taken.add(name)
             baselines.append(replace(found, model=name))
-    return compare(system, baselines, judged)
+    return compare(system, baselines, judged), baselines[len(results) - 1 :]
 
 
 def evaluate_run(
@@ -216,13 +220,13 @@ def evaluate_run(
     if not isinstance(qrels, Mapping):
         result = replace(result, provenance=result.provenance | {"qrels": str(qrels)})
     is_saved = output is not None and _is_saved(Path(output), result, force=force)
-    comparisons = compare_with_runs([result], find_compared(compare, [result.task]), judged)
+    comparisons, compared = compare_with_runs([result], find_compared(compare, [result.task]), judged)
     if output is not None:
         if is_saved:
             logger.info("Already in %s, not saved again: %s on %s.", output, result.model, result.task)
         else:  # it removes the comparisons of an earlier result
             result.save(output)
-        save_details(output, [result], judged.qrels, judged.texts)
+        save_details(output, [result], judged.qrels, judged.texts, compared=compared)
         save_comparisons(output, comparisons)
     return result, comparisons
 
