@@ -26,6 +26,6 @@ def model_names() -> list[str]:
 
 
 def task_names() -> list[str]:
-    """The folders in BEIR layout in data/, the sets of BEIR, and the suites."""
+    """The bundled collection, the folders in BEIR layout in data/, the sets of BEIR, and the suites."""
     folders = sorted(str(qrels.parent) for qrels in Path("data").glob("*/qrels"))
-    return [*folders, *_SUITES, *(f"beir/{name}" for name in _BEIR)]
+    return ["cranfield", *folders, *_SUITES, *(f"beir/{name}" for name in _BEIR)]

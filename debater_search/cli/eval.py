@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 ANALYSES, OTHERS = "Analyses", "Runs, judgements and reports"
 
 EXAMPLES = examples(
-    "debater eval data/cranfield",
-    "debater eval data/cranfield -m checkpoints/demo --baseline bm25 --all-steps",
-    "debater eval data/cranfield -m checkpoints/demo --compare results-before",
-    "debater eval data/cranfield -m checkpoints/demo --analyse steps -o results",
-    "debater eval data/cranfield --rerank my-reranker    # with and without it",
+    "debater eval cranfield",
+    "debater eval cranfield -m checkpoints/demo --baseline bm25 --all-steps",
+    "debater eval cranfield -m checkpoints/demo --compare results-before",
+    "debater eval cranfield -m checkpoints/demo --analyse steps -o results",
+    "debater eval cranfield --rerank my-reranker    # with and without it",
     "debater eval beir --model debater-2b --output results",
     "debater eval indexes/papers --judgements judgements.jsonl --baseline bm25",
     "debater eval --run run.trec --qrels qrels/test.tsv --compare other.trec",
@@ -72,7 +72,7 @@ def evaluate(
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Folder in BEIR layout, beir/NAME, name of an mteb task, or suite: beir, mteb-eng-v2.",
+            help="Folder in BEIR layout, cranfield (bundled), beir/NAME, mteb task, or suite: beir, mteb-eng-v2.",
             metavar="TASK",
             autocompletion=task_names,
         ),

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+CRANFIELD = "cranfield"
+"""Its name as a task."""
+
 
 def cranfield() -> Path:
     """The folder of Cranfield, a collection in BEIR layout: in an installed package, or among the repository's data."""

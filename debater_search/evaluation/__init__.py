@@ -17,6 +17,7 @@ from debater_search.evaluation.metrics import METRICS, Scores, score_run
 from debater_search.evaluation.opening import opened
 from debater_search.evaluation.published import Published, published_figures
 from debater_search.evaluation.report import write_report
+from debater_search.evaluation.restoring import load_results
 from debater_search.evaluation.results import Result, read_results, scored, write_results
 from debater_search.evaluation.runs import (
     SavedRun,
@@ -61,6 +62,7 @@ __all__ = [
     "judged_by_file",
     "judged_queries",
     "load",
+    "load_results",
     "load_task",
     "missing_tasks",
     "model_name",

@@ -102,9 +102,9 @@ class RunFile:
     name: str
 
     def provenance(self, task: RetrievalTask, data: dict[str, Any], *, split: str, index_type: str) -> dict[str, Any]:
-        """The file's path and hash, and the judgements."""
+        """The file's hash, wherever it lies, and the judgements."""
         judgements = {"judgements": data["judgements"]} if "judgements" in data else {}
-        return run_provenance(self.path) | judgements
+        return {"sha256": run_provenance(self.path)["sha256"]} | judgements
 
     def score(self, task: RetrievalTask, engine: SearchEngine, *, split: str, index_type: str) -> Result:
         """The run's result by the task's judgements."""

@@ -1,6 +1,6 @@
 """An evaluation of one model on many tasks, beside baselines: resumable, each task saved when it is done.
 
-for task in Campaign(["data/cranfield", "beir"], "debater-small", baselines=["bm25"], output="results"):
+for task in Campaign(["cranfield", "beir"], "debater-small", baselines=["bm25"], output="results"):
     print(task.name, [(result.model, result.metrics["ndcg@10"]) for result in task.results])
 """
 

@@ -12,11 +12,12 @@ from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation import significance
 from debater_search.evaluation.metrics import COMPARED, ByMetric, best, bootstrap
 from debater_search.evaluation.notebook import comparison_lines, comparison_table
-from debater_search.evaluation.results import RESULTS_NAME, Entry, Result, changed_results, read_results, restored
+from debater_search.evaluation.restoring import restored
+from debater_search.evaluation.results import RESULTS_NAME, Entry, Result, changed_results, read_results
 from debater_search.refusals import quoted
 from debater_search.types import Qrels
 
-_HINT = 'Pass results of `evaluate`, elements of `read_results(folder)["results"]`, or as `baselines` their folder.'
+_HINT = "Pass results of `evaluate` or `load_results`, or as `baselines` their folder."
 
 EXTREME = 10  # queries listed with the largest gains, and as many with the largest losses
 
@@ -50,11 +51,11 @@ def compare(
 ) -> Comparisons:
     """Compare a system with one baseline or several on one task: an entry of `comparisons` in results.json for each.
 
-    Results come from `evaluate`, or are entries of `results` from `read_results`. A folder among the baselines stands
-    for all results that were saved there on the system's task. Differences are the system's value minus the baseline's,
-    per query. p values are given as they are and after Holm correction over all metrics and baselines of this call;
-    intervals are not corrected. `judged` has the judgements and texts of the queries that changed most; by default the
-    system's own, which a result read from a file does not have.
+    Results come from `evaluate` or `load_results`, or are entries of `results` from `read_results`. A folder among the
+    baselines stands for all results that were saved there on the system's task. Differences are the system's value
+    minus the baseline's, per query. p values are given as they are and after Holm correction over all metrics and
+    baselines of this call; intervals are not corrected. `judged` has the judgements and texts of the queries that
+    changed most; by default the system's own, which a result read from a file does not have.
 
     Raises DebaterError if the results are not of one task, the same queries and the same judgements, and for a folder
     without results on the task.
@@ -161,6 +162,11 @@ def _readable(one: Any) -> Result:
         raise InvalidError(
             "These are comparisons, and not a result.",
             "`evaluate_run` returns both: write `result, comparisons = evaluate_run(…)`, and pass the result.",
+        )
+    if isinstance(one, Mapping) and one and all(isinstance(of_query, Mapping) for of_query in one.values()):
+        raise InvalidError(
+            "This is a run, and not a result.",
+            'Score it first, by the task\'s name: `result = scored("TASK", "NAME", run, qrels)`; then pass the result.',
         )
     result = one if isinstance(one, Result) else restored(one)
     if result is None:

@@ -9,7 +9,7 @@ from typing import Any
 from debater_search.data import read_corpus
 from debater_search.data.files import write_lines
 from debater_search.data.rows import read_rows
-from debater_search.evaluation.metrics import best
+from debater_search.evaluation.metrics import COMPARED, best
 from debater_search.evaluation.results import Result
 from debater_search.types import Document, Qrels
 
@@ -29,12 +29,15 @@ def save_details(
     qrels: Qrels,
     texts: Mapping[str, str],
     documents: Callable[[set[str]], Iterable[Document]] = lambda _: (),
+    *,
+    compared: Sequence[Result] = (),
 ) -> None:
     """Write `<task>/queries.jsonl` and `<task>/documents.jsonl` for the results of one task.
 
     A query's row holds its text (if `texts` has it), its judgements and the best ten answers of each model, including
     models saved earlier. Documents are these answers and the relevant documents, cut to 500 characters: `documents`
     is called with their ids and gives at least those; it is read until all are found. Without it rows hold ids only.
+    Of systems that are only `compared` with, a row has the values too: results.json does not hold them.
 
     Examples:
         >>> from debater_search.evaluation import evaluate, load_task, save_details
@@ -44,7 +47,7 @@ def save_details(
         >>> save_details("results", [result], task.qrels("test"), texts)
     """
     place = Path(folder) / results[0].task
-    rows = _queries(place / QUERIES_NAME, results, qrels, texts)
+    rows = _queries(place / QUERIES_NAME, results, compared, qrels, texts)
     if not rows:
         return
     _write(place / QUERIES_NAME, rows)
@@ -54,13 +57,17 @@ def save_details(
         _write(place / DOCUMENTS_NAME, found)
 
 
-def _queries(file: Path, results: Sequence[Result], qrels: Qrels, texts: Mapping[str, str]) -> list[Row]:
+def _queries(
+    file: Path, results: Sequence[Result], compared: Sequence[Result], qrels: Qrels, texts: Mapping[str, str]
+) -> list[Row]:
     """A row for each scored query, merged into the row that `file` already has."""
     before = {row.get("_id"): row for _, row in read_rows(file)} if file.exists() else {}
     rows = []
     for query_id in dict.fromkeys(query_id for result in results for query_id in result.per_query):
         known = before.get(query_id, {})
-        answers = {result.model: _best(result.run.get(query_id, {})) for result in results}
+        answers = {result.model: _best(result.run.get(query_id, {})) for result in (*results, *compared)}
+        values = {one.model: {name: one.per_query[query_id][name] for name in COMPARED} for one in compared}
+        values = {**known.get("values", {}), **values}
         rows.append(
             {
                 "_id": query_id,
@@ -68,6 +75,7 @@ def _queries(file: Path, results: Sequence[Result], qrels: Qrels, texts: Mapping
                 "judged": qrels[query_id],
                 "answers": {**known.get("answers", {}), **answers},
             }
+            | ({"values": values} if values else {})
         )
     return rows
 

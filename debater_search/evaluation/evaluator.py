@@ -126,9 +126,9 @@ class Evaluator:
         """The results in order and their comparisons, saved with the texts that explain them."""
         results = [by_model[name] for name in self.names]
         judged = judged_by_task(task, split_of(task, self.split))
-        comparisons = compare_with_runs(results, self.compared, judged)
+        comparisons, compared = compare_with_runs(results, self.compared, judged)
         if self.output is not None:
-            save_details(self.output, results, judged.qrels, judged.texts, documents)
+            save_details(self.output, results, judged.qrels, judged.texts, documents, compared=compared)
             save_comparisons(self.output, comparisons)
         return results, comparisons
 

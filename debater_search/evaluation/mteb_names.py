@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
+from debater_search.data.bundled import CRANFIELD
 from debater_search.errors import MissingError
 
 _STRING = re.compile(r'"([^"\n]+)"')
@@ -61,7 +62,7 @@ def require_known(name: str) -> None:
 
 def unknown(name: str, known: Iterable[str]) -> MissingError:
     """The error for a name that is not among `known`, with the nearest of them."""
-    by_lower = {near.lower(): near for near in known}
+    by_lower = {near.lower(): near for near in [CRANFIELD, *known]}
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=1)
     hint = f"Did you mean {by_lower[nearest[0]]}?" if nearest else "Name a folder, beir/NAME or an mteb task."
     return MissingError(f"There is no retrieval task {name!r}, neither as a folder nor in mteb.", hint)

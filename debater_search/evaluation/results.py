@@ -13,7 +13,7 @@ from debater_search.data import write_run
 from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
 from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
-from debater_search.evaluation.metrics import METRICS, ByMetric, score_run
+from debater_search.evaluation.metrics import score_run
 from debater_search.evaluation.notebook import count_of, result_line, result_table
 from debater_search.evaluation.provenance import digest, made_by
 from debater_search.evaluation.published import published_figures
@@ -174,7 +174,7 @@ def scored(
 def read_results(folder: str | Path) -> dict[str, list[Entry]]:
     """The lists in `results.json` of a folder: results, comparisons and analyses.
 
-    NaN and infinities, which JSON does not have, are read as None.
+    NaN and infinities, which JSON does not have, are read as None. `load_results` gives results as objects.
 
     Raises DebaterError if there is no such file, and if it holds something else.
 
@@ -216,30 +216,6 @@ def is_interrupted(folder: Path, task: str, entries: Iterable[Entry]) -> bool:
     """
     run = f"{task}/{RUN_NAME}"
     return (folder / RESULTS_NAME).exists() and all(entry.get("run") != run for entry in entries)
-
-
-def restored(entry: Entry) -> Result | None:
-    """The result that an entry of `results.json` describes, without its run; None if part of it is missing."""
-    try:
-        for values in (entry["metrics"], *entry["per_query"].values()):
-            if values.keys() != set(METRICS) or not all(isinstance(value, int | float) for value in values.values()):
-                return None  # written by another version, or by another program
-        return Result(
-            entry["task"],
-            entry["model"],
-            ByMetric(entry["metrics"]),
-            ByMetric((name, (low, high)) for name, (low, high) in entry["intervals"].items()),
-            {},
-            {query: ByMetric(values) for query, values in entry["per_query"].items()},
-            timings=entry["timings"],
-            counts=entry.get("counts", {}),
-            sizes=entry["sizes"],
-            provenance=entry["provenance"],
-            steps=entry.get("steps", []),
-            ceiling=entry.get("ceiling", {}),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 @contextmanager

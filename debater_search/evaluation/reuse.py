@@ -8,7 +8,8 @@ from typing import Any
 from debater_search.data import read_run
 from debater_search.errors import DebaterError, InvalidError
 from debater_search.evaluation.details import QUERIES_NAME
-from debater_search.evaluation.results import RUN_NAME, Entry, Result, is_interrupted, restored
+from debater_search.evaluation.restoring import restored
+from debater_search.evaluation.results import RUN_NAME, Entry, Result, is_interrupted
 from debater_search.files import file_in
 
 Lists = Mapping[str, list[Entry]]
@@ -53,7 +54,7 @@ def find_reusable(
     """The valid results of a task in a folder, whose results.json holds `lists`.
 
     `expected` maps each model, the evaluated one first, to the provenance that its result must have.
-    Raises DebaterError if computing what is missing would overwrite another model's results.
+    Raises DebaterError if computing what is missing would overwrite other results.
     """
     system = next(iter(expected))
     entries = {entry["model"]: entry for entry in _of(task, lists["results"]) if isinstance(entry.get("model"), str)}
@@ -68,10 +69,10 @@ def find_reusable(
     owner = next((model for model, entry in entries.items() if entry.get("run") == run), None)
     replaceable = is_interrupted(folder, task, entries.values()) or (owner == system and system in valid)
     if (folder / run).exists() and not replaceable:
-        raise InvalidError(
-            f"{folder / task} holds a run already, of another model or data, or made with other settings.",
-            "Choose another `output`, or replace it with `force`.",
-        )
+        raise _occupied(f"{folder / task} holds a run")
+    stale = next((model for model in expected if model != system and model in entries and model not in valid), None)
+    if stale is not None:
+        raise _occupied(f"{folder / task} holds a result of {stale}")
     runs = {model: str(entry.get("run")) for model, entry in valid.items()}
     readable = {model: entry for model, entry in valid.items() if file_in(folder, runs[model]) is not None}
     results = {model: result for model, entry in readable.items() if (result := restored(entry)) is not None}
@@ -83,6 +84,13 @@ def find_reusable(
 
 def _of(task: str, entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.get("task") == task]
+
+
+def _occupied(what: str) -> DebaterError:
+    return InvalidError(
+        f"{what} already, of another model or data, or made with other settings.",
+        "Choose another `output`, or replace it with `force`.",
+    )
 
 
 def _has_provenance(entry: Entry, expected: Mapping[str, Any]) -> bool:

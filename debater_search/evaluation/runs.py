@@ -21,10 +21,11 @@ from debater_search.evaluation.results import (
     RUN_NAME,
     Entry,
     Result,
-    is_interrupted,
     saved_lists,
     scored,
 )
+from debater_search.evaluation.reuse import find_reusable
+from debater_search.evaluation.run_warnings import warn_of_mismatch
 from debater_search.files import file_in, sha256_file
 from debater_search.types import Qrels, Run
 
@@ -138,41 +139,10 @@ def _judge(name: str, source: str, run: Run, judged: Judged, provenance: dict[st
             f"{source} answers none of the queries that are judged for {judged.task}.",
             "Do the two belong together?",
         )
-    _warn_of_unjudged(source, run, judged)
+    warn_of_mismatch(source, run, judged)
     if judged.ignore_identical_ids:
         run = without_identical_ids(run)
-    else:
-        _warn_of_identical_ids(source, run, judged)
     return scored(judged.task, name, run, judged.qrels, provenance=provenance, texts=judged.texts)
-
-
-def _warn_of_unjudged(source: str, run: Run, judged: Judged) -> None:
-    """Say that no document of the run is judged for any query: its ids are probably those of another corpus."""
-    known = {document for gains in judged.qrels.values() for document in gains}
-    if all(known.isdisjoint(hits) for hits in run.values()):
-        logger.warning(
-            "None of the %s documents of %s is in the judgements of %s, so it scores 0. Do the two belong together?",
-            f"{len({document for hits in run.values() for document in hits}):,}",
-            source,
-            judged.task,
-        )
-
-
-def _warn_of_identical_ids(source: str, run: Run, judged: Judged) -> None:
-    """Say that queries seem to be documents that find themselves, where the task is not known to be such a one.
-
-    Below the first place an own id says nothing: numbers may count queries and documents alike.
-    """
-    first = {query: max(hits, key=hits.__getitem__) for query, hits in run.items() if hits}
-    found = sum(query == best and query not in judged.qrels.get(query, {}) for query, best in first.items())
-    if 2 * found > len(run):
-        logger.warning(
-            "In %s, %s of %s queries find a document with their own id first, and it counts as a wrong answer. Are the "
-            "queries documents, as in ArguAna? Then drop these hits.",
-            source,
-            f"{found:,}",
-            f"{len(run):,}",
-        )
 
 
 def run_provenance(path: Path) -> dict[str, Any]:
@@ -187,8 +157,12 @@ def run_provenance(path: Path) -> dict[str, Any]:
     return {"run": str(path)} | ({"sha256": sha256_file(path), "tag": read_tag(path)} if path.is_file() else {})
 
 
-def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged) -> Comparisons:
+def compare_with_runs(
+    results: Sequence[Result], saved: Iterable[SavedRun], judged: Judged
+) -> tuple[Comparisons, list[Result]]:
     """Compare the first of one task's results with the others, and with the saved runs of that task.
+
+    Returns the comparisons, and the results of these runs.
 
     A saved run with the name and the values of a system that is compared already is left out: a second test of the same
     difference would only make the correction for multiple tests stricter.
@@ -206,7 +180,7 @@ def compare_with_runs(results: Sequence[Result], saved: Iterable[SavedRun], judg
             name = run.label(taken)
             taken.add(name)
             baselines.append(replace(found, model=name))
-    return compare(system, baselines, judged)
+    return compare(system, baselines, judged), baselines[len(results) - 1 :]
 
 
 def evaluate_run(
@@ -221,10 +195,10 @@ def evaluate_run(
 
     Both are files, or dicts as `search_batch` returns and `task.qrels` has them. Those in memory are called "run" and
     "qrels"; to name them, use `scored`. `compare` names runs and results as `find_runs` takes them. With `output` both
-    are saved there.
+    are saved there; if it holds the same run by the same judgements already, what is there stays.
 
-    Raises DebaterError for files that are missing or bad, and if `output` holds another system's run of the task,
-    unless `force` is set.
+    Raises DebaterError for files that are missing or bad, and if `output` holds another run of the task, or one by
+    other judgements, unless `force` is set.
 
     Examples:
         >>> from debater_search.evaluation import evaluate_run
@@ -245,12 +219,14 @@ def evaluate_run(
         result = read_saved(SavedRun(run_name(Path(run)), Path(run)), judged)
     if not isinstance(qrels, Mapping):
         result = replace(result, provenance=result.provenance | {"qrels": str(qrels)})
+    is_saved = output is not None and _is_saved(Path(output), result, force=force)
+    comparisons, compared = compare_with_runs([result], find_compared(compare, [result.task]), judged)
     if output is not None:
-        _require_free(Path(output), result, force=force)
-    comparisons = compare_with_runs([result], find_compared(compare, [result.task]), judged)
-    if output is not None:
-        result.save(output)
-        save_details(output, [result], judged.qrels, judged.texts)
+        if is_saved:
+            logger.info("Already in %s, not saved again: %s on %s.", output, result.model, result.task)
+        else:  # it removes the comparisons of an earlier result
+            result.save(output)
+        save_details(output, [result], judged.qrels, judged.texts, compared=compared)
         save_comparisons(output, comparisons)
     return result, comparisons
 
@@ -277,23 +253,15 @@ def judged_by_file(qrels: Path) -> Judged:
     return Judged(name, judged, texts, ignores_identical_ids(name))
 
 
-def _require_free(output: Path, result: Result, *, force: bool) -> None:
-    """Raise DebaterError if the output cannot be written or holds another system's run of the task."""
+def _is_saved(output: Path, result: Result, *, force: bool) -> bool:
+    """Whether the output holds this run by these judgements; raises DebaterError if it holds another run."""
     require_writable_folder(output)
-    place = f"{result.task}/{RUN_NAME}"
-    entries = saved_lists(output)["results"]
-    holders = [entry for entry in entries if entry.get("run") == place]
-    file = result.provenance.get("run")  # a run in memory is the same as no other
-    own = file is not None and any(entry.get("model") == result.model and _run_of(entry) == file for entry in holders)
-    if (output / place).exists() and not own and not force and not is_interrupted(output, result.task, entries):
-        raise InvalidError(
-            f"{output / result.task} holds a run already.", "Choose another `output`, or replace it with `force`."
-        )
-
-
-def _run_of(entry: Entry) -> Any:
-    provenance = entry.get("provenance")
-    return provenance.get("run") if isinstance(provenance, dict) else None
+    if force:
+        return False
+    identity = {name: result.provenance.get(name, ()) for name in ("sha256", "judgements")}
+    # () stands for no value: a run in memory, which has no sha256, is the same as no other
+    held = find_reusable(result.task, output, saved_lists(output), {result.model: identity}, all_steps=False)
+    return result.model in held.results
 
 
 def _saved_run(entry: Entry, folder: Path) -> SavedRun:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from debater_search.data.bundled import CRANFIELD, cranfield
 from debater_search.errors import InvalidError, MissingError
 from debater_search.evaluation.beir import BEIR, CQADUPSTACK, beir_name, mteb_name
 from debater_search.evaluation.folders import FolderTask, splits_in
@@ -78,7 +79,7 @@ def find_tasks(
 
 
 def load_task(name: str | Path) -> Task:
-    """The single task of a name: a folder, an mteb task, or `beir/NAME`.
+    """The single task of a name: a folder, `cranfield`, an mteb task, or `beir/NAME`.
 
     Raises DebaterError if there is no such task, with the nearest name, and if the name stands for several tasks.
 
@@ -98,7 +99,8 @@ def load_task(name: str | Path) -> Task:
 def load(name: str | Path) -> Task | Suite:
     """The task or suite of a name: a task folder, a folder of task folders, beir/NAME, or an mteb task or benchmark.
 
-    A copy in `data/` is used before the hub. Raises DebaterError, with the nearest name, if there is none.
+    `cranfield` is bundled. A folder of the name comes first, then a copy in `data/`. Raises DebaterError, with the
+    nearest name, if there is none.
 
     Examples:
         >>> from debater_search.evaluation import load
@@ -121,10 +123,12 @@ def load(name: str | Path) -> Task | Suite:
     copied = _copy_of(name)
     if copied is not None:
         return copied
-    task, _, part = name.partition("/")
-    if name.startswith((".", "/")) or (part and Path(task).is_dir()):
+    if name == CRANFIELD:
+        return FolderTask(cranfield(), name)
+    task, slash, _ = name.partition("/")
+    if name.startswith((".", "/")) or (slash and Path(task).is_dir()):
         raise _no_folder(name)
-    return _of_mteb(name) if not part else _part_of_mteb(name, task)
+    return _part_of_mteb(name, task) if slash else _of_mteb(name)
 
 
 def _at_folder(folder: Path) -> Task | Suite:
@@ -170,8 +174,12 @@ def _from_mteb(task: Any) -> Task | Suite:
 
 
 def _part_of_mteb(name: str, task: str) -> Task:
-    require_known(task)
-    parts = {part.name: part for part in parts_of(find_task(task))}
+    try:
+        require_known(task)
+        found = find_task(task)
+    except MissingError as error:
+        raise _no_folder(name) from error
+    parts = {part.name: part for part in parts_of(found)}
     if name in parts:
         return parts[name]
     near = difflib.get_close_matches(name, parts, n=1)
@@ -185,4 +193,6 @@ def _no_folder(name: str) -> MissingError:
     names = [entry.name for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
     near = difflib.get_close_matches(Path(name).name, names, n=1)
     hint = f"Did you mean {folder / near[0]}?" if near else "Name a folder, beir/NAME or an mteb task."
+    if Path(name).name == CRANFIELD:
+        hint = f"The bundled collection is called {CRANFIELD}."
     return MissingError(f"There is no folder {name}.", hint)

@@ -2,7 +2,7 @@
 
 import heapq
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class Details:
     """Query id → its text, judged {document: gain}, answers {model: [[document, score], …]}."""
     documents: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Document id → title and text."""
+    values: dict[str, dict[str, Row]] = field(default_factory=dict)
+    """System that was only compared with → query id → metric → value."""
 
     def within(self, order: Sequence[str], size: int) -> tuple[dict[str, Row], dict[str, tuple[str, str]]]:
         """The first queries of `order` and their documents, as many as fit into `size` bytes."""
@@ -46,14 +48,21 @@ class Details:
         return queries, documents
 
 
-def read_details(task: str, folders: Sequence[Path], labels: Labels) -> Details:
-    """The queries of a task in all folders; raises DebaterError for damaged files."""
+def read_details(task: str, folders: Sequence[Path], labels: Labels, compared: Collection[str] = ()) -> Details:
+    """The queries of a task in all folders; raises DebaterError for damaged files.
+
+    `compared`: the systems that the task's comparisons alone tell of.
+    """
     details = Details()
     for folder in folders:
-        names = {model: label for (place, model), label in labels.items() if place == folder}
+        own = {model: label for (place, model), label in labels.items() if place == folder}
+        names = {name: name for name in compared} | own
         if (file := file_in(folder, f"{task}/queries.jsonl")) is not None:
             for _, row in read_rows(file):
                 _join(details.queries, row, names)
+                for system, values in fields(row, "values").items():
+                    if system in compared and system not in own and isinstance(values, dict):
+                        details.values.setdefault(system, {}).setdefault(str(row.get("_id")), values)
         if (file := file_in(folder, f"{task}/documents.jsonl")) is not None:
             for document in read_corpus(file):
                 details.documents[document.id] = (document.title[:SNIPPET], document.text[:SNIPPET])

@@ -64,9 +64,15 @@ def describe(found: Contents, place: Path, across: Sequence[Entry] = ()) -> Entr
     tasks = []
     for name, models in results.items():
         task = _task(name, models, metrics if fits else [main])
-        task["results"] |= _compared(comparisons, name, models)
+        others = _compared(comparisons, name, models)
+        details = read_details(name, list(found), labels, others)
+        task["results"] |= others
+        for metric, by_model in task["values"].items():
+            for model, per_query in details.values.items():
+                values = _values(per_query, metric, task["ids"])
+                if any(value is not None for value in values):
+                    by_model[model] = values
         order = _order(task["ids"], list(task["values"][main].values()), _named_queries(comparisons, name))
-        details = read_details(name, list(found), labels)
         task["queries"], task["documents"] = details.within(order[:QUERIES], TEXT_BYTES // len(results))
         tasks.append(task)
     described: Entry = plain(

@@ -35,6 +35,35 @@ def test_a_run_is_scored_again_into_its_own_place_only(debater: Debater, task: P
     assert {"command", "created", "versions", "run", "qrels"} <= set(entry["provenance"])
 
 
+def test_a_run_that_is_scored_again_keeps_its_comparisons_unless_forced(debater: Debater, task: Path) -> None:
+    for name, document in (("a", "noise"), ("b", "stall"), ("c", "layer")):
+        Path(f"{name}.trec").write_text(f"q1 Q0 {document} 1 2 t\n", encoding="utf-8")
+    arguments = ("eval", "--run", "a.trec", "--qrels", QRELS, "--output", "results")
+    assert debater(*arguments, "--compare", "b.trec").code == 0
+    again = debater(*arguments)
+    assert (again.code, [entry["baseline"] for entry in saved()["comparisons"]]) == (0, ["b"])
+    assert "Already in results, not saved again: a on flight." in again.err
+    assert debater(*arguments, "--compare", "c.trec").code == 0
+    assert {entry["baseline"] for entry in saved()["comparisons"]} == {"b", "c"}
+    assert debater(*arguments, "--force").code == 0
+    assert saved()["comparisons"] == []
+
+
+@pytest.mark.parametrize("changed", ["a.trec", QRELS])
+def test_a_run_that_changed_and_other_judgements_are_refused(debater: Debater, task: Path, changed: str) -> None:
+    Path("a.trec").write_text("q1 Q0 noise 1 2 t\n", encoding="utf-8")
+    arguments = ("eval", "--run", "a.trec", "--qrels", QRELS, "--output", "results")
+    assert debater(*arguments, "--compare", "a.trec").code == 0
+    before = saved()
+    with Path(changed).open("a", encoding="utf-8") as file:
+        file.write("q2\tnoise\t1\n" if changed == QRELS else "q2 Q0 noise 1 2 t\n")
+    refused = debater(*arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert "replace it with --force" in refused.err
+    assert saved() == before
+    assert debater(*arguments, "--force").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

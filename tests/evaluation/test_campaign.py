@@ -1,5 +1,6 @@
 """Campaigns: tasks in, results out; what fails, what is missing, and how often data is read."""
 
+import json
 import logging
 import os
 import subprocess
@@ -153,6 +154,18 @@ def test_the_report_has_the_texts_of_answers_and_relevant_documents(task: Path, 
     list(Campaign([task], model(), baselines=["bm25"], output=output))
     documents = (output / "flight" / "documents.jsonl").read_text(encoding="utf-8")
     assert [word in documents for word in ("A wing stalls", "boundary layer", "Propellers are loud.")] == 3 * [True]
+
+
+def test_a_saved_run_that_is_compared_with_has_its_queries_in_the_output(
+    task: Path, output: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "other.trec"
+    run.write_text("q1 Q0 noise 1 2 t\n", encoding="utf-8")
+    list(Campaign([task], model(), compare=[run], output=output))
+    first, second = map(json.loads, (output / "flight" / "queries.jsonl").read_text(encoding="utf-8").splitlines())
+    assert first["answers"]["other"] == [["noise", 2.0]]
+    assert [row["values"]["other"]["ndcg@10"] for row in (first, second)] == [1.0, 0.0]
+    assert first["values"].keys() == {"other"}  # results.json has the model's own
 
 
 def test_judgements_and_queries_are_read_once_for_all_systems(

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 
 from debater_search.data import write_run
-from debater_search.errors import DebaterError, MissingError
+from debater_search.errors import DebaterError, InvalidError, MissingError
 from debater_search.evaluation import (
     Judged,
     Result,
     SavedRun,
     compare,
     find_runs,
+    load_results,
     published_figures,
     read_results,
     read_saved,
     save_comparisons,
     scored,
+    write_results,
 )
 from debater_search.evaluation.comparison import COMPARED
 from debater_search.evaluation.significance import holm
@@ -101,6 +103,17 @@ def test_results_of_results_json_are_compared_without_rankings(tmp_path: Path) -
     assert compare(GOOD, [poor])[0]["metrics"] == entry["metrics"]
 
 
+def test_saved_results_are_loaded_as_they_were_without_their_runs(tmp_path: Path) -> None:
+    GOOD.save(tmp_path)
+    POOR.save(tmp_path, baseline=True)
+    assert load_results(tmp_path) == [replace(one, run={}, qrels={}) for one in (GOOD, POOR)]
+    lists = read_results(tmp_path)
+    del lists["results"][1]["metrics"]["map"]
+    write_results(tmp_path, lists)
+    with pytest.raises(InvalidError, match="holds a result without every metric"):
+        load_results(tmp_path)
+
+
 def test_rankings_without_judgements_are_left_out_instead_of_counted_as_not_judged() -> None:
     assert compare(replace(GOOD, qrels={}), POOR)[0]["gained"][0]["system_ranking"] == []
 
@@ -111,6 +124,7 @@ def test_rankings_without_judgements_are_left_out_instead_of_counted_as_not_judg
         (replace(POOR, task="air"), "good and poor were scored on different tasks: toy and air."),
         (scored("toy", "poor", POOR.run, QRELS | {"q00": {"bad": 1}}), "scored by different judgements of toy"),
         (replace(POOR, provenance={}, per_query={}), "scored by different judgements of toy"),
+        (POOR.run, "This is a run, and not a result."),
         ({"results": []}, 'This is not a result with every metric of every query: {"results": []}.'),
         (None, "`baselines` is None, not a result or a list of results."),
         ("nowhere", "There is no folder nowhere."),
@@ -122,7 +136,7 @@ def test_rankings_without_judgements_are_left_out_instead_of_counted_as_not_judg
             "scored by different judgements of toy (splits: unknown, train).",
         ),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_cannot_be_compared_is_refused(other: Any, message: str) -> None:
     with pytest.raises(DebaterError) as error:

@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
+from debater_search.data import write_run
 from debater_search.errors import DebaterError
-from debater_search.evaluation import read_results, save_comparisons, save_details, scored, write_report, write_results
+from debater_search.evaluation import (
+    evaluate_run,
+    read_results,
+    save_comparisons,
+    save_details,
+    scored,
+    write_report,
+    write_results,
+)
 from debater_search.reports.evaluation import MAIN, QUERIES, describe
 from debater_search.types import Document
 from tests.reports.report_data import GOOD, HOSTILE, POOR, QRELS, add, comparison, rows, save
@@ -51,6 +60,26 @@ def test_a_run_without_corpus_has_ids_on_the_page(tmp_path: Path) -> None:
     (task,) = shown(write_report([tmp_path]))["tasks"]
     assert task["queries"]["q1"]["answers"] == {"good": [["a", 3.0], ["b", 2.0]]}
     assert task["documents"] == {}
+
+
+def test_a_system_that_was_only_compared_with_has_its_queries_on_the_page(tmp_path: Path) -> None:
+    for name, run in (("good", GOOD), ("poor", POOR), ("nil", {"q1": {"d": 1.0}})):
+        write_run(run, tmp_path / f"{name}.trec", tag=name)
+    compared = [tmp_path / "poor.trec", tmp_path / "nil.trec"]
+    evaluate_run(tmp_path / "good.trec", QRELS, compare=compared, output=tmp_path / "out", force=True)
+    evaluate_run(tmp_path / "good.trec", QRELS, output=tmp_path / "out")  # keeps both
+    (task,) = shown(write_report([tmp_path / "out"]))["tasks"]
+    poor = scored("qrels", "poor", POOR, QRELS).per_query
+    assert task["values"][MAIN].keys() == {"good", "poor", "nil"}
+    assert task["values"]["recall@10"].keys() == {"good"}  # only what is compared is kept of others
+    values = [poor[query_id][MAIN] for query_id in task["ids"]]
+    assert [value / 10_000 for value in task["values"][MAIN]["poor"]] == pytest.approx(values, abs=1e-4)
+    assert task["values"][MAIN]["nil"] == [0, 0, 0]
+    assert task["queries"]["q1"]["answers"]["poor"] == [["d", 3.0], ["b", 2.0]]
+    assert "per_query" not in read_results(tmp_path / "out")["comparisons"][0]
+    evaluate_run(tmp_path / "good.trec", QRELS, output=tmp_path / "out", force=True)
+    (task,) = shown(write_report([tmp_path / "out"]))["tasks"]
+    assert task["values"][MAIN].keys() == task["queries"]["q1"]["answers"].keys() == {"good"}
 
 
 def test_the_page_has_metrics_intervals_and_every_querys_value(tmp_path: Path) -> None:

@@ -107,6 +107,26 @@ def test_a_baseline_named_later_costs_the_model_nothing(
     assert [entry["name"] for entry in found["analyses"]] == ["lengths"]
 
 
+def test_a_baseline_that_changed_is_refused_and_one_elsewhere_is_taken(
+    task: Path, output: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "other.trec"
+    run.write_text("q1 Q0 noise 1 2 t\n", encoding="utf-8")
+    list(Campaign([task], model(), baselines=[run], output=output))
+    before = saved(output)
+    copy = tmp_path / "copies" / "other.trec"
+    copy.parent.mkdir()
+    shutil.copy(run, copy)
+    list(Campaign([task], model(), baselines=[copy], output=output))
+    assert saved(output) == before
+    run.write_text("q1 Q0 stall 1 2 t\n", encoding="utf-8")
+    with pytest.raises(InvalidError, match="holds a result of other already, of another model or data"):
+        iter(Campaign([task], model(), baselines=[run], output=output))
+    assert saved(output) == before
+    list(Campaign([task], model(), baselines=[run], output=output, force=True))
+    assert saved(output) != before
+
+
 def test_only_missing_analyses_are_made(
     task: Path, output: Path, scored: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
 ) -> None:

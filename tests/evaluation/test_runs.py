@@ -138,6 +138,22 @@ def test_a_baseline_that_the_compared_results_repeat_is_tested_once(task: Path, 
     assert [entry["baseline"] for entry in outcome.comparisons] == ["bm25", "old", f"bm25 ({run})"]
 
 
+def test_queries_without_judgements_are_counted_and_the_first_are_named(
+    task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "more.trec"
+    qrels = task / "qrels" / "test.tsv"
+    run.write_text("q1 Q0 noise 1 2 t\nq9 Q0 noise 1 2 t\n", encoding="utf-8")
+    evaluate_run(run, qrels)
+    assert f"Queries of {run} that are not in the judgements of flight: 1 of 2 (q9). They are left out." in caplog.text
+    run.write_text("".join(f"{query} Q0 noise 1 2 t\n" for query in ("q1", *"abcdefg")), encoding="utf-8")
+    evaluate_run(run, qrels)
+    assert "7 of 8 (a, b, c, d, e, …)." in caplog.text
+    caplog.clear()
+    evaluate_run(write_run(run), qrels)
+    assert "not in the judgements" not in caplog.text
+
+
 def test_a_run_of_another_corpus_is_spoken_of(task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = tmp_path / "far.trec"
     run.write_text("".join(f"q1 Q0 x{n} 1 {n} t\nq2 Q0 x{n} 1 {n} t\n" for n in range(1200)), encoding="utf-8")

@@ -87,6 +87,18 @@ def test_folder_is_found_by_its_path() -> None:
     assert (task.name, len(task.qrels()), len(task.queries())) == ("cranfield", 225, 225)
 
 
+def test_cranfield_is_bundled_and_a_folder_of_that_name_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundled = load_task("cranfield")
+    assert (bundled.name, len(bundled.qrels())) == ("cranfield", 225)
+    folder_task(tmp_path / "data" / "cranfield")
+    assert load_task("cranfield").qrels() == QRELS
+    folder_task(tmp_path / "cranfield")
+    assert load_task("cranfield").source == "cranfield"
+
+
 def test_folder_may_name_its_instruction(tmp_path: Path) -> None:
     folder = folder_task(tmp_path / "wings").folder
     (folder / "task.json").write_text('{"instruction": "Answer:"}', encoding="utf-8")
@@ -106,6 +118,10 @@ def test_folder_without_judgements_is_no_task(tmp_path: Path) -> None:
     [
         ("beir/scifct", "BEIR has no set 'scifct'", "Did you mean beir/scifact?"),
         (f"{DATA}/cranfeld", "There is no folder", "cranfield?"),
+        ("cranfeld", "There is no retrieval task 'cranfeld'", "Did you mean cranfield?"),
+        ("nowhere/wings", "There is no folder nowhere/wings.", "Name a folder, beir/NAME or an mteb task."),
+        ("nowhere/", "There is no folder nowhere/.", "Name a folder"),
+        ("nowhere/cranfield", "There is no folder nowhere/cranfield.", "The bundled collection is called cranfield."),
         ("SciFac", "There is no retrieval task 'SciFac'", "Did you mean SciFact?"),
         ("scifact", "There is no retrieval task", "Did you mean SciFact?"),
         ("Banking77Classification", "is not a retrieval task: its type is Classification", "Use mteb itself"),

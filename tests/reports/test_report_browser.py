@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.reports.report_data import GOOD, HOSTILE, POOR, add, comparison, save
 pytestmark = needs_browser
 
 WEAK = "checkpoints/a-long-name-without-any-blank-in-it/checkpoint-100000"
+UNSURE = {"p_randomisation_holm": 0.4}
+UNTESTED = {"p_randomisation_holm": None, "p_randomisation": None}
 TEXTS = "[...document.querySelectorAll({!r})].map((node) => node.innerText.trim())"
 
 
@@ -156,15 +159,36 @@ def test_it_says_what_is_significant_in_every_metric(opened: Browser, tmp_path: 
     assert opened.run(TEXTS.format("#comparisons summary")) == [f"good against poor on flight\n{said}"]
 
 
-def test_many_comparisons_are_summed_up(opened: Browser, tmp_path: Path) -> None:
-    others = [f"poor {number}" for number in range(5)]
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([{}] * 8, "good is significantly better than s0, s1, s2, s3, s4, s5 and 2 more."),
+        ([UNSURE] * 5, "good does not differ significantly in 5 comparisons."),
+        (
+            [{}, {}, {"difference": -0.2}, UNSURE, UNSURE],
+            "good is significantly better than s0 and s1 and significantly worse than s2; no significant difference in "
+            "2 others.",
+        ),
+        (
+            [{}, UNSURE, UNSURE, UNTESTED],
+            "good is significantly better than s0; no significant difference in 2 others; not tested: 1.",
+        ),
+    ],
+)
+def test_of_many_comparisons_those_that_are_significant_are_named(
+    opened: Browser, tmp_path: Path, changes: list[Any], said: str
+) -> None:
+    others = [f"s{number}" for number in range(len(changes))]
     save(tmp_path, {"good": GOOD, **dict.fromkeys(others, POOR)})
-    for other in others:
-        add(tmp_path, "comparisons", comparison("good", other))
+    for other, changed in zip(others, changes, strict=True):
+        entry = comparison("good", other)
+        entry["metrics"]["ndcg@10"] |= changed
+        add(tmp_path, "comparisons", entry)
     opened.open(write_report([tmp_path]))
-    said = ["nDCG@10: 5 comparisons; significantly better: 5, worse: 0."]
-    assert opened.run(TEXTS.format("#findings li")) == said
-    assert all("significantly better in nDCG@10" in card for card in opened.run(TEXTS.format(".card")))
+    assert opened.run(TEXTS.format("#findings li")) == [f"nDCG@10: {said}"]
+    assert all(
+        "in nDCG@10" in card or "not tested" in card for card in opened.run(TEXTS.format(".cards:not(details *) .card"))
+    )
 
 
 def test_bars_have_a_scale_and_a_legend(opened: Browser, report: Path) -> None:

@@ -7,6 +7,7 @@ const SURE = 0.05;
 const STEP = 50; // queries shown at once
 const CARDS = 6; // comparisons shown at once
 const SENTENCES = 3; // comparisons that are told one by one
+const NAMES = 6; // systems that a sum of comparisons names
 const state = { metric: DATA.main, sort: null, down: true, shown: STEP };
 
 const note = (...children) => span("muted small block", children);

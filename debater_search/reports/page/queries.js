@@ -39,7 +39,7 @@ function chooseOrder(order) {
   if (byId("order").selectedIndex < 0) byId("order").selectedIndex = 0;
 }
 
-/** Whether the page has the values per query of both models; of some that were only compared with, it has means. */
+/** Whether the page has the values per query of both models; of some that were only compared with, it may have means alone. */
 const hasQueries = (one) => [one.system, one.baseline].every((model) => model in (TASKS.get(one.task)?.values[DATA.main] ?? {}));
 
 /** Go to the queries of a comparison; with `query` to that one, opened. */

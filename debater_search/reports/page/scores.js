@@ -8,13 +8,26 @@ function meanOf(model) {
 function drawFindings() {
   const all = DATA.comparisons;
   const tell = (one) => `Against ${one.baseline}${DATA.tasks.length > 1 ? ` on ${one.task}` : ""}, ${one.system} ${findings(one)}.`;
-  const sum = (metric) => {
-    const kinds = inMetric(metric).map((one) => verdict(one.metrics[metric]).kind);
-    const [better, worse] = ["up", "down"].map((side) => kinds.filter((kind) => kind === side).length);
-    return `${metricName(metric)}: ${kinds.length} comparisons; significantly better: ${better}, worse: ${worse}.`;
-  };
   const metrics = DATA.metrics.filter((metric) => isMerit(metric) && inMetric(metric).length);
-  fill(byId("findings"), (all.length > SENTENCES ? metrics.map(sum) : all.map(tell)).map((text) => el("li", {}, text)));
+  fill(byId("findings"), (all.length > SENTENCES ? metrics.map(summary) : all.map(tell)).map((text) => el("li", {}, text)));
+}
+
+/** Many comparisons in one metric: each system, what it is significantly better or worse than, and how many others there are. */
+function summary(metric) {
+  const systems = [...new Set(inMetric(metric).map((one) => one.system))];
+  return `${metricName(metric)}: ${systems.map((system) => summaryOf(system, metric)).join("; ")}.`;
+}
+
+function summaryOf(system, metric) {
+  const compared = inMetric(metric).filter((one) => one.system === system);
+  const that = (word) => compared.filter((one) => verdict(one.metrics[metric]).word === word);
+  const nameOf = (one) => one.baseline + (DATA.tasks.length > 1 ? ` on ${one.task}` : "");
+  const named = (some) => joined([...some.slice(0, NAMES).map(nameOf), ...(some.length > NAMES ? [`${some.length - NAMES} more`] : [])]);
+  const sure = ["better", "worse"].filter((word) => that(word).length).map((word) => `significantly ${word} than ${named(that(word))}`);
+  const [open, untested] = [that("not significant").length, that("not tested").length];
+  const without = untested ? `; not tested: ${untested}` : "";
+  if (!sure.length) return `${system} does not differ significantly in ${count(open, "comparison")}${without}`;
+  return `${system} is ${sure.join(" and ")}${open ? `; no significant difference in ${count(open, "other")}` : ""}${without}`;
 }
 
 function drawLede() {
