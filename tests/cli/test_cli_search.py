@@ -145,6 +145,16 @@ def test_a_comparison_that_is_never_true_is_spoken_of_once(debater: Debater, ind
     assert engine.answer("wing", mode="lexical", where="year > 1900").notes == ()
 
 
+def test_a_query_that_is_an_id_brings_the_command_that_shows_it(debater: Debater, index: Path) -> None:
+    noted = "The query is the id of a document: 'noise'."
+    outcome = debater("search", "noise", "--mode", "lexical")
+    assert (outcome.code, outcome.out) == (0, "No document matches.\n")
+    assert noted in outcome.err
+    assert outcome.err.endswith(f"\ndebater get {index} noise\n")
+    outcome = debater("search", "--mode", "lexical", "--json", stdin="noise\npropellers\n")
+    assert outcome.err.count(noted) == 1
+
+
 def test_words_of_a_filter_do_not_become_options(debater: Debater, index: Path) -> None:
     outcome = debater("search", "wing", "--mode", "lexical", "--where", "year stalls 3")
     assert outcome.code == 2

@@ -213,6 +213,16 @@ def test_a_filter_without_a_question_lists_documents(opened: Browser, address: s
     wait(opened, "document.querySelector('#welcome h1')")
 
 
+def test_a_query_that_is_an_id_links_to_its_document(opened: Browser, address: str) -> None:
+    show(opened, link(address, q="d7", mode="lexical"), "document.querySelector('#notes a')")
+    notes = opened.run("document.querySelector('#notes').textContent")
+    assert "No document matches." in notes
+    assert "The query is the id of a document: 'd7'." in notes
+    opened.run("document.querySelector('#notes a').click()")
+    wait(opened, "document.querySelector('#document').open")
+    assert opened.run("document.querySelector('#document-title').textContent") == "Title 7"
+
+
 def test_keys_walk_open_close_and_clear(opened: Browser, address: str) -> None:
     show(opened, link(address, q="unique3 wing"))
     opened.run("document.querySelector('#query').focus()")

@@ -5,7 +5,7 @@ import { byId, count, el, fill, options, switchColours } from "./dom.js";
 import { exampleOf, makeControls } from "./filters.js";
 import { hitItem, shortened } from "./hits.js";
 import { listenToKeys } from "./keys.js";
-import { notice, nothing, sayFilterError, setBusy, summary, welcome } from "./notices.js";
+import { notesOf, notice, nothing, sayFilterError, setBusy, summary, welcome } from "./notices.js";
 import { asks, countingRequests, countsOf, hasVectors, hitsRequest, modeOf } from "./searches.js";
 import { fragment, read, write } from "./state.js";
 import { compose, parse } from "./where.js";
@@ -203,9 +203,8 @@ function draw(answer, added = false) {
   const all = list.childElementCount;
   byId("more").hidden = found.length < PAGE || all >= facts.max_k || all === answer.total;
   byId("count").textContent = all ? summary(answer, all, !byId("more").hidden) : "No results.";
-  const notes = [...(answer.notes ?? []), answer.truncated ? "The query is longer than the model reads: its end was left out." : null];
-  fill(byId("notes"), notes.filter(Boolean).map((note) => notice("wait", note, "")));
-  if (!all) fill(byId("notes"), nothing(Boolean(state.where), modeOf(state, facts) === "lexical"));
+  const none = all ? null : nothing(Boolean(state.where), modeOf(state, facts) === "lexical");
+  fill(byId("notes"), none, notesOf(answer, () => el("a", { href: actions.link(state.q.trim()) }, "Open the document")));
 }
 
 const itemOf = (id) => [...byId("hits").children].find((item) => item.dataset.id === id);
