@@ -73,11 +73,11 @@ async function start() {
   byId("chooser").hidden = names.length < 2;
   if (names.length === 1) byId("name").textContent = names[0];
   const asked = state.index;
-  if (!names.includes(asked)) state.index = "";
-  await openIndex(names.includes(asked) ? asked : names[0]);
-  if (asked && !names.includes(asked)) {
-    fill(byId("gone"), notice("wait", `There is no index ${asked}.`, `This is ${names[0]}.`));
-  }
+  const name = names.includes(asked) ? asked : names[0];
+  state.index = names.length > 1 || asked === name ? name : "";
+  write(state); // another index may be the first one when a link is opened
+  await openIndex(name);
+  if (asked && asked !== name) fill(byId("gone"), notice("wait", `There is no index ${asked}.`, `This is ${name}.`));
 }
 
 /** Show an index, and what the state asks of it. */
