@@ -234,8 +234,8 @@ class Answer:
 
     `timings` are seconds: `encode` the query, `retrieve` a ranking, `rerank` it (only where that was asked for),
     `fetch` the documents. `generation` numbers the state of the index that was searched: 0 when it was built, one more
-    with every change. `notes` are sentences about the request, such as that a comparison of its filter can never be
-    true. There are `facets` if some were asked for.
+    with every change. `notes` are sentences about the request: a comparison of its filter can never be true, or the
+    query is the id of a document. There are `facets` if some were asked for.
     """
 
     hits: Hits

@@ -1,10 +1,13 @@
-"""Ctrl-C and SIGTERM end a command with one line and exit code 130, whatever it was doing."""
+"""Ctrl-C and SIGTERM end a command with one line and exit code 130, whatever it was doing.
+
+At a prompt Ctrl-C ends only the line or the query at hand.
+"""
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 EXIT_CODE = 130
@@ -19,29 +22,36 @@ class Interruption(SystemExit):
         self.hint = hint
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
+class Cancelled(KeyboardInterrupt):
+    """Ctrl-C within `cancelling`."""
+
+
+def interruptible() -> AbstractContextManager[None]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt for the duration of the block."""
+    return _handling(_interrupt, signal.SIGINT, signal.SIGTERM)
+
+
+def cancelling() -> AbstractContextManager[None]:
+    """Let every Ctrl-C raise `Cancelled` for the duration of the block; SIGTERM ends the command as before."""
+    return _handling(_cancel, signal.SIGINT)
+
+
+def leaving_at_once() -> AbstractContextManager[None]:
+    """Let the first signal end the process, while the block runs: it only reads, and waits for input in a thread."""
+    return _handling(_leave, signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """Let the first signal end the process, while the block runs: it only reads, and waits for input in a thread."""
-    before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -51,6 +61,12 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
         # Libraries catch what their imports raise, and an interrupted C extension may crash. Nothing is lost here.
         _leave(signum, frame)
     raise KeyboardInterrupt
+
+
+def _cancel(signum: int, frame: FrameType | None) -> None:
+    if _importing(frame):
+        _leave(signum, frame)
+    raise Cancelled
 
 
 def _importing(frame: FrameType | None) -> bool:

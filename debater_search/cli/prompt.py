@@ -3,11 +3,12 @@
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from typing import Protocol
 
 from debater_search.cli.errors import MISTAKE, explain
+from debater_search.cli.interrupts import Cancelled, cancelling
 from debater_search.cli.options import Mode
 from debater_search.cli.output import Output
 from debater_search.errors import DebaterError
@@ -23,6 +24,9 @@ COMMANDS = {
     ":help": "show these commands",
     ":q": "quit; so does Ctrl-D",
 }
+QUIT = (":q", ":quit", ":exit")
+OTHERS_COMMANDS = ("help", "quit", "exit")  # at the prompts of other programs; here they are queries
+WAYS = ":help shows commands, :q quits."
 MAX_DIGITS = 19  # of a number; no collection has as many documents
 SHOWN = 40  # characters of a filter in the prompt
 HISTORY = 1000  # lines kept from prompt to prompt
@@ -49,13 +53,15 @@ class Conversation(Protocol):
 def converse(search: Conversation, out: Output) -> int:
     """Answer line after line until `:q` or the end of input; a line that fails is explained and the next one read.
 
+    A person's Ctrl-C cancels the line or the query, and the next line is read.
+
     Returns the exit code: 2 if a line of a pipe failed, else 0.
     """
-    failed = False
-    with _history(out):
+    failed, person = False, sys.stdin.isatty()
+    with _history(out), cancelling() if person else nullcontext():
         for line in _lines(search, out):
             try:
-                if line == ":q":
+                if line in QUIT:
                     break
                 if line == ":help":
                     print(
@@ -63,14 +69,19 @@ def converse(search: Conversation, out: Output) -> int:
                     )
                 elif line.startswith(":"):
                     done = obey(line, search)
-                    if done and sys.stdin.isatty():
+                    if done and person:
                         say(done)
                 else:
                     search.answer(line)
+                    if line in OTHERS_COMMANDS and person:
+                        say(WAYS)
+            except Cancelled:
+                say("")  # the terminal shows ^C
+                say("The query was cancelled.")
             except DebaterError as error:
                 explain(error)
                 failed = True
-    return MISTAKE if failed and not sys.stdin.isatty() else 0
+    return MISTAKE if failed and not person else 0
 
 
 def obey(line: str, search: Conversation) -> str:
@@ -132,9 +143,16 @@ def _lines(search: Conversation, out: Output) -> Iterator[str]:
         say(HELP)
     elif isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # a line that is not UTF-8 fails alone
+    told = False
     while True:
         try:
             line = out.ask(_prompt(search)) if sys.stdin.isatty() else sys.stdin.readline()
+        except Cancelled:
+            say("")  # the next prompt gets a line of its own
+            if not told:
+                say(":q or Ctrl-D quits.")
+            told = True
+            continue
         except EOFError:
             print(file=sys.stderr)  # the person's Ctrl-D leaves the cursor behind the prompt
             return

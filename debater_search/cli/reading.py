@@ -28,6 +28,7 @@ GET_EXAMPLES = examples(
     'debater get indexes/papers --where "year > 2019" -k 50',
 )
 _SHOWN = 10  # documents that a filter allows
+_MISSED = 3  # ids without a document for which similar ones are looked up
 _COLUMNS = ("index", "model", "documents", "size", "age")
 
 
@@ -72,15 +73,17 @@ def get(
 def _show_named(out: Output, index: Path, ids: Sequence[str]) -> None:
     from debater_search.store.documents import DocumentStore
     from debater_search.store.folders import open_manifest
+    from debater_search.store.nearest import near_ids
 
     manifest = open_manifest(index)
     with closing(DocumentStore(index / manifest.documents, manifest.generation)) as documents:
         found = {id: documents.find(id) for id in ids}
+        missing = [id for id, document in found.items() if document is None]
+        near = [repr(other) for id in missing[:_MISSED] for other in near_ids(id, documents)]
     _show_documents(out, index, list(filter(None, found.values())))
-    if missing := [repr(id) for id, document in found.items() if document is None]:
-        raise MissingError(
-            f"There is no document {' and no '.join(missing)} in {index}.", "Hits show the ids of documents."
-        )
+    if missing:
+        hint = f"Similar ids: {', '.join(dict.fromkeys(near))}." if near else "Hits show the ids of documents."
+        raise MissingError(f"There is no document {' and no '.join(map(repr, missing))} in {index}.", hint)
 
 
 def _show_allowed(out: Output, index: Path, where: str, k: int) -> None:

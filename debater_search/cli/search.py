@@ -1,6 +1,7 @@
 """`debater search`: one query, a prompt, or a file of queries."""
 
 import logging
+import shlex
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from debater_search.cli.options import (
 from debater_search.cli.output import Output, results
 from debater_search.cli.prompt import converse
 from debater_search.cli.search_checks import parse_weights, require_columns, require_one_way, require_text
+from debater_search.terminal import say
 from debater_search.types import Answer, Like
 
 if TYPE_CHECKING:
@@ -198,6 +200,7 @@ class Search:
             query, self.k, instruction=self.instruction, explain=self.explain, **self._settings()
         )
         self._show({"query": query}, answer, load, marked=query)
+        self._say_id(query.strip(), answer)
 
     def answer_like(self, id: str) -> None:
         """Search for documents like one of the index and print the hits; the model is not needed."""
@@ -254,6 +257,14 @@ class Search:
             return self.out.json(hits_document(query, answer.hits, timings))
         show_hits(self.out, self.engine.marks(marked), answer.hits)
         return self._show_timings(timings)
+
+    def _say_id(self, id: str, answer: Answer) -> None:
+        """Say how to see the document if the query is the id of one; of filters the log has spoken."""
+        from debater_search.search.answer import id_note
+
+        if (note := id_note(id)) in answer.notes:
+            say(note)
+            say(shlex.join(["debater", "get", str(self.engine.folder), id]))
 
     def _show_timings(self, timings: dict[str, float]) -> None:
         if self.explain:

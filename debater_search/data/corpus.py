@@ -1,6 +1,6 @@
 """Corpora: BEIR and other JSON lines, CSV, TSV, Parquet, texts, folders of them; read one document at a time."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from debater_search.roles import ColumnChoice
 from debater_search.types import Document
 
 MAX_TEXT = 1_000_000  # characters; no encoder reads further, and one text must not fill the memory
+_FIRST = 3  # ids in the warning of odd texts
 _NAMED = 20  # files in the warning of those that were left out
 
 _WARNINGS = {
-    "empty": "Empty texts in the corpus: {n:,}. They are indexed all the same.",
-    "nul": "Texts with NUL characters in the corpus: {n:,}. The characters were removed.",
-    "long": f"Texts over {MAX_TEXT:,} characters in the corpus: {{n:,}}. They were cut there.",
+    "empty": "Empty texts in the corpus: {n:,} ({ids}). They are indexed all the same.",
+    "nul": "Texts with NUL characters in the corpus: {n:,} ({ids}). The characters were removed.",
+    "long": f"Texts over {MAX_TEXT:,} characters in the corpus: {{n:,}} ({{ids}}). They were cut there.",
 }
 
 
@@ -52,6 +53,7 @@ class CorpusReader:
         end = ". The index does not remember this option." if changes else "."
         self._offer = f"Or leave out what cannot be read, with `skip_bad`{end}" if skip_bad is False else ""
         self._counts: Counter[str] = Counter()
+        self._first: defaultdict[str, list[str]] = defaultdict(list)
         self._of_folder: list[str] = []
         self._broken: dict[Path, int] = {}
         self._left_out: list[Path] = []
@@ -71,8 +73,7 @@ class CorpusReader:
 
     def __iter__(self) -> Iterator[Document]:
         """Every document, in the order of the files; raises DebaterError behind the first bad row or file."""
-        self._counts.clear()
-        for found in (self._broken, self._left_out, self._bad_rows):
+        for found in (self._counts, self._first, self._broken, self._left_out, self._bad_rows):
             found.clear()
         empty = True
         for document in self._documents():
@@ -105,7 +106,11 @@ class CorpusReader:
     @property
     def warnings(self) -> list[str]:
         """One sentence for each kind of oddity that the last iteration met."""
-        counted = [sentence.format(n=self._counts[kind]) for kind, sentence in _WARNINGS.items() if self._counts[kind]]
+        counted = [
+            sentence.format(n=self._counts[kind], ids=self._ids(kind))
+            for kind, sentence in _WARNINGS.items()
+            if self._counts[kind]
+        ]
         if self._broken:
             broken = listed(list(self._broken), self._folder, lines=self._broken)
             cure = "Put quotes around the value in that line."
@@ -164,14 +169,24 @@ class CorpusReader:
     def _tidy(self, document: Document) -> Document:
         title, text = document.title, document.text
         if "\0" in text or "\0" in title:
-            self._counts["nul"] += 1
+            self._count("nul", document.id)
             title, text = without_nul(title), without_nul(text)
         if len(text) > MAX_TEXT or len(title) > MAX_TEXT:
-            self._counts["long"] += 1
+            self._count("long", document.id)
             title, text = title[:MAX_TEXT], text[:MAX_TEXT]
         if not text.strip():
-            self._counts["empty"] += 1
+            self._count("empty", document.id)
         return Document(document.id, text, title, document.metadata)
+
+    def _count(self, kind: str, id: str) -> None:
+        self._counts[kind] += 1
+        if self._counts[kind] <= _FIRST:
+            self._first[kind].append(id)
+
+    def _ids(self, kind: str) -> str:
+        """The first ids that were counted."""
+        noun, more = "id" if self._counts[kind] == 1 else "ids", ", …" if self._counts[kind] > _FIRST else ""
+        return f"{noun} {', '.join(self._first[kind])}{more}"
 
 
 def read_corpus(

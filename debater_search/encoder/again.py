@@ -61,6 +61,11 @@ def load_again(
             del arguments["attention"]
         encoder = Encoder.load(**arguments)
     except DebaterError as error:
+        if model is not None and Path(model).name != info.name:
+            raise UnavailableError(
+                f"The index {folder} was made by {info.name}, and {model} cannot be loaded. {error.message}",
+                f"Leave `model` out, or name the place of {info.name}.",
+            ) from error
         again = "Index the corpus again, or install the version of debater that made the index."
         moved_to = "If it is in another place now, name that place as `model`."
         raise UnavailableError(

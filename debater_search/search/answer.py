@@ -40,6 +40,22 @@ def hits_of(ranker: Ranker, queries: Queries, rankings: Rankings, timings: Timin
     return Hits(replace(hit, explanation=reason) for hit, reason in zip(hits, reasons, strict=True))
 
 
+def notes_of(ranker: Ranker, queries: Queries, hits: Hits) -> tuple[str, ...]:
+    """What is to be said of a single query: of its filter, and if it is the id of a document that is not the first hit.
+
+    Rankings look at titles and texts only. Documents like one (`queries.excluded`) have no query of words.
+    """
+    asked = queries.texts[0].strip() if queries.texts and queries.excluded is None else ""
+    if not asked or (hits and hits[0].id == asked) or not ranker.snapshot.documents.positions([asked]):
+        return ranker.notes
+    return (*ranker.notes, id_note(asked))
+
+
+def id_note(id: str) -> str:
+    """What is said of a query that is the id of a document."""
+    return f"The query is the id of a document: {id!r}. Searches do not look at ids: get the document by its id."
+
+
 def facets_of(ranker: Ranker, rankings: Rankings) -> Facets | None:
     """How often each value of the request's facets comes among the best documents; None if it names no facets."""
     if not ranker.request.facets:

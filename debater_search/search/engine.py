@@ -9,7 +9,7 @@ import numpy as np
 
 from debater_search.encoder.protocol import PairScorer, TextEncoder
 from debater_search.inputs import GivenQueries, as_queries, as_query_texts
-from debater_search.search.answer import facets_of, hits_of, ranked, run_of
+from debater_search.search.answer import facets_of, hits_of, notes_of, ranked, run_of
 from debater_search.search.opened import OpenIndex
 from debater_search.search.ranking import Ranker
 from debater_search.search.reader import query_reader, text_reader
@@ -101,7 +101,8 @@ class SearchEngine(OpenIndex):
         Returns:
             The hits, best first, equal scores in the order of the documents; the seconds for encoding the query
             (`encode`), ranking (`retrieve`), reranking (`rerank`, if asked for) and reading the documents (`fetch`);
-            the generation of the index; notes, such as that a comparison of the filter can never be true; the facets.
+            the generation of the index; notes: that a comparison of the filter can never be true, or that the query is
+            the id of a document; the facets.
 
         Raises:
             InvalidError: the query is empty, zero or not a vector of the index, k < 1, the filter is wrong, a weight is
@@ -125,7 +126,8 @@ class SearchEngine(OpenIndex):
                 (rankings,) = ranked(ranker, queries, timings)
                 hits = hits_of(ranker, queries, rankings, timings)
                 counts = facets_of(ranker, rankings)
-            return Answer(hits, timings.seconds, snapshot.manifest.generation, ranker.notes, counts)
+                notes = notes_of(ranker, queries, hits)
+            return Answer(hits, timings.seconds, snapshot.manifest.generation, notes, counts)
 
         return self._latest.run(answer)
 

@@ -1,5 +1,6 @@
 """Run an application until it is told to stop: uvicorn, which then answers what it has accepted, and ends with 0."""
 
+import errno
 import logging
 import signal
 import socket
@@ -81,9 +82,12 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise UnavailableError(
-            f"The server cannot listen on {host}:{port} ({error.strerror}).", "Choose another `port` or `host`."
-        ) from None
+        if error.errno == errno.EADDRINUSE:
+            message = f"The server cannot listen on {host}:{port}, which another program uses."
+        else:
+            reason = str(error.strerror).partition(" (while attempting")[0]  # Python repeats the address
+            message = f"The server cannot listen on {host}:{port} ({reason})."
+        raise UnavailableError(message, "Choose another `port` or `host`.") from None
     with listener:
         # An answer's head and body are written apart: else the body would wait 40 ms for the client's acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it

@@ -4,6 +4,7 @@ This module needs the library `mcp`; `serving.mcp` opens the doors to it.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
 import debater_search
@@ -99,13 +100,21 @@ class _Server(MCPServer[Any]):
             if tool.name == name:
                 _require_known(tool.name, arguments, tool.input_schema["properties"])
         try:
-            return await super().call_tool(name, arguments, context)
+            return _compact(await super().call_tool(name, arguments, context))
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 raise _refused(error.__cause__) from None
             if type(error.__cause__) is ToolError:  # ours, before which the library puts the name of the tool
                 raise error.__cause__ from None
             raise
+
+
+def _compact(result: Any) -> Any:
+    """The result with its text on one line: the library indents it, which would only fill an agent's context."""
+    if not isinstance(result, CallToolResult) or result.structured_content is None:
+        return result
+    text = json.dumps(result.structured_content, ensure_ascii=False)
+    return result.model_copy(update={"content": [TextContent(type="text", text=text)]})
 
 
 class _Tools:

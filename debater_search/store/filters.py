@@ -14,6 +14,7 @@ from debater_search.store.comparisons import COLUMNS, Test, is_negative, tests_o
 from debater_search.store.dates import iso_of, looks_like_date
 from debater_search.store.documents import DocumentStore
 from debater_search.store.nearest import nearest_value
+from debater_search.store.units import number_in
 from debater_search.store.values import FieldRow, Type, all_rows_of, holders_of, number_of, span_of, text_rows
 
 _FIELDS_SHOWN = 20  # in a message
@@ -179,7 +180,7 @@ def _where(tree: Filter, documents: DocumentStore, positions: np.ndarray | None 
 def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
     """A sentence for each comparison that no value of its field passes, by its kind or, of an equal text, by a slip.
 
-    So is each value that is no date, and is compared with dates.
+    So is each value that is no date or has a unit, and is compared with dates or numbers.
 
     Nothing is said without the table of fields.
     """
@@ -189,14 +190,14 @@ def never_true(tree: Filter, documents: DocumentStore) -> Iterator[str]:
         if isinstance(leaf, Comparison):
             tested = {test.type for test in tests_of(leaf)}
             types = _column_types(leaf.field, tested, documents) or documents.types_of(leaf.field)
-            wrong = _no_dates(leaf, types)
+            cure = _date_cure(leaf, types) or _number_cure(leaf, types)
             if types and not types & {"long", *tested}:
                 kinds = " and ".join(dict.fromkeys(kind for type, kind in _KINDS.items() if type in types))
                 effect = "excludes no document that has the field" if is_negative(leaf.operator) else "is never true"
                 said = f"The field {leaf.field!r} holds {kinds}, so that `{_written(leaf)}` {effect}."
-                yield f"{said} {_cure(wrong)}" if wrong else said
-            elif wrong:
-                yield f"In `{_written(leaf)}`, {_cure(wrong)}"
+                yield f"{said} {cure}".rstrip()
+            elif cure:
+                yield f"In `{_written(leaf)}`, {cure}"
             elif leaf.operator == "=" and types <= _TEXTS and leaf.field not in COLUMNS:
                 yield from _slip(leaf, documents)
 
@@ -216,12 +217,27 @@ def _no_dates(leaf: Comparison, types: set[str]) -> list[Value]:
     return wrong
 
 
-def _cure(wrong: list[Value]) -> str:
-    """What to write instead of values that are no dates."""
+def _date_cure(leaf: Comparison, types: set[str]) -> str:
+    """What to write instead of values that are no dates; nothing if all are."""
+    if not (wrong := _no_dates(leaf, types)):
+        return ""
     value = wrong[0]
     shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
     iso = iso_of(str(value))
     return f"{shown} is no date; write " + (f"{iso!r}." if iso else "dates as '2024-12-31' or '2024-12'.")
+
+
+def _number_cure(leaf: Comparison, types: set[str]) -> str:
+    """What to write instead of a number with a unit, where a field of numbers is compared with it; else nothing.
+
+    Where numbers are spelled as texts, an equal text may be meant.
+    """
+    texts_are_meant = leaf.operator in ("contains", "like") or ("text" in types and leaf.operator not in _ORDERS)
+    if leaf.field not in COLUMNS and types & {"number", "spelled number"} and not texts_are_meant:
+        for value in leaf.values:
+            if isinstance(value, str) and (number := number_in(value)) is not None:
+                return f"{value!r} is no number; write {number}."
+    return ""
 
 
 def _slip(leaf: Comparison, documents: DocumentStore) -> Iterator[str]:

@@ -1,6 +1,7 @@
-"""The value of a field that was meant by one that no document has: `Lumo` by `lumo`, `kitchen|coffee` by `coffee`."""
+"""What was meant by a value or an id that no document has: `Lumo` by `lumo`, `kitchen|coffee` by `coffee`."""
 
 from difflib import get_close_matches
+from itertools import chain
 
 from debater_search.store.documents import DocumentStore
 from debater_search.store.values import MAX_TEXT
@@ -15,6 +16,21 @@ WITH RECURSIVE texts (value) AS (
 )
 SELECT value FROM texts WHERE value IS NOT NULL
 """
+_NEIGHBOURS = 50  # ids before and behind one in their order, which are compared with it
+_SEARCHED = 200_000  # ids that are looked through for one that contains another: it takes a fraction of a second
+_CONTAINED = 3  # characters at least
+_IDS = 3
+
+
+def near_ids(id: str, documents: DocumentStore) -> list[str]:
+    """Up to three ids that contain one that no document has, or else are like it."""
+    if len(id.strip()) >= _CONTAINED:
+        sql = "SELECT id FROM (SELECT id FROM documents LIMIT ?) WHERE instr(lower(id), lower(?)) LIMIT ?"
+        if holding := documents.field_rows(sql, _SEARCHED, id.strip(), _IDS):
+            return [found for (found,) in holding]
+    sides = ("id < ? ORDER BY id DESC", "id > ? ORDER BY id")
+    rows = [documents.field_rows(f"SELECT id FROM documents WHERE {side} LIMIT ?", id, _NEIGHBOURS) for side in sides]
+    return get_close_matches(id, [found for (found,) in chain(*rows)], _IDS, 0.75)
 
 
 def nearest_value(field: str, value: str, documents: DocumentStore) -> str | None:

@@ -63,32 +63,42 @@ def test_an_interrupt_at_any_moment_ends_in_one_line_and_130(
     assert "Traceback" not in err
 
 
-def test_what_a_person_typed_is_there_again_in_the_next_prompt(process: Start, index: Path) -> None:
-    def converse(keys: bytes) -> str:
-        person, terminal = os.openpty()
-        running = process(
-            "search",
-            "--mode",
-            "lexical",
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            environment={"TERM": "xterm"},
-        )
-        os.close(terminal)
-        seen = b""
-        with os.fdopen(person, "r+b", buffering=0) as screen, suppress(OSError):  # EIO where the process has ended
-            while piece := screen.read(4096):
-                if b"query [lexical]> " in seen + piece and keys:
-                    screen.write(keys)
-                    keys = b""
-                seen += piece
-        assert running.wait(timeout=60) == 0
-        return seen.decode()
+def typed(process: Start, *keys: bytes) -> str:
+    """What a terminal shows of `debater search`, which gets the next keys whenever it shows its prompt."""
+    person, terminal = os.openpty()
+    running = process(
+        "search",
+        "--mode",
+        "lexical",
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        environment={"TERM": "xterm"},
+        preexec_fn=lambda: os.login_tty(0),  # so that Ctrl-C is a signal
+    )
+    os.close(terminal)
+    seen, left = b"", list(keys)
+    with os.fdopen(person, "r+b", buffering=0) as screen, suppress(OSError):  # EIO where the process has ended
+        while piece := screen.read(4096):
+            seen += piece
+            if seen.endswith(b"query [lexical]> ") and left:
+                screen.write(left.pop(0))
+    assert running.wait(timeout=60) == 0
+    return seen.decode()
 
-    assert "[noise]" in converse(b"propellers\n:q\n")
+
+def test_what_a_person_typed_is_there_again_in_the_next_prompt(process: Start, index: Path) -> None:
+    assert "[noise]" in typed(process, b"propellers\n", b":q\n")
     up = b"\x1b[A"
-    assert "[noise]" in converse(up + up + b"\n:q\n")
+    assert "[noise]" in typed(process, up + up + b"\n", b":q\n")
+
+
+def test_ctrl_c_cancels_what_a_person_types_and_the_prompt_stays(process: Start, index: Path) -> None:
+    seen = typed(process, b"wing\x03", b"\x03", b"propellers\n", b"exit\n", b":exit\n")
+    assert seen.count("[stall]") == 0
+    assert seen.count("[noise]") == 1
+    assert seen.count(":q or Ctrl-D quits.") == 1
+    assert seen.count(":help shows commands, :q quits.") == 1
 
 
 def test_an_interrupt_at_the_prompt_is_130(process: Start, index: Path) -> None:

@@ -120,3 +120,25 @@ def test_documents_are_named_either_by_ids_or_by_a_filter(debater: Debater, inde
     outcome = debater("get", "papers", *given)
     assert (outcome.code, outcome.out) == (2, "")
     assert "--where" in outcome.err
+
+
+def test_an_id_that_no_document_has_brings_similar_ones(debater: Debater, workdir: Path) -> None:
+    ids = ["ops/long-queries.md", "ops/longest.md", "Belong.md", "prolong.md", "SKU-1044", "SKU-1045", "wing"]
+    build([Document(id, "Text.") for id in ids], None, Path("indexes/notes"))
+    for id, near in [
+        ("long", 3),
+        ("LONGEST", ["ops/longest.md"]),
+        ("SKU-104", ["SKU-1044", "SKU-1045"]),
+        ("wings", ["wing"]),
+        ("win", ["wing"]),
+        ("%", []),
+        ("heat", []),
+    ]:
+        outcome = debater("get", "notes", id)
+        assert outcome.code == 2
+        hint = outcome.err.splitlines()[-1]
+        if isinstance(near, int):
+            assert hint.count("'") == 2 * near
+        else:
+            shown = f"Similar ids: {', '.join(map(repr, near))}."
+            assert hint == (shown if near else "Hits show the ids of documents.")

@@ -1,5 +1,7 @@
+import io
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,11 @@ import pytest
 
 from debater_search.cli import main
 from debater_search.cli.hits import highlighted, show_hits
-from debater_search.cli.output import Output
+from debater_search.cli.interrupts import interruptible
+from debater_search.cli.options import Mode
+from debater_search.cli.output import Output, results
+from debater_search.cli.prompt import converse
+from debater_search.cli.search import Search
 from debater_search.data import read_run, read_tag
 from debater_search.search import QueryMarks, SearchEngine
 from debater_search.search.snapshot import Snapshot
@@ -143,6 +149,16 @@ def test_a_comparison_that_is_never_true_is_spoken_of_once(debater: Debater, ind
     answer = engine.answer("wing", mode="lexical", where="year > 'soon'")
     assert answer.notes == engine.answer_batch(["wing"], mode="lexical", where="year > 'soon'").notes == (note[9:-1],)
     assert engine.answer("wing", mode="lexical", where="year > 1900").notes == ()
+
+
+def test_a_query_that_is_an_id_brings_the_command_that_shows_it(debater: Debater, index: Path) -> None:
+    noted = "The query is the id of a document: 'noise'."
+    outcome = debater("search", "noise", "--mode", "lexical")
+    assert (outcome.code, outcome.out) == (0, "No document matches.\n")
+    assert noted in outcome.err
+    assert outcome.err.endswith(f"\ndebater get {index} noise\n")
+    outcome = debater("search", "--mode", "lexical", "--json", stdin="noise\npropellers\n")
+    assert outcome.err.count(noted) == 1
 
 
 def test_words_of_a_filter_do_not_become_options(debater: Debater, index: Path) -> None:
@@ -329,6 +345,57 @@ def test_the_prompt_shows_what_differs_and_says_what_changed(
     ]
     for said in ("1 hit per query", "The mode is lexical", "Only documents with year > 1950", "All documents are"):
         assert said in told
+
+
+class Interrupted(Search):
+    """Ctrl-C comes during the query `slow`."""
+
+    def answer(self, query: str) -> None:
+        if query == "slow":
+            signal.raise_signal(signal.SIGINT)
+        super().answer(query)
+
+
+def test_ctrl_c_during_a_query_cancels_it_and_the_prompt_stays(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("sys.stdin", Terminal("slow\nslow\npropellers\n"))
+    with results(as_json=True) as out, SearchEngine.open(index) as engine:
+        assert converse(Interrupted(engine, out, mode=Mode.lexical), out) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("\nThe query was cancelled.\n") == 2
+    assert [hit["id"] for hit in json.loads(captured.out)["hits"]] == ["noise"]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_ctrl_c_ends_a_search_that_reads_a_pipe(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("slow\nwing\n"))
+    with (
+        results(as_json=True) as out,
+        SearchEngine.open(index) as engine,
+        interruptible(),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        converse(Interrupted(engine, out, mode=Mode.lexical), out)
+
+
+@pytest.mark.parametrize("line", [":q", ":quit", ":exit"])
+def test_the_prompt_is_left_by_the_usual_words(debater: Debater, index: Path, line: str) -> None:
+    outcome = debater("search", "--mode", "lexical", "--json", stdin=f"wing\n{line}\nwing\n")
+    assert (outcome.code, len(outcome.out.splitlines())) == (0, 1)
+
+
+def test_words_that_other_prompts_obey_are_searched_and_bring_a_hint(
+    debater: Debater, index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hint = ":help shows commands, :q quits.\n"
+    assert hint not in debater("search", "--mode", "lexical", stdin="exit\n").err
+    monkeypatch.setattr("sys.stdin", Terminal("help\nexit\nquit\nhelp me\n:q\n"))
+    assert main(["search", "--mode", "lexical", "--json", "-i", str(index)]) == 0
+    captured = capsys.readouterr()
+    assert [json.loads(line)["query"] for line in captured.out.splitlines()] == ["help", "exit", "quit", "help me"]
+    assert captured.err.count(hint) == 3
 
 
 def test_help_shows_every_command_of_the_prompt_in_a_line_each(debater: Debater, index: Path) -> None:

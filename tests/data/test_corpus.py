@@ -42,14 +42,24 @@ def test_beir_folder_is_read_through_its_corpus_file() -> None:
     documents = list(corpus)
     assert len(documents) == 1400
     assert documents[0].title.startswith("experimental investigation")
-    assert corpus.warnings == ["Empty texts in the corpus: 2. They are indexed all the same."]
+    assert corpus.warnings == ["Empty texts in the corpus: 2 (ids 471, 995). They are indexed all the same."]
 
 
 def test_corpus_can_be_read_again(tmp_path: Path) -> None:
     corpus = read_corpus(write(tmp_path / "c.jsonl", {"id": "a", "text": ""}))
     assert list(corpus) == list(corpus)
     assert len(corpus.warnings) == 1
-    assert ": 1." in corpus.warnings[0]
+    assert ": 1 (id a)." in corpus.warnings[0]
+
+
+def test_a_warning_names_the_first_odd_documents(tmp_path: Path) -> None:
+    rows = [{"id": id, "text": "" if id in "abd" else "\0"} for id in "abcdef"]
+    corpus = read_corpus(write(tmp_path / "c.jsonl", *rows))
+    assert len(list(corpus)) == 6
+    assert [warning.partition(". ")[0] for warning in corpus.warnings] == [
+        "Empty texts in the corpus: 6 (ids a, b, c, …)",
+        "Texts with NUL characters in the corpus: 3 (ids c, e, f)",
+    ]
 
 
 def test_text_folder_gives_relative_paths_and_headings(tmp_path: Path) -> None:

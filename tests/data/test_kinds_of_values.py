@@ -43,7 +43,7 @@ def test_a_missing_title_or_text_is_empty(tmp_path: Path, missing: object) -> No
     rows = [{"_id": "1", "title": missing, "text": "wing"}, {"_id": "2", "title": "x", "text": missing, "n": missing}]
     corpus = read_corpus(jsonl(tmp_path / "c.jsonl", *rows))
     assert list(corpus) == [Document("1", "wing"), Document("2", "", "x", {"n": None})]
-    assert corpus.warnings == ["Empty texts in the corpus: 1. They are indexed all the same."]
+    assert corpus.warnings == ["Empty texts in the corpus: 1 (id 2). They are indexed all the same."]
 
 
 def test_columns_of_nan_in_parquet_and_csv_are_missing(tmp_path: Path) -> None:

@@ -49,6 +49,25 @@ def test_search_and_more_like_give_the_hits_of_the_answer(engine: SearchEngine, 
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_query_that_is_an_id_is_said_to_be_one(engine: SearchEngine, mode: Mode) -> None:
+    note = "The query is the id of a document: 'd7'. Searches do not look at ids: get the document by its id."
+    assert engine.answer(" d7 ", mode=mode).notes == (note,)
+    never, second = engine.answer("d7", mode=mode, where="year = 'soon'").notes
+    assert never.endswith("is never true.")
+    assert second == note
+    for other in ("d", "d77", "D7", "number d7", Like("d7")):
+        assert engine.answer(other, mode=mode).notes == ()
+    assert engine.answer_batch(["d7"], mode=mode).notes == ()
+
+
+def test_nothing_is_said_of_an_id_that_finds_its_document(tmp_path: Path) -> None:
+    build([Document("heat", "Heat flows."), Document("wings", "A wing.")], None, tmp_path / "i")
+    engine = SearchEngine.open(tmp_path / "i")
+    assert engine.answer("heat", mode="lexical").notes == ()
+    assert engine.answer("wings", 1, mode="lexical", where="id = 'heat'").notes != ()
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_timings_are_seconds_of_this_answer(engine: SearchEngine, mode: Mode) -> None:
     for answer in (engine.answer(QUERY, mode=mode), engine.answer_batch([QUERY], mode=mode)):
         assert list(answer.timings) == ["encode", "retrieve", "fetch"]

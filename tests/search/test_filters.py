@@ -188,6 +188,32 @@ def test_a_text_that_is_no_date_is_named_where_it_is_compared_with_dates(
     assert (cure or "") in "".join(notes)
 
 
+@pytest.mark.parametrize(
+    ("expression", "cure"),
+    [
+        ("price < '10 €'", "In `price < '10 €'`, '10 €' is no number; write 10."),
+        ("price >= '$12.50'", "write 12.50."),
+        ("price between '5' and '10,50'", "'10,50' is no number; write 10.50."),
+        (
+            "weight < '10 kg'",
+            "`weight < '10 kg'` is never true. '10 kg' is no number; write 10.",
+        ),
+        ("weight = '-3 %'", "write -3."),
+        ("price < 10 or price < '10' or price < 'ten' or price < '1.2.3 €'", None),
+        ("price = '10 €' or price contains '10 €'", None),  # texts
+        ("label < '10 €' or id < '10 €' or title > '10 €'", None),
+    ],
+)
+def test_a_number_with_a_unit_is_named_where_it_is_compared_with_numbers(
+    tmp_path: Path, expression: str, cure: str | None
+) -> None:
+    fields = {"price": "8", "weight": 7, "label": "9 €"}
+    store = stored(tmp_path / "d.sqlite", [Document("1", "", "Wing", fields)], table=True)
+    notes = list(never_true(parse_filter(expression), store))
+    assert len(notes) == (cure is not None)
+    assert (cure or "") in "".join(notes)
+
+
 ELEMENTS = "To compare the elements of such texts, index them with `columns`"
 
 

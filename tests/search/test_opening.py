@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from debater_search.encoder import Encoder
+from debater_search.encoder import Encoder, load_again
 from debater_search.errors import DebaterError, MissingError
+from debater_search.identity import EncoderInfo
 from debater_search.indexing import add, build
 from debater_search.search import MODES, SearchEngine, latest_index, list_indexes, model
 from debater_search.search.model import FEW, QueryModel
@@ -66,6 +67,14 @@ def test_where_the_model_is_gone_the_way_to_name_it_is_shown(tmp_path: Path) -> 
     build(CORPUS, FakeEncoder(str(tmp_path / "gone")), tmp_path / "i")
     with pytest.raises(DebaterError, match=r"model of the index .* cannot be loaded.*gone.*`model`"):
         SearchEngine.open(tmp_path / "i").search("wing")
+
+
+def test_a_given_model_that_cannot_be_loaded_is_told_apart_from_that_of_the_index(tmp_path: Path) -> None:
+    folder, info = tmp_path / "i", EncoderInfo.of(FakeEncoder())
+    with pytest.raises(DebaterError, match=r"made by fake, and gone/other cannot be loaded\. .*Leave `model` out"):
+        load_again(info, folder, model="gone/other")
+    with pytest.raises(DebaterError, match=r"model of the index .* cannot be loaded"):
+        load_again(info, folder, model="gone/fake")
 
 
 @pytest.mark.parametrize("name", ["documents.sqlite", "vectors/index.faiss"])

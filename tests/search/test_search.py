@@ -265,6 +265,33 @@ def test_a_heading_that_repeats_the_title_is_no_part_of_a_snippet(text: str, tit
     assert without_heading(text, title) == left
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# Autovacuum\n\nIt removes dead rows. More.", "It removes dead rows."),
+        ("# Tables\n\nRows.\n\n## Autovacuum\nIt removes dead rows. More.", "It removes dead rows."),
+        ("Rows lie in pages.\n\n## Autovacuum", "Rows lie in pages."),
+        ("# Autovacuum\n\n## Tables", "# Autovacuum"),
+        ("#autovacuum is a tag.", "#autovacuum is a tag."),
+    ],
+)
+def test_a_heading_stands_for_the_sentence_below_it(text: str, shown: str) -> None:
+    assert best_snippet(QueryMarks("autovacuum", ENGLISH), text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("---\ntitle: Broken: yaml: [\n---\n# Cake\nApples.", "Apples."),
+        ("---\r\ntitle: [\r\n---\r\nApples.", "Apples."),
+        ("---\nA sentence.\n---\nApples.", "---\nA sentence.\n---\nApples."),
+        ("---\ntitle: never ends", "---\ntitle: never ends"),
+    ],
+)
+def test_front_matter_that_stayed_in_a_text_is_no_part_of_a_snippet(text: str, left: str) -> None:
+    assert without_heading(text, "Cake") == left
+
+
 @pytest.mark.parametrize("cut", [{}, {"passages": 24, "overlap": 4}], ids=["whole", "passages"])
 def test_hits_do_not_show_a_title_twice(tmp_path: Path, cut: dict[str, Any]) -> None:
     text = "# Cake\n\nApples and flour."
@@ -289,7 +316,7 @@ def test_any_text_has_a_snippet(query: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [" " * 10**6, "\n" * 10**6, "wing " * 10**6, "a" * 10**6, ". " * 10**6, "飛行" * 10**6]
+    "text", [" " * 10**6, "\n" * 10**6, "wing " * 10**6, "a" * 10**6, ". " * 10**6, "飛行" * 10**6, "# a\n\n" * 10**6]
 )
 def test_snippets_of_huge_texts_are_quick(text: str) -> None:
     import time

@@ -69,6 +69,15 @@ def test_the_tools_only_read_and_describe_their_arguments_and_results(library: l
     assert tools["search"].input_schema["required"] == ["query"]
 
 
+@pytest.mark.parametrize("tool", ["search", "get_document", "list_indexes"])
+def test_the_text_of_a_result_is_its_structure_on_one_line(library: list[Path], tool: str) -> None:
+    arguments = {"search": {"query": "wing", "index": "papers"}, "get_document": {"id": "d3", "index": "papers"}}
+    result = call(library, tool, **arguments.get(tool, {}))
+    [content] = result.content
+    assert "\n" not in content.text  # type: ignore[union-attr]
+    assert json.loads(content.text) == result.structured_content  # type: ignore[union-attr]
+
+
 def test_search_gives_short_hits_of_the_index_by_meaning_and_words(library: list[Path]) -> None:
     found = call(library, "search", query="aircraft unique3", index="papers", k=2).structured_content
     assert found is not None

@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"{n} {HOSTILE}",
             f"{HOSTILE} {n}",
             HOSTILE,
-            {HOSTILE: HOSTILE, "<i>key</i>": [HOSTILE], "__proto__": "x", "n": n},
+            {HOSTILE: f"{HOSTILE}!", "<i>key</i>": [f"{HOSTILE}!"], "__proto__": "x", "n": n},
         )
         for n in range(3)
     ]
@@ -213,6 +213,48 @@ def test_a_filter_without_a_question_lists_documents(opened: Browser, address: s
     wait(opened, "document.querySelector('#welcome h1')")
 
 
+def test_the_address_names_the_index_where_there_are_several(opened: Browser, address: str, folder: Path) -> None:
+    show(opened, link(address, q="wing"))
+    assert opened.run("location.hash") == "#index=papers&q=wing"
+    with served([folder / "papers"]) as alone:
+        show(opened, link(alone, q="wing"))
+        assert opened.run("location.hash") == "#q=wing"
+
+
+def test_hits_show_what_is_not_beside_it_and_times_to_the_minute(opened: Browser, tmp_path: Path) -> None:
+    facts = {
+        "path": "cake.md",
+        "name": "Cake",
+        "modified": "2026-01-31T12:05:09+00:00",
+        "baked": "2026-01-30T08:00+02:00",
+        "day": "2026-01-30",
+        "tags": ["sweet", "old"],
+    }
+    build([Document("cake.md", "Apples.", "Cake", facts)], FakeEncoder(), tmp_path / "notes")
+    with served([tmp_path / "notes"]) as address:
+        show(opened, link(address, q="apples"))
+        fields = "[...document.querySelectorAll('%s .metadata > div')].map((node) => node.textContent)"
+        assert opened.run(fields % ".hit") == [
+            "baked2026-01-30 08:00 +02:00",
+            "day2026-01-30",
+            "modified2026-01-31 12:05",
+            "tagssweet, old",
+        ]
+        opened.run("document.querySelector('.hit .title').click()")
+        wait(opened, "document.querySelector('#document').open")
+        assert set(opened.run(fields % "dialog")) >= {"pathcake.md", "modified2026-01-31T12:05:09+00:00"}
+
+
+def test_a_query_that_is_an_id_links_to_its_document(opened: Browser, address: str) -> None:
+    show(opened, link(address, q="d7", mode="lexical"), "document.querySelector('#notes a')")
+    notes = opened.run("document.querySelector('#notes').textContent")
+    assert "No document matches." in notes
+    assert "The query is the id of a document: 'd7'." in notes
+    opened.run("document.querySelector('#notes a').click()")
+    wait(opened, "document.querySelector('#document').open")
+    assert opened.run("document.querySelector('#document-title').textContent") == "Title 7"
+
+
 def test_keys_walk_open_close_and_clear(opened: Browser, address: str) -> None:
     show(opened, link(address, q="unique3 wing"))
     opened.run("document.querySelector('#query').focus()")
@@ -274,7 +316,7 @@ def test_markup_in_any_field_is_text_and_nothing_is_wider_than_the_window(
     assert HOSTILE[:50] in opened.run("document.querySelector('.metadata').textContent")
     assert "<i>key</i>" in opened.run("document.querySelector('#controls').textContent")
     assert HOSTILE in opened.run("document.querySelector('#controls').textContent")
-    wait(opened, f"{COUNTS} === {json.dumps(HOSTILE + '3 x3')}")
+    wait(opened, f"{COUNTS} === {json.dumps(HOSTILE + '!3 x3')}")
     assert opened.run("[...document.querySelectorAll('#index option')].map((node) => node.value)")[1] == "<b>&amp;'`"
     assert opened.run("document.querySelector('.title mark:last-child').textContent") == "wing"  # offsets: characters
     page = "document.documentElement"

@@ -95,7 +95,10 @@ def test_ctrl_c_ends_a_server_too_and_a_taken_port_is_a_sentence(built: Path, tm
     from debater_search.serving.server import run
 
     with running(built, tmp_path / "log") as server:
-        with pytest.raises(UnavailableError, match="cannot listen"):
+        with pytest.raises(
+            UnavailableError,
+            match=r"127\.0\.0\.1:\d+, which another program uses\. Choose",
+        ):
             run([built], Settings(port=int(server.url.rpartition(":")[2])))
         assert server.stop(signal.SIGINT) == 0
 

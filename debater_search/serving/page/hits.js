@@ -4,6 +4,7 @@ import { el, hidden, isNumber, isObject, span, svg } from "./dom.js";
 const SHOWN_FIELDS = 6, SHOWN_CHARACTERS = 60, TITLE = 90;
 const WIDTH = 120, HEIGHT = 28, EDGE = 3; // of a sparkline
 const SPAN = 0.05; // of cosines that a sparkline shows at least, so that equal ones look equal
+const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/;
 const VERDICTS = [[true, "Relevant"], [false, "Not relevant"]];
 
 /** `on`: {link(id), like(hit), judge(hit, relevant)}; `judge` is missing where judgements are not taken. */
@@ -18,7 +19,7 @@ export function hitItem(hit, on) {
     { class: "hit", "data-id": hit.id },
     el("div", { class: "hit-head" }, el("h3", {}, link), score),
     el("p", { class: "snippet" }, marked(hit.snippet ?? "", marks.snippet)),
-    metadataList(hit.metadata),
+    metadataList(hit.metadata, { besides: [hit.id, hit.title] }),
     explanation(hit.explanation),
     el("div", { class: "actions" }, span("id muted small", shortened(hit.id, SHOWN_CHARACTERS)), like, on.judge ? verdicts(hit, on.judge) : null),
   );
@@ -53,15 +54,23 @@ export function marked(text, spans) {
   return [parts, characters.slice(at).join("")];
 }
 
-export function metadataList(metadata, { all = false } = {}) {
+/** All metadata as it is; or the first fields, shortened, without those that say what stands beside them. */
+export function metadataList(metadata, { all = false, besides = [] } = {}) {
   const given = Object.entries(isObject(metadata) ? metadata : {}).map(([name, value]) => [name, valueText(value)]);
-  const entries = given.filter(([, text]) => text);
+  const entries = given.filter(([, text]) => text && !besides.includes(text));
   if (!entries.length) return null;
   const shown = all ? entries : entries.slice(0, SHOWN_FIELDS);
-  const cut = (text) => (all ? text : shortened(text, SHOWN_CHARACTERS));
+  const cut = (text) => (all ? text : shortened(toMinutes(text), SHOWN_CHARACTERS));
   const pairs = shown.map(([name, text]) => el("div", {}, el("dt", {}, cut(name)), el("dd", {}, cut(text))));
   const more = entries.length > shown.length ? el("div", { class: "muted" }, `+${entries.length - shown.length}`) : null;
   return el("dl", { class: "metadata" }, pairs, more);
+}
+
+/** A time in ISO 8601 to its minutes, with its zone unless that is UTC; other texts as they are. */
+function toMinutes(text) {
+  const [, day, minutes, zone = ""] = TIME.exec(text) ?? [];
+  if (!day) return text;
+  return /^(Z|[+-]00:?00)?$/.test(zone) ? `${day} ${minutes}` : `${day} ${minutes} ${zone}`;
 }
 
 function valueText(value) {

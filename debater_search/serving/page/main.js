@@ -5,7 +5,7 @@ import { byId, count, el, fill, options, switchColours } from "./dom.js";
 import { exampleOf, makeControls } from "./filters.js";
 import { hitItem, shortened } from "./hits.js";
 import { listenToKeys } from "./keys.js";
-import { notice, nothing, sayFilterError, setBusy, summary, welcome } from "./notices.js";
+import { notesOf, notice, nothing, sayFilterError, setBusy, summary, welcome } from "./notices.js";
 import { asks, countingRequests, countsOf, hasVectors, hitsRequest, modeOf } from "./searches.js";
 import { fragment, read, write } from "./state.js";
 import { compose, parse } from "./where.js";
@@ -73,11 +73,11 @@ async function start() {
   byId("chooser").hidden = names.length < 2;
   if (names.length === 1) byId("name").textContent = names[0];
   const asked = state.index;
-  if (!names.includes(asked)) state.index = "";
-  await openIndex(names.includes(asked) ? asked : names[0]);
-  if (asked && !names.includes(asked)) {
-    fill(byId("gone"), notice("wait", `There is no index ${asked}.`, `This is ${names[0]}.`));
-  }
+  const name = names.includes(asked) ? asked : names[0];
+  state.index = names.length > 1 || asked === name ? name : "";
+  write(state); // another index may be the first one when a link is opened
+  await openIndex(name);
+  if (asked && asked !== name) fill(byId("gone"), notice("wait", `There is no index ${asked}.`, `This is ${name}.`));
 }
 
 /** Show an index, and what the state asks of it. */
@@ -203,9 +203,8 @@ function draw(answer, added = false) {
   const all = list.childElementCount;
   byId("more").hidden = found.length < PAGE || all >= facts.max_k || all === answer.total;
   byId("count").textContent = all ? summary(answer, all, !byId("more").hidden) : "No results.";
-  const notes = [...(answer.notes ?? []), answer.truncated ? "The query is longer than the model reads: its end was left out." : null];
-  fill(byId("notes"), notes.filter(Boolean).map((note) => notice("wait", note, "")));
-  if (!all) fill(byId("notes"), nothing(Boolean(state.where), modeOf(state, facts) === "lexical"));
+  const none = all ? null : nothing(Boolean(state.where), modeOf(state, facts) === "lexical");
+  fill(byId("notes"), none, notesOf(answer, () => el("a", { href: actions.link(state.q.trim()) }, "Open the document")));
 }
 
 const itemOf = (id) => [...byId("hits").children].find((item) => item.dataset.id === id);

@@ -23,6 +23,13 @@ export function notice(kind, message, hint, button = null) {
   return el("div", { class: `notice ${kind}` }, el("p", {}, el("b", {}, message), hint ? ` ${hint}` : ""), button);
 }
 
+/** The notes of an answer; `linked` makes a link to the document whose id the query is. */
+export function notesOf(answer, linked) {
+  const cut = answer.truncated ? ["The query is longer than the model reads: its end was left out."] : [];
+  const isId = (note) => note.startsWith("The query is the id of a document");
+  return [...(answer.notes ?? []), ...cut].map((note) => notice("wait", note, "", isId(note) ? linked() : null));
+}
+
 export function nothing(isFiltered, byWords) {
   if (isFiltered) return notice("wait", "No document matches.", "Try fewer filters, or clear them.");
   return notice("wait", "No document matches.", byWords ? "Try other words, or search by meaning." : "Try other words.");
