@@ -178,7 +178,9 @@ def _part_of_mteb(name: str, task: str) -> Task:
         require_known(task)
         found = find_task(task)
     except MissingError as error:
-        raise _no_folder(name) from error
+        missing = _no_folder(name)
+        like_a_task = error.hint.startswith("Did you mean")
+        raise MissingError(missing.message, error.hint if like_a_task else missing.hint) from error
     parts = {part.name: part for part in parts_of(found)}
     if name in parts:
         return parts[name]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -79,10 +80,13 @@ def typed(process: Start, *keys: bytes) -> str:
     os.close(terminal)
     seen, left = b"", list(keys)
     with os.fdopen(person, "r+b", buffering=0) as screen, suppress(OSError):  # EIO where the process has ended
-        while piece := screen.read(4096):
+        while select([screen], [], [], 60)[0] and (piece := screen.read(4096)):
             seen += piece
             if seen.endswith(b"query [lexical]> ") and left:
+                time.sleep(0.2)  # readline shows its prompt before it waits; a signal in between ends no line
                 screen.write(left.pop(0))
+    if left:
+        running.kill()
     assert running.wait(timeout=60) == 0
     return seen.decode()
 

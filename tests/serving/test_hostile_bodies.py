@@ -145,7 +145,7 @@ def test_headers_keep_browsers_safe(shared: TestClient) -> None:
 def test_no_request_that_the_description_allows_fails(shared: TestClient) -> None:
     schema = schemathesis.openapi.from_dict(shared.get("/openapi.json").json())
     operations = [result.ok() for result in schema.get_all_operations()]
-    assert len(operations) == 11
+    assert len(operations) == 12
     for operation in operations:
         _ask_as_described(operation, shared)
 

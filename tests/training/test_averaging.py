@@ -72,7 +72,7 @@ def test_a_mean_of_checkpoints_does_not_carry_what_was_measured_of_the_last(
         json.loads((place / "debater.json").read_text())["provenance"]["metrics"]
         for place in (folder / "checkpoint-2", folder)
     ]
-    assert metrics[0].keys() == {"training", "evaluation"}
+    assert metrics[0].keys() == {"before training", "training", "evaluation"}
     assert metrics[1] == {}
 
 
