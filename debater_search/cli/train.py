@@ -74,7 +74,7 @@ def train(
     with results(as_json) as out:
         from debater_search import training
         from debater_search.training.checks import check
-        from debater_search.training.run_folder import PICTURE_FILE, best_measured, newest_complete
+        from debater_search.training.run_folder import PICTURE_FILE, best_measured, measured_before, newest_complete
 
         released = training.is_released_config(config)
         translated = training.translate_released_config(config, overrides or []) if released else None
@@ -103,9 +103,14 @@ def train(
             measured = {} if best is None else {"best": {"step": best[0], "ndcg@10": best[1]}}
             return out.json({"checkpoint": str(checkpoint), **measured, **translation})
         facts = [("checkpoint", str(checkpoint)), ("losses", str(checkpoint / PICTURE_FILE))]
+        before = None if best is None else measured_before(checkpoint)
         if best is not None:
             facts.append(("best", f"step {best[0]:,}: nDCG@10 {best[1]:.4f}, in {checkpoint / 'best'}"))
+        if before is not None:
+            facts.append(("before", f"nDCG@10 {before:.4f}, of the model before training"))
         out.facts(facts)
+        if best is not None and before is not None and best[1] < before:
+            return None  # a warning says that training made the model worse
         return out.next(f"debater index CORPUS --model {checkpoint if best is None else checkpoint / 'best'}")
 
 

@@ -17,8 +17,8 @@ LIBRARIES = {"checkpoint": "transformers", "hf": "transformers"}
 """Kind of folder → the library that reads it, where it has another name."""
 TRAINING = {
     "loss": ("contrast", "scale", "distill", "teacher", "guide"), "lora": ("r", "alpha", "dropout"), "batch_size": (),
-    "negatives": (), "learning_rate": (), "schedule": (), "max_length": ("query", "document", "search"),
-    "precision": (), "seed": (),
+    "negatives": (), "learning_rate": (), "schedule": (), "max_steps": (), "warmup_steps": (),
+    "max_length": ("query", "document", "search"), "precision": (), "seed": (),
 }  # fmt: skip
 """Settings of a training that a card shows, and which values of a section."""
 ONLY_HERE = (
@@ -122,8 +122,9 @@ def _shown(value: Any, inner: Iterable[str]) -> str:
 def _scores(about: dict[str, Any]) -> list[str]:
     """A table of the metrics that were measured while the model was trained; nothing if there are none."""
     made = about.get("provenance", {})
+    places = {"evaluation": _task(made), "before training": f"{_task(made)}, before training"}
     rows = [
-        f"| {_task(made) if phase == 'evaluation' else phase} | {name} | {value:.4f} |"
+        f"| {places.get(phase, phase)} | {name} | {value:.4f} |"
         for phase, values in made.get("metrics", {}).items()
         if phase != "training" and isinstance(values, dict)
         for name, value in values.items()
@@ -134,5 +135,7 @@ def _scores(about: dict[str, Any]) -> list[str]:
 
 def _task(made: dict[str, Any]) -> str:
     """What a run was measured on while it was trained, by the names of the folders."""
-    named = (made.get("config", {}).get("eval") or {}).get("task", "evaluation")
-    return ", ".join(Path(task).name for task in ([named] if isinstance(named, str) else named))
+    settings = made.get("config", {}).get("eval") or {}
+    named, sample = settings.get("task", "evaluation"), settings.get("sample")
+    searched = "" if sample is None else f" (judged and {sample:,} other documents)"
+    return ", ".join(f"{Path(task).name}{searched}" for task in ([named] if isinstance(named, str) else named))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from debater_search.data import write_run
+from debater_search.data import read_qrels, read_run, write_run
 from debater_search.data.files import write_lines
 from debater_search.data.runs import DEPTH
 from debater_search.errors import DebaterError, InvalidError, MissingError, UnavailableError
@@ -129,8 +129,8 @@ class Result:
 def scored(
     task: str,
     model: str,
-    run: Run,
-    qrels: Qrels,
+    run: Run | str | Path,
+    qrels: Qrels | str | Path,
     *,
     timings: Mapping[str, float] | None = None,
     sizes: Mapping[str, int] | None = None,
@@ -138,7 +138,7 @@ def scored(
     provenance: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Result:
-    """Score the run of any system; raises DebaterError as `score_run` does.
+    """Score the run of any system, a dict or a file; raises DebaterError as `score_run` does, and for bad files.
 
     `counts` are added to those of `score_run`; `texts` are the queries' by id.
 
@@ -147,13 +147,15 @@ def scored(
         >>> scored("task", "mine", {"q1": {"wings": 1.0}}, {"q1": {"wings": 1}}).metrics["success@1"]
         1.0
     """
+    run = read_run(run) if isinstance(run, str | Path) else run
+    qrels = read_qrels(qrels) if isinstance(qrels, str | Path) else qrels
     scores = score_run(run, qrels)
     if missing := scores.counts["queries_without_hits"]:
         of = len(scores.per_query)
         logger.warning(
             "Judged queries of %s that %s does not answer: %d of %d. They score 0.", task, model, missing, of
         )
-    if left_out := scores.counts["queries_without_judgements"]:
+    if left_out := len(qrels) - len(scores.per_query):
         logger.info("Queries of %s without a positive judgement: %d. They are left out.", task, left_out)
     return Result(
         task,

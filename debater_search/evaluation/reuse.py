@@ -69,10 +69,10 @@ def find_reusable(
     owner = next((model for model, entry in entries.items() if entry.get("run") == run), None)
     replaceable = is_interrupted(folder, task, entries.values()) or (owner == system and system in valid)
     if (folder / run).exists() and not replaceable:
-        raise _occupied(f"{folder / task} holds a run")
+        raise _occupied(f"{folder / task} holds a run", asked=system, held=owner)
     stale = next((model for model in expected if model != system and model in entries and model not in valid), None)
     if stale is not None:
-        raise _occupied(f"{folder / task} holds a result of {stale}")
+        raise _occupied(f"{folder / task} holds a result of {stale}", asked=stale, held=stale)
     runs = {model: str(entry.get("run")) for model, entry in valid.items()}
     readable = {model: entry for model, entry in valid.items() if file_in(folder, runs[model]) is not None}
     results = {model: result for model, entry in readable.items() if (result := restored(entry)) is not None}
@@ -86,9 +86,12 @@ def _of(task: str, entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.get("task") == task]
 
 
-def _occupied(what: str) -> DebaterError:
+def _occupied(what: str, *, asked: str, held: str | None) -> DebaterError:
+    why = "of another model or data, or made with other settings"
+    if held is not None and held != asked:
+        why = f"of {held}, and {asked} was asked for"
     return InvalidError(
-        f"{what} already, of another model or data, or made with other settings.",
+        f"{what} already, {why}.",
         "Choose another `output`, or replace it with `force`.",
     )
 

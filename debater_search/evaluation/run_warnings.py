@@ -14,6 +14,7 @@ def warn_of_mismatch(source: str, run: Run, judged: Judged) -> None:
     """Log what looks wrong about a run, which messages call `source`, beside these judgements."""
     _warn_of_other_documents(source, run, judged)
     _warn_of_other_queries(source, run, judged)
+    _warn_of_equal_scores(source, run)
     if not judged.ignore_identical_ids:
         _warn_of_identical_ids(source, run, judged)
 
@@ -41,6 +42,19 @@ def _warn_of_other_queries(source: str, run: Run, judged: Judged) -> None:
             len(others),
             len(run),
             ", ".join(others[:NAMED]) + (", …" if len(others) > NAMED else ""),
+        )
+
+
+def _warn_of_equal_scores(source: str, run: Run) -> None:
+    """Say that hits have no order, since their ranks do not count: a tool may have written ranks and no scores."""
+    several = [hits for hits in run.values() if len(hits) > 1]
+    equal = sum(len(set(hits.values())) == 1 for hits in several)
+    if 2 * equal > len(several):
+        logger.warning(
+            "In %s, all hits of %s of %s queries have the same score. Scores decide, not ranks: scores must fall.",
+            source,
+            f"{equal:,}",
+            f"{len(run):,}",
         )
 
 

@@ -42,8 +42,12 @@ class Measurements:
         score = self._measure(EVALUATION, step)
         self.scores.append(score)
         told = "" if self.start is None else f" ({score - self.start:+.4f} to before training)"
-        log.info("Step %s: nDCG@10 %.4f%s%s", f"{step:,}", score, told, ", the best" if score > best else "")
+        log.info("Step %s: nDCG@10 %.4f%s%s", f"{step:,}", score, told, self._standing(score) if score > best else "")
         return score > best
+
+    def _standing(self, score: float) -> str:
+        """What a new best is."""
+        return ", the best" if self.start is None or score >= self.start else ", the best while training"
 
     def stalls(self) -> bool:
         """Whether as many measurements as `eval.patience` brought no new best."""

@@ -142,6 +142,12 @@ def best_measured(output: str | Path) -> tuple[int, float] | None:
     return provenance["step"], provenance["metrics"]["evaluation"]["ndcg@10"]
 
 
+def measured_before(output: str | Path) -> float | None:
+    """nDCG@10 of the model before training; None if it was not measured."""
+    score = _provenance_in(Path(output) / BEST_FOLDER).get("metrics", {}).get("before training", {}).get("ndcg@10")
+    return None if score is None else float(score)
+
+
 def _provenance_in(checkpoint: Path) -> dict[str, Any]:
     found = read_json(checkpoint / CHECKPOINT_FILE).get("provenance")
     return found if isinstance(found, dict) else {}

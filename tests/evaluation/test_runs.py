@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from debater_search.errors import InvalidError
-from debater_search.evaluation import Campaign, evaluate_run, find_runs, judged_by_file, run_name
+from debater_search.evaluation import Campaign, evaluate_run, find_runs, judged_by_file, run_name, scored
 from tests.evaluation.flight import model, saved, write_task
 
 GAINS = {"q1": {"d": 1}}
@@ -166,3 +166,29 @@ def test_a_run_of_another_corpus_is_spoken_of(task: Path, tmp_path: Path, caplog
     caplog.clear()
     evaluate_run(write_run(tmp_path / "near.trec"), task / "qrels" / "test.tsv")
     assert "None of the" not in caplog.text
+
+
+def test_a_run_whose_hits_have_equal_scores_is_told(
+    task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ties.trec").write_text("".join(f"q{n} Q0 d{m} {m} 0 x\n" for n in (1, 2, 3) for m in (1, 2)))
+    (tmp_path / "good.trec").write_text("".join(f"q{n} Q0 d{m} {m} {-m} x\n" for n in (1, 2, 3) for m in (1, 2)))
+    for name, told in (("good", False), ("ties", True)):
+        caplog.clear()
+        evaluate_run(tmp_path / f"{name}.trec", task / "qrels" / "test.tsv")
+        assert any("all hits of 3 of 3 queries have the same score" in m for m in caplog.messages) is told
+
+
+def test_queries_of_a_run_are_not_counted_among_the_tasks(
+    task: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "other.trec").write_text("q9 Q0 noise 1 1 x\nq1 Q0 noise 1 1 x\n")
+    evaluate_run(tmp_path / "other.trec", task / "qrels" / "test.tsv")
+    assert not any("without a positive judgement" in message for message in caplog.messages)
+
+
+def test_files_are_scored_under_a_name(task: Path, tmp_path: Path) -> None:
+    path = write_run(tmp_path / "good.trec")
+    result = scored("flight", "mine", path, task / "qrels" / "test.tsv")
+    assert (result.model, result.metrics) == ("mine", evaluate_run(path, task / "qrels" / "test.tsv")[0].metrics)

@@ -74,7 +74,7 @@ def test_training_stops_when_measurements_bring_no_new_best(
     assert json.loads((folder / "best" / "debater.json").read_text())["provenance"]["step"] == 2
     assert [line for line in caplog.messages if "nDCG" in line] == [
         "Before training: nDCG@10 0.4500",
-        "Step 1: nDCG@10 0.3000 (-0.1500 to before training), the best",
+        "Step 1: nDCG@10 0.3000 (-0.1500 to before training), the best while training",
         "Step 2: nDCG@10 0.5000 (+0.0500 to before training), the best",
         "Step 3: nDCG@10 0.4000 (-0.0500 to before training)",
         "Step 4: nDCG@10 0.5000 (+0.0500 to before training)",
@@ -95,7 +95,7 @@ def test_a_run_that_makes_the_model_worse_says_so(
     assert [row["ndcg@10"] for row in metrics(folder, "before training")] == [0.45]
     said = "Training made the model worse: nDCG@10 was 0.4500 before, and is 0.4000 at best."
     assert [line.startswith(said) for line in caplog.messages if "worse" in line] == [True]
-    assert "| before training | ndcg@10 | 0.4500 |" in (folder / "best" / "README.md").read_text()
+    assert f"| {development.name}, before training | ndcg@10 | 0.4500 |" in (folder / "best" / "README.md").read_text()
     longer = settings.model_copy(update={"max_steps": 3})
     train(longer, resume=True, force=True)  # the start is not measured again
     assert [row["ndcg@10"] for row in metrics(folder, "evaluation")] == [0.3, 0.4, 0.35]
