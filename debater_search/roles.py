@@ -187,11 +187,23 @@ class ColumnChoice:
             if missing := [name for name in columns if name not in names]:
                 raise InvalidError(f"{where}: there is no column {missing[0]!r}.", f"There are {shown(names)}.")
         here = {role: columns for role, columns in self._kept.items() if any(name in names for name in columns)}
-        if self._given:
-            return self._given
-        if all(role in here for role in self._kept if role in ("id", "text")):
-            return here
-        return {role: columns for role, columns in here.items() if role not in KNOWN}
+        if not all(role in here for role in self._kept if role in ("id", "text")):
+            here = {role: columns for role, columns in here.items() if role not in KNOWN}
+        return self._added_to(here)
+
+    def _added_to(self, kept: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """What the caller says, and what an index remembers of columns that have no other role by that."""
+        said = dict(self._given)
+        for role, columns in kept.items():
+            if role in KNOWN:
+                taken = {name for other in said if other in KNOWN for name in said[other]}
+                if role not in said and (role == "id" or taken.isdisjoint(columns)):
+                    said[role] = columns
+            else:
+                taken = {name for other in said if other not in KNOWN for name in said[other]}
+                if more := [name for name in columns if name not in taken]:
+                    said[role] = [*said.get(role, []), *more]
+        return said
 
     def _known(self, role: str, names: Sequence[str], where: str) -> tuple[str, ...]:
         """The columns that are known as this role: the usual ones, or the one of the first group that is there."""

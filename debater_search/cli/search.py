@@ -256,6 +256,9 @@ class Search:
         if self.out.as_json:
             return self.out.json(hits_document(query, answer.hits, timings))
         show_hits(self.out, self.engine.marks(marked), answer.hits)
+        if not answer.hits and self.mode is Mode.lexical and self.where is None:
+            meaning = "; mode hybrid also goes by meaning" if self.engine.manifest.encoder else ""
+            log.info("Lexical search finds whole words of title and text%s.", meaning)
         return self._show_timings(timings)
 
     def _say_id(self, id: str, answer: Answer) -> None:

@@ -4,6 +4,7 @@ import re
 
 _LONGEST = 60  # characters of what is shown; longer texts get no advice
 
+_CURRENCIES = ("€", "$", "£", "¥", "%")
 _SIGNS = re.compile(r"&&?|\|\|?|!")
 _BEFORE = re.compile(r"[\w.:-]*\Z")
 _AFTER = re.compile(r"[\w.:-]*")
@@ -52,6 +53,8 @@ def at(expression: str, position: int) -> str:
     """Advice on what stands at and around the first character that is not understood."""
     if _SIGNS.match(expression, position):
         return "Write and, or, not."
+    if expression[position : position + 1] in _CURRENCIES:
+        return "Write the number without a unit."
     before = _match(_BEFORE.search(expression, max(0, position - _LONGEST), position))
     if (decimals := _DECIMALS.match(expression, position)) and re.fullmatch("-?[0-9]+", before):
         return _with_point(before, decimals[1])

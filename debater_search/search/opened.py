@@ -1,7 +1,8 @@
 """An open index: its newest state, its model, and the parts of both."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -113,6 +114,18 @@ class OpenIndex:
             return DocumentPage(found, len(positions), snapshot.manifest.generation, notes)
 
         return self._latest.run(read)
+
+    def facets(self, fields: Sequence[str], where: str | None = None, *, values: int = 10) -> dict[str, Any]:
+        """Count the values of fields among all documents, or those that a filter allows, as `indexing.facets` does.
+
+        Examples:
+            >>> engine.facets(["year"])["fields"][0]["max"]
+            1962
+        """
+        from debater_search.indexing import facets
+
+        self._latest.require_open()
+        return facets(self.folder, fields, where=where, values=values)
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
         """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow.

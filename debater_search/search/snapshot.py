@@ -12,8 +12,10 @@ from debater_search.identity import EncoderInfo, require_same
 from debater_search.search.once import once
 from debater_search.search.passages import BestPassages, Excluding
 from debater_search.search.restrictions import Restriction, Restrictions
+from debater_search.store.comparisons import COLUMNS
 from debater_search.store.documents import DocumentStore
 from debater_search.store.embeddings import EmbeddingStore
+from debater_search.store.filters import UnknownFieldError
 from debater_search.store.folders import open_manifest
 from debater_search.store.manifest import MANIFEST_NAME, IndexManifest
 from debater_search.store.rows import owners_of
@@ -99,7 +101,13 @@ class Snapshot:
             MissingError: no document has a field that it names.
 
         """
-        return self._restrictions.get(where)
+        try:
+            return self._restrictions.get(where)
+        except UnknownFieldError as error:
+            for role, columns in self.manifest.corpus.columns.items():
+                if role in COLUMNS and error.field in columns:
+                    error.hint = f"The column {error.field} is the {role} of the documents: write {role}."
+            raise
 
     def require_steps(self) -> None:
         """Raise DebaterError if the index holds no thinking steps to rescore by."""

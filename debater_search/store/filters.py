@@ -43,6 +43,7 @@ class UnknownFieldError(MissingError):
         nearest = f"Did you mean {by_lower[near[0]]}? " if near else ""
         more = ", …" if len(known) > _FIELDS_SHOWN else ""
         fields = f"Fields: {', '.join(known[:_FIELDS_SHOWN])}{more}." if known else "The documents have no fields."
+        self.field = field
         super().__init__(f"No document has a field {field!r}.", nearest + fields)
 
 

@@ -261,3 +261,14 @@ def test_a_column_of_numbers_is_named_among_what_was_read(tmp_path: Path, caplog
     with caplog.at_level("INFO"):
         list(read_corpus(path, ColumnChoice({"number": "price"})))
     assert "Read sku as id, description as text, price as number." in caplog.text
+
+
+def test_what_the_caller_says_is_added_to_what_an_index_remembers() -> None:
+    kept = {"id": ["ref"], "text": ["notes", "more"], "list": ["tags", "sizes"], "number": ["price"]}
+    row = {"ref": 1, "notes": "a", "more": "b", "tags": "x|y", "sizes": "3", "price": "7.5"}
+    for said, tags, sizes in (({"list": "tags"}, ["x", "y"], ["3"]), ({"number": "sizes"}, ["x", "y"], 3)):
+        (document,) = as_documents([row], choice=ColumnChoice(said, kept))
+        assert (document.id, document.text) == ("1", "a\n\nb")
+        assert document.metadata == {"tags": tags, "sizes": sizes, "price": 7.5}
+    (document,) = as_documents([row], choice=ColumnChoice({"text": "more"}, kept))
+    assert (document.text, document.metadata["notes"], document.metadata["price"]) == ("b", "a", 7.5)

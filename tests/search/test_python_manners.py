@@ -311,3 +311,14 @@ def test_documents_cut_into_passages_are_browsed_whole(tmp_path: Path) -> None:
 def test_browsing_refuses_what_makes_no_sense(engine: SearchEngine, arguments: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         engine.browse(**arguments)
+
+
+def test_values_are_counted_without_a_query(engine: SearchEngine) -> None:
+    assert engine.facets(["year"], "year >= 3") == facets(engine.folder, ["year"], where="year >= 3")
+
+
+def test_the_name_of_a_column_that_became_the_title_is_told(tmp_path: Path) -> None:
+    build([{"sku": "1", "name": "Alta", "description": "A tent"}], None, tmp_path / "shop")
+    with pytest.raises(MissingError) as error:
+        SearchEngine.open(tmp_path / "shop").browse("name contains 'Al'")
+    assert error.value.hint == "The column name is the title of the documents: write title."
