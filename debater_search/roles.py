@@ -192,12 +192,14 @@ class ColumnChoice:
         return self._added_to(here)
 
     def _added_to(self, kept: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """What the caller says, and what an index remembers of columns that have no other role by that."""
+        """What the caller says, and what an index remembers beside it.
+
+        Who names title or text names both; id, lists and numbers stay, unless they get another role.
+        """
         said = dict(self._given)
         for role, columns in kept.items():
             if role in KNOWN:
-                taken = {name for other in said if other in KNOWN for name in said[other]}
-                if role not in said and (role == "id" or taken.isdisjoint(columns)):
+                if role not in said and (role == "id" or not any(other in KNOWN for other in self._given)):
                     said[role] = columns
             else:
                 taken = {name for other in said if other not in KNOWN for name in said[other]}
