@@ -105,15 +105,22 @@ def facets(index: str | Path, fields: Sequence[str], *, where: str | None = None
         >>> years["documents"], years["min"], years["max"]
         (2, 1948, 1955)
     """
+    index = Path(index)
+    with _documents(index, open_manifest(index)) as documents:
+        return facets_in(documents, index, fields, where, values)
+
+
+def facets_in(
+    documents: DocumentStore, index: Path, fields: Sequence[str], where: str | None, values: int
+) -> dict[str, Any]:
+    """As `facets`, of documents that are open."""
     require_whole(values, "values", 1)
     require_names(fields, "fields")
-    index = Path(index)
-    manifest = open_manifest(index)
-    with _documents(index, manifest) as documents, documents.reading():
+    with documents.reading():
         require_countable(documents, fields)
         among = None if where is None else _positions(documents, where)
         counted = [_plain(count_values(documents, name, among, values)) for name in dict.fromkeys(fields)]
-    number = manifest.corpus.documents if among is None else len(among)
+        number = len(documents) if among is None else len(among)
     return {"index": str(index), "where": where, "documents": number, "fields": counted}
 
 

@@ -122,10 +122,9 @@ class OpenIndex:
             >>> engine.facets(["year"])["fields"][0]["max"]
             1962
         """
-        from debater_search.indexing import facets
+        from debater_search.indexing.description import facets_in
 
-        self._latest.require_open()
-        return facets(self.folder, fields, where=where, values=values)
+        return self._latest.run(lambda snapshot: facets_in(snapshot.documents, self.folder, fields, where, values))
 
     def check(self, *, where: str | None = None, rescore: Rescore | None = None) -> None:
         """Raise DebaterError, before anything is loaded, for a filter or a rescoring that this index cannot follow.

@@ -33,7 +33,7 @@ class DevelopmentSet:
 
     def __init__(self, settings: Evaluation, seed: int) -> None:
         """Raises DebaterError for a task or split that there is not: it must not wait for the first measurement."""
-        self.split = settings.split
+        self.settings, self.split = settings, settings.split
         self.tasks: list[RetrievalTask] = []
         for folder in settings.tasks:
             task = load_task(folder)

@@ -81,7 +81,7 @@ def plan(
     if data is not None:
         data.warn_of_unscored()
     if data is not None and assumed is None:
-        warn_of_cut_queries(student, settings, [data.batch(0)])
+        warn_of_cut_queries(student, settings, data.batch(0))
     read = data if assumed is None else None  # a stand-in does not read texts as the model does
     tokens = _tokens_per_step(student, settings, read, ahead.steps)
     parameters = list(student.model.parameters())

@@ -6,7 +6,6 @@ import math
 from debater_search.training.development import DevelopmentSet
 from debater_search.training.journal import EVALUATION, SCORE, START, Journal
 from debater_search.training.parallel import Parallel
-from debater_search.training.sections import Evaluation
 from debater_search.training.student import Student
 
 log = logging.getLogger(__name__)
@@ -15,10 +14,8 @@ log = logging.getLogger(__name__)
 class Measurements:
     """What a run has measured on its development set so far."""
 
-    def __init__(
-        self, settings: Evaluation, development: DevelopmentSet, student: Student, parallel: Parallel, journal: Journal
-    ) -> None:
-        self._settings, self._development = settings, development
+    def __init__(self, development: DevelopmentSet, student: Student, parallel: Parallel, journal: Journal) -> None:
+        self._settings, self._development = development.settings, development
         self._student, self._parallel, self._journal = student, parallel, journal
         self.scores: list[float] = []
         """Of each measurement while training, not of the start."""

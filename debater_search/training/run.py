@@ -75,9 +75,8 @@ class Run:
         if warm and self.settings.warm_start is None:  # left out by a changed config: what it taught stays
             warm, done = False, 0
         describe_start(self.settings, self.data, self.student, self.horizon, self.parallel.processes)
-        if self.settings.eval is not None and self.development is not None:
-            parts = self.development, self.student, self.parallel, self.journal
-            self.measurements = Measurements(self.settings.eval, *parts)
+        if self.development is not None:
+            self.measurements = Measurements(self.development, self.student, self.parallel, self.journal)
         if self.resume_from is not None:
             scores = self.journal.go_on_from(done, warm=warm)
             if self.measurements is not None:

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from debater_search.training.parallel import shard
 from debater_search.training.precision import computes_in
 from debater_search.training.sections import TeacherModel
 from debater_search.training.settings import DTYPES, TrainingSettings
-from debater_search.training.steps import prepare
+from debater_search.training.steps import tokenized
 from debater_search.training.student import Student, read_beside_mean, with_instruction
 from debater_search.training.teacher import BaseTeacher, texts_to_count
 
@@ -190,16 +189,15 @@ def _require_above(around: int, name: str, length: int, text: str) -> None:
         )
 
 
-def warn_of_cut_queries(student: Student, settings: TrainingSettings, batches: Iterable[Batch]) -> None:
-    """Warn where many queries of some batches are as long as `max_length.query` lets them be."""
-    tokens = [prepare(student, batch, settings.max_length.document).tokens for batch in batches]
-    lengths = [len(text.ids) for texts in tokens for text in texts if text.kind == "query"]
-    full = sum(length >= settings.max_length.query for length in lengths)
-    if full > MANY_CUT * len(lengths):
+def warn_of_cut_queries(student: Student, settings: TrainingSettings, batch: Batch) -> None:
+    """Warn where many queries of a batch are as long as `max_length.query` lets them be."""
+    queries = tokenized(student, replace(batch, positives=[], negatives=[]), settings.max_length.document)
+    full = sum(len(query.ids) >= settings.max_length.query for query in queries)
+    if full > MANY_CUT * len(queries):
         log.warning(
             "%d of the first %d queries fill max_length.query (%d tokens, instruction included): what is behind is cut "
             "off, in search, too. Raise it.",
-            full, len(lengths), settings.max_length.query,
+            full, len(queries), settings.max_length.query,
         )  # fmt: skip
 
 
@@ -220,4 +218,4 @@ def describe_start(
         log.info("Fields of %s that are not read: %s.", name, ", ".join(fields))
     horizon.warn(settings)
     data.warn_of_unscored()
-    warn_of_cut_queries(student, settings, [data.batch(0)])
+    warn_of_cut_queries(student, settings, data.batch(0))

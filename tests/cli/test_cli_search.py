@@ -155,6 +155,7 @@ def test_a_query_that_is_an_id_brings_the_command_that_shows_it(debater: Debater
     noted = "The query is the id of a document: 'noise'."
     outcome = debater("search", "noise", "--mode", "lexical")
     assert (outcome.code, outcome.out) == (0, "No document matches.\n")
+    assert "whole words of title and text" in outcome.err
     assert noted in outcome.err
     assert outcome.err.endswith(f"\ndebater get {index} noise\n")
     outcome = debater("search", "--mode", "lexical", "--json", stdin="noise\npropellers\n")

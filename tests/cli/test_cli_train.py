@@ -61,6 +61,11 @@ def test_the_next_step_indexes_the_best_checkpoint_where_the_run_measured(
     assert "step 2: nDCG@10 0.8100, in checkpoints/x/best" in outcome.out
     assert "Next: debater index CORPUS --model checkpoints/x/best" in outcome.out
     assert debater("train", config, "eval.task=task", "--json").json["best"] == {"step": 2, "ndcg@10": 0.81}
+    provenance["metrics"] |= {"before training": {"ndcg@10": 0.9}}
+    (best / "debater.json").write_text(json.dumps({"provenance": provenance}))
+    worse = debater("train", config, "eval.task=task").out
+    assert "nDCG@10 0.9000, of the model before training" in worse
+    assert "Next:" not in worse
 
 
 @pytest.mark.parametrize(

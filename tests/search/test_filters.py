@@ -320,6 +320,7 @@ SEVERAL = "Write tags in ('light', …) for one of several, tags has 'light' and
         ("a = 1 && b = 2", "Write and, or, not."),
         ("a = 1 || b = 2", "Write and, or, not."),
         ("!(a = 1)", "Write and, or, not."),
+        ("a < 10 €", "Write the number without a unit."),
         ("'date' > '2020'", "Write a field without quotes: date"),
         ("'pub date' > '2020'", "Write a field so: `pub date`"),
         ("tags has ['light','dry']", SEVERAL),

@@ -51,7 +51,9 @@ def test_a_checkpoint_is_written_after_its_evaluation(
     config: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr("debater_search.training.run.DevelopmentSet", lambda settings, seed: SimpleNamespace())
+    monkeypatch.setattr(
+        "debater_search.training.run.DevelopmentSet", lambda settings, seed: SimpleNamespace(settings=settings)
+    )
     monkeypatch.setattr(Measurements, "measure_start", lambda self: done.append("start"))
     monkeypatch.setattr(Measurements, "measure", lambda self, step: done.append(f"score {step}"))
     monkeypatch.setattr(Run, "_save", lambda self, step, optimizer: done.append(f"save {step}"))
