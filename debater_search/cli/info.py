@@ -40,7 +40,7 @@ def show_summary(out: Output, facts: dict[str, Any]) -> None:
     if any(share < 1 for share in facts.get("recall", {}).values()):
         names.insert(names.index("server"), "recall")
     kept = {name: facts[name] for name in names if name in facts}
-    kinds = [f"{field['name']} ({field['type']})" for field in facts["fields"][:_SUMMED]]
+    kinds = [f"{field['name']} ({_type(field)})" for field in facts["fields"][:_SUMMED]]
     more = ", …" if len(facts["fields"]) > _SUMMED else ""
     shown = {"metadata": ", ".join(kinds) + more} if kinds else {}
     show_facts(out, kept | shown)
@@ -59,10 +59,14 @@ def show_fields(out: Output, fields: list[dict[str, Any]]) -> None:
     """Print the metadata fields, as `describe` found them, for people."""
     if fields:
         out.show("")
-        rows = [(field["name"], field["type"], _range(field), f"{field['documents']:,}") for field in fields[:_FIELDS]]
+        rows = [(field["name"], _type(field), _range(field), f"{field['documents']:,}") for field in fields[:_FIELDS]]
         out.table("", ("field", "type", "values", "documents"), rows, text_columns=3)
     if len(fields) > _FIELDS:
         out.show(f"… and {len(fields) - _FIELDS:,} more fields: --json has all.")
+
+
+def _type(field: dict[str, Any]) -> str:
+    return f"{field['type']}, lists" if field.get("lists") else str(field["type"])
 
 
 def _range(field: dict[str, Any]) -> str:

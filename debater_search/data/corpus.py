@@ -16,6 +16,8 @@ from debater_search.roles import ColumnChoice
 from debater_search.types import Document
 
 MAX_TEXT = 1_000_000  # characters; no encoder reads further, and one text must not fill the memory
+_SMALL = 8_000_000  # bytes that are read within a second, and so twice: once before a model is loaded
+_COST = {".pdf": 50, ".html": 5, ".htm": 5, ".gz": 4, ".parquet": 4}  # how much longer a byte takes than one of a text
 _FIRST = 3  # ids in the warning of odd texts
 _NAMED = 20  # files in the warning of those that were left out
 
@@ -85,12 +87,16 @@ class CorpusReader:
     def check_start(self) -> None:
         """Raise DebaterError, as iterating would, if there is no document or the first row is bad.
 
-        It reads no good row behind the first, so that it can come before a model is loaded; of a stream, which is read
-        once, nothing.
+        It comes before a model is loaded. A small corpus is read to its end, of a large one nothing behind the first
+        good row, of a stream, which can be read only once, nothing.
         """
         if self._file is not None and not Path(self._file).is_file():
             return
         found = self._contents()
+        if sum(path.stat().st_size * _COST.get(path.suffix.lower(), 1) for path in found.parts + found.texts) < _SMALL:
+            for _ in self:
+                pass
+            return
         rows = read_documents(found.parts, self._in_folder, self._choice, self._take_bad, start_only=True)
         if next(rows, None) is None and not found.texts:
             raise self._empty()

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from debater_search.encoder.card_code import is_plain, transformers_code
 from debater_search.encoder.loading.files import INT8_FILE, read_json
 from debater_search.encoder.loading.hub import HUB_ID
@@ -47,8 +49,8 @@ def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
     only_here = kind == "hf" and ((folder / INT8_FILE).is_file() or not is_plain(about))
     library = "peft" if adapted else "debater" if only_here else LIBRARIES.get(kind, kind)
     head = ["---", f"library_name: {library}", "pipeline_tag: sentence-similarity", "tags: [debater, dense-retrieval]"]
-    if HUB_ID.fullmatch(base):
-        head.append(f"base_model: {base}")
+    inherited = _inherited(base)
+    head += [f"{name}: {inherited[name]}" for name in ("base_model", "language") if name in inherited]
     if hub_data := about.get("provenance", {}).get("hub_data"):
         head.append(f"datasets: [{', '.join(sorted({name.partition(':')[0] for name in hub_data}))}]")
     steps = about.get("thinking_steps", 1)
@@ -62,7 +64,7 @@ def write_card(folder: Path, kind: Kind, *, name: str | None = None) -> None:
     elif kind == "hf":
         lines += ["", "With transformers alone, one text at a time:", ""]
         lines += ["```python", transformers_code(about), "```"]
-    lines += [*_training(about), *_scores(about)]
+    lines += [*_training(about, inherited), *_scores(about)]
     (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -98,13 +100,34 @@ def _python(imported: str, *lines: str) -> list[str]:
     return ["```python", imported, "", *lines, "```"]
 
 
-def _training(about: dict[str, Any]) -> list[str]:
-    """A table of the data and the main settings of a training; nothing for a model that was not trained here."""
+def _inherited(base: str) -> dict[str, str]:
+    """`base_model`, `language`, `license` of a model on `base`: a name on the hub, or a folder whose card says so."""
+    if HUB_ID.fullmatch(base):
+        return {"base_model": base}
+    card = Path(base, CARD)
+    if not base or not card.is_file():
+        return {}
+    _, _, behind = card.read_text(encoding="utf-8", errors="replace").partition("---\n")
+    try:
+        said = yaml.safe_load(behind.partition("\n---")[0])
+    except yaml.YAMLError:
+        return {}
+    names = ("base_model", "language", "license") if isinstance(said, dict) else ()
+    return {name: " ".join(said[name].split()) for name in names if isinstance(said.get(name), str)}
+
+
+def _training(about: dict[str, Any], inherited: dict[str, str]) -> list[str]:
+    """A table of base, data and main settings of a training; nothing for a model that was not trained here."""
     made = about.get("provenance", {})
     config, rows = made.get("config"), made.get("rows", {})
     if not isinstance(config, dict):
         return []
-    lines = [
+    base, licence = str(about.get("base_model") or ""), inherited.get("license")
+    named = base if HUB_ID.fullmatch(base) else Path(base).name
+    prompt = " ".join(str(about.get("template", {}).get("query_prompt") or "").split())
+    lines = [f"| base | {named}{f' (licence: {licence})' if licence else ''} |"]
+    lines += [f"| before a query | {prompt} |"] if prompt else []
+    lines += [
         f"| data | {name if name in made.get('hub_data', []) else Path(name).name}"
         f"{f', {rows[name]:,} rows' if name in rows else ''} |"
         for name in made.get("data", {})

@@ -149,7 +149,10 @@ class IndexesAnswer(BaseModel):
 
 
 class FieldBody(BaseModel):
-    """A metadata field: numbers and dates have `min` and `max`, others their most frequent `values`."""
+    """A metadata field: numbers and dates have `min` and `max`, others their most frequent `values`.
+
+    `lists` is true where a document has more than one value.
+    """
 
     name: str
     type: str
@@ -158,6 +161,7 @@ class FieldBody(BaseModel):
     max: int | float | str | None = None
     values: list[tuple[str | int | float | bool, int]] | None = None
     distinct: int | None = None
+    lists: bool | None = None
 
 
 class IndexFacts(IndexBody):

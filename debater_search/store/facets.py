@@ -39,7 +39,8 @@ class FieldDescription:
     """A field: in how many `documents` it has a value, and which.
 
     `min` and `max` are there for numbers and dates, which are ISO 8601 in UTC; for other types the most frequent
-    `values`, and how many `distinct` values there are. Only `count_values` counts numbers and dates.
+    `values`, and how many `distinct` values there are. Only `count_values` counts numbers and dates. `lists` is True
+    where a document has more than one value, else None.
     """
 
     name: str
@@ -50,6 +51,7 @@ class FieldDescription:
     values: list[Count] | None = None
     distinct: int | None = None
     ranges: list[RangeCount] | None = None
+    lists: Literal[True] | None = None
 
     @property
     def facet(self) -> Facet:
@@ -162,14 +164,15 @@ def _described(ask: Ask, name: str, limit: int) -> FieldDescription:
         type: FieldType = "object" if "object" in rows else "long" if "long" in rows else "missing"
         return FieldDescription(name, type, documents_with)
     type = _usual(kinds, rows) if not {"object", "long"} & rows.keys() else "mixed"
+    field = FieldDescription(name, type, documents_with, lists=True if several else None)
     if type == "number":
-        return FieldDescription(name, type, documents_with, *rows["number"][1:3])
+        low, high = rows["number"][1:3]
+        return replace(field, min=low, max=high)
     if type == "date":
         _, first, last, _ = rows["date"]
-        return FieldDescription(name, type, documents_with, date_text(first), date_text(last))
+        return replace(field, min=date_text(first), max=date_text(last))
     frequent = _most_frequent(ask, f"FROM fields WHERE key = ? AND {_COUNTED}", name, limit)
-    distinct = sum(rows[kind][0] for kind in kinds)
-    return FieldDescription(name, type, documents_with, values=frequent, distinct=distinct)
+    return replace(field, values=frequent, distinct=sum(rows[kind][0] for kind in kinds))
 
 
 def _usual(kinds: list[str], rows: dict[str, list[Any]]) -> FieldType:

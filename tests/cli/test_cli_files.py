@@ -64,6 +64,7 @@ def test_cells_of_a_list_are_filtered_and_counted_by_their_elements(debater: Deb
     made = debater("index", "shop.csv", "--columns", "list=tags", "--update")
     assert "Read sku as id, name as title, description as text, tags as list.\n" in made.err
     assert manifest("shop")["corpus"]["columns"]["list"] == ["tags"]
+    assert "tags   text, lists  light, dry" in debater("info", "shop").out
     Path("more.csv").write_text("sku,name,description,tags\n3,Nest,Warm.,warm; light\n")
     assert debater("add", "shop", "more.csv", "--json").json["added"] == 1
     hits = debater("search", "x", "--index", "shop", "--where", "tags has 'light'", "--json").json["hits"]

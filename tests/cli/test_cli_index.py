@@ -298,7 +298,7 @@ def test_info_lists_the_fields_of_the_documents(debater: Debater, fake_model: li
     ]
     assert fields[0]["values"][:2] == [["Ting", 7], ["B1", 1]]
     shown = [line.split() for line in debater("info", "x").out.splitlines()[-4:]]
-    assert shown[0] == ["by", "text", "Ting,", "B1,", "B2,", "B3,", "B4,", "…", "(3", "more)", "7"]
+    assert shown[0] == ["by", "text,", "lists", "Ting,", "B1,", "B2,", "B3,", "B4,", "…", "(3", "more)", "7"]
     assert shown[2] == ["open", "boolean", "false,", "true", "7"]
     assert shown[3] == ["year", "number", "1951", "…", "1957", "7"]
 

@@ -299,9 +299,18 @@ def test_the_start_of_a_corpus_is_checked_as_it_is_read(tmp_path: Path, name: st
     assert (early.value.message, early.value.hint) == (late.value.message, late.value.hint)
 
 
-def test_only_the_first_row_is_checked_and_no_stream_is_read(tmp_path: Path) -> None:
-    (tmp_path / "c.jsonl").write_text('{"id": "1", "text": "t"}\nno JSON\n')
-    read_corpus(tmp_path / "c.jsonl").check_start()
+def test_a_small_corpus_is_checked_to_its_end_of_a_large_one_the_first_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"id": "1", "text": "t"}\n{"id": "1", "text": "t"}\n')
+    with pytest.raises(DebaterError, match="line 2: the id '1' stands in line 1 already"):
+        read_corpus(path).check_start()
+    monkeypatch.setattr("debater_search.data.corpus._SMALL", path.stat().st_size)
+    read_corpus(path).check_start()
+
+
+def test_no_stream_is_read_before_it_is_indexed(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("t")
     read_corpus(tmp_path / "texts").check_start()

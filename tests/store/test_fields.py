@@ -174,6 +174,7 @@ def test_fields_are_described_by_type_range_and_values(store: DocumentStore) -> 
     year, tags, day = described["year"], described["tags"], described["day"]
     assert (year.type, year.documents, year.min, year.max, year.values) == ("number", 3, 1950, 1961.5, None)
     assert (tags.type, tags.documents, tags.values, tags.distinct) == ("text", 3, [("y", 3), ("x", 1)], 2)
+    assert [name for name, field in described.items() if field.lists] == ["o.of.n", "tags"]
     assert (day.type, day.documents, day.distinct) == ("mixed", 3, 3)  # a year alone is a number
     types = {name: (field.type, field.documents) for name, field in described.items()}
     assert types["essay"] == ("long", 1)

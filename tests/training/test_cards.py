@@ -83,6 +83,28 @@ def test_a_card_has_the_data_and_the_settings_of_the_training(
     assert str(tmp_path) not in card
 
 
+def test_a_card_takes_over_what_the_card_of_a_base_on_disk_says(tmp_path: Path) -> None:
+    base, folder = tmp_path / "bge-tuned", tmp_path / "trained"
+    base.mkdir()
+    folder.mkdir()
+    (base / "README.md").write_text(
+        "---\nlicense: mit\nbase_model: BAAI/bge-small-en-v1.5\nlanguage: en\ntags: [x]\n---\n\n# Mine\n"
+    )
+    template = {"query_prompt": "Represent this:\nquery: "}
+    about = {"base_model": str(base), "template": template, "provenance": {"config": {"seed": 1}}}
+    (folder / "debater.json").write_text(json.dumps(about))
+    write_card(folder, "checkpoint")
+    head, _, table = (folder / "README.md").read_text().partition("\n---\n")
+    assert head.splitlines()[-2:] == ["base_model: BAAI/bge-small-en-v1.5", "language: en"]
+    assert "| base | bge-tuned (licence: mit) |" in table
+    assert "| before a query | Represent this: query: |" in table
+    for odd in ("no head", "---\n- a\n---", "---\n: [\n---", "---\nlanguage: [en, de]\n---"):
+        (base / "README.md").write_text(odd)
+        write_card(folder, "checkpoint")
+        assert "base_model:" not in (folder / "README.md").read_text()
+        assert "| base | bge-tuned |" in (folder / "README.md").read_text()
+
+
 def test_the_head_of_a_card_names_the_base_model_and_data_sets_of_a_hub(tmp_path: Path) -> None:
     made = {"config": {"lora": None}, "data": {"me/pairs:en": "", "/home/me/a.jsonl": ""}, "hub_data": ["me/pairs:en"]}
     about = {"base_model": "BAAI/bge-small-en-v1.5", "provenance": {**made, "rows": {"me/pairs:en": 1200}}}
